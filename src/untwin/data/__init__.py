@@ -1,0 +1,1 @@
+"""What was measured: from a file to a Pattern, and back to a file. NumPy only; nothing here needs torch."""

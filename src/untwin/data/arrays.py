@@ -1,0 +1,68 @@
+"""NumPy files: .npy and .npz. Headers are checked before a byte of data is read; pickles are never loaded."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from untwin.data.entry import Entry, affordable, named
+from untwin.errors import InputError
+
+_RATIO, _LARGE = 1000, 2**30  # a member that unpacks to more than 1000 times its size and more than 1 GiB is a bomb
+
+
+def entries(path: Path) -> list[Entry]:
+    """The arrays of an .npy (one, without a name) or .npz file."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return [_header(file, "")]
+    found = []
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith(".npy"):
+                with archive.open(info) as member:
+                    found.append(_header(member, info.filename.removesuffix(".npy")))
+    if not found:
+        raise InputError(f"{path.name} is a zip archive without NumPy arrays; expected one written by numpy.savez")
+    return found
+
+
+def load(path: Path, name: str) -> np.ndarray:
+    """One array, by name for .npz."""
+    entry = named(entries(path), name, path.name)
+    affordable(entry, path.name)
+    if not zipfile.is_zipfile(path):
+        _complete(entry, path.stat().st_size, path.name)
+        return np.load(path, allow_pickle=False)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{entry.name}.npy")
+        _complete(entry, info.file_size, path.name)
+        if info.file_size > _LARGE and info.file_size > _RATIO * max(1, info.compress_size):
+            raise InputError(
+                f"{path.name}: {entry} unpacks to {info.file_size // max(1, info.compress_size)} times its size; "
+                "this looks like a zip bomb. Save it with numpy.save if it is real"
+            )
+        with archive.open(info) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _header(file: BinaryIO, name: str) -> Entry:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise InputError(
+            f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain "
+            "numbers"
+        )
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(file)
+    return Entry(name, shape, dtype)
+
+
+def _complete(entry: Entry, size: int, what: str) -> None:
+    if entry.nbytes > size:
+        raise InputError(
+            f"{what} is cut short: {entry} needs {entry.nbytes} bytes, there are {size}; copy the file again"
+        )

@@ -1,0 +1,373 @@
+"""CXI: measurements and results in one HDF5 layout (version 1.5), SI units, C order, centred at N//2."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.data import door, hdf5
+from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+
+    from untwin.data.object import ObjectFile
+
+INVALID, SIGNAL, INSIDE = 0x1, 0x1000, 0x10000  # bits of a CXI mask; 0 is a good pixel
+SUPPORTS = ("/entry_1/image_1/support", "/entry_1/image_1/mask")  # PyNX keeps its support in the mask
+_PLANCK_LIGHT = 1.986445857148929e-25  # h c, J m
+_VOLT = 1.602176634e-19  # J per eV
+_DETECTOR = "/entry_1/instrument_1/detector_1"
+_IMAGE = "/entry_1/image_1"
+_DATA = "/entry_1/data_1"
+_STORED = (
+    f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
+)
+
+
+def data_path(tree: hdf5.Tree) -> str | None:
+    """Where a CXI file keeps its measured pattern, or None."""
+    import h5py
+
+    places = [f"{_DETECTOR}/data", f"{_DATA}/data"]
+    if (tree.text(f"{_IMAGE}/data_space") or "").strip() == "diffraction":
+        places.append(f"{_IMAGE}/data")
+    for place in places:
+        found = tree.find(place)
+        if isinstance(found, h5py.Dataset) and found.dtype.kind in "biuf":
+            return place
+    return None
+
+
+def holds_object(tree: hdf5.Tree) -> bool:
+    """True where there is a reconstructed object."""
+    return tree.find(f"{_IMAGE}/data") is not None
+
+
+def mask_path(tree: hdf5.Tree, data: str) -> str | None:
+    """The mask that belongs to a dataset: `mask` beside it, or (where that is a link to it) the detector's."""
+    beside = data.rsplit("/", 1)[0] + "/mask"
+    for place in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
+        if tree.find(place) is not None:
+            return place
+    return None
+
+
+def is_bad(mask: np.ndarray) -> np.ndarray:
+    """CXI bits -> True where a pixel is not to be trusted. 'Has signal' is not a fault."""
+    if mask.dtype.kind in "iu" and mask.dtype.itemsize > 2:
+        return (mask & ~np.array(SIGNAL | INSIDE, mask.dtype)) != 0
+    return mask != 0
+
+
+def geometry(tree: hdf5.Tree, guesses: list[str]) -> Geometry:
+    """Wavelength, distance and pixel size (slowest axis first), as far as the file gives them."""
+    energy = _energy(tree, guesses)
+    distance = tree.number(f"{_DETECTOR}/distance")
+    y, x = (tree.number(f"{_DETECTOR}/{axis}_pixel_size") for axis in "yx")
+    return Geometry(
+        wavelength=_PLANCK_LIGHT / energy if energy else None,
+        distance=distance if distance and distance > 0 else None,
+        pixel_size=(y, x) if y and x and y > 0 and x > 0 else None,
+    )
+
+
+def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
+    place = "/entry_1/instrument_1/source_1/energy"
+    value = tree.number(place)
+    if value is None or value <= 0:
+        return None
+    units = str(tree.find(place).attrs.get("units", "")).strip("'b").lower()
+    factor = {"ev": _VOLT, "kev": 1e3 * _VOLT}.get(units)
+    if factor:
+        return value * factor
+    if value < 1e-10:
+        return value
+    factor, name = (_VOLT, "eV") if value >= 50 else (1e3 * _VOLT, "keV")
+    guesses.append(
+        f"energy = {value:g}: CXI means joules, which is impossible; taken as {value:g} {name}. Set its units attribute"
+    )
+    return value * factor
+
+
+def read_pattern(tree: hdf5.Tree) -> Pattern | None:
+    """The Pattern that write_result stored, exactly; None in any other file."""
+    if tree.find(_STORED) is None:
+        return None
+    kept = json.loads(tree.text(f"{_STORED}/json") or "{}")
+    intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
+    mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
+    if (
+        intensity.dtype != np.float32
+        or intensity.ndim not in (2, 3)
+        or not np.isfinite(intensity).all()
+        or (intensity < 0).any()
+    ):
+        raise InputError("the pattern in this result was changed after it was written; read the original file")
+    sequence = {"pixel_size": tuple, "shape": tuple, "centre": tuple}
+
+    def fields(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: sequence[k](v) if k in sequence and v is not None else v for k, v in values.items()}
+
+    return Pattern(
+        intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
+        measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
+        geometry=Geometry(**fields(kept["geometry"])),
+        source=Source(**fields(kept["source"])),
+        offset=tuple(kept["offset"]),
+        asymmetry=kept["asymmetry"],
+        warnings=tuple(kept["warnings"]),
+    )
+
+
+def read_object(path: str | Path) -> ObjectFile:
+    """The object of a result, centred: image_1 of a CXI file (support in `support`, in a PyNX mask of 0 and 1, or in
+    the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Raises
+    InputError."""
+    import h5py
+
+    from untwin.data.entry import listed
+    from untwin.data.object import checked_object
+
+    file = door.existing(path)
+    if door.kind(file) != "hdf5":
+        raise InputError(f"{file.name} is not an HDF5 file; untwin.data.read.read_object reads the other formats")
+    with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+        found = tree.find(f"{_IMAGE}/data")
+        support = None
+        if isinstance(found, h5py.Dataset):
+            if (tree.text(f"{_IMAGE}/data_space") or "real").strip() == "diffraction":
+                raise InputError(
+                    f"{_IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read"
+                )
+            support = _support(tree)
+        else:
+            found = tree.default()
+            if found is None or found.dtype.kind != "c":
+                waves = [e for e in tree.entries() if e.is_grid and e.dtype.kind == "c"]
+                if len(waves) != 1:
+                    raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}")
+                found = tree.find(waves[0].name)
+        image = tree.load(found)
+        if image.ndim > 3:
+            image = image.reshape([n for n in image.shape if n != 1])
+        if tree.number(f"{_IMAGE}/is_fft_shifted"):
+            image = np.fft.fftshift(image)
+            support = None if support is None else np.fft.fftshift(support)
+        return checked_object(image, support, f"{found.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
+
+
+def _support(tree: hdf5.Tree) -> np.ndarray | None:
+    import h5py
+
+    for place in SUPPORTS:
+        found = tree.find(place)
+        if isinstance(found, h5py.Dataset):
+            values = tree.load(found)
+            inside = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and bool(((values & INSIDE) != 0).any())
+            return (values & INSIDE) != 0 if inside else values != 0
+    return None
+
+
+def _voxel(tree: hdf5.Tree, d: int) -> tuple[float, ...] | None:
+    import h5py
+
+    found = tree.find(f"{_IMAGE}/voxel_size")
+    if not isinstance(found, h5py.Dataset) or found.shape != (d,) or found.dtype.kind != "f":
+        return None
+    size = tuple(float(v) for v in tree.load(found))
+    return size if all(0 < v < np.inf for v in size) else None
+
+
+def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
+    import h5py
+
+    group = next(
+        (g for g in map(tree.find, ("/entry_1/process_1", f"{_IMAGE}/process_1")) if isinstance(g, h5py.Group)), None
+    )
+    found: dict[str, str | float | int] = {}
+    for name in group or ():
+        place = f"{group.name}/{name}"
+        item = tree.find(place)
+        if not isinstance(item, h5py.Dataset) or item.size != 1:
+            continue
+        text = tree.text(place)
+        if text is not None:
+            found[name] = text
+        elif item.dtype.kind in "biuf":
+            found[name] = np.asarray(tree.load(item)).ravel()[0].item()
+    return found
+
+
+def write_result(
+    path: str | Path,
+    *,
+    image: np.ndarray,
+    support: np.ndarray,
+    pattern: Pattern,
+    process: dict[str, Any],
+    modes: np.ndarray | None = None,
+    mode_weights: tuple[float, ...] = (),
+    voxel_size: tuple[float, ...] | None = None,
+) -> Path:
+    """Write a result: the object, its support, the measurement that it rests on, and how it was made.
+
+    image: (*grid) complex, centred at N//2; support: bool, likewise; modes: (k, *grid) with mode_weights.
+    process: strings and numbers by name; anything else is stored as JSON text.
+    voxel_size: m per axis; the pattern's own if not given; pixels if that is unknown.
+    The file appears whole or not at all, and replaces one of that name. Raises InputError where it cannot be written or
+    where the object is not finite.
+    """
+    import h5py
+
+    target = Path(path)
+    image = np.asarray(image)
+    support = np.asarray(support)
+    if image.shape != pattern.shape or support.shape != pattern.shape:
+        raise InputError(
+            f"object {image.shape} and support {support.shape} do not fit the pattern {pattern.shape}; nothing written"
+        )
+    if modes is not None and (modes.shape[1:] != image.shape or len(mode_weights) not in (0, len(modes))):
+        raise InputError(
+            f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written"
+        )
+    if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
+        raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with h5py.File(temporary, "x") as file:
+            _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
+        _flush(temporary)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(
+    file: h5py.File,
+    image: np.ndarray,
+    support: np.ndarray,
+    pattern: Pattern,
+    process: dict[str, Any],
+    modes: np.ndarray | None,
+    mode_weights: tuple[float, ...],
+    voxel_size: tuple[float, ...] | None,
+) -> None:
+    file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
+    file["cxi_version"] = 150
+    entry = _group(file, "/entry_1", "NXentry", default="data_1")
+    length = "m" if voxel_size else "px"
+    step = np.array(voxel_size or (1.0,) * image.ndim, dtype=np.float64)
+
+    result = _group(file, _IMAGE, "NXcollection")
+    _grid(result, "data", image.astype(np.complex64), "sqrt(photons)")
+    _grid(result, "support", support.astype(np.uint8))
+    _grid(result, "mask", np.where(support, INSIDE, 0).astype(np.uint32))
+    result["data_space"], result["data_type"], result["is_fft_shifted"] = "real", "electron density", 0
+    _number(result, "image_size", step * image.shape, length)
+    if voxel_size:
+        _number(result, "voxel_size", step, "m")
+    if modes is not None:
+        _grid(result, "modes", np.asarray(modes, dtype=np.complex64), "sqrt(photons)")
+        _number(result, "mode_weights", np.asarray(mode_weights, dtype=np.float64), "")
+
+    names = ["z", "y", "x"][-image.ndim :]
+    magnitude, phase = np.abs(image).astype(np.float32), np.where(support, np.angle(image), 0).astype(np.float32)
+    plots = {"data_1": None, "view_amplitude": (magnitude, "sqrt(photons)"), "view_phase": (phase, "rad")}
+    for title, values in plots.items():
+        plot = _group(entry, title, "NXdata", signal="data", axes=names)
+        if values is None:
+            plot["data"] = _link(f"{_IMAGE}/data")
+        else:
+            _grid(plot, "data", *values)
+        for name, n, size in zip(names, image.shape, step, strict=True):
+            _number(plot, name, (np.arange(n) - n // 2) * size, length)
+            plot[name].attrs["long_name"] = f"{name} ({length})"
+    entry["data_1"].attrs["title"] = "object"
+
+    _measurement(file, pattern)
+
+    from untwin import __version__
+
+    made = _group(entry, "process_1", "NXprocess")
+    for name, value in {"program": "untwin", "version": __version__, "command": "", **process}.items():
+        made[str(name).replace("/", "_")] = _storable(value)
+
+
+def _storable(value: Any) -> str | int | float | np.number:
+    """What HDF5 can hold of a process item: text without NUL, or a number of 64 bits; anything else as JSON text."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, float | np.number) or (isinstance(value, int) and -(2**63) <= value < 2**64):
+        return int(value) if isinstance(value, bool) else value
+    return json.dumps(value, default=str)
+
+
+def _measurement(file: h5py.File, pattern: Pattern) -> None:
+    _group(file, "/entry_1/instrument_1", "NXinstrument")
+    detector = _group(file, _DETECTOR, "NXdetector")
+    _grid(detector, "data", np.fft.fftshift(pattern.intensity), "photons")
+    _grid(detector, "mask", np.where(np.fft.fftshift(pattern.measured), 0, INVALID).astype(np.uint32))
+    known = pattern.geometry
+    if known.wavelength:
+        source = _group(file, "/entry_1/instrument_1/source_1", "NXsource")
+        _number(source, "energy", _PLANCK_LIGHT / known.wavelength, "J")
+    if known.distance:
+        _number(detector, "distance", known.distance, "m")
+    if known.pixel_size:
+        for axis, size in zip("xyz", reversed(known.pixel_size)):
+            _number(detector, f"{axis}_pixel_size", size, "m")
+    stored = _group(file, _STORED, "NXcollection")
+    _number(stored, "offset", np.array(pattern.offset), "px")
+    _number(stored, "asymmetry", pattern.asymmetry, "")
+    names = ("geometry", "source", "offset", "asymmetry", "warnings")
+    kept = {name: getattr(pattern, name) for name in names}
+    kept = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in kept.items()}
+    stored["json"] = json.dumps(kept, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _link(target: str) -> h5py.SoftLink:
+    import h5py
+
+    return h5py.SoftLink(target)
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: Any) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def _grid(group: h5py.Group, name: str, values: np.ndarray, units: str = "") -> None:
+    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
+    group[name].attrs["units"] = units
+
+
+def _number(group: h5py.Group, name: str, value: Any, units: str) -> None:
+    group[name] = value
+    group[name].attrs["units"] = units

@@ -1,0 +1,73 @@
+"""One array in a file: what its header says, before anything is read; and which of several is meant."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from untwin.errors import InputError
+
+BUDGET = 8 * 2**30  # bytes that one array may declare
+
+
+@dataclass(frozen=True)
+class Entry:
+    """name: of the array in its file; empty where a file holds one array only. shape, dtype: as declared."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def is_number(self) -> bool:
+        return self.dtype.kind in "biufc"
+
+    @property
+    def is_grid(self) -> bool:
+        """Numbers on two or three axes (axes of length 1 do not count)."""
+        return self.is_number and sum(n > 1 for n in self.shape) in (2, 3)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        shape = "×".join(map(str, self.shape)) or "a single value"
+        return f"{self.name or 'array'} ({shape}, {self.dtype})"
+
+
+def listed(entries: Sequence[Entry], most: int = 12) -> str:
+    """The arrays in a sentence."""
+    rest = f", and {len(entries) - most} more" if len(entries) > most else ""
+    return (", ".join(map(str, entries[:most])) or "no arrays") + rest
+
+
+def named(entries: Sequence[Entry], name: str, what: str) -> Entry:
+    """The entry of this name, or an error that lists what there is and the nearest name."""
+    for entry in entries:
+        if entry.name.strip("/") == name.strip("/"):
+            return entry
+    near = difflib.get_close_matches(name, [e.name for e in entries], n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    grids = [e for e in entries if e.is_grid] or list(entries)
+    raise InputError(f"{what} has no dataset {name}.{hint} It holds {listed(grids)}.")
+
+
+def affordable(entry: Entry, what: str) -> None:
+    """Raise InputError where an array declares more than BUDGET bytes or holds Python objects."""
+    if entry.dtype.hasobject:
+        raise InputError(
+            f"{what}: {entry} holds Python objects, which untwin never loads (they can run code); save plain numbers "
+            "instead"
+        )
+    if not entry.is_number:
+        raise InputError(f"{what}: {entry} does not hold plain numbers; expected integers or floats")
+    if any(n < 0 for n in entry.shape) or entry.nbytes > BUDGET:
+        raise InputError(
+            f"{what}: {entry} declares {entry.nbytes / 2**30:.1f} GiB, the limit is {BUDGET / 2**30:.0f} GiB; "
+            "cut out the region around the peak first"
+        )

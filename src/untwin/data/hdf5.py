@@ -1,0 +1,259 @@
+"""HDF5 and NeXus: a walk that never leaves the file's folder, and the dataset that the file itself calls its default.
+
+h5py follows links by itself, anywhere on the disk. Here every component of every path is resolved by hand instead, and
+external links, virtual datasets and external storage are allowed only to existing files inside the folder of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.data.entry import BUDGET, Entry, affordable
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+
+_DEEP = 32  # links or groups followed one after the other
+_MANY = 20_000  # objects looked at in one file
+_FILTERS = {
+    32008: "bitshuffle",
+    32004: "LZ4",
+    32001: "Blosc",
+    32026: "Blosc2",
+    32015: "Zstandard",
+    32013: "ZFP",
+    307: "bzip2",
+}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Tree]:
+    """The file, for reading; with all the files that it links to, closed at the end."""
+    import h5py
+
+    with ExitStack() as stack:
+        file = stack.enter_context(h5py.File(path, "r"))
+        yield Tree(file, path.resolve().parent, stack, {path.resolve(): file})
+
+
+@dataclass
+class Tree:
+    """An open file, with the folder that nothing may leave. The one mutable thing is the list of further open files."""
+
+    root: h5py.File
+    folder: Path
+    stack: ExitStack
+    files: dict[Path, Any] = field(default_factory=dict)
+
+    def find(self, name: str, start: Any = None, depth: int = 0) -> Any:
+        """The group or dataset at `name` (from the root, or from a group), or None where there is none."""
+        import h5py
+
+        here = self.root if start is None else start
+        if name.startswith("/"):
+            here = here.file
+        for part in [p for p in name.split("/") if p not in ("", ".")]:
+            if not isinstance(here, h5py.Group):
+                return None
+            link = here.get(part, getlink=True)
+            if link is None:
+                return None
+            if depth > _DEEP:
+                raise InputError(f"{self._name}: the links at {name} go round in circles; write the file without them")
+            if isinstance(link, h5py.SoftLink):
+                here = self.find(link.path, here, depth + 1)
+            elif isinstance(link, h5py.ExternalLink):
+                other = self._file(link.filename, f"the external link {here.name}/{part}", here.file)
+                here = self.find("/" + link.path.lstrip("/"), other, depth + 1)
+            else:
+                here = self._open(here, part)
+            if here is None:
+                return None
+        return here
+
+    def entries(self) -> list[Entry]:
+        """All datasets of numbers that can be reached, each once."""
+        import h5py
+
+        found, seen, looked = [], set(), 0
+        waiting = [("", self.root, 0)]
+        while waiting:
+            prefix, group, depth = waiting.pop(0)
+            for part in group:
+                looked += 1
+                if looked > _MANY:
+                    raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset (data=...)")
+                try:
+                    thing = self.find(part, group)
+                except InputError:
+                    continue  # a link that may not be followed is no candidate; naming it gives the reason
+                if thing is None or not isinstance(thing, h5py.Group | h5py.Dataset):
+                    continue
+                info = h5py.h5o.get_info(thing.id)
+                if (info.fileno, info.addr) in seen:
+                    continue
+                seen.add((info.fileno, info.addr))
+                if isinstance(thing, h5py.Dataset):
+                    if thing.shape is not None and thing.dtype.kind in "biufc":
+                        found.append(Entry(f"{prefix}/{part}", thing.shape, thing.dtype))
+                elif depth < _DEEP:
+                    waiting.append((f"{prefix}/{part}", thing, depth + 1))
+        return found
+
+    def load(self, dataset: h5py.Dataset) -> np.ndarray:
+        """The values, after every check of what reading them would do."""
+        self._readable(dataset, 0)
+        return dataset[()]
+
+    def number(self, name: str) -> float | None:
+        """A single finite number, or None."""
+        import h5py
+
+        found = self.find(name)
+        if not isinstance(found, h5py.Dataset) or found.size != 1 or found.dtype.kind not in "iuf":
+            return None
+        value = float(np.asarray(self.load(found)).ravel()[0])
+        return value if np.isfinite(value) else None
+
+    def text(self, name: str) -> str | None:
+        """A single string, or None."""
+        import h5py
+
+        found = self.find(name)
+        if not isinstance(found, h5py.Dataset) or found.size != 1 or h5py.check_string_dtype(found.dtype) is None:
+            return None
+        self._local(found, 0)
+        return _text(np.asarray(found[()]).ravel()[0])
+
+    def default(self) -> h5py.Dataset | None:
+        """The signal of the NeXus default plot: the attributes `default` from the root down to an NXdata, then
+        `signal`."""
+        import h5py
+
+        here: Any = self.root
+        for _ in range(_DEEP):
+            name = _text(here.attrs.get("default", ""))
+            if not name:
+                break
+            here = self.find(name, here)
+            if not isinstance(here, h5py.Group):
+                return None
+        signal = _text(here.attrs.get("signal", ""))
+        found = self.find(signal, here) if signal else None
+        return found if isinstance(found, h5py.Dataset) else None
+
+    @property
+    def _name(self) -> str:
+        return Path(self.root.filename).name
+
+    def _open(self, group: Any, part: str) -> Any:
+        import h5py
+
+        found = group[part]
+        if not isinstance(found, h5py.Dataset) or not found.external:
+            return found
+        del found  # it may be open once only, and HDF5 would look for its values in the working folder
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        access.set_efile_prefix(str(Path(group.file.filename).resolve().parent).encode())
+        return h5py.Dataset(h5py.h5d.open(group.id, part.encode(), access))
+
+    def _file(self, filename: str, who: str, owner: Any) -> Any:
+        import h5py
+
+        target = self._inside(filename, who, owner)
+        if target not in self.files:
+            self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
+        return self.files[target]
+
+    def _inside(self, filename: str, who: str, owner: Any) -> Path:
+        target = (Path(owner.filename).resolve().parent / filename).resolve()
+        if not target.is_relative_to(self.folder):
+            raise InputError(
+                f"{self._name}: {who} points to {filename}, outside the folder of the file; only files beside it or "
+                "below are "
+                "read. Copy it there or read it directly"
+            )
+        if not target.is_file():
+            raise InputError(f"{self._name}: {who} needs {filename}, which is not there; copy it next to the file")
+        return target
+
+    def _readable(self, dataset: h5py.Dataset, depth: int) -> None:
+        what = self._name
+        entry = Entry(dataset.name or "", dataset.shape or (), dataset.dtype)
+        affordable(entry, what)
+        if dataset.chunks is not None:
+            chunk = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
+            if chunk > BUDGET // 4:
+                raise InputError(
+                    f"{what}: {entry} is stored in chunks of {chunk / 2**30:.1f} GiB; rewrite it with smaller ones"
+                )
+            stored = dataset.id.get_storage_size()
+            if entry.nbytes > 2**30 and entry.nbytes > 1000 * max(stored, 1):
+                raise InputError(
+                    f"{what}: {entry} is {entry.nbytes / 2**30:.1f} GiB from {stored} bytes in the file; nothing was "
+                    "measured"
+                )
+        self._filters(dataset)
+        self._local(dataset, depth)
+
+    def _filters(self, dataset: h5py.Dataset) -> None:
+        import h5py
+
+        plist = dataset.id.get_create_plist()
+        for i in range(plist.get_nfilters()):
+            code = plist.get_filter(i)[0]
+            if not h5py.h5z.filter_avail(code):
+                with suppress(ImportError):
+                    import hdf5plugin  # noqa: F401  registers the filters
+            if not h5py.h5z.filter_avail(code):
+                raise InputError(
+                    f"{dataset.name} is compressed with {_FILTERS.get(code, 'a plugin')} (HDF5 filter {code}). "
+                    'Install the reader: pip install "untwin[detector]"'
+                )
+
+    def _local(self, dataset: h5py.Dataset, depth: int) -> None:
+        """Everything that HDF5 would open by itself to read this dataset is inside the folder, too."""
+        import h5py
+
+        if depth > _DEEP:
+            raise InputError(f"{self._name}: the virtual dataset {dataset.name} refers to itself; write it again")
+        for filename, _, _ in dataset.external or ():
+            self._inside(filename, f"{dataset.name} keeps its values in another file and", dataset.file)
+        if not dataset.is_virtual:
+            return
+        for source in dataset.virtual_sources():
+            who = f"the virtual dataset {dataset.name}"
+            if "%" in source.file_name:
+                raise InputError(
+                    f"{self._name}: {who} has a pattern of file names ({source.file_name}); name the file itself"
+                )
+            other = dataset.file if source.file_name == "." else self._file(source.file_name, who, dataset.file)
+            found = self.find("/" + source.dset_name.lstrip("/"), other)
+            if not isinstance(found, h5py.Dataset):
+                raise InputError(
+                    f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there"
+                )
+            if not _plain(other, source.dset_name):
+                raise InputError(
+                    f"{self._name}: {who} goes through links in {source.file_name}; read that file directly"
+                )
+            self._readable(found, depth + 1)
+
+
+def _plain(file: Any, name: str) -> bool:
+    """No component of the path is a link to another file (HDF5 would follow it by itself)."""
+    import h5py
+
+    parts = [p for p in name.split("/") if p]
+    return all(isinstance(file.get("/".join(parts[: i + 1]), getlink=True), h5py.HardLink) for i in range(len(parts)))
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

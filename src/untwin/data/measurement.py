@@ -1,0 +1,97 @@
+"""What was measured, and with which geometry. Data only: no reading, no physics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from untwin.errors import InputError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The experiment, in SI units; what is unknown is None.
+
+    wavelength: of the beam, m.
+    distance: from the object to the detector, m.
+    pixel_size: of the detector, m, one number per axis of the array (slowest first).
+    """
+
+    wavelength: float | None = None
+    distance: float | None = None
+    pixel_size: tuple[float, ...] | None = None
+
+    def voxel_size(self, shape: tuple[int, ...]) -> tuple[float, ...] | None:
+        """Size of an object pixel, m per axis: λ z / (N p). None where the geometry does not say (or for a 3D scan,
+        whose rocking axis is an angle and not a pixel size)."""
+        if self.wavelength is None or self.distance is None or self.pixel_size is None:
+            return None
+        if len(self.pixel_size) != len(shape):
+            return None
+        return tuple(self.wavelength * self.distance / (n * p) for n, p in zip(shape, self.pixel_size, strict=True))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a pattern came from, so that its object can be put back and the run repeated.
+
+    path: the file, as given; dataset: the array in it; sha256: of the file's bytes.
+    shape: of the array in the file; centre: where its zero frequency is, in the file's pixels (half pixels allowed).
+    mask: the mask's file or dataset, as given.
+    """
+
+    path: str | None = None
+    dataset: str | None = None
+    sha256: str | None = None
+    shape: tuple[int, ...] | None = None
+    centre: tuple[float, ...] | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A far-field diffraction pattern in FFT order (zero frequency first).
+
+    intensity: float32, 2D or 3D, photons where the file counts photons; 0 where not measured.
+    measured: bool, same shape, True where the pixel can be trusted.
+    offset: where the true zero frequency lies relative to index 0, in pixels per axis: 0 or 0.5.
+    asymmetry: how far the pattern is from its own mirror image about its centre, in excess of counting noise: 0 for a real
+        object, of order 1 for two unrelated patterns; NaN where nobody has looked.
+    warnings: every guess that was made on the way in, as sentences.
+    """
+
+    intensity: np.ndarray
+    measured: np.ndarray
+    geometry: Geometry = field(default_factory=Geometry)
+    source: Source = field(default_factory=Source)
+    offset: tuple[float, ...] = ()
+    asymmetry: float = float("nan")
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.intensity.ndim not in (2, 3):
+            raise InputError(f"a pattern is 2D or 3D, this array has shape {self.intensity.shape}; choose one frame or volume")
+        if self.intensity.shape != self.measured.shape:
+            raise InputError(
+                f"intensity has shape {self.intensity.shape}, the mask {self.measured.shape}; crop or pad one of them"
+            )
+        if not self.offset:
+            object.__setattr__(self, "offset", (0.0,) * self.intensity.ndim)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.intensity.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.intensity.ndim
+
+    @property
+    def photons(self) -> float:
+        """Sum of the intensity over the measured pixels."""
+        return float(self.intensity[self.measured].sum(dtype=np.float64))
+
+    @property
+    def voxel_size(self) -> tuple[float, ...] | None:
+        return self.geometry.voxel_size(self.shape)

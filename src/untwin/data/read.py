@@ -1,0 +1,312 @@
+"""The one door: a file becomes a Pattern. Every check of an input lies behind it; every guess is said."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from untwin.data import centre as centring
+from untwin.data import cxi, door, hdf5
+from untwin.data.counts import photons
+from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.data.object import ObjectFile, read_object, read_support, split
+from untwin.data.oversampling import undersampled_axes
+from untwin.errors import GuessWarning, InputError
+from untwin.fourier import fast_size
+
+__all__ = ["ObjectFile", "read", "read_object", "read_support"]
+
+_STAY = 0.05  # of an axis: a smaller shift keeps the size of the array and loses pixels at one edge
+_GROW = 0.05  # of an axis: padding to a fast size costs no more than this; otherwise the axis is cropped
+
+
+def read(
+    path: str | Path,
+    data: str | None = None,
+    mask: str | Path | None = None,
+    *,
+    centre: Sequence[float] | None = None,
+) -> Pattern:
+    """The diffraction pattern in a CXI, HDF5, NeXus, .npy, .npz or TIFF file, told apart by content.
+
+    data: the dataset's path (HDF5) or the array's name (.npz), where the file leaves a choice.
+    mask: a file of any of these formats (FILE::NAME chooses in it) or a dataset of the same file; nonzero is a bad
+        pixel, in the pattern's shape or (for a stack) one frame's. It replaces the file's own mask.
+    centre: the zero frequency in the file's pixels, whole or half, one number per axis; all 0 says FFT order. Without
+        it: the centre of symmetry of a real object, else FFT order, the array's middle or the peak, whichever the
+        pattern shows.
+
+    The pattern comes back in FFT order; axes are cropped or padded with unmeasured pixels, never wrapped, to even sizes
+    that transform fast. A result of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
+    and stands in Pattern.warnings. Raises InputError.
+    """
+    file = door.existing(path)
+    format = door.kind(file)
+    guesses: list[str] = []
+    if format == "hdf5":
+        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+            if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
+                return stored
+            raw = _from_hdf5(tree, file, data, mask, guesses)
+    else:
+        raw = _from_array(file, format, data, mask)
+    what = f"{raw.name or 'the array'} in {file.name}"
+    values = door.grid(raw.values, what)
+    if mask is not None:
+        bad = _given_mask(file, format, mask, guesses)
+        if raw.mask is not None:
+            guesses.append(f"the file's own mask is not used, because {mask} was given")
+    else:
+        bad = raw.mask
+    bad = _fitted(bad, values, what, guesses)
+    intensity, measured, found = photons(values, bad, what)
+    guesses += found
+    placed = _placed(intensity, measured, centre, guesses)
+    for axis in undersampled_axes(placed.intensity, placed.measured):
+        guesses.append(
+            f"the object fills more than half of the field of view along axis {axis}: oversampling below 2, no "
+            "unique answer; "
+            "move the detector back or do not bin this axis"
+        )
+    for guess in guesses:
+        warnings.warn(guess, GuessWarning, stacklevel=2)
+    with door.spoken(file, "a file"), file.open("rb") as handle:
+        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+    return Pattern(
+        intensity=placed.intensity,
+        measured=placed.measured,
+        geometry=raw.geometry,
+        source=Source(
+            path=str(path),
+            dataset=raw.name or None,
+            sha256=sha256,
+            shape=values.shape,
+            centre=placed.centre,
+            mask=str(mask) if mask is not None else raw.mask_name,
+        ),
+        offset=placed.offset,
+        asymmetry=placed.asymmetry,
+        warnings=tuple(guesses),
+    )
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """What a file holds, before any decision. mask: True where bad."""
+
+    name: str
+    values: np.ndarray
+    mask: np.ndarray | None = None
+    mask_name: str | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+
+
+def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path | None, guesses: list[str]) -> _Raw:
+    import h5py
+
+    name = data or cxi.data_path(tree)
+    if name is None:
+        default = tree.default()
+        if default is not None and default.dtype.kind in "biuf" and sum(n > 1 for n in default.shape or ()) in (2, 3):
+            name, found = default.name, default
+        elif cxi.holds_object(tree):
+            raise InputError(
+                f"{file.name} holds a reconstruction and no measurement; choose a dataset (data=NAME), or use "
+                "untwin.data.read.read_object for the object"
+            )
+        else:
+            name = door.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
+            found = tree.find(name)
+    else:
+        found = tree.find(name)
+        if isinstance(found, h5py.Group) and "signal" in found.attrs:
+            found = tree.find(str(found.attrs["signal"]), found)
+        if not isinstance(found, h5py.Dataset):
+            door.chosen(tree.entries(), name, (), file.name, "intensity", "data")
+    values = tree.load(found)
+    place = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
+    bad = cxi.is_bad(_without_nan(tree.load(tree.find(place)))) if place else None
+    return _Raw(name, values, bad, place, cxi.geometry(tree, guesses))
+
+
+def _from_array(file: Path, format: str, data: str | None, mask: str | Path | None) -> _Raw:
+    name, values = door.array(file, format, data, ("intensity",), "intensity", "data")
+    if format != "numpy" or not name:
+        return _Raw(name, values)
+    from untwin.data import arrays
+
+    with door.spoken(file, "NumPy"):
+        has_mask = name != "mask" and any(e.name == "mask" for e in arrays.entries(file))
+        bad = _without_nan(arrays.load(file, "mask")) != 0 if has_mask else None
+    return _Raw(name, values, bad, "mask" if has_mask else None)
+
+
+def _given_mask(file: Path, format: str, mask: str | Path, guesses: list[str]) -> np.ndarray:
+    """The mask that the user names: a file, FILE::NAME, or a dataset of the input itself."""
+    text = str(mask)
+    if Path(text).expanduser().exists() or "::" in text or format == "tiff":
+        where, name = split(mask)
+    else:
+        where, name = file, text
+    kind = door.kind(where)
+    if where == file and name is not None and not _holds(file, format, name):
+        raise InputError(f"the mask {text} is neither a file nor an array in {file.name}; check its path")
+    prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
+    name, values = door.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
+    if values.dtype.kind == "c":
+        raise InputError(f"the mask {name or where.name} is complex; expected 0 for good pixels and 1 for bad ones")
+    values = _without_nan(values)
+    return cxi.is_bad(values) if kind == "hdf5" else values != 0
+
+
+def _holds(file: Path, format: str, name: str) -> bool:
+    from untwin.data import arrays
+
+    if format == "hdf5":
+        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+            return tree.find(name) is not None
+    with door.spoken(file, "NumPy"):
+        return any(e.name == name for e in arrays.entries(file))
+
+
+def _without_nan(mask: np.ndarray) -> np.ndarray:
+    """NaN in a mask of floats is a bad pixel."""
+    return np.nan_to_num(mask, nan=1.0) if mask.dtype.kind == "f" else mask
+
+
+def _fitted(bad: np.ndarray | None, values: np.ndarray, what: str, guesses: list[str]) -> np.ndarray:
+    if bad is None:
+        return np.zeros(values.shape, bool)
+    if bad.ndim > 2:
+        bad = bad.reshape([n for n in bad.shape if n != 1] or [1])
+    if bad.shape != values.shape and bad.shape == values.shape[1:]:
+        guesses.append(f"the mask has the shape of one frame {bad.shape}: used for all {values.shape[0]}")
+        bad = np.broadcast_to(bad, values.shape)
+    if bad.shape != values.shape:
+        raise InputError(f"the mask has shape {bad.shape}, {what} {values.shape}; crop or pad one of them")
+    return bad
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A pattern in FFT order. centre: in the file's pixels."""
+
+    intensity: np.ndarray
+    measured: np.ndarray
+    centre: tuple[float, ...]
+    offset: tuple[float, ...]
+    asymmetry: float
+
+
+def _placed(intensity: np.ndarray, measured: np.ndarray, given: Sequence[float] | None, guesses: list[str]) -> _Placed:
+    shape = intensity.shape
+    middle = tuple(n // 2 for n in shape)
+    if given is not None:
+        given = _checked_centre(given, shape)
+    cornered = not any(given) if given is not None else centring.is_cornered(intensity, measured)
+    if cornered:
+        intensity, measured = np.fft.fftshift(intensity), np.fft.fftshift(measured)
+        if given is None:
+            guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); centre= says otherwise")
+        else:
+            given = tuple(float(c) for c in middle)
+    if given is not None:
+        c, asymmetry = given, centring.asymmetry_about(intensity, measured, given)
+    else:
+        c, asymmetry = _seen_centre(intensity, measured, middle, guesses)
+    in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
+    whole = tuple(int(np.floor(x)) for x in c)
+    size = tuple(_size(n, w) for n, w in zip(shape, whole))
+    if size != shape:
+        guesses.append(
+            f"the array goes from {_times(shape)} to {_times(size)} pixels about its centre {_point(in_file)}, "
+            "because even sizes "
+            "without large prime factors transform fast and nothing may wrap; pixels beyond the edge are unmeasured"
+        )
+    intensity, measured = _moved(intensity, whole, size), _moved(measured, whole, size)
+    if not intensity.any():
+        raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with centre=")
+    return _Placed(
+        np.ascontiguousarray(np.fft.ifftshift(intensity)),
+        np.ascontiguousarray(np.fft.ifftshift(measured)),
+        tuple(in_file),
+        tuple(float(x - w) for x, w in zip(c, whole)),
+        asymmetry,
+    )
+
+
+def _seen_centre(
+    intensity: np.ndarray, measured: np.ndarray, middle: tuple[int, ...], guesses: list[str]
+) -> tuple[tuple[float, ...], float]:
+    """The centre that the pattern shows, with its asymmetry."""
+    symmetry = centring.centre_of_symmetry(intensity, measured)
+    if symmetry.asymmetry < centring.REAL:
+        if symmetry.centre != middle:
+            guesses.append(
+                f"the pattern is its own mirror image about {_point(symmetry.centre)} (asymmetry "
+                f"{max(0, symmetry.asymmetry):.1g}), "
+                f"not about the array's centre {_point(middle)}: this is taken as its centre; centre= says otherwise"
+            )
+        return symmetry.centre, symmetry.asymmetry
+    bright = centring.bright_centre(intensity, measured)
+    if centring.is_near(bright, middle, intensity.shape):
+        return tuple(float(x) for x in middle), symmetry.asymmetry
+    c = tuple(float(round(x)) for x in bright)
+    guesses.append(
+        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; "
+        "centre= says otherwise"
+    )
+    return c, symmetry.asymmetry
+
+
+def _checked_centre(given: Sequence[float], shape: tuple[int, ...]) -> tuple[float, ...]:
+    try:
+        c = tuple(float(x) for x in given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"centre is {given!r}; expected {len(shape)} pixel coordinates, slowest axis first") from error
+    if len(c) != len(shape):
+        raise InputError(f"centre has {len(c)} coordinates, the pattern {len(shape)} axes {shape}; give one per axis")
+    if not all(0 <= x <= n - 1 for x, n in zip(c, shape)):
+        raise InputError(
+            f"centre {_point(c)} is outside the pattern {shape}; expected pixel coordinates that start at 0"
+        )
+    return tuple(round(2 * x) / 2 for x in c)
+
+
+def _size(n: int, c: int) -> int:
+    """The new length of an axis of n pixels with its centre at c."""
+    if abs(c - n // 2) > max(2, _STAY * n):
+        n = max(2 * min(c, n - c), n // 2, 8)
+    up = fast_size(n)
+    if up == n or up - n <= _GROW * n:
+        return up
+    down = n - n % 2
+    while fast_size(down) != down:
+        down -= 2
+    return down
+
+
+def _moved(a: np.ndarray, centre: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
+    """The array in another size with `centre` at N//2: cropped and padded with zeros, never wrapped."""
+    out = np.zeros(size, a.dtype)
+    to, start = [], []
+    for n, c, m in zip(a.shape, centre, size):
+        first = c - m // 2  # the pixel of a that comes to index 0
+        low, high = max(0, first), min(n, first + m)
+        start.append(slice(low, high))
+        to.append(slice(low - first, high - first))
+    out[tuple(to)] = a[tuple(start)]
+    return out
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _point(c: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{x:g}" for x in c) + ")"

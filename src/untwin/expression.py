@@ -1,0 +1,104 @@
+"""Text <-> object, for recipes, rules and plans: Python's own syntax tree, read through a white list.
+
+Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, + and *, a leading minus.
+A bare name stands for the object with its defaults, so `20*ER + 180*HIO` needs no brackets. Nothing is ever evaluated by Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from untwin.errors import InputError
+
+LIMIT = 20_000  # characters; a recipe is a line
+
+
+def read(text: str, names: Mapping[str, type]) -> Any:
+    """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault."""
+    if len(text) > LIMIT:
+        raise InputError(f"this recipe has {len(text)} characters, {LIMIT} at most; write repetitions as 10*(...)")
+    try:
+        tree = ast.parse(text.strip().replace("\n", " "), mode="eval")
+        return _value(tree.body, text, names)
+    except SyntaxError as error:
+        at = (error.offset or 1) - 1
+        raise InputError(
+            f"cannot read the recipe {text!r}: not an expression near {text[at : at + 12]!r}; "
+            'write it as "20*ER + 180*HIO(beta=0.9)"'
+        ) from None
+    except (RecursionError, MemoryError):
+        raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
+
+
+def _value(node: ast.expr, text: str, names: Mapping[str, type], bare: bool = True) -> Any:
+    here = ast.get_source_segment(text.strip().replace("\n", " "), node) or "?"
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() | None):
+            return node.value
+        case ast.Tuple(elts=elements):
+            return tuple(_value(e, text, names) for e in elements)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            value = _value(operand, text, names)
+            if isinstance(value, int | float):
+                return -value
+            raise InputError(f"{here!r}: only a number can have a minus")
+        case ast.Name(id=name):
+            return _call(name, (), {}, here, names)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            if any(k.arg is None for k in keywords) or any(isinstance(a, ast.Starred) for a in args):
+                raise InputError(f"{here!r}: write the arguments out")
+            positional = tuple(_value(a, text, names) for a in args)
+            named = {str(k.arg): _value(k.value, text, names) for k in keywords}
+            return _call(name, positional, named, here, names)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+            a, b = _value(left, text, names), _value(right, text, names)
+            try:
+                return a + b if isinstance(node.op, ast.Add) else a * b
+            except (TypeError, OverflowError):
+                raise InputError(
+                    f"{here!r}: + joins two steps and * repeats one (20*ER); here stand {a!r} and {b!r}"
+                ) from None
+    raise InputError(f"{here!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
+
+
+def _call(name: str, args: tuple, named: dict[str, Any], here: str, names: Mapping[str, type]) -> Any:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = near or [n for n in names if n.lower() == name.lower()]
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(names))
+        raise InputError(f"unknown name {name!r} in the recipe; {hint}")
+    cls = names[name]
+    fields = [f.name for f in dataclasses.fields(cls) if f.init]
+    for key in named:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(fields) or 'no settings'}"
+            raise InputError(f"{name} has no setting {key!r}; {hint}")
+    try:
+        return cls(*args, **named)
+    except TypeError:
+        raise InputError(f"{here!r}: {name} takes ({', '.join(fields)})") from None
+
+
+def write(value: Any) -> str:
+    """The text of a frozen dataclass: its name and the settings that differ from the defaults. read(write(x)) == x."""
+    settings = []
+    required = True
+    for f in dataclasses.fields(value):
+        if not (f.init and f.repr):
+            continue
+        v = getattr(value, f.name)
+        has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        required = required and not has_default
+        default = f.default if f.default is not dataclasses.MISSING else None
+        if f.default_factory is not dataclasses.MISSING:
+            default = f.default_factory()
+        if required:
+            settings.append(repr(v))
+        elif v != default or type(v) is not type(default):
+            settings.append(f"{f.name}={v!r}")
+    return f"{type(value).__name__}({', '.join(settings)})"

@@ -1,0 +1,1 @@
+"""Whether to believe it: functions of arrays and tensors; nothing here iterates."""

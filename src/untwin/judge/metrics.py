@@ -1,0 +1,70 @@
+"""How well an object explains its pattern. Everything per start, over measured pixels, from the calculated intensity f."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from untwin.model.losses import Amplitude, Intensity, Poisson
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def r_factor(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+    """sqrt( Σ (√f − √I)² / Σ I ): relative amplitude residual, (starts,)."""
+    return (Amplitude()(f, intensity, measured) / _photons(intensity, measured)).sqrt()
+
+
+def chi_square_amplitude(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+    """4 Σ (√f − √I)² / pixels: near 1 where only counting noise is left and counts are many."""
+    return 4 * Amplitude()(f, intensity, measured) / measured.sum()
+
+
+def chi_square_intensity(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+    """Σ (f − I)² / max(I, 1) / pixels."""
+    return Intensity()(f, intensity, measured) / measured.sum()
+
+
+def half_deviance(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+    """Poisson log-likelihood of the counts themselves minus that of f, (starts,): 0 is perfect, larger is worse."""
+    return Poisson()(f, intensity, measured)
+
+
+def log_likelihood(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+    """Half deviance per measured pixel, (starts,): about 0.5 where only counting noise is left and counts are many."""
+    return half_deviance(f, intensity, measured) / measured.sum()
+
+
+def expected_half_deviance(f: Tensor, measured: Tensor) -> Tensor:
+    """What `half_deviance` would be, in the mean, if f were the true intensity, (starts,): ½ per pixel with many photons, less in the dark.
+
+    Exact sums over the Poisson distribution on a grid of means up to 30, ½ + 1/(12 f) above.
+    """
+    import torch
+
+    means = torch.logspace(-5, 1.4772, 400, dtype=torch.float64)
+    k = torch.arange(0, 120, dtype=torch.float64)
+    weight = torch.exp(k * means[:, None].log() - means[:, None] - torch.lgamma(k + 1))
+    table = (weight * (means[:, None] - k + torch.xlogy(k, k) - k * means[:, None].log())).sum(1).to(f.device)
+    f = f.double().clamp(min=1e-5)
+    position = ((f.log10() + 5) / (1.4772 + 5) * 399).clamp(0, 398.999)
+    low = position.long()
+    inside = table[low] + (table[low + 1] - table[low]) * (position - low)
+    each = torch.where(f > 30, 0.5 + 1 / (12 * f), inside)
+    return each.where(measured, each.new_zeros(())).flatten(1).sum(1)
+
+
+def scores(deviance: Tensor, pixels: Tensor, measured: int, price: float = 2.0) -> Tensor:
+    """Penalised half deviance of candidates for one pattern: half deviance / c + price · pixels in the support, lower is better.
+
+    An Akaike count: two real unknowns per pixel. c, at least 1, is the dispersion of the best candidate, so that a pattern with more
+    than counting noise in it (every measured one) does not buy support pixels to fit that excess.
+    """
+    dispersion = (2 * deviance.min() / measured).clamp(min=1)
+    return deviance / dispersion + price * pixels
+
+
+def _photons(intensity: Tensor, measured: Tensor) -> Tensor:
+    import torch
+
+    return intensity.where(measured, intensity.new_zeros(())).sum(dtype=torch.float64)

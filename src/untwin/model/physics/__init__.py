@@ -1,0 +1,1 @@
+"""The physics: what a detector reads from an object."""

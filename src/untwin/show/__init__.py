@@ -1,0 +1,1 @@
+"""Show it: figures and the report."""

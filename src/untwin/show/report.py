@@ -1,0 +1,277 @@
+"""The report: one page that stands alone, and the same figures as files for a paper."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import io
+import math
+import os
+import platform
+import secrets
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from untwin.errors import InputError
+from untwin.judge.trust import AGREE
+from untwin.show import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from untwin.solve.state import Solution
+
+_DPI = 120
+
+# name in Solution.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
+_NUMBERS: dict[str, tuple[str, str, float, str]] = {
+    "r_factor": (
+        "R-factor",
+        "distance of calculated from measured amplitudes; 0 is perfect, noise sets the floor",
+        1,
+        "",
+    ),
+    "chi_square_amplitude": ("chi-square of amplitudes", "about 1 where only counting noise is left", 1, ""),
+    "chi_square_intensity": ("chi-square of intensities", "about 1 where only counting noise is left", 1, ""),
+    "log_likelihood": (
+        "log-likelihood",
+        "Poisson half deviance per pixel; about 0.5 at the noise, lower where dark",
+        1,
+        "",
+    ),
+    "log_likelihood_expected": ("log-likelihood, expected", "what counting noise alone would give", 1, ""),
+    "working_log_likelihood": (
+        "log-likelihood, working",
+        "of the pixels used, in a run that hides a few others",
+        1,
+        "",
+    ),
+    "free_log_likelihood": ("log-likelihood, free", "of those hidden: much larger means fitted to noise", 1, ""),
+    "score": ("score", "half deviance and a price per support pixel; lower is better", 1, ""),
+    "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
+    "starts": ("starts", "independent, each from its own seed", 1, ""),
+    "starts_agreeing": ("starts that agree", f"within {AGREE:g} of the solution after alignment", 1, ""),
+    "twins_turned": ("twins", "of those, how many came out turned and conjugate, which the data cannot tell", 1, ""),
+    "first_mode_weight": ("first mode", "share of the power that the runs have in common; 1 is perfect", 1, ""),
+    "support_pixels": ("support", "pixels in which the object may be", 1, "pixels"),
+    "support_fraction": ("support, share of the array", "", 1, ""),
+    "resolution_pixels": ("resolution, full period", "from the PRTF", 1, "object pixels"),
+    "resolution_metres": ("resolution, full period", "from the PRTF", 1e9, "nm"),
+    "photons": ("photons", "counted on the measured pixels", 1, ""),
+    "measured_fraction": ("measured share", "of the detector's pixels", 1, ""),
+    "power_unmeasured": (
+        "unmeasured power",
+        "calculated where nothing was measured, relative to the photons counted",
+        1,
+        "",
+    ),
+    "seconds": ("time", "on the clock", 1, "s"),
+    "cpu_seconds": ("processor time", "all cores together", 1, "s"),
+}
+
+_STATES = {  # colour is never the only sign: each has its symbol and its words
+    True: ("trusted", "✔", "Trusted"),
+    False: ("doubted", "✘", "Do not trust"),
+    None: ("unknown", "?", "Cannot say"),
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2530; --paper: #ffffff; --soft: #5a6675; --line: #d5dbe2; --box: #f4f6f8;
+  --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --paper: #14181d; --soft: #a3aebb; --line: #39424d;
+  --box: #1e242b; --good: #3fc79a; --bad: #ff9056; --open: #f0bf4c; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+.sub, figcaption, .note { color: var(--soft); }
+.verdict { border-left: .5rem solid var(--state); background: var(--box); padding: .8rem 1.1rem; margin: 1rem 0; }
+.verdict strong { color: var(--state); font-size: 1.3rem; } .verdict p { margin: .3rem 0; }
+.trusted { --state: var(--good); } .doubted { --state: var(--bad); } .unknown { --state: var(--open); }
+.warnings { border: 1px solid var(--open); padding: .2rem 1.1rem; margin: 1rem 0; } .warnings h2 { margin: .6rem 0 0; }
+figure { margin: 0; } figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #fff;
+  border: 1px solid var(--line); border-radius: 4px; padding: 4px; }
+figcaption { margin: .5rem 0 0; max-width: 80ch; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.n { text-align: right; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: .7rem 1rem; }
+td { overflow-wrap: anywhere; }
+@media print { :root { --ink: #000; --paper: #fff; --soft: #333; --line: #bbb; --box: #f4f4f4;
+  --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; } body { font-size: 11pt; max-width: none; padding: 0; }
+  section, figure, .verdict { break-inside: avoid; }
+  .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+"""
+
+
+def report(solution: Solution, path: str | Path) -> Path:
+    """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as
+    figures/NAME.png and figures/NAME.pdf. Returns the page's path. The page needs no other file and no network.
+    Raises InputError where it cannot be written."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        path = path / "report.html"
+    folder = path.parent / "figures"
+    sections = []
+    for name, drawing in figures.FIGURES.items():
+        figure = drawing.draw(solution)
+        if figure is None:
+            continue
+        png = _bytes(figure, "png")
+        _replace(folder / f"{name}.png", png)
+        _replace(folder / f"{name}.pdf", _bytes(figure, "pdf"))
+        sections.append(
+            f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
+            f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+            f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
+        )
+    _replace(path, _page(solution, sections).encode("utf-8"))
+    return path
+
+
+def _page(solution: Solution, sections: list[str]) -> str:
+    source = solution.pattern.source.path or "pattern"
+    kind, symbol, words = _STATES[solution.verdict.trusted]
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{_STYLE}</style></head><body>
+<header><h1>{escape(Path(source).name)}</h1><div class="sub">Phase retrieval by untwin</div></header>
+<main><div class="verdict {kind}" role="status"><strong><span aria-hidden="true">{symbol}</span> {words}</strong>
+<p>{escape(solution.verdict.text)}</p></div>
+{_warnings(solution)}
+{"".join(sections)}
+<section><h2>Numbers</h2>{_numbers(solution)}</section>
+<section><h2>Data</h2>{_table(_data(solution))}</section>
+<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{_table(_parameters(solution))}</section>
+{_starts(solution)}
+</main></body></html>
+"""
+
+
+def _warnings(solution: Solution) -> str:
+    every = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
+    if not every:
+        return ""
+    items = "".join(f"<li>{escape(w)}</li>" for w in every)
+    return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
+
+
+def _numbers(solution: Solution) -> str:
+    rows = []
+    for name, value in solution.numbers.items():
+        title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
+        shown = value * factor
+        text = f"{shown:.6g}" if math.isfinite(shown) else "not known"
+        rows.append(
+            f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>'
+        )
+    if not rows:
+        return '<p class="note">None were recorded.</p>'
+    return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
+
+
+def _data(solution: Solution) -> dict[str, str]:
+    pattern, geometry = solution.pattern, solution.pattern.geometry
+    rows = {
+        "file": pattern.source.path or "given as an array",
+        "dataset": pattern.source.dataset or "",
+        "sha256": pattern.source.sha256 or "",
+        "mask": pattern.source.mask or "",
+        "shape": " × ".join(map(str, pattern.shape)),
+        "photons": f"{pattern.photons:.4g}",
+        "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
+        "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
+    }
+    for name, value in solution.numbers.items():
+        if name.startswith("oversampling"):
+            rows[name.replace("_", " ")] = f"{value:.3g}"
+    if geometry.wavelength:
+        rows["wavelength"] = f"{1e10 * geometry.wavelength:.5g} Å"
+    if geometry.distance:
+        rows["detector distance"] = f"{geometry.distance:.5g} m"
+    if geometry.pixel_size:
+        rows["detector pixel"] = " × ".join(f"{1e6 * p:.4g}" for p in geometry.pixel_size) + " µm"
+    voxel = pattern.voxel_size
+    rows["object pixel"] = (
+        " × ".join(f"{1e9 * v:.4g}" for v in voxel) + " nm" if voxel else "not known: no geometry was given"
+    )
+    return {name: text for name, text in rows.items() if text}
+
+
+def _parameters(solution: Solution) -> dict[str, str]:
+    rows = {
+        "seed": str(solution.seed),
+        "starts": str(len(solution.starts)),
+        "constraint": "real and not negative" if solution.positivity else "complex, inside the support",
+        "convention": "forward transform Σ x exp(−2πi k·r/N), unitary; object in the detector's orientation, axis 0 down",
+    }
+    for package in ("untwin", "torch", "numpy", "scipy", "matplotlib"):
+        rows[package] = _version(package)
+    rows["Python"] = platform.python_version()
+    return rows
+
+
+def _version(package: str) -> str:
+    if package == "untwin":
+        import untwin
+
+        return untwin.__version__
+    return importlib.metadata.version(package)
+
+
+def _starts(solution: Solution) -> str:
+    if not solution.starts:
+        return ""
+    head = "".join(
+        f"<th>{h}</th>" for h in ("seed", "R-factor", "score", "support", "error to the solution", "twin", "remark")
+    )
+    rows = []
+    for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
+        cells = [
+            str(s.seed),
+            _finite(s.r_factor, ".4f"),
+            _finite(s.score, ".6g"),
+            str(s.support),
+            _finite(s.error, ".3f"),
+        ]
+        agree = s.error < AGREE and not s.reason
+        remark = s.reason or ("✔ agrees" if agree else "" if math.isnan(s.error) else "✘ does not agree")
+        rows.append(
+            "<tr>"
+            + "".join(f'<td class="n">{c}</td>' for c in cells)
+            + f"<td>{'turned back' if s.twin else ''}</td><td>{escape(remark)}</td></tr>"
+        )
+    return (
+        f'<section><h2>Starts, best first</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _finite(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def _table(rows: dict[str, str]) -> str:
+    body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
+    return f'<div class="scroll"><table>{body}</table></div>'
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=_DPI if kind == "png" else 300)
+    return out.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write under another name, then rename: a reader sees the old file or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}; choose another place for the report") from error
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)

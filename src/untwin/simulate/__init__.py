@@ -1,0 +1,1 @@
+"""Make it: objects and detectors, each sample a function of its seed."""

@@ -1,0 +1,1 @@
+"""How we get there: states, algorithms, recipes, the one loop, many starts."""

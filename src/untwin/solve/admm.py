@@ -1,0 +1,40 @@
+"""Alternating direction method of multipliers on the splitting object = modulus, with a dual variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.solve.recipe import Algorithm, require
+
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+
+@dataclass(frozen=True, repr=False)
+class ADMM(Algorithm):
+    """ADMM for phase retrieval (Chang et al., SIAM J. Imaging Sci. 11, 2018; hard constraints, scaled dual λ):
+    z = P_S(y + λ); y' = P_M(z − λ); λ' = λ + β (y' − z). The iterate x is z − λ, from which y' comes.
+
+    beta: dual step, above 0 and at most 1.
+    """
+
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self, "beta", 0, 1, open_low=True)
+
+    def begin(self, problem: Problem, state: State) -> State:
+        return replace(state, memory=(state.x, state.x.new_zeros(state.x.shape)))
+
+    def step(self, problem: Problem, state: State) -> State:
+        y, dual = state.memory
+        z = problem.project_object(y + dual, state.support)
+        x = z - dual
+        y = problem.project_modulus(x)
+        return replace(state, x=x, image=y, memory=(y, dual + (y - z) * self.beta))
+
+    def __repr__(self) -> str:
+        return expression.write(self)

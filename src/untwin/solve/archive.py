@@ -1,0 +1,177 @@
+"""A Solution on disk: result.cxi (arrays and provenance), run.toml (repeats the run), summary.json (every number)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import untwin
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    from untwin.solve.state import Solution
+
+FILES = ("result.cxi", "run.toml", "summary.json")
+
+
+def settings(solution: Solution) -> dict[str, Any]:
+    """What repeats the run: the options of `untwin reconstruct`, resolved."""
+    s = solution.pattern.source
+    origin = {"file": s.path, "data": s.dataset, "mask": s.mask}
+    known = {k: v for k, v in origin.items() if v}
+    return {**known, "recipe": solution.recipe, "seed": solution.seed, "positivity": solution.positivity}
+
+
+def summary(solution: Solution) -> dict[str, Any]:
+    """Every number of a solution, ready for JSON (NaN and infinity become null)."""
+    p = solution.pattern
+    return _plain(
+        {
+            "untwin": untwin.__version__,
+            "verdict": dataclasses.asdict(solution.verdict),
+            "numbers": solution.numbers,
+            "warnings": solution.warnings,
+            "recipe": solution.recipe,
+            "seed": solution.seed,
+            "positivity": solution.positivity,
+            "pattern": {
+                "shape": p.shape,
+                "photons": p.photons,
+                "measured_fraction": float(p.measured.mean()),
+                "asymmetry": p.asymmetry,
+                "offset": p.offset,
+                "geometry": dataclasses.asdict(p.geometry),
+                "voxel_size": p.voxel_size,
+                "source": dataclasses.asdict(p.source),
+            },
+            "mode_weights": solution.mode_weights,
+            "starts": [dataclasses.asdict(s) for s in solution.starts],
+            "prtf": dataclasses.asdict(solution.prtf) if solution.prtf else None,
+            "fsc": dataclasses.asdict(solution.fsc) if solution.fsc else None,
+            "history": [dataclasses.asdict(h) for h in solution.history],
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def fresh(folder: Path, overwrite: bool) -> Path:
+    """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
+    parent = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"cannot write in {parent}; choose another folder")
+    return folder
+
+
+def save(solution: Solution, folder: Path, overwrite: bool = False) -> Path:
+    """Write the three files; each is complete or not there. Raises InputError where the folder holds something already."""
+    import torch
+
+    from untwin.data.cxi import write_result
+
+    fresh(folder, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    image = solution.image.numpy()
+    process = {
+        "program": "untwin",
+        "version": untwin.__version__,
+        "recipe": solution.recipe,
+        "seed": solution.seed,
+        "positivity": int(solution.positivity),
+        "torch_version": str(torch.__version__),
+        "numpy_version": np.__version__,
+        "input_file": solution.pattern.source.path or "",
+        "input_sha256": solution.pattern.source.sha256 or "",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fft_convention": "object to detector: exp(-2 pi i k r / N)",
+        "verdict": solution.verdict.text,
+        "summary": json.dumps(summary(solution)),
+    }
+    write_result(
+        folder / "result.cxi",
+        image=image,
+        support=solution.support.numpy(),
+        pattern=solution.pattern,
+        process=process,
+        modes=None if solution.modes is None else solution.modes.numpy(),
+        mode_weights=solution.mode_weights,
+        voxel_size=solution.pattern.voxel_size,
+    )
+    import tomli_w
+
+    write_text(folder / "run.toml", tomli_w.dumps(settings(solution)))
+    write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """The text under that name, complete or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load(folder: str | Path) -> Solution:
+    """The Solution that `save` wrote. Raises InputError where there is none."""
+    import torch
+
+    from untwin.data.read import read, read_object
+    from untwin.judge.resolution import Curve
+    from untwin.judge.trust import Verdict
+    from untwin.solve.state import History, Solution, Start
+
+    folder = Path(folder)
+    path = folder / "result.cxi" if folder.is_dir() else folder
+    if not path.is_file():
+        raise InputError(f"no result.cxi in {folder}; expected a folder that untwin reconstruct has written")
+    found = read_object(path)
+    try:
+        told = json.loads(str(found.process["summary"]))
+        curve = {k: Curve(**{**told[k], "frequency": tuple(told[k]["frequency"]), "value": tuple(told[k]["value"])}) if told[k] else None for k in ("prtf", "fsc")}
+        return Solution(
+            image=torch.from_numpy(found.image),
+            support=torch.from_numpy(np.asarray(found.support)),
+            pattern=read(path),
+            recipe=told["recipe"],
+            seed=told["seed"],
+            positivity=told["positivity"],
+            verdict=Verdict(**told["verdict"]),
+            numbers={k: math.nan if v is None else v for k, v in told["numbers"].items()},
+            starts=tuple(Start(**{k: math.nan if v is None else v for k, v in s.items()}) for s in told["starts"]),
+            history=tuple(History(h["label"], tuple(h["steps"]), tuple(math.nan if v is None else v for v in h["r_factor"])) for h in told["history"]),
+            mode_weights=tuple(told["mode_weights"]),
+            warnings=tuple(told["warnings"]),
+            **curve,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a result of untwin ({type(error).__name__}: {error}); expected one written by untwin reconstruct") from None

@@ -1,0 +1,111 @@
+"""The plan for someone who gives none. Every number here was measured: docs/benchmarks.md, benchmarks/recover.py."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from untwin.solve.begin import box_widths, hidden
+from untwin.solve.ensemble import Plan
+from untwin.solve.recipe import Deal, Recipe, parse
+
+if TYPE_CHECKING:
+    from untwin.data.measurement import Pattern
+    from untwin.model.problem import Problem
+
+_WRAP = "ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))"
+_CHILD = "ShrinkWrap(threshold=Draw(0.08, 0.3), sigma=Ramp(Draw(0.7, 1.3), 0.5))"
+_HELD = "ShrinkWrap(threshold=Draw(0.08, 0.3), sigma=0.5)"
+_THRESHOLDS = (0.04, 0.07, 0.1, 0.14, 0.18, 0.22, 0.27, 0.35)
+
+
+def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Plan:
+    """The plan for a problem, by its size, by what is known of the object, and by how much of the pattern is hidden.
+
+    starts: independent random starts. fixed: the support was given and stays.
+    """
+    if fixed:
+        return _fixed(starts or 4)
+    if problem.real and hidden_speckles(problem.pattern) > 8:
+        return _behind_a_stop(starts or 10)
+    large = problem.pattern.intensity.size > 32_768
+    return _large(starts or 8) if large else _small(starts or 24)
+
+
+def _families(starts: int) -> int:
+    return 2 if starts > 1 else 1
+
+
+def _small(starts: int) -> Plan:
+    """Arrays up to 32 thousand pixels: many starts, two guided generations, a finish for few photons."""
+    first = f"20*(20*HIO + {_WRAP}) + 20*(20*RAAR + {_WRAP}) + 50*ER"
+    capped = f"{_CHILD} + 9*(20*Capped(RAAR) + {_CHILD}) + 6*(20*RAAR + {_HELD}) + 50*ER"
+    plain = f"{_CHILD} + 9*(20*RAAR + {_CHILD}) + 6*(20*RAAR + {_HELD}) + 50*ER"
+    return Plan(
+        first=parse(first),
+        starts=starts,
+        families=_families(starts),
+        children=(parse(capped), parse(plain)),
+        generations=2,
+        finish=_finish(_THRESHOLDS),
+        deal=len(_THRESHOLDS),
+        rounds=4,
+    )
+
+
+def _finish(thresholds: tuple[float, ...], main: int = 100, mean: int = 60) -> tuple[Recipe, Recipe]:
+    """Supports dealt out by threshold, each held through a Poisson-proximal run; without and with a ceiling on the magnitude."""
+    cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.7, level='weighted', islands=0.03)"
+    return (
+        parse(f"{cut} + {main}*Proximal(RAAR) + {mean}*Mean(Proximal(RAAR)) + Settle + 10*Proximal(ER)"),
+        parse(f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER))"),
+    )
+
+
+def _large(starts: int) -> Plan:
+    """Larger arrays, 3D: the third dimension helps, so fewer starts and iterations."""
+    first = f"10*(20*HIO + {_WRAP}) + 10*(20*RAAR + {_WRAP}) + 30*ER"
+    capped = f"{_CHILD} + 5*(20*Capped(RAAR) + {_CHILD}) + 3*(20*RAAR + {_HELD}) + 20*ER"
+    plain = f"{_CHILD} + 5*(20*RAAR + {_CHILD}) + 3*(20*RAAR + {_HELD}) + 20*ER"
+    thresholds = (0.07, 0.12, 0.18, 0.25)
+    return Plan(
+        first=parse(first),
+        starts=starts,
+        families=_families(starts),
+        children=(parse(capped), parse(plain)),
+        generations=1,
+        finish=_finish(thresholds, 60, 40),
+        deal=len(thresholds),
+        rounds=2,
+    )
+
+
+def _behind_a_stop(starts: int) -> Plan:
+    """A real nonnegative object of which a large stop hides many speckles: the hole is damped, since a free one fills with haze, and the
+    support follows the area and not a threshold, which the haze would move."""
+    gamma = "Draw(0.965, 0.985)"
+    area = "AreaWrap(area=Ramp(0.9, 0.3), sigma=Ramp(3.0, 0.7))"
+    released = f"Damped(HIO, gamma=Ramp({gamma}, 1.0, linear=True))"
+    thresholds = (0.08, 0.12, 0.18, 0.25)
+    cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.8, level='weighted')"
+    return Plan(
+        first=parse(f"Box + Triangle + Random + 100*Damped(HIO, gamma={gamma}) + Whole + 600*Damped(HIO, gamma={gamma}) + 24*({area} + 40*{released}) + 15*ER"),
+        starts=starts,
+        families=_families(starts),
+        finish=(parse(f"{cut} + 60*HIO + 20*ER + 40*Mean(ER)"),),
+        deal=len(thresholds),
+        rounds=3,
+    )
+
+
+def _fixed(starts: int) -> Plan:
+    """The support was given: nothing but projections."""
+    return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
+
+
+def hidden_speckles(pattern: Pattern) -> float:
+    """Number of speckles behind the stop: hidden pixels around the zero frequency over the pixels of one speckle, Π N / width."""
+    hole = hidden(pattern)
+    if not len(hole):
+        return 0.0
+    return len(hole) / math.prod(n / w for n, w in zip(pattern.shape, box_widths(pattern)))

@@ -1,0 +1,34 @@
+"""Breaking the tie between an object and its twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.solve.recipe import Algorithm
+
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+
+@dataclass(frozen=True, repr=False)
+class Detwin(Algorithm):
+    """One error reduction with half of the support: a mixture of object and twin is pushed to one side (Guizar-Sicairos and
+    Fienup, J. Opt. Soc. Am. A 29, 2012). The support is cut through its centre of mass along the first axis, for this step only."""
+
+    def step(self, problem: Problem, state: State) -> State:
+        import torch
+
+        y = problem.project_modulus(state.x)
+        n = problem.pattern.shape[0]
+        weight = state.support.flatten(2).sum(2).to(torch.float64)
+        angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64, device=y.device) / n
+        centre = torch.atan2((weight * angle.sin()).sum(1), (weight * angle.cos()).sum(1))  # circular mean: no edge
+        side = torch.sin(angle[None, :] - centre[:, None]) >= 0
+        half = state.support & side.reshape((len(state.seeds), n) + (1,) * (problem.ndim - 1))
+        return replace(state, x=problem.project_object(y, half), image=y)
+
+    def __repr__(self) -> str:
+        return expression.write(self)

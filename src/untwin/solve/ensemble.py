@@ -1,0 +1,229 @@
+"""Many starts: families of independent starts, guided generations within a family, a finish, and a choice by penalised likelihood.
+
+Families never see one another: that two of them end at the same object is the certificate that the verdict rests on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.judge import metrics
+from untwin.judge.symmetry import align
+from untwin.solve.begin import begin
+from untwin.solve.recipe import Recipe, length
+from untwin.solve.state import State, join, take
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.solve.launch import Ended, Launcher, Report
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """What a population does. Every part is a recipe, so a plan is an expression, too.
+
+    first: each independent start. starts: how many, in all families together. families: independent of one another.
+    children, generations: after the first, each family is guided `generations` times (Chen et al., Phys. Rev. B 76, 2007): its better half is
+        aligned to its best, a; child = |b| exp(i arg a); the children take these recipes in turn; the best quarter lives on.
+    finish, rounds, polish: the `polish` best of each family go through all of these recipes, `deal` times each with seeds 0, 1, ...
+        (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or `rounds` are done.
+    """
+
+    first: Recipe
+    starts: int = 8
+    families: int = 1
+    children: tuple[Recipe, ...] = ()
+    generations: int = 0
+    finish: tuple[Recipe, ...] = ()
+    deal: int = 1
+    rounds: int = 0
+    polish: int = 1
+
+    def __post_init__(self) -> None:
+        for name, low in (("starts", 1), ("families", 1), ("generations", 0), ("deal", 1), ("rounds", 0), ("polish", 1)):
+            v = getattr(self, name)
+            if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
+                raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
+        for r in (self.first, *self.children, *self.finish):
+            if not isinstance(r, Recipe):
+                raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
+        if self.families > self.starts:
+            raise InputError(f"Plan: {self.families} families of {self.starts} starts; expected at least one start each")
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+    def steps(self) -> int:
+        """Iterations over all starts, at most (for progress)."""
+        members = -(-self.starts // self.families)
+        children = max(length(c) for c in self.children) * (members - members // 4) if self.children else 0
+        finish = sum(map(length, self.finish)) * self.deal * self.rounds * self.polish
+        return self.starts * length(self.first) + self.families * (self.generations * children + finish)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Starts that have ended, with their figures: deviance (half, Poisson), r_factor, pixels in the support, all (starts,) float64."""
+
+    state: State
+    deviance: Tensor
+    r_factor: Tensor
+    pixels: Tensor
+
+    @classmethod
+    def of(cls, problem: Problem, state: State) -> Population:
+        """Figures of P_S of the estimates; a start that has come to nothing or to NaN is infinitely bad."""
+        import torch
+
+        d = problem.tensors
+        deviance, r = [], []
+        for row in range(len(state.seeds)):
+            one = take(state, [row])
+            f = problem.intensity(problem.project_object(one.image, one.support))
+            deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
+            r.append(metrics.r_factor(f, d.intensity, d.measured))
+        pixels = state.support.flatten(1).sum(1).double()
+        dead = torch.cat(deviance).isnan() | (pixels == 0)
+        return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels)
+
+    def scores(self, problem: Problem) -> Tensor:
+        return metrics.scores(self.deviance, self.pixels, int(problem.tensors.measured.sum()), 1.0 if problem.real else 2.0)
+
+    def order(self, problem: Problem) -> list[int]:
+        """Rows from the best to the worst."""
+        return self.scores(problem).argsort(stable=True).tolist()
+
+    def rows(self, rows: list[int]) -> Population:
+        return Population(take(self.state, rows), self.deviance[rows], self.r_factor[rows], self.pixels[rows])
+
+
+def gather(populations: list[Population]) -> Population:
+    import torch
+
+    return Population(
+        join([p.state for p in populations]),
+        torch.cat([p.deviance for p in populations]),
+        torch.cat([p.r_factor for p in populations]),
+        torch.cat([p.pixels for p in populations]),
+    )
+
+
+def objects(problem: Problem, population: Population) -> Tensor:
+    """(starts, *grid) complex: P_S of the estimates."""
+    s = population.state
+    x = problem.project_object(s.image, s.support)
+    return x if x.is_complex() else x.to(x.dtype.to_complex())
+
+
+def children(problem: Problem, population: Population, count: int, seed: int) -> State:
+    """`count` children of a family: magnitudes of its better half, aligned by whole pixels, with the best one's phases."""
+    import torch
+
+    order = population.order(problem)
+    best = population.rows(order[:1])
+    parents = population.rows((order * count)[: max(1, len(order) // 2)])
+    a = best.state.image[0]
+    moved = align(parents.state.image, a, problem.ndim, subpixel=False)
+    if problem.real:
+        x = moved.x.real
+    else:
+        phase = torch.sgn(a)
+        x = moved.x.abs() * phase
+    turn = [i % len(x) for i in range(count)]
+    x = x[turn]
+    seeds = tuple(seed + i for i in range(count))
+    bounds = best.state.bounds.expand(x.shape)
+    return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, seeds=seeds)
+
+
+def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Report | None) -> list[Population]:
+    done = [Population.of(problem, e.state) for e in launch.map(problem, jobs, report=report)]
+    if report:
+        report(0, min(float(p.r_factor.min()) for p in done))
+    return done
+
+
+def _generation(problem: Problem, plan: Plan, families: list[Population], g: int, seed: int, launch: Launcher, report: Report | None) -> list[Population]:
+    jobs, survivors = [], []
+    for k, family in enumerate(families):
+        n = len(family.state.seeds)
+        keep = max(1, n // 4)
+        brood = children(problem, family, max(1, n - keep), seed + 1_000_003 * (g + 1) + 10_007 * k)
+        count = len(plan.children)
+        for i, recipe in enumerate(plan.children):
+            rows = list(range(i, len(brood.seeds), count))
+            if rows:
+                jobs.append((k, recipe, take(brood, rows)))
+        survivors.append(family.rows(family.order(problem)[:keep]))
+    done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
+    return [
+        gather([survivors[k], *(p for (j, _, _), p in zip(jobs, done) if j == k)]) for k in range(len(families))
+    ]
+
+
+def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Report | None) -> Population:
+    """Rounds of the finish on every member; each ends at its own best."""
+    current = [population.rows([i]) for i in range(len(population.state.seeds))]
+    active = set(range(len(current)))
+    for _ in range(plan.rounds):
+        jobs = []
+        for i in sorted(active):
+            one = current[i].state
+            dealt = replace(take(one, [0] * plan.deal), seeds=tuple(range(plan.deal)), x=one.image.expand(plan.deal, *one.image.shape[1:]))
+            jobs += [(i, recipe, dealt) for recipe in plan.finish]
+        done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
+        for i in sorted(active):
+            candidates = gather([current[i], *(p for (j, _, _), p in zip(jobs, done) if j == i)])
+            best = candidates.order(problem)[0]
+            if best == 0:
+                active.discard(i)
+            else:
+                chosen = candidates.rows([best])
+                current[i] = replace(chosen, state=replace(chosen.state, seeds=current[i].state.seeds))
+        if not active:
+            break
+    return gather(current)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plan leaves. first: the independent starts as they ended, trace: their way there. families: the finished best of each,
+    best first."""
+
+    first: Population
+    trace: Ended
+    families: tuple[Population, ...]
+
+
+def breed(
+    problem: Problem,
+    plan: Plan,
+    seed: int,
+    launch: Launcher,
+    support: Tensor | None = None,
+    x: Tensor | None = None,
+    report: Report | None = None,
+) -> Outcome:
+    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s belongs to family s modulo their number."""
+    seeds = tuple(range(seed, seed + plan.starts))
+    if x is not None:
+        x = x.expand(plan.starts, *x.shape[-problem.ndim :])
+    state = begin(problem, seeds, support, x)
+    ended = launch.map(problem, [(plan.first, state)], samples=25, report=report)[0]
+    first = Population.of(problem, ended.state)
+    families = [first.rows(list(range(k, plan.starts, plan.families))) for k in range(plan.families)]
+    if plan.children:
+        for g in range(plan.generations):
+            families = _generation(problem, plan, families, g, seed, launch, report)
+    best = [f.rows(f.order(problem)[: plan.polish]) for f in families]
+    if plan.finish and plan.rounds:
+        sizes = [len(b.state.seeds) for b in best]
+        finished = _finish(problem, plan, gather(best), launch, report)
+        edges = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
+        best = [finished.rows(list(range(edges[k], edges[k + 1]))) for k in range(len(sizes))]
+    return Outcome(first, ended, tuple(b.rows(b.order(problem)) for b in best))

@@ -1,0 +1,142 @@
+"""Where starts run: in a batch here, or one by one in a pool of processes with one thread each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from untwin.judge.metrics import r_factor
+from untwin.solve.recipe import Recipe, length
+from untwin.solve.run import iterate
+from untwin.solve.state import join, take
+
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+BATCH_PIXELS = 16_384  # up to this size a batch beats the pool on a CPU (measured: benchmarks/launch.py)
+BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
+
+Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A population after its recipe, and its R-factors on the way: steps (k,), r_factor (starts, k)."""
+
+    state: State
+    steps: tuple[int, ...]
+    r_factor: tuple[tuple[float, ...], ...]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch works with one thread: arrays of this size gain nothing from more, and two pools would spin against each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def residual(problem: Problem, state: State) -> tuple[float, ...]:
+    """R-factor of each start's object."""
+    d = problem.tensors
+    f = problem.intensity(problem.project_object(state.image, state.support))
+    return tuple(r_factor(f, d.intensity, d.measured).tolist())
+
+
+def run_here(problem: Problem, recipe: Recipe, state: State, samples: int = 0) -> Ended:
+    """The recipe, with the R-factor looked at `samples` times on the way."""
+    every = max(1, length(recipe) // samples) if samples else 0
+    steps, trace = [], []
+    for state in iterate(problem, recipe, state):  # noqa: B020
+        if every and state.step % every == 0:
+            steps.append(state.step)
+            trace.append(residual(problem, state))
+    return Ended(take(state, list(range(len(state.seeds)))), tuple(steps), tuple(zip(*trace)))
+
+
+def _work(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
+    with one_thread():
+        return run_here(problem, recipe, state, samples)
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Runs recipes on populations. workers: processes; 1 runs everything in this one, in batches of at most `batch` starts."""
+
+    workers: int
+    batch: int = BATCH
+
+    def map(self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None) -> list[Ended]:
+        """The populations after their recipes, in order. Each start is on its own, so the outcome does not depend on the workers."""
+        size = self.batch if self.workers == 1 else 1
+        parts = []
+        for j, (recipe, state) in enumerate(jobs):
+            n = len(state.seeds)
+            parts += [(j, recipe, take(state, list(range(i, min(i + size, n))))) for i in range(0, n, size)]
+        ended = self._here(problem, parts, samples, report) if self.workers == 1 else self._pool(problem, parts, samples, report)
+        return [_joined([e for (j, _, _), e in zip(parts, ended) if j == k]) for k in range(len(jobs))]
+
+    def _here(self, problem: Problem, parts: list[tuple[int, Recipe, State]], samples: int, report: Report | None) -> list[Ended]:
+        ended = []
+        for _, recipe, state in parts:
+            ended.append(_work(problem, recipe, state, samples) if problem.device == "cpu" else run_here(problem, recipe, state, samples))
+            if report:
+                report(length(recipe) * len(state.seeds), _lowest(ended[-1]))
+        return ended
+
+    def _pool(self, problem: Problem, parts: list[tuple[int, Recipe, State]], samples: int, report: Report | None) -> list[Ended]:
+        from concurrent.futures import as_completed
+
+        from loky import get_reusable_executor
+
+        threads = {k: "1" for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
+        pool = get_reusable_executor(max_workers=self.workers, env={**threads, **keep}, timeout=60)
+        futures = {pool.submit(_work, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
+        ended: dict[int, Ended] = {}
+        try:
+            for future in as_completed(futures):
+                i = futures[future]
+                ended[i] = future.result()
+                if report:
+                    report(length(parts[i][1]), _lowest(ended[i]))
+        except BaseException:
+            pool.shutdown(wait=False, kill_workers=True)
+            raise
+        return [ended[i] for i in range(len(parts))]
+
+
+def _lowest(ended: Ended) -> float | None:
+    return min((r[-1] for r in ended.r_factor if r), default=None)
+
+
+def _joined(parts: list[Ended]) -> Ended:
+    return Ended(join([p.state for p in parts]), parts[0].steps, tuple(r for p in parts for r in p.r_factor))
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def launcher(problem: Problem, workers: int | None = None) -> Launcher:
+    """Small arrays on a CPU in batches in this process; larger ones in as many processes as there are cores; on a GPU as large a
+    batch as half of its free memory holds."""
+    import torch
+
+    pixels = problem.tensors.amplitude.numel()
+    if problem.device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(problem.device)
+        return Launcher(1, batch=max(1, int(free / 2 / (pixels * 8 * 12))))
+    if pixels <= BATCH_PIXELS:
+        return Launcher(1)
+    return Launcher(workers or cores())

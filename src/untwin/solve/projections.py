@@ -1,0 +1,169 @@
+"""Projection algorithms. With y = P_M x, each row of one table is x' = a x + c y + s P_S(u x + v y).
+
+|            | a | c    | s | u  | v    |
+| ER         | 0 | 0    | 1 | 0  | 1    |
+| SF         | 0 | −1   | 2 | 0  | 1    |
+| RAAR       | β | 1−2β | β | −1 | 2    |
+| HPR        | 1 | −β   | 1 | −1 | 1+β  |
+| DM, β = 1  | 1 | −1   | 1 | −1 | 2    |
+
+HIO is Fienup's own form, which equals HPR for a plain support and differs from it under positivity. The difference map with any
+other β projects onto the support first and has two modulus projections' worth of work, so it stands beside the table.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.solve.recipe import Algorithm, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """x' = a x + c y + s P_S(u x + v y)."""
+
+    a: float
+    c: float
+    s: float
+    u: float
+    v: float
+
+
+def _add(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
+    """Σ factor · tensor, without the terms whose factor is 0 and without a product by 1."""
+    terms = tuple(t for t in terms if t[0] != 0)
+    (factor, total), *rest = terms
+    owned = factor != 1
+    total = total * factor if owned else total
+    for factor, tensor in rest:
+        total = total.add_(tensor, alpha=factor) if owned else total.add(tensor, alpha=factor)
+        owned = True
+    return total
+
+
+class Projection(Algorithm):
+    """A row of the table."""
+
+    @abstractmethod
+    def coefficients(self) -> Coefficients: ...
+
+    def step(self, problem: Problem, state: State) -> State:
+        k, x = self.coefficients(), state.x
+        y = problem.project_modulus(x)
+        z = problem.project_object(_add(((k.v, y), (k.u, x))), state.support)
+        return replace(state, x=_add(((k.s, z), (k.a, x), (k.c, y))), image=y)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class ER(Projection):
+    """Error reduction (Fienup, Appl. Opt. 21, 1982; Gerchberg and Saxton, 1972): x' = P_S P_M x."""
+
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=0, c=0, s=1, u=0, v=1)
+
+
+@dataclass(frozen=True, repr=False)
+class SF(Projection):
+    """Solvent flipping (Abrahams and Leslie, Acta Cryst. D 52, 1996): x' = R_S P_M x, the reflection 2 P_S − 1 for P_S."""
+
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=0, c=-1, s=2, u=0, v=1)
+
+
+@dataclass(frozen=True, repr=False)
+class RAAR(Projection):
+    """Relaxed averaged alternating reflections (Luke, Inverse Problems 21, 2005): x' = β/2 (R_S R_M + I) x + (1 − β) P_M x.
+
+    beta: relaxation, above 0 and at most 1.
+    """
+
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self, "beta", 0, 1, open_low=True)
+
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=self.beta, c=1 - 2 * self.beta, s=self.beta, u=-1, v=2)
+
+
+@dataclass(frozen=True, repr=False)
+class HPR(Projection):
+    """Hybrid projection reflection (Bauschke, Combettes and Luke, J. Opt. Soc. Am. A 20, 2003):
+    x' = ½ [R_S (R_M + (β − 1) P_M) + I + (1 − β) P_M] x.
+
+    beta: relaxation, above 0 and at most 1.
+    """
+
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self, "beta", 0, 1, open_low=True)
+
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=1, c=-self.beta, s=1, u=-1, v=1 + self.beta)
+
+
+@dataclass(frozen=True, repr=False)
+class HIO(Algorithm):
+    """Hybrid input-output, Fienup's form (Appl. Opt. 21, 1982): x' = y where y satisfies the constraint, x − β y elsewhere.
+
+    beta: feedback, above 0 and at most 1.
+    """
+
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self, "beta", 0, 1, open_low=True)
+
+    def step(self, problem: Problem, state: State) -> State:
+        y = problem.project_modulus(state.x)
+        satisfied = problem.satisfies(y, state.support)
+        return replace(state, x=y.where(satisfied, state.x.add(y, alpha=-self.beta)), image=y)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class DM(Algorithm):
+    """Difference map (Elser, J. Opt. Soc. Am. A 20, 2003): x' = x + β [P_S f_M − P_M f_S], with
+    f_M = P_M x + (P_M x − x) / β and f_S = P_S x − (P_S x − x) / β. For β = 1 it is the row of the table.
+
+    beta: step, not 0, between −2 and 2. The estimate is P_M f_S.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self, "beta", -2, 2)
+        if self.beta == 0:
+            raise InputError("DM(beta=0): the map would stand still; expected a number between -2 and 2, not 0")
+
+    def step(self, problem: Problem, state: State) -> State:
+        x, b = state.x, self.beta
+        if b == 1:
+            y = problem.project_modulus(x)
+            z = problem.project_object(_add(((2.0, y), (-1.0, x))), state.support)
+            return replace(state, x=_add(((1.0, x), (1.0, z), (-1.0, y))), image=y)
+        m = problem.project_modulus(x)
+        s = problem.project_object(x, state.support)
+        f_m = _add(((1 + 1 / b, m), (-1 / b, x)))
+        f_s = _add(((1 - 1 / b, s), (1 / b, x)))
+        y = problem.project_modulus(f_s)
+        return replace(state, x=_add(((1.0, x), (b, problem.project_object(f_m, state.support)), (-b, y))), image=y)
+
+    def __repr__(self) -> str:
+        return expression.write(self)

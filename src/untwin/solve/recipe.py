@@ -1,0 +1,270 @@
+"""The vocabulary of recipes: an Algorithm is one step; `n * a` repeats, `a + b` is then; Until stops by a rule.
+
+A recipe is a Python expression, and its repr is the same expression as text: parse(repr(recipe)) == recipe.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin import expression
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+
+class Recipe(ABC):
+    """An expression of steps: + and * build larger ones."""
+
+    def __add__(self, other: Recipe) -> Then:
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        return Then((*_parts(self), *_parts(other)))
+
+    def __mul__(self, times: int) -> Repeat:
+        if isinstance(times, bool) or not isinstance(times, int):
+            return NotImplemented
+        return Repeat(times, self)
+
+    __rmul__ = __mul__
+
+
+class Algorithm(Recipe):
+    """One step of a method: frozen numbers, and `step`. What moves is in the state."""
+
+    def begin(self, problem: Problem, state: State) -> State:
+        """Called before the first of a run of equal steps; algorithms that carry memory start it here."""
+        return state
+
+    @abstractmethod
+    def step(self, problem: Problem, state: State) -> State: ...
+
+
+class Rule(ABC):
+    """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
+
+    After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
+    (starts,) bool; `keep` puts the kept images into the state at the end of the segment.
+    """
+
+    @abstractmethod
+    def begin(self, problem: Problem, state: State) -> State: ...
+
+    @abstractmethod
+    def look(self, problem: Problem, state: State) -> State: ...
+
+    @abstractmethod
+    def done(self, state: State) -> Tensor: ...
+
+    @abstractmethod
+    def keep(self, state: State) -> State: ...
+
+
+def _parts(recipe: Recipe) -> tuple[Recipe, ...]:
+    return recipe.parts if isinstance(recipe, Then) else (recipe,)
+
+
+@dataclass(frozen=True, repr=False)
+class Then(Recipe):
+    """One after the other, left to right."""
+
+    parts: tuple[Recipe, ...]
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
+
+
+@dataclass(frozen=True, repr=False)
+class Repeat(Recipe):
+    """The same again, `times` times (0 leaves it out)."""
+
+    times: int
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.times < 0:
+            raise InputError(f"{self.times} repetitions of {self.recipe!r}: expected 0 or more")
+        if self.times * length(self.recipe) > 10_000_000:
+            raise InputError(f"{self.times} repetitions make more than 10 million steps; repeat less often")
+
+    def __repr__(self) -> str:
+        inner = repr(self.recipe)
+        return f"{self.times}*({inner})" if isinstance(self.recipe, Then | Repeat) else f"{self.times}*{inner}"
+
+
+@dataclass(frozen=True, repr=False)
+class Until(Recipe):
+    """The recipe, cut short by a rule: each start is stopped by its own decision, and the image that the rule kept goes on."""
+
+    rule: Rule
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rule, Rule):
+            raise InputError(f"Until needs a rule first, such as Until(Plateau(), 500*ER); got {self.rule!r}")
+        if not isinstance(self.recipe, Recipe):
+            raise InputError(f"Until needs a recipe second, such as Until(Plateau(), 500*ER); got {self.recipe!r}")
+
+    def __repr__(self) -> str:
+        return f"Until({self.rule!r}, {self.recipe!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Draw:
+    """A setting that each start draws for itself, uniformly from low to high, as a function of its seed."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise InputError(f"Draw({self.low}, {self.high}): expected two numbers, the smaller first")
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Ramp:
+    """A setting that moves from `begin` to `end` over all the repetitions of its step in the recipe; geometrically, or in
+    equal steps with linear=True. Either end may be a Draw."""
+
+    begin: float | Draw
+    end: float | Draw
+    linear: bool = False
+
+    def __post_init__(self) -> None:
+        for v in extremes(self):
+            if not math.isfinite(v) or (v <= 0 and not self.linear):
+                raise InputError(f"{self!r}: expected numbers above 0 (or linear=True)")
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Deal:
+    """A setting of which start number s takes the value number s (modulo how many there are), s its seed: Deal((0.1, 0.2, 0.3))."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, tuple) or not self.values:
+            raise InputError(f"Deal({self.values!r}): expected one or more numbers, such as Deal((0.1, 0.2))")
+        for v in self.values:
+            extremes(v)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+Setting = float | Draw | Ramp | Deal
+
+
+def extremes(setting: Setting) -> tuple[float, ...]:
+    """The numbers between which a setting stays, for checking."""
+    if isinstance(setting, Draw):
+        return (setting.low, setting.high)
+    if isinstance(setting, Deal):
+        return setting.values
+    if isinstance(setting, Ramp):
+        return (*extremes(setting.begin), *extremes(setting.end))
+    if isinstance(setting, bool) or not isinstance(setting, int | float):
+        raise InputError(f"expected a number, Draw(low, high) or Ramp(begin, end), got {setting!r}")
+    return (float(setting),)
+
+
+def require(owner: Any, name: str, low: float, high: float, open_low: bool = False) -> None:
+    """Raise unless every value that the setting `name` can take is in [low, high] (or above low)."""
+    for v in extremes(getattr(owner, name)):
+        if not (low <= v <= high) or (open_low and v == low):
+            interval = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+            raise InputError(f"{type(owner).__name__}({name}={v:g}): expected {interval}")
+
+
+def value(setting: Setting, state: State, label: str) -> Tensor:
+    """(starts,) float64: the setting's value for each start now. `label` tells one draw from another."""
+    import torch
+
+    if isinstance(setting, Ramp):
+        begin, end = value(setting.begin, state, label), value(setting.end, state, label + "'")
+        if setting.linear:
+            return begin + (end - begin) * state.progress
+        return begin * (end / begin) ** state.progress
+    if isinstance(setting, Draw):
+        salt = zlib.crc32(label.encode())
+        u = [np.random.default_rng([seed, salt]).random() for seed in state.seeds]
+        return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
+    if isinstance(setting, Deal):
+        return torch.tensor([setting.values[seed % len(setting.values)] for seed in state.seeds], dtype=torch.float64)
+    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+
+
+def length(recipe: Recipe) -> int:
+    """Number of steps, at most."""
+    if isinstance(recipe, Then):
+        return sum(map(length, recipe.parts))
+    if isinstance(recipe, Repeat):
+        return recipe.times * length(recipe.recipe)
+    if isinstance(recipe, Until):
+        return length(recipe.recipe)
+    return 1
+
+
+def steps(recipe: Recipe) -> Iterator[Algorithm]:
+    """Every step in order, rules left aside."""
+    if isinstance(recipe, Then):
+        for part in recipe.parts:
+            yield from steps(part)
+    elif isinstance(recipe, Repeat):
+        for _ in range(recipe.times):
+            yield from steps(recipe.recipe)
+    elif isinstance(recipe, Until):
+        yield from steps(recipe.recipe)
+    elif isinstance(recipe, Algorithm):
+        yield recipe
+
+
+def segments(recipe: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...]]]:
+    """The flattened recipe: runs of steps, each with the rule that may cut it short. A rule inside a rule is an error."""
+    plain: list[Algorithm] = []
+
+    def walk(node: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...]]]:
+        if isinstance(node, Then):
+            for part in node.parts:
+                yield from walk(part)
+        elif isinstance(node, Repeat):
+            for _ in range(node.times):
+                yield from walk(node.recipe)
+        elif isinstance(node, Until):
+            if plain:
+                yield None, tuple(plain)
+                plain.clear()
+            yield node.rule, tuple(steps(node.recipe))
+        elif isinstance(node, Algorithm):
+            plain.append(node)
+
+    yield from walk(recipe)
+    if plain:
+        yield None, tuple(plain)
+
+
+def parse(text: str) -> Any:
+    """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
+    from untwin.solve.names import NAMES, Plan
+
+    recipe = expression.read(text, NAMES)
+    if not isinstance(recipe, Recipe | Plan):
+        raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
+    return recipe

@@ -1,0 +1,152 @@
+"""Supports that follow the estimate: by a threshold (ShrinkWrap) or by a given area (AreaWrap)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression, fourier
+from untwin.errors import InputError
+from untwin.solve.recipe import Algorithm, Setting, extremes, require, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+LEVELS = ("rms", "weighted", "max")
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """|x|, without the slow complex abs."""
+    return (x.real.square().addcmul_(x.imag, x.imag)).sqrt_() if x.is_complex() else x.abs()
+
+
+def _each(v: Tensor, like: Tensor) -> Tensor:
+    return v.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def largest(m: Tensor, pixels: Tensor) -> Tensor:
+    """bool, like m: the `pixels` (starts,) largest values of each start."""
+    flat = m.flatten(1)
+    order = flat.sort(dim=1, descending=True).values
+    level = order.gather(1, (pixels.long().clamp(1, flat.shape[1]) - 1).unsqueeze(1))
+    return m >= _each(level.squeeze(1), m)
+
+
+def without_islands(support: Tensor, share: float) -> Tensor:
+    """The support without its connected parts (face neighbours, periodic array) below `share` of its pixels."""
+    import numpy as np
+    import torch
+    from scipy import ndimage
+
+    kept = []
+    for one in support.cpu().numpy():
+        # Label a copy rolled so that the object does not lie across the edge of the array, where parts would be cut in two.
+        shift = [_gap(one.any(axis=tuple(a for a in range(one.ndim) if a != axis))) for axis in range(one.ndim)]
+        rolled = np.roll(one, [-s for s in shift], axis=tuple(range(one.ndim)))
+        labels, n = ndimage.label(rolled)  # type: ignore[misc]
+        size = np.bincount(labels.ravel(), minlength=n + 1)
+        size[0] = 0
+        keep = size >= share * size.sum()
+        keep[0] = False
+        kept.append(np.roll(keep[labels], shift, axis=tuple(range(one.ndim))))
+    return torch.from_numpy(np.stack(kept)).to(support.device)
+
+
+def _gap(occupied) -> int:
+    """An index in the middle of the longest empty stretch of a periodic line (0 where there is none)."""
+    import numpy as np
+
+    empty = np.flatnonzero(~occupied)
+    if empty.size == 0 or not occupied.any():
+        return 0
+    n = occupied.size
+    filled = np.flatnonzero(occupied)
+    gaps = np.diff(np.append(filled, filled[0] + n))
+    i = int(gaps.argmax())
+    return int((filled[i] + (gaps[i] + 1) // 2) % n)
+
+
+@dataclass(frozen=True, repr=False)
+class ShrinkWrap(Algorithm):
+    """Support = where the blurred magnitude of the estimate is above a threshold (Marchesini et al., Phys. Rev. B 68, 2003).
+
+    threshold: relative to `level`, above 0. Draw(0.12, 0.32) lets each start draw its own.
+    sigma: blur, pixels, 0 or more. Ramp(2, 0.5) shrinks it over all the repetitions of this step.
+    level: "rms" inside the present support, "weighted" (amplitude-weighted rms, sqrt(Σ m⁴ / Σ m²), there), or "max".
+    smallest, largest: the area stays between these multiples of the area of the bounds (state.bounds).
+    islands: connected parts below this share of the support are dropped; 0 keeps all.
+    """
+
+    threshold: Setting = 0.2
+    sigma: Setting = 1.0
+    level: str = "rms"
+    smallest: float = 0.02
+    largest: float = 1.0
+    islands: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, "threshold", 0, 10, open_low=True)
+        require(self, "sigma", 0, 100)
+        require(self, "islands", 0, 1)
+        if self.level not in LEVELS:
+            raise InputError(f"ShrinkWrap(level={self.level!r}): expected one of {', '.join(LEVELS)}")
+        if self.level == "max" and max(extremes(self.threshold)) >= 1:
+            raise InputError("ShrinkWrap(level='max') with a threshold of 1 or more leaves nothing; expected below 1")
+        if not 0 <= self.smallest < self.largest:
+            raise InputError(f"ShrinkWrap areas from {self.smallest} to {self.largest}: expected 0 <= smallest < largest")
+
+    def step(self, problem: Problem, state: State) -> State:
+        import torch
+
+        m = magnitude(state.image)
+        blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
+        level = self._level(blurred, state.support)
+        cut = _each(value(self.threshold, state, "threshold"), m) * _each(level, m)
+        support = blurred > cut
+        pixels = state.bounds.flatten(1).sum(1).double()
+        area = support.flatten(1).sum(1)
+        bound = area.clamp((self.smallest * pixels).long().clamp(min=1), (self.largest * pixels).long().clamp(1, m[0].numel()))
+        if bool((bound != area).any()):
+            support = torch.where(_each(bound != area, m).bool(), largest(blurred, bound), support)
+        if self.islands:
+            support = without_islands(support, self.islands)
+        return replace(state, support=support)
+
+    def _level(self, m: Tensor, support: Tensor) -> Tensor:
+        if self.level == "max":
+            return m.flatten(1).amax(1)
+        square = m.square().where(support, m.new_zeros(())).flatten(1)
+        if self.level == "rms":
+            return (square.sum(1) / support.flatten(1).sum(1).clamp(min=1)).sqrt()
+        return (square.square().sum(1) / square.sum(1).clamp(min=1e-30)).sqrt()
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class AreaWrap(Algorithm):
+    """Support = the largest pixels of the blurred estimate (for real objects: of its positive part), so many that they fill
+    `area` of the bounds of the object (state.bounds). For objects whose haze would move any threshold, such as behind a large stop.
+
+    area: share, above 0 and at most 1; Ramp(0.9, 0.3). sigma: blur, pixels; Ramp(3, 0.7).
+    """
+
+    area: Setting = 0.5
+    sigma: Setting = 1.0
+
+    def __post_init__(self) -> None:
+        require(self, "area", 0, 1, open_low=True)
+        require(self, "sigma", 0, 100)
+
+    def step(self, problem: Problem, state: State) -> State:
+        m = state.image.clamp(min=0) if problem.real else magnitude(state.image)
+        blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
+        pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double().cpu()
+        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels.to(m.device)))
+
+    def __repr__(self) -> str:
+        return expression.write(self)

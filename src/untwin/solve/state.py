@@ -1,0 +1,140 @@
+"""Everything that moves (State), and what is left when it has stopped (Solution)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from untwin.data.measurement import Pattern
+    from untwin.judge.resolution import Curve
+    from untwin.judge.trust import Verdict
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the starts stand. Tensors have the starts first and the grid last, in FFT order.
+
+    x: (starts, *grid) complex, the iterate.
+    image: (starts, *grid) complex, P_M x of the last step: what the data make of the iterate. The object that it stands for
+        is P_S of it; supports are cut from it.
+    support: (starts, *grid) bool. bounds: (starts, *grid) bool, where the object can be at all; every support that a step draws
+        from nothing lies in it.
+    seeds: one per start; every random choice of a start is a function of its seed.
+    progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
+    step: steps taken. at: position in the flattened recipe, from where a run goes on.
+    error: (starts,) R-factor of the object when it was last asked for; NaN before.
+    memory: what the current algorithm carries from step to step. watch: the same for the current stopping rule.
+    """
+
+    x: Tensor
+    image: Tensor
+    support: Tensor
+    bounds: Tensor
+    seeds: tuple[int, ...]
+    progress: float = 0.0
+    step: int = 0
+    at: int = 0
+    error: Tensor | None = None
+    memory: Any = None
+    watch: Any = None
+
+
+def join(states: list[State]) -> State:
+    """One state of all the starts, in order; the moving parts of an algorithm (memory, watch) are left behind."""
+    import torch
+
+    return State(
+        x=torch.cat([s.x for s in states]),
+        image=torch.cat([s.image for s in states]),
+        support=torch.cat([s.support for s in states]),
+        bounds=torch.cat([s.bounds for s in states]),
+        seeds=tuple(seed for s in states for seed in s.seeds),
+    )
+
+
+def take(state: State, rows: list[int]) -> State:
+    """The state of some of the starts, in the order given."""
+    return State(
+        x=state.x[rows],
+        image=state.image[rows],
+        support=state.support[rows],
+        bounds=state.bounds[rows],
+        seeds=tuple(state.seeds[r] for r in rows),
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """One independent start, as the report lists it.
+
+    error: of its result against the solution, after alignment (0 the same, 1 unrelated). twin: it came out as the twin.
+    r_factor, score (penalised half deviance, lower is better), support (pixels): its own.
+    reason: why it failed, or nothing.
+    """
+
+    seed: int
+    r_factor: float
+    score: float
+    support: int
+    error: float = math.nan
+    twin: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """R-factor against iteration: one line of the convergence figure."""
+
+    label: str
+    steps: tuple[int, ...]
+    r_factor: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a reconstruction leaves: the object, what it rests on, and whether to believe it.
+
+    image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
+    support: (*grid) bool, centred likewise.
+    recipe: its text; reconstruct(pattern, recipe, seed=seed) repeats the run.
+    numbers: every figure of merit by name (r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
+        agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...).
+    starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
+    modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
+    warnings: every guess and doubt, as sentences.
+    """
+
+    image: Tensor
+    support: Tensor
+    pattern: Pattern
+    recipe: str
+    seed: int
+    positivity: bool
+    verdict: Verdict
+    numbers: dict[str, float] = field(default_factory=dict)
+    starts: tuple[Start, ...] = ()
+    history: tuple[History, ...] = ()
+    prtf: Curve | None = None
+    fsc: Curve | None = None
+    modes: Tensor | None = None
+    mode_weights: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write result.cxi, run.toml and summary.json into a folder that does not exist yet (or, with overwrite, replace
+        those files). Raises InputError where the folder exists."""
+        from untwin.solve.archive import save
+
+        return save(self, Path(folder), overwrite)
+
+    def plot(self) -> Figure:
+        """Magnitude and phase of the object through its centre, as a matplotlib Figure."""
+        from untwin.show.figures import plot_object  # the one upward import: a method that users expect here
+
+        return plot_object(self)

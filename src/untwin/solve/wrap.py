@@ -1,0 +1,117 @@
+"""Algorithms that hold another one and change what it is given: the data step, the constraint, or what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.model.constraints import Ceiling
+from untwin.model.problem import Modulus
+from untwin.solve.recipe import Algorithm, Setting, require, value
+
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+    from untwin.solve.state import State
+
+
+class Wrapper(Algorithm):
+    """An algorithm around another; `algorithm` is the first field."""
+
+    algorithm: Algorithm
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.algorithm, Algorithm):
+            raise InputError(f"{type(self).__name__} holds one step, such as {type(self).__name__}(ER); got {self.algorithm!r}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise InputError where a setting is out of range."""
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Capped(Wrapper):
+    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.Ceiling)."""
+
+    algorithm: Algorithm
+
+    def begin(self, problem: Problem, state: State) -> State:
+        return self.algorithm.begin(problem, state)
+
+    def step(self, problem: Problem, state: State) -> State:
+        return self.algorithm.step(problem.within(constraint=problem.constraint & Ceiling()), state)
+
+
+@dataclass(frozen=True, repr=False)
+class Proximal(Wrapper):
+    """The algorithm with the Poisson proximal step in place of the hard modulus (model.problem.Modulus).
+
+    rho: weight of the computed modulus against the counts, above 0; 0.3 is good for few photons.
+    """
+
+    algorithm: Algorithm
+    rho: float = 0.3
+
+    def check(self) -> None:
+        require(self, "rho", 0, 100, open_low=True)
+
+    def begin(self, problem: Problem, state: State) -> State:
+        return self.algorithm.begin(problem, state)
+
+    def step(self, problem: Problem, state: State) -> State:
+        return self.algorithm.step(problem.within(modulus=Modulus(self.rho, problem.modulus.hole)), state)
+
+
+@dataclass(frozen=True, repr=False)
+class Damped(Wrapper):
+    """The algorithm with the wave in unmeasured pixels multiplied by gamma in each step. For real nonnegative objects only:
+    without positivity nothing holds the mean up.
+
+    gamma: factor, above 0 and at most 1.
+    """
+
+    algorithm: Algorithm
+    gamma: Setting = 0.98
+
+    def check(self) -> None:
+        require(self, "gamma", 0, 1, open_low=True)
+
+    def begin(self, problem: Problem, state: State) -> State:
+        return self.algorithm.begin(problem, state)
+
+    def step(self, problem: Problem, state: State) -> State:
+        hole = value(self.gamma, state, "gamma").reshape((-1,) + (1,) * problem.ndim)
+        return self.algorithm.step(problem.within(modulus=Modulus(problem.modulus.rho, hole)), state)
+
+
+@dataclass(frozen=True, repr=False)
+class Mean(Wrapper):
+    """The algorithm, with the estimate replaced by the mean of its estimates so far, each cut to the constraint."""
+
+    algorithm: Algorithm
+
+    def begin(self, problem: Problem, state: State) -> State:
+        inner = self.algorithm.begin(problem, replace(state, memory=None))
+        return replace(inner, memory=(inner.memory, 0, None))
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory, count, total = state.memory
+        state = self.algorithm.step(problem, replace(state, memory=memory))
+        inside = problem.project_object(state.image, state.support)
+        total = inside if total is None else total + inside
+        return replace(state, image=total / (count + 1), memory=(state.memory, count + 1, total))
+
+
+@dataclass(frozen=True, repr=False)
+class Settle(Algorithm):
+    """Go on from the estimate: x' = P_S of the image (after Mean, or after a rule)."""
+
+    def step(self, problem: Problem, state: State) -> State:
+        return replace(state, x=problem.project_object(state.image, state.support))
+
+    def __repr__(self) -> str:
+        return expression.write(self)
