@@ -8,24 +8,39 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "read": "data.read",
-    "Pattern": "data.measurement",
-    "Geometry": "data.measurement",
-    "InputError": "errors",
-    "GuessWarning": "errors",
-    "State": "solve.state",
-    "Solution": "solve.state",
-    "Start": "solve.state",
-    "Verdict": "judge.trust",
-    "Curve": "judge.resolution",
+    "data.read": ("read", "read_object", "read_support"),
+    "data.measurement": ("Pattern", "Geometry", "Source"),
+    "errors": ("InputError", "GuessWarning"),
+    "model.physics.farfield": ("FarField",),
+    "model.constraints": ("Support", "Nonnegative", "RealValued", "Ceiling"),
+    "model.losses": ("Amplitude", "Intensity", "Poisson"),
+    "model.problem": ("Problem", "Modulus"),
+    "judge.symmetry": ("align", "twin"),
+    "judge.resolution": ("Curve", "prtf", "fsc"),
+    "judge.trust": ("Verdict",),
+    "solve.state": ("State", "Solution", "Start", "History"),
+    "solve.recipe": ("Algorithm", "Recipe", "Rule", "Then", "Repeat", "Until", "Draw", "Ramp", "Deal", "parse"),
+    "solve.projections": ("ER", "HIO", "RAAR", "DM", "SF", "HPR"),
+    "solve.admm": ("ADMM",),
+    "solve.wrap": ("Capped", "Proximal", "Damped", "Mean", "Settle"),
+    "solve.shrinkwrap": ("ShrinkWrap", "AreaWrap"),
+    "solve.begin": ("Box", "Triangle", "Whole", "Random", "begin"),
+    "solve.detwin": ("Detwin",),
+    "solve.stopping": ("Plateau",),
+    "solve.run": ("iterate",),
+    "solve.ensemble": ("Plan",),
+    "solve.reconstruct": ("reconstruct",),
+    "solve.archive": ("load",),
+    "show.report": ("report",),
 }
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"untwin.{_HOME[name]}"), name)
+    if name in _MODULE:
+        return getattr(importlib.import_module(f"untwin.{_MODULE[name]}"), name)
     raise AttributeError(f"module 'untwin' has no attribute {name!r}")
 
 

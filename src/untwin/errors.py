@@ -9,3 +9,7 @@ class InputError(ValueError):
 
 class GuessWarning(UserWarning):
     """A choice that untwin made where the input left it open; each one says how to decide otherwise."""
+
+
+class NumericalFailure(RuntimeError):
+    """No start came to anything. The command line exits with 3."""

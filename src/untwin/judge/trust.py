@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md, benchmarks/verdict.py.
 AGREE = 0.1  # E, after alignment, below which two results are the same object
+ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
 
 
 @dataclass(frozen=True)
@@ -18,29 +19,26 @@ class Verdict:
 
 
 def verdict(
-    r_factor: float,
-    agreement: float,
-    noise: float,
-    agreeing: int,
-    starts: int,
-    turned: int,
-    resolution: str,
-    warnings: tuple[str, ...] = (),
+    r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = ""
 ) -> Verdict:
     """The verdict on a solution.
 
-    agreement: E between the results of two families of starts that never saw one another; NaN where there was only one.
-    noise: E that counting noise alone makes between two such results, 0 where unknown; the limit is max(0.1, noise).
-    agreeing, starts, turned: independent starts that ended within 0.1 of the solution, their number, and how many of those were twins.
+    errors: E between the solution and the result of each other family of starts, none of which ever saw it.
+    agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
+    resolution: its text, or nothing.
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:
         twins = f", {turned} {'twin' if turned == 1 else 'twins'} turned" if turned else ""
         facts.append(f"{agreeing} of {starts} starts agree (error < {AGREE:g} after alignment{twins})")
-    if not math.isfinite(agreement):
-        return Verdict(None, ", ".join([*facts, "a single family of starts: nothing to compare with, so nothing can be said"]))
-    limit = max(AGREE, noise)
-    facts.append(f"independent results differ by {agreement:.3f}")
-    if agreement < limit:
+    if not errors:
+        return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
+    nearest = min(errors)
+    families = 1 + sum(e < AGREE for e in errors)
+    if nearest < AGREE:
+        facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
         return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))
+    facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
+    if nearest < ALIKE:
+        return Verdict(None, ", ".join([*facts, "alike but not the same: trust the outline, not the details"]))
     return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))

@@ -117,6 +117,11 @@ class Problem:
         return self.constraint.real
 
     @property
+    def plain(self) -> bool:
+        """True where the constraint is nothing but the support."""
+        return isinstance(self.constraint, Support)
+
+    @property
     def ndim(self) -> int:
         return self.pattern.ndim
 
@@ -152,3 +157,14 @@ class Problem:
         """The problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
         return cls(pattern, constraint=constraint, device=device)
+
+
+def require_real(pattern: Pattern) -> None:
+    """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image."""
+    from untwin.data.centre import REAL
+
+    if pattern.asymmetry > 5 * REAL:
+        raise InputError(
+            f"positivity needs a real object, whose pattern is its own mirror image; this one differs from its mirror image by "
+            f"{pattern.asymmetry:.2f} (0 for a real object, below {REAL:g} with noise). Leave positivity out, or check the centre"
+        )

@@ -145,7 +145,7 @@ def plot_isosurface(solution: Solution) -> Figure | None:
 
 @dataclass(frozen=True)
 class _Surface:
-    """points: (p, 3) x, y, z in nm or pixels. faces: (f, 3) triangles of them. normals: (f, 3), smoothed, of unknown sign.
+    """points: (p, 3) x, y, z in nm or pixels. faces: (f, 3) triangles of them. normals: (f, 3), smoothed, sign unknown.
     phase: (f,) radians."""
 
     points: np.ndarray
@@ -156,16 +156,15 @@ class _Surface:
 
 
 def _surface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...] | None) -> _Surface | None:
-    """None where nothing, or nothing with a volume, reaches the level."""
+    """None where the support is empty."""
     from scipy.ndimage import map_coordinates
     from skimage.measure import marching_cubes
 
     magnitude = np.abs(image)
     level = isosurface_level(magnitude, support)
-    body = np.argwhere(magnitude > level) if level > 0 else np.empty((0, 3))
-    if len(body) < 2:
+    if not level > 0:
         return None
-    low, high = body.min(0), body.max(0) + 1
+    low, high = _box(magnitude > level)
     part = np.pad(image[tuple(slice(a, b) for a, b in zip(low, high))], 1)
     step = 1
     points, faces, _, _ = marching_cubes(np.abs(part), level)
@@ -185,7 +184,7 @@ def _surface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...] | 
 
 
 def _seen(points: np.ndarray, turn: float) -> np.ndarray:
-    """(x, y, z) as (right, down, away) for an eye that looks along z, walks `turn` degrees around y and stands 20 above."""
+    """(x, y, z) as (right, down, away) for an eye that looks along z, walks `turn` degrees around y and 20 up."""
     a, e = math.radians(turn), math.radians(20)
     x, y, z = points.T
     right, away = x * math.cos(a) + z * math.sin(a), z * math.cos(a) - x * math.sin(a)
@@ -201,8 +200,8 @@ def _triad(axis: Axes, turn: float, x: float, y: float, length: float) -> None:
 
 
 def isosurface_level(magnitude: np.ndarray, support: np.ndarray) -> float:
-    """Half the bulk's magnitude: where the edge of a uniform body lies after a symmetric blur. The bulk is the median of
-    what exceeds half the 99th percentile in the support: neither a bright speck nor a dim rim moves it. 0 for nothing."""
+    """Half the bulk's magnitude: where the edge of a uniform body lies after a symmetric blur. The bulk is the median
+    of what exceeds half the 99th percentile in the support: no bright speck and no dim rim moves it. 0 if empty."""
     inside = magnitude[support & (magnitude > 0)]
     if inside.size == 0:
         return 0.0
@@ -268,8 +267,8 @@ def plot_profiles(solution: Solution) -> Figure | None:
 
 
 def edge_widths(profile: np.ndarray) -> tuple[float | None, float | None]:
-    """Distance over which the profile rises from 10 to 90 % of its plateau at its first and its last edge, pixels, linear
-    between samples. None where there is no plateau (it varies by more than 15 %) or the edge is not monotonic."""
+    """Distance over which the profile rises from 10 to 90 % of its plateau at its first and its last edge, pixels,
+    linear between samples. None where there is no plateau (it varies by more than 15 %) or the edge is not a step."""
     above = np.flatnonzero(profile > 0.5 * np.percentile(profile, 99)) if profile.any() else np.empty(0, int)
     if len(above) < 6 or len(above) <= 0.8 * (above[-1] - above[0] + 1):
         return None, None
@@ -304,7 +303,7 @@ def _fall(outwards: np.ndarray) -> float | None:
 
 
 def plot_pattern(pattern: Pattern) -> Figure:
-    """The intensity, log scale, zero frequency in the middle: all of it in 2D, three planes through the middle in 3D."""
+    """The intensity, log scale, zero frequency in the middle: all of it in 2D, three planes through zero in 3D."""
     planes = _planes(pattern.shape, tuple(n // 2 for n in pattern.shape), reciprocal=True)
     figure = _figure(6.2 if pattern.ndim == 2 else 11.0, 5.0 if pattern.ndim == 2 else 4.0)
     axes = np.atleast_1d(figure.subplots(1, len(planes)))
@@ -649,19 +648,29 @@ def _upright(solution: Solution) -> np.ndarray:
     return image * np.exp(-1j * np.angle(total)).astype(np.complex64)
 
 
+def _lines(body: np.ndarray) -> list[np.ndarray]:
+    """How much of the body lies at each position, per axis."""
+    return [body.sum(axis=tuple(b for b in range(body.ndim) if b != a)) for a in range(body.ndim)]
+
+
 def _middle(body: np.ndarray) -> tuple[int, ...]:
     """Centre of mass to the nearest pixel; the array's centre where there is no body."""
     if not body.any():
         return tuple(n // 2 for n in body.shape)
-    return tuple(int(round(float(c))) for c in np.argwhere(body).mean(0))
+    return tuple(int(round(float(np.average(np.arange(len(line)), weights=line)))) for line in _lines(body))
+
+
+def _box(body: np.ndarray) -> np.ndarray:
+    """(2, d): first and one past the last position of the body, per axis."""
+    ends = [np.flatnonzero(line)[[0, -1]] for line in _lines(body)]
+    return np.array(ends).T + np.array([[0], [1]])
 
 
 def _window(body: np.ndarray) -> list[tuple[int, int]]:
     """Bounding box with a margin of 15 % (2 pixels at least), inside the array: first and one past last, per axis."""
     if not body.any():
         return [(0, n) for n in body.shape]
-    where = np.argwhere(body)
-    low, high = where.min(0), where.max(0) + 1
+    low, high = _box(body)
     margin = max(2, round(0.15 * float((high - low).max())))
     return [(max(0, int(a) - margin), min(n, int(b) + margin)) for a, b, n in zip(low, high, body.shape)]
 
@@ -745,8 +754,8 @@ def _frame(axis: Axes, plane: _Plane, window: list[tuple[int, int]], voxel: tupl
 
 
 def _scale_bar(axis: Axes, width: float, nm: float | None) -> None:
-    """Below the panel, where it hides nothing: a round length of about a quarter of the panel's width (given in data units
-    of `nm` each; None: they are pixels)."""
+    """Below the panel, where it hides nothing: a round length of about a quarter of the panel's width (given in data
+    units of `nm` each; None: they are pixels)."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     length = _nice(0.28 * width * (nm or 1.0))
@@ -852,8 +861,8 @@ FIGURES: dict[str, Drawing] = {
         plot_resolution,
         "Resolution",
         "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of "
-        "the starts with the data, the Fourier shell correlation two halves; where a curve falls below its level "
-        "(dot) is the finest full period to believe, and half of it is the smallest feature.",
+        "the starts with the data, the Fourier shell correlation two independent results; where a curve falls "
+        "below its level (dot) is the finest full period to believe, and half of it is the smallest feature.",
         "PRTF and FSC against spatial frequency with their threshold levels and crossings.",
     ),
     "magnitude": Drawing(

@@ -95,7 +95,7 @@ figure { margin: 0; } figure img { max-width: 100%; height: auto; display: block
 figcaption { margin: .5rem 0 0; max-width: 80ch; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n { text-align: right; }
+td.n, th.n { text-align: right; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: .7rem 1rem; }
 td { overflow-wrap: anywhere; }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #333; --line: #bbb; --box: #f4f4f4;
@@ -143,7 +143,8 @@ def _page(solution: Solution, sections: list[str]) -> str:
 {"".join(sections)}
 <section><h2>Numbers</h2>{_numbers(solution)}</section>
 <section><h2>Data</h2>{_table(_data(solution))}</section>
-<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{_table(_parameters(solution))}</section>
+<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{_table(_parameters(solution))}
+<p class="note">Versions are those that wrote this page.</p></section>
 {_starts(solution)}
 </main></body></html>
 """
@@ -162,7 +163,7 @@ def _numbers(solution: Solution) -> str:
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
         shown = value * factor
-        text = f"{shown:.6g}" if math.isfinite(shown) else "not known"
+        text = _digits(shown) if math.isfinite(shown) else "not known"
         rows.append(
             f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>'
         )
@@ -179,7 +180,7 @@ def _data(solution: Solution) -> dict[str, str]:
         "sha256": pattern.source.sha256 or "",
         "mask": pattern.source.mask or "",
         "shape": " × ".join(map(str, pattern.shape)),
-        "photons": f"{pattern.photons:.4g}",
+        "photons": _digits(pattern.photons),
         "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
         "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
     }
@@ -204,7 +205,7 @@ def _parameters(solution: Solution) -> dict[str, str]:
         "seed": str(solution.seed),
         "starts": str(len(solution.starts)),
         "constraint": "real and not negative" if solution.positivity else "complex, inside the support",
-        "convention": "forward transform Σ x exp(−2πi k·r/N), unitary; object in the detector's orientation, axis 0 down",
+        "convention": "forward transform Σ x exp(−2πi k·r/N), unitary; object oriented as the detector, axis 0 down",
     }
     for package in ("untwin", "torch", "numpy", "scipy", "matplotlib"):
         rows[package] = _version(package)
@@ -223,9 +224,8 @@ def _version(package: str) -> str:
 def _starts(solution: Solution) -> str:
     if not solution.starts:
         return ""
-    head = "".join(
-        f"<th>{h}</th>" for h in ("seed", "R-factor", "score", "support", "error to the solution", "twin", "remark")
-    )
+    numeric = ("seed", "R-factor", "score", "support", "error to the solution")
+    head = "".join(f'<th class="n">{h}</th>' for h in numeric) + "<th>twin</th><th>remark</th>"
     rows = []
     for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
         cells = [
@@ -246,6 +246,11 @@ def _starts(solution: Solution) -> str:
         f'<section><h2>Starts, best first</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def _digits(value: float) -> str:
+    """Four digits that count; large numbers whole, in groups of three."""
+    return f"{value:,.0f}".replace(",", "\u2009") if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _finite(value: float, form: str) -> str:

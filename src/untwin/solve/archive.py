@@ -85,8 +85,8 @@ def fresh(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
-def save(solution: Solution, folder: Path, overwrite: bool = False) -> Path:
-    """Write the three files; each is complete or not there. Raises InputError where the folder holds something already."""
+def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
+    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows. Raises InputError where the folder holds something already."""
     import torch
 
     from untwin.data.cxi import write_result
@@ -121,7 +121,7 @@ def save(solution: Solution, folder: Path, overwrite: bool = False) -> Path:
     )
     import tomli_w
 
-    write_text(folder / "run.toml", tomli_w.dumps(settings(solution)))
+    write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
     write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
 

@@ -45,6 +45,7 @@ def _small(starts: int) -> Plan:
         first=parse(first),
         starts=starts,
         families=_families(starts),
+        reserve=2,
         children=(parse(capped), parse(plain)),
         generations=2,
         finish=_finish(_THRESHOLDS),

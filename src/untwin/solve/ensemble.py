@@ -5,47 +5,55 @@ Families never see one another: that two of them end at the same object is the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
 from untwin.errors import InputError
 from untwin.judge import metrics
-from untwin.judge.symmetry import align
+from untwin.judge.symmetry import align, distances
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
+from untwin.solve.launch import Ended
 from untwin.solve.state import State, join, take
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
-    from untwin.solve.launch import Ended, Launcher, Report
+    from untwin.solve.launch import Launcher
+    from untwin.solve.launch import Report as Steps
+
+Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
+
+ALIKE = 0.3  # E below which the results of two families are on their way to the same object, before the finish
 
 
 @dataclass(frozen=True, repr=False)
 class Plan:
     """What a population does. Every part is a recipe, so a plan is an expression, too.
 
-    first: each independent start. starts: how many, in all families together. families: independent of one another.
+    first: each independent start. starts: how many, dealt to so many families that never see one another.
+    reserve: further families of the same size, run one at a time as long as no two results are alike.
     children, generations: after the first, each family is guided `generations` times (Chen et al., Phys. Rev. B 76, 2007): its better half is
         aligned to its best, a; child = |b| exp(i arg a); the children take these recipes in turn; the best quarter lives on.
-    finish, rounds, polish: the `polish` best of each family go through all of these recipes, `deal` times each with seeds 0, 1, ...
-        (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or `rounds` are done.
+    finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with seeds
+        0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or `rounds` are done.
     """
 
     first: Recipe
     starts: int = 8
     families: int = 1
+    reserve: int = 0
     children: tuple[Recipe, ...] = ()
     generations: int = 0
     finish: tuple[Recipe, ...] = ()
     deal: int = 1
     rounds: int = 0
-    polish: int = 1
 
     def __post_init__(self) -> None:
-        for name, low in (("starts", 1), ("families", 1), ("generations", 0), ("deal", 1), ("rounds", 0), ("polish", 1)):
+        for name, low in (("starts", 1), ("families", 1), ("reserve", 0), ("generations", 0), ("deal", 1), ("rounds", 0)):
             v = getattr(self, name)
             if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
                 raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
@@ -58,12 +66,16 @@ class Plan:
     def __repr__(self) -> str:
         return expression.write(self)
 
+    @property
+    def members(self) -> int:
+        """Starts in the largest family."""
+        return -(-self.starts // self.families)
+
     def steps(self) -> int:
-        """Iterations over all starts, at most (for progress)."""
-        members = -(-self.starts // self.families)
-        children = max(length(c) for c in self.children) * (members - members // 4) if self.children else 0
-        finish = sum(map(length, self.finish)) * self.deal * self.rounds * self.polish
-        return self.starts * length(self.first) + self.families * (self.generations * children + finish)
+        """Iterations over all starts, without the reserve (for progress)."""
+        children = max(map(length, self.children), default=0) * (self.members - self.members // 4)
+        finish = sum(map(length, self.finish)) * self.deal * self.rounds * min(2, self.families)
+        return self.starts * length(self.first) + self.families * self.generations * children + finish
 
 
 @dataclass(frozen=True)
@@ -141,19 +153,19 @@ def children(problem: Problem, population: Population, count: int, seed: int) ->
     return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, seeds=seeds)
 
 
-def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Report | None) -> list[Population]:
+def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Steps | None) -> list[Population]:
     done = [Population.of(problem, e.state) for e in launch.map(problem, jobs, report=report)]
     if report:
         report(0, min(float(p.r_factor.min()) for p in done))
     return done
 
 
-def _generation(problem: Problem, plan: Plan, families: list[Population], g: int, seed: int, launch: Launcher, report: Report | None) -> list[Population]:
+def _generation(problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None) -> list[Population]:
     jobs, survivors = [], []
     for k, family in enumerate(families):
         n = len(family.state.seeds)
         keep = max(1, n // 4)
-        brood = children(problem, family, max(1, n - keep), seed + 1_000_003 * (g + 1) + 10_007 * k)
+        brood = children(problem, family, max(1, n - keep), seed + 10_007 * k)
         count = len(plan.children)
         for i, recipe in enumerate(plan.children):
             rows = list(range(i, len(brood.seeds), count))
@@ -166,7 +178,7 @@ def _generation(problem: Problem, plan: Plan, families: list[Population], g: int
     ]
 
 
-def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Report | None) -> Population:
+def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None) -> Population:
     """Rounds of the finish on every member; each ends at its own best."""
     current = [population.rows([i]) for i in range(len(population.state.seeds))]
     active = set(range(len(current)))
@@ -192,12 +204,12 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a plan leaves. first: the independent starts as they ended, trace: their way there. families: the finished best of each,
-    best first."""
+    """What a plan leaves. first: the independent starts as they ended, trace: their way there. results: the best of every family, the
+    finished ones first, each the better first."""
 
     first: Population
     trace: Ended
-    families: tuple[Population, ...]
+    results: Population
 
 
 def breed(
@@ -206,24 +218,42 @@ def breed(
     seed: int,
     launch: Launcher,
     support: Tensor | None = None,
-    x: Tensor | None = None,
     report: Report | None = None,
 ) -> Outcome:
-    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s belongs to family s modulo their number."""
-    seeds = tuple(range(seed, seed + plan.starts))
-    if x is not None:
-        x = x.expand(plan.starts, *x.shape[-problem.ndim :])
-    state = begin(problem, seeds, support, x)
-    ended = launch.map(problem, [(plan.first, state)], samples=25, report=report)[0]
-    first = Population.of(problem, ended.state)
-    families = [first.rows(list(range(k, plan.starts, plan.families))) for k in range(plan.families)]
-    if plan.children:
-        for g in range(plan.generations):
-            families = _generation(problem, plan, families, g, seed, launch, report)
-    best = [f.rows(f.order(problem)[: plan.polish]) for f in families]
+    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s of the first ones belongs to family s modulo their number."""
+    firsts, traces, bests = [], [], []
+    total = plan.steps()
+    tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
+
+    def raise_families(count: int, starts: int) -> None:
+        seeds = tuple(seed + sum(len(f.state.seeds) for f in firsts) + i for i in range(starts))
+        ended = launch.map(problem, [(plan.first, begin(problem, seeds, support))], samples=25, report=tell)[0]
+        firsts.append(Population.of(problem, ended.state))
+        traces.append(ended)
+        families = [firsts[-1].rows(list(range(k, starts, count))) for k in range(count)]
+        for g in range(plan.generations if plan.children else 0):
+            families = _generation(problem, plan, families, seeds[0] + 1_000_003 * (g + 1), launch, tell)
+        bests.extend(f.rows(f.order(problem)[:1]) for f in families)
+
+    raise_families(plan.families, plan.starts)
+    for _ in range(plan.reserve):
+        if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < ALIKE:
+            break
+        raise_families(1, plan.members)
+    results = gather(bests)
+    results = results.rows(results.order(problem))
     if plan.finish and plan.rounds:
-        sizes = [len(b.state.seeds) for b in best]
-        finished = _finish(problem, plan, gather(best), launch, report)
-        edges = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
-        best = [finished.rows(list(range(edges[k], edges[k + 1]))) for k in range(len(sizes))]
-    return Outcome(first, ended, tuple(b.rows(b.order(problem)) for b in best))
+        results = _finished(problem, plan, results, launch, tell)
+    trace = Ended(traces[0].state, traces[0].steps, tuple(r for t in traces for r in t.r_factor))
+    return Outcome(gather(firsts), trace, results)
+
+
+def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> Population:
+    """The best result and the one most like it go through the finish; the others follow as they are."""
+    n = len(results.state.seeds)
+    chosen = [0]
+    if n > 1:
+        x = objects(problem, results)
+        chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
+    finished = _finish(problem, plan, results.rows(chosen), launch, report)
+    return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)])

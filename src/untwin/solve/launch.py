@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
@@ -25,11 +26,12 @@ Report = Callable[[int, float | None], None]  # called with the steps taken sinc
 
 @dataclass(frozen=True)
 class Ended:
-    """A population after its recipe, and its R-factors on the way: steps (k,), r_factor (starts, k)."""
+    """A population after its recipe, its R-factors on the way, steps (k,) and r_factor (starts, k), and the CPU time of other processes, s."""
 
     state: State
     steps: tuple[int, ...]
     r_factor: tuple[tuple[float, ...], ...]
+    elsewhere: float = 0.0
 
 
 @contextmanager
@@ -68,12 +70,20 @@ def _work(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended
         return run_here(problem, recipe, state, samples)
 
 
-@dataclass(frozen=True)
+def _work_elsewhere(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
+    began = time.process_time()
+    ended = _work(problem, recipe, state, samples)
+    return replace(ended, elsewhere=time.process_time() - began)
+
+
+@dataclass
 class Launcher:
-    """Runs recipes on populations. workers: processes; 1 runs everything in this one, in batches of at most `batch` starts."""
+    """Runs recipes on populations. workers: processes; 1 runs everything in this one, in batches of at most `batch` starts.
+    elsewhere: CPU seconds that other processes have spent so far."""
 
     workers: int
     batch: int = BATCH
+    elsewhere: float = 0.0
 
     def map(self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None) -> list[Ended]:
         """The populations after their recipes, in order. Each start is on its own, so the outcome does not depend on the workers."""
@@ -101,12 +111,13 @@ class Launcher:
         threads = {k: "1" for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
         pool = get_reusable_executor(max_workers=self.workers, env={**threads, **keep}, timeout=60)
-        futures = {pool.submit(_work, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
+        futures = {pool.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
         ended: dict[int, Ended] = {}
         try:
             for future in as_completed(futures):
                 i = futures[future]
                 ended[i] = future.result()
+                self.elsewhere += ended[i].elsewhere
                 if report:
                     report(length(parts[i][1]), _lowest(ended[i]))
         except BaseException:

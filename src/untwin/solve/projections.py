@@ -60,6 +60,9 @@ class Projection(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         k, x = self.coefficients(), state.x
         y = problem.project_modulus(x)
+        if problem.plain:  # P_S multiplies by 0 or 1; inside the support every row of the table comes to y
+            outside = _add(((k.a, x), (k.c, y))) if k.a or k.c else y.new_zeros(())
+            return replace(state, x=y.where(state.support, outside), image=y)
         z = problem.project_object(_add(((k.v, y), (k.u, x))), state.support)
         return replace(state, x=_add(((k.s, z), (k.a, x), (k.c, y))), image=y)
 
@@ -130,7 +133,7 @@ class HIO(Algorithm):
 
     def step(self, problem: Problem, state: State) -> State:
         y = problem.project_modulus(state.x)
-        satisfied = problem.satisfies(y, state.support)
+        satisfied = state.support if problem.plain else problem.satisfies(y, state.support)
         return replace(state, x=y.where(satisfied, state.x.add(y, alpha=-self.beta)), image=y)
 
     def __repr__(self) -> str:

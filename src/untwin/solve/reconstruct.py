@@ -11,14 +11,14 @@ import numpy as np
 
 from untwin import fourier
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError
+from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
 from untwin.judge.symmetry import align
-from untwin.model.problem import Problem
+from untwin.model.problem import Problem, require_real
 from untwin.solve import auto
-from untwin.solve.ensemble import Outcome, Plan, Population, breed, gather, objects
-from untwin.solve.launch import Report, launcher, one_thread, run_here
+from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, objects
+from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Recipe, parse
 from untwin.solve.state import History, Solution, Start, State
 
@@ -46,8 +46,8 @@ def reconstruct(
     starts: independent random starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
-    report: called with the steps taken since the last call and the lowest R known.
-    Raises InputError where something does not fit.
+    report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
+    Raises InputError where something does not fit, NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
@@ -55,9 +55,10 @@ def reconstruct(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
-    outcome = breed(problem, plan, seed, launcher(problem, workers), support=given, report=report)
+    launch = launcher(problem, workers)
+    outcome = breed(problem, plan, seed, launch, support=given, report=report)
     with one_thread():
-        return _judged(problem, plan, outcome, seed, (clock, cpu))
+        return _judged(problem, plan, outcome, seed, (clock, cpu - launch.elsewhere))
 
 
 def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -> Problem:
@@ -71,13 +72,8 @@ def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
-    from untwin.data.centre import REAL
-
-    if positivity and pattern.asymmetry > max(REAL, 0.05):
-        raise InputError(
-            f"positivity needs a real object, whose pattern is its own mirror image; this one differs from its mirror image by "
-            f"{pattern.asymmetry:.2f} (0 for a real object, below 0.01 with noise). Reconstruct without positivity, or check the centre"
-        )
+    if positivity:
+        require_real(pattern)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
@@ -115,33 +111,37 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
     import torch
 
     d, p = problem.ndim, problem.pattern
-    final = gather([f.rows([0]) for f in outcome.families])
-    order = final.order(problem)
-    best = final.rows(order[:1])
+    final, best = outcome.results, outcome.results.rows([0])
+    others = list(range(1, len(final.state.seeds)))
     if not math.isfinite(float(best.deviance[0])):
-        raise InputError("every start came to nothing (an empty support or no finite value); try another seed, more starts or a given support")
+        raise NumericalFailure("every start came to nothing (an empty support or no finite value); try more starts or a given support")
     image = objects(problem, best)[0]
-    spread = [float(e) for e in align(objects(problem, final.rows(order[1:])), image, d).error] if len(order) > 1 else []
+    independent = align(objects(problem, final), image, d)
+    errors = tuple(float(independent.error[i]) for i in others)
+    agreement = min(errors, default=math.nan)
     first = align(objects(problem, outcome.first), image, d)
     table = _starts(problem, outcome.first, first.error, first.turned)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
-    # Runs that are kept for modes and the transfer function: the better half of the independent starts, and every family's result.
-    rows = outcome.first.order(problem)[: max(2, len(table) // 2)] if len(table) > 1 else [0]
-    runs = torch.cat([first.x[rows], align(objects(problem, final), image, d).x])
+    # Kept for modes and the transfer function: every run that ended alike, single starts and families' results (the solution first).
+    alike = [i for i, s in enumerate(table) if s.error < trust.ALIKE]
+    runs = torch.cat([independent.x[[0, *(i for i in others if errors[i - 1] < trust.ALIKE)]], first.x[alike]])
     modes, weights = _modes(runs)
     t = problem.tensors
     waves = problem.physics.propagate(runs)
-    transfer = prtf(waves, t.intensity, t.measured) if len(table) > 1 else None
-    shell = fsc(waves[-len(order)], waves[-len(order) + 1]) if len(order) > 1 else None
+    transfer = prtf(waves, t.intensity, t.measured) if len(runs) > 1 else None
+    nearest = independent.x[others[errors.index(agreement)]] if others else None
+    shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
 
     numbers = _numbers(problem, best, image)
-    agreement = spread[0] if spread else math.nan
     numbers |= {
         "agreement": agreement,
         "starts": float(len(table)),
         "starts_agreeing": float(len(agreeing)),
         "twins_turned": float(sum(s.twin for s in agreeing)),
+        "families": float(1 + len(errors)),
+        "families_agreeing": float(1 + sum(e < trust.AGREE for e in errors)),
+        "runs_kept": float(len(runs)),
         "first_mode_weight": weights[0],
     }
     if transfer:
@@ -150,7 +150,7 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
             numbers["resolution_metres"] = transfer.pixels * max(p.voxel_size)
     numbers |= {"seconds": time.perf_counter() - began[0], "cpu_seconds": time.process_time() - began[1]}
     judgement = trust.verdict(
-        numbers["r_factor"], agreement, 0.0, len(agreeing), len(table), int(numbers["twins_turned"]), _resolution(p, transfer)
+        numbers["r_factor"], errors, len(agreeing), len(table), int(numbers["twins_turned"]), _resolution(p, transfer)
     )
     shown, mask = _presented(problem, image, best.state.support[0])
     lines = [History(f"start {s}", outcome.trace.steps, r) for s, r in zip(outcome.first.state.seeds, outcome.trace.r_factor)]

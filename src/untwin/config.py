@@ -1,0 +1,69 @@
+"""The options of a run, from the command line and run.toml, checked all at once. Command line before file before defaults."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from untwin.errors import InputError
+
+
+class Run(BaseModel):
+    """One reconstruction, as run.toml holds it. Paths may be relative to where untwin is called."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Path
+    data: str | None = None
+    mask: str | None = None
+    centre: tuple[float, ...] | None = None
+    positivity: bool = False
+    support: str | None = None
+    recipe: str | None = None
+    starts: int | None = Field(default=None, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0, lt=2**62)
+    device: str | None = None
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    output: Path | None = None
+
+    def table(self, recipe: str) -> dict[str, Any]:
+        """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", "recipe", "starts"})
+        table["file"] = str(self.file.absolute())
+        for name in ("mask", "support"):
+            path, _, rest = str(table.get(name, "")).partition("::")
+            if path and Path(path).exists():
+                table[name] = str(Path(path).absolute()) + (f"::{rest}" if rest else "")
+        return {**table, "recipe": recipe}
+
+
+def resolved(config: Path | None, given: dict[str, Any]) -> Run:
+    """The run that a file and the command line describe. Raises InputError with every fault, one per line."""
+    table: dict[str, Any] = {}
+    if config is not None:
+        try:
+            table = tomllib.loads(config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"no file {config}; a run.toml lies in every result folder") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{config} is not TOML ({error}); a run.toml lies in every result folder") from None
+    try:
+        return Run(**{**table, **given})
+    except ValidationError as errors:
+        raise InputError("; ".join(_sentence(dict(e), config) for e in errors.errors())) from None
+
+
+def _sentence(error: dict[str, Any], config: Path | None) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    where = f" in {config}" if config and error["type"] == "extra_forbidden" else ""
+    if error["type"] == "missing":
+        return "no pattern given; expected untwin reconstruct FILE" if name == "file" else f"{name} is missing"
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Run.model_fields, n=1)
+        return f"unknown setting {name!r}{where}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
+    said = str(error["msg"])
+    return f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}"
