@@ -2,10 +2,11 @@
 
     python benchmarks/recover.py --seed 1 --count 50 --json benchmarks/results/recover.json
 
-E is the error modulo sub-pixel shift, twin and global phase. Floor: E of error reduction started at the truth with the true support.
-Success: E <= max(0.12, 1.5 floor). Usable: E <= max(0.25, that limit). Photons are the total on measured pixels. "one start" is the share of
-single starts (before generations and finish) that succeed. Verdict: how many were trusted, how many of those are successes (right), how many
-of the successes were trusted (found). CPU: seconds per problem of all processes, everything after import.
+E is the error modulo sub-pixel shift, twin and global phase. Floor: E of error reduction started at the truth with the true
+support. Success: E <= max(0.12, 1.5 floor). Usable: E <= max(0.25, that limit). Photons are the total on measured pixels.
+"one start" is the share of single starts (before generations and finish) that come within the limit of a solution that is a
+success. Verdict: how many were trusted, how many of those are successes (right), how many of the successes were trusted (found).
+CPU: seconds per problem of all processes, everything after import.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def floor_of(problem: ut.Problem, truth: torch.Tensor) -> float:
     return float(ut.align(problem.project_object(state.image, state.support), truth, truth.ndim).error[0])
 
 
-def one(kind: str, positivity: bool, photons: float, stop: float, seed: tuple[int, ...], shape: tuple[int, ...], recipe: str | None) -> dict:
+def one(
+    kind: str, positivity: bool, photons: float, stop: float, seed: tuple[int, ...], shape: tuple[int, ...], recipe: str | None
+) -> dict:
     """Simulate, reconstruct and score one object."""
     rng = np.random.default_rng(seed)
     pattern, truth = measure(CLASSES[kind](shape, rng), photons, rng, stop)
@@ -70,16 +73,60 @@ def _start_succeeds(to_solution: float, solution: float, limit: float) -> bool:
     return solution <= limit and to_solution <= limit
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown."""
-    head = "| class | photons | n | success (usable) | median E | floor | one start | trusted / right / found | CPU s |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
-    for r in rows:
-        lines.append(
-            f"| {r['class']} | {r['condition']} | {r['n']} | {r['success']:.2f} ({r['usable']:.2f}) | {r['median_error']:.3f} | {r['median_floor']:.3f} "
-            f"| {r['one_start']:.2f} | {r['trusted']:.2f} / {r['right']:.2f} / {r['found']:.2f} | {r['cpu']:.1f} |"
-        )
-    return "\n".join(lines)
+HEAD = """| class | photons | n | success (usable) | median E | floor | one start | trusted / right / found | CPU s (max) |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def line(r: dict) -> str:
+    """A row of the Markdown table."""
+    cells = (
+        r["class"],
+        r["condition"],
+        str(r["n"]),
+        f"{r['success']:.2f} ({r['usable']:.2f})",
+        f"{r['median_error']:.3f}",
+        f"{r['median_floor']:.3f}",
+        f"{r['one_start']:.2f}",
+        f"{r['trusted']:.2f} / {r['right']:.2f} / {r['found']:.2f}",
+        f"{r['cpu']:.1f} ({r['cpu_max']:.1f})",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def summary(name: str, condition: str, objects: list[dict]) -> dict:
+    """The figures of one row."""
+    trusted = [o for o in objects if o["trusted"]]
+    good = [o for o in objects if o["success"]]
+    both = sum(o["success"] for o in trusted)
+    return {
+        "class": name,
+        "condition": condition,
+        "n": len(objects),
+        "success": len(good) / len(objects),
+        "usable": float(np.mean([o["usable"] for o in objects])),
+        "median_error": float(np.median([o["error"] for o in objects])),
+        "median_floor": float(np.median([o["floor"] for o in objects])),
+        "one_start": float(np.mean([o["one_start"] for o in objects])),
+        "trusted": len(trusted) / len(objects),
+        "right": _share(both, len(trusted)),
+        "found": _share(both, len(good)),
+        "cpu": float(np.mean([o["cpu"] for o in objects])),
+        "cpu_max": float(np.max([o["cpu"] for o in objects])),
+        "objects": objects,
+    }
+
+
+def verdicts(objects: list[dict]) -> str:
+    """How often the verdict was right, over everything."""
+    trusted = [o for o in objects if o["trusted"]]
+    doubted = [o for o in objects if o["trusted"] is False]
+    right, good = sum(o["success"] for o in trusted), sum(o["success"] for o in objects)
+    wrong = sum(not o["success"] for o in doubted)
+    return (
+        f"Verdict on {len(objects)} objects: {len(trusted)} trusted, of which {_share(right, len(trusted)):.3f} are successes; "
+        f"of {good} successes {_share(right, good):.3f} were trusted; {len(doubted)} not trusted, of which "
+        f"{_share(wrong, len(doubted)):.3f} are failures; {len(objects) - len(trusted) - len(doubted)} undecided."
+    )
 
 
 def _share(part: int, whole: int) -> float:
@@ -98,52 +145,25 @@ def main() -> None:
     parser.add_argument("--no-positivity", action="store_true")
     args = parser.parse_args()
     count = 4 if args.quick else args.count
-    rows = []
-    for name, photons, stop in CONDITIONS:
-        if args.conditions and name not in args.conditions.split(";"):
+    rows: list[dict] = []
+    print(HEAD)
+    for condition, photons, stop in CONDITIONS:
+        if args.conditions and condition not in args.conditions.split(";"):
             continue
-        for kind, positivity in ROWS:
+        for kind, real in ROWS:
             if kind not in args.classes.split(","):
                 continue
-            positivity = positivity and not args.no_positivity
-            all_of = [one(kind, positivity, photons, stop, (args.seed, i), (64, 64), args.recipe) for i in range(count)]
-            trusted = [o for o in all_of if o["trusted"]]
-            good = [o for o in all_of if o["success"]]
-            both = sum(o["success"] for o in trusted)
-            rows.append(
-                {
-                    "class": kind + (", positivity" if positivity else ""),
-                    "condition": name,
-                    "n": count,
-                    "success": float(np.mean([o["success"] for o in all_of])),
-                    "usable": float(np.mean([o["usable"] for o in all_of])),
-                    "median_error": float(np.median([o["error"] for o in all_of])),
-                    "median_floor": float(np.median([o["floor"] for o in all_of])),
-                    "one_start": float(np.mean([o["one_start"] for o in all_of])),
-                    "trusted": len(trusted) / count,
-                    "right": _share(both, len(trusted)),
-                    "found": _share(both, len(good)),
-                    "cpu": float(np.mean([o["cpu"] for o in all_of])),
-                    "cpu_max": float(np.max([o["cpu"] for o in all_of])),
-                    "objects": all_of,
-                }
-            )
-            print(table(rows).splitlines()[0 if len(rows) == 1 else -1], flush=True)
-            if len(rows) == 1:
-                print("\n".join(table(rows).splitlines()[1:]), flush=True)
-            if args.json:
-                args.json.parent.mkdir(parents=True, exist_ok=True)
-                told = {"seed": args.seed, "untwin": ut.__version__, "torch": torch.__version__, "machine": platform.processor(), "rows": rows}
-                args.json.write_text(json.dumps(told, indent=1))
-    objects = [o for r in rows for o in r["objects"]]
-    trusted = [o for o in objects if o["trusted"]]
-    right, good = sum(o["success"] for o in trusted), sum(o["success"] for o in objects)
-    doubted = [o for o in objects if o["trusted"] is False]
-    print(
-        f"\nverdict on {len(objects)} objects: {len(trusted)} trusted, of which {_share(right, len(trusted)):.3f} are successes; of {good} successes "
-        f"{_share(right, good):.3f} were trusted; {len(doubted)} not trusted, of which {_share(sum(not o['success'] for o in doubted), len(doubted)):.3f} are failures; "
-        f"{len(objects) - len(trusted) - len(doubted)} undecided"
-    )
+            positivity = real and not args.no_positivity
+            objects = [one(kind, positivity, photons, stop, (args.seed, i), (64, 64), args.recipe) for i in range(count)]
+            rows.append(summary(kind + (", positivity" if positivity else ""), condition, objects))
+            print(line(rows[-1]), flush=True)
+    everything = [o for r in rows for o in r["objects"]]
+    print("\n" + verdicts(everything))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        told = {"script": "recover", "seed": args.seed, "untwin": ut.__version__, "torch": torch.__version__}
+        told |= {"machine": platform.machine(), "verdict": verdicts(everything), "rows": rows}
+        args.json.write_text(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

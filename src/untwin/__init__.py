@@ -1,4 +1,4 @@
-"""untwin: phase retrieval for coherent diffraction. `untwin.read` a pattern, `untwin.reconstruct` the object, believe the verdict or not."""
+"""untwin: phase retrieval for coherent diffraction. `read` a pattern, `reconstruct` the object, believe the verdict or not."""
 
 from __future__ import annotations
 

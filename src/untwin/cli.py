@@ -106,10 +106,10 @@ def reconstruct(
     """
     from untwin.config import Run, resolved
 
-    given = dict(
-        file=file, data=data, mask=mask, centre=centre, positivity=positivity, support=support, recipe=recipe,
-        starts=starts, seed=seed, device=device, workers=workers, output=output,
-    )  # fmt: skip
+    given = {
+        "file": file, "data": data, "mask": mask, "centre": centre, "positivity": positivity, "support": support, "recipe": recipe,
+        "starts": starts, "seed": seed, "device": device, "workers": workers, "output": output,
+    }  # fmt: skip
     run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
     _reconstruct(run, overwrite)
 

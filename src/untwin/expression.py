@@ -27,8 +27,7 @@ def read(text: str, names: Mapping[str, type]) -> Any:
     except SyntaxError as error:
         at = (error.offset or 1) - 1
         raise InputError(
-            f"cannot read the recipe {text!r}: not an expression near {text[at : at + 12]!r}; "
-            'write it as "20*ER + 180*HIO(beta=0.9)"'
+            f'cannot read the recipe {text!r}: not an expression near {text[at : at + 12]!r}; write it as "20*ER + 180*HIO(beta=0.9)"'
         ) from None
     except (RecursionError, MemoryError):
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
@@ -59,9 +58,7 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type], bare: bool = Tr
             try:
                 return a + b if isinstance(node.op, ast.Add) else a * b
             except (TypeError, OverflowError):
-                raise InputError(
-                    f"{here!r}: + joins two steps and * repeats one (20*ER); here stand {a!r} and {b!r}"
-                ) from None
+                raise InputError(f"{here!r}: + joins two steps and * repeats one (20*ER); here stand {a!r} and {b!r}") from None
     raise InputError(f"{here!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
 
 

@@ -52,10 +52,7 @@ def load(path: Path, name: str) -> np.ndarray:
 def _header(file: BinaryIO, name: str) -> Entry:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise InputError(
-            f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain "
-            "numbers"
-        )
+        raise InputError(f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain numbers")
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = reader(file)
     return Entry(name, shape, dtype)
@@ -63,6 +60,4 @@ def _header(file: BinaryIO, name: str) -> Entry:
 
 def _complete(entry: Entry, size: int, what: str) -> None:
     if entry.nbytes > size:
-        raise InputError(
-            f"{what} is cut short: {entry} needs {entry.nbytes} bytes, there are {size}; copy the file again"
-        )
+        raise InputError(f"{what} is cut short: {entry} needs {entry.nbytes} bytes, there are {size}; copy the file again")

@@ -25,14 +25,10 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
     if values.dtype.kind == "b":
         raise InputError(f"{what} is boolean: a mask or a support, not an intensity; choose another array")
     if bad.all():
-        raise InputError(
-            f"the mask marks every pixel of {what} as bad; nonzero means bad: invert the mask if it marks good ones"
-        )
+        raise InputError(f"the mask marks every pixel of {what} as bad; nonzero means bad: invert the mask if it marks good ones")
     guesses: list[str] = []
     if bad.mean() > 0.5:
-        guesses.append(
-            f"the mask marks {_percent(bad)} of the pixels as bad (nonzero = bad); invert it if it marks the good ones"
-        )
+        guesses.append(f"the mask marks {_percent(bad)} of the pixels as bad (nonzero = bad); invert it if it marks the good ones")
     gaps = _gaps(values, bad, guesses)
     if gaps.mean() > _TOO_MANY:
         raise InputError(
@@ -47,15 +43,11 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
     intensity = _nonnegative(intensity, what, guesses)
     brightest = intensity.max()
     if brightest == 0:
-        raise InputError(
-            f"{what} is 0 in every trusted pixel: nothing was measured; choose another array or check the mask"
-        )
+        raise InputError(f"{what} is 0 in every trusted pixel: nothing was measured; choose another array or check the mask")
     if intensity[measured].min() == brightest:
         raise InputError(f"{what} is {brightest:g} in every trusted pixel: no diffraction; choose another array")
     if brightest > 1e30:
-        raise InputError(
-            f"{what} goes up to {brightest:.3g}; expected photons per pixel. Divide by the detector's gain"
-        )
+        raise InputError(f"{what} goes up to {brightest:.3g}; expected photons per pixel. Divide by the detector's gain")
     intensity = _squared(intensity, measured, guesses)
     measured = _unsaturated(intensity, measured, guesses)
     intensity[~measured] = 0
@@ -121,14 +113,10 @@ def _squared(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]) ->
     small = some[fraction & (some < 300)]
     square = small**2
     if small.size >= 16 and np.mean(np.abs(square - np.round(square)) < 0.01 + 1e-6 * square) > 0.99:
-        guesses.append(
-            "values are square roots of counts (integers only after squaring): taken as amplitudes and squared"
-        )
+        guesses.append("values are square roots of counts (integers only after squaring): taken as amplitudes and squared")
         squared = intensity.astype(np.float64) ** 2
         return np.where(squared < 2**24, np.round(squared), squared)
-    guesses.append(
-        f"{100 * fraction.mean():.0f} % of the values are not integers: not counts, so that likelihoods are approximate"
-    )
+    guesses.append(f"{100 * fraction.mean():.0f} % of the values are not integers: not counts, so that likelihoods are approximate")
     return intensity
 
 

@@ -27,9 +27,7 @@ _VOLT = 1.602176634e-19  # J per eV
 _DETECTOR = "/entry_1/instrument_1/detector_1"
 _IMAGE = "/entry_1/image_1"
 _DATA = "/entry_1/data_1"
-_STORED = (
-    f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
-)
+_STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
 
 
 def data_path(tree: hdf5.Tree) -> str | None:
@@ -91,9 +89,7 @@ def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
     if value < 1e-10:
         return value
     factor, name = (_VOLT, "eV") if value >= 50 else (1e3 * _VOLT, "keV")
-    guesses.append(
-        f"energy = {value:g}: CXI means joules, which is impossible; taken as {value:g} {name}. Set its units attribute"
-    )
+    guesses.append(f"energy = {value:g}: CXI means joules, which is impossible; taken as {value:g} {name}. Set its units attribute")
     return value * factor
 
 
@@ -104,12 +100,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     kept = json.loads(tree.text(f"{_STORED}/json") or "{}")
     intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
     mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
-    if (
-        intensity.dtype != np.float32
-        or intensity.ndim not in (2, 3)
-        or not np.isfinite(intensity).all()
-        or (intensity < 0).any()
-    ):
+    if intensity.dtype != np.float32 or intensity.ndim not in (2, 3) or not np.isfinite(intensity).all() or (intensity < 0).any():
         raise InputError("the pattern in this result was changed after it was written; read the original file")
     sequence = {"pixel_size": tuple, "shape": tuple, "centre": tuple}
 
@@ -144,9 +135,7 @@ def read_object(path: str | Path) -> ObjectFile:
         support = None
         if isinstance(found, h5py.Dataset):
             if (tree.text(f"{_IMAGE}/data_space") or "real").strip() == "diffraction":
-                raise InputError(
-                    f"{_IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read"
-                )
+                raise InputError(f"{_IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read")
             support = _support(tree)
         else:
             found = tree.default()
@@ -189,9 +178,7 @@ def _voxel(tree: hdf5.Tree, d: int) -> tuple[float, ...] | None:
 def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
     import h5py
 
-    group = next(
-        (g for g in map(tree.find, ("/entry_1/process_1", f"{_IMAGE}/process_1")) if isinstance(g, h5py.Group)), None
-    )
+    group = next((g for g in map(tree.find, ("/entry_1/process_1", f"{_IMAGE}/process_1")) if isinstance(g, h5py.Group)), None)
     found: dict[str, str | float | int] = {}
     for name in group or ():
         place = f"{group.name}/{name}"
@@ -231,13 +218,9 @@ def write_result(
     image = np.asarray(image)
     support = np.asarray(support)
     if image.shape != pattern.shape or support.shape != pattern.shape:
-        raise InputError(
-            f"object {image.shape} and support {support.shape} do not fit the pattern {pattern.shape}; nothing written"
-        )
+        raise InputError(f"object {image.shape} and support {support.shape} do not fit the pattern {pattern.shape}; nothing written")
     if modes is not None and (modes.shape[1:] != image.shape or len(mode_weights) not in (0, len(modes))):
-        raise InputError(
-            f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written"
-        )
+        raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
     if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")

@@ -63,9 +63,7 @@ def kind(path: Path) -> str:
         hint = " It is a git-lfs pointer: fetch the data with git lfs pull."
     elif start.startswith(b"\x80"):
         hint = " It looks like a Python pickle, which is never loaded because it can run code; save it with numpy.save."
-    raise InputError(
-        f"{path.name} is in no format that untwin reads (it starts with {start[:16]!r}).{hint} Readable: {_READABLE}"
-    )
+    raise InputError(f"{path.name} is in no format that untwin reads (it starts with {start[:16]!r}).{hint} Readable: {_READABLE}")
 
 
 @contextmanager
@@ -77,14 +75,10 @@ def spoken(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path.name} cannot be read as {what}: {text}. Is it complete? Copy or write it again."
-        ) from error
+        raise InputError(f"{path.name} cannot be read as {what}: {text}. Is it complete? Copy or write it again.") from error
 
 
-def array(
-    path: Path, format: str, name: str | None, prefer: Sequence[str], purpose: str, option: str
-) -> tuple[str, np.ndarray]:
+def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purpose: str, option: str) -> tuple[str, np.ndarray]:
     """One array of an .npy, .npz or TIFF file, or of an HDF5 file that gives no hint of its own, with its name.
 
     name: as the user wrote it, or None: then the first of `prefer` that exists, else the only grid of numbers.
@@ -102,9 +96,7 @@ def array(
         return entry.name, module.load(path, entry.name)
 
 
-def chosen(
-    entries: Sequence[Entry], name: str | None, prefer: Sequence[str], what: str, purpose: str, option: str, tree=None
-) -> Entry:
+def chosen(entries: Sequence[Entry], name: str | None, prefer: Sequence[str], what: str, purpose: str, option: str, tree=None) -> Entry:
     """Which array is meant; see `array`. With a tree, a path that its walk did not list may still be followed."""
     import h5py
 
@@ -125,9 +117,7 @@ def chosen(
     if len(grids) == 1:
         return grids[0]
     if grids:
-        raise InputError(
-            f"{what} holds {len(grids)} arrays that could be the {purpose}: {listed(grids)}. Choose one: {option}=NAME"
-        )
+        raise InputError(f"{what} holds {len(grids)} arrays that could be the {purpose}: {listed(grids)}. Choose one: {option}=NAME")
     odd = [e for e in entries if e.is_number]
     if len(odd) == 1:
         return odd[0]

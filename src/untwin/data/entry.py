@@ -60,10 +60,7 @@ def named(entries: Sequence[Entry], name: str, what: str) -> Entry:
 def affordable(entry: Entry, what: str) -> None:
     """Raise InputError where an array declares more than BUDGET bytes or holds Python objects."""
     if entry.dtype.hasobject:
-        raise InputError(
-            f"{what}: {entry} holds Python objects, which untwin never loads (they can run code); save plain numbers "
-            "instead"
-        )
+        raise InputError(f"{what}: {entry} holds Python objects, which untwin never loads (they can run code); save plain numbers instead")
     if not entry.is_number:
         raise InputError(f"{what}: {entry} does not hold plain numbers; expected integers or floats")
     if any(n < 0 for n in entry.shape) or entry.nbytes > BUDGET:

@@ -191,15 +191,10 @@ class Tree:
         if dataset.chunks is not None:
             chunk = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
             if chunk > BUDGET // 4:
-                raise InputError(
-                    f"{what}: {entry} is stored in chunks of {chunk / 2**30:.1f} GiB; rewrite it with smaller ones"
-                )
+                raise InputError(f"{what}: {entry} is stored in chunks of {chunk / 2**30:.1f} GiB; rewrite it with smaller ones")
             stored = dataset.id.get_storage_size()
             if entry.nbytes > 2**30 and entry.nbytes > 1000 * max(stored, 1):
-                raise InputError(
-                    f"{what}: {entry} is {entry.nbytes / 2**30:.1f} GiB from {stored} bytes in the file; nothing was "
-                    "measured"
-                )
+                raise InputError(f"{what}: {entry} is {entry.nbytes / 2**30:.1f} GiB from {stored} bytes in the file; nothing was measured")
         self._filters(dataset)
         self._local(dataset, depth)
 
@@ -231,19 +226,13 @@ class Tree:
         for source in dataset.virtual_sources():
             who = f"the virtual dataset {dataset.name}"
             if "%" in source.file_name:
-                raise InputError(
-                    f"{self._name}: {who} has a pattern of file names ({source.file_name}); name the file itself"
-                )
+                raise InputError(f"{self._name}: {who} has a pattern of file names ({source.file_name}); name the file itself")
             other = dataset.file if source.file_name == "." else self._file(source.file_name, who, dataset.file)
             found = self.find("/" + source.dset_name.lstrip("/"), other)
             if not isinstance(found, h5py.Dataset):
-                raise InputError(
-                    f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there"
-                )
+                raise InputError(f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there")
             if not _plain(other, source.dset_name):
-                raise InputError(
-                    f"{self._name}: {who} goes through links in {source.file_name}; read that file directly"
-                )
+                raise InputError(f"{self._name}: {who} goes through links in {source.file_name}; read that file directly")
             self._readable(found, depth + 1)
 
 

@@ -73,9 +73,7 @@ class Pattern:
         if self.intensity.ndim not in (2, 3):
             raise InputError(f"a pattern is 2D or 3D, this array has shape {self.intensity.shape}; choose one frame or volume")
         if self.intensity.shape != self.measured.shape:
-            raise InputError(
-                f"intensity has shape {self.intensity.shape}, the mask {self.measured.shape}; crop or pad one of them"
-            )
+            raise InputError(f"intensity has shape {self.intensity.shape}, the mask {self.measured.shape}; crop or pad one of them")
         if not self.offset:
             object.__setattr__(self, "offset", (0.0,) * self.intensity.ndim)
 

@@ -100,9 +100,7 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
         return support
     if support.shape != pattern.source.shape:
         raise InputError(
-            f"{what} has shape {support.shape}, the pattern {pattern.shape} (its file {pattern.source.shape}); crop "
-            "or pad one of "
-            "them"
+            f"{what} has shape {support.shape}, the pattern {pattern.shape} (its file {pattern.source.shape}); crop or pad one of them"
         )
     for axis, (old, new) in enumerate(zip(support.shape, pattern.shape, strict=True)):
         r = (np.arange(new) - new // 2) * old / new

@@ -258,8 +258,7 @@ def _seen_centre(
         return tuple(float(x) for x in middle), symmetry.asymmetry
     c = tuple(float(round(x)) for x in bright)
     guesses.append(
-        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; "
-        "centre= says otherwise"
+        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; centre= says otherwise"
     )
     return c, symmetry.asymmetry
 
@@ -272,9 +271,7 @@ def _checked_centre(given: Sequence[float], shape: tuple[int, ...]) -> tuple[flo
     if len(c) != len(shape):
         raise InputError(f"centre has {len(c)} coordinates, the pattern {len(shape)} axes {shape}; give one per axis")
     if not all(0 <= x <= n - 1 for x, n in zip(c, shape)):
-        raise InputError(
-            f"centre {_point(c)} is outside the pattern {shape}; expected pixel coordinates that start at 0"
-        )
+        raise InputError(f"centre {_point(c)} is outside the pattern {shape}; expected pixel coordinates that start at 0")
     return tuple(round(2 * x) / 2 for x in c)
 
 

@@ -51,9 +51,7 @@ def _entries(file: Any, what: str) -> list[Entry]:
         raise InputError(f"{what} is a TIFF file without any image; copy or write it again")
     for number, series in enumerate(file.series):
         if series.keyframe.samplesperpixel > 1:
-            raise InputError(
-                f"{what} is a colour image (shape {series.shape}); expected one number for each detector pixel"
-            )
+            raise InputError(f"{what} is a colour image (shape {series.shape}); expected one number for each detector pixel")
         if series.dtype is None:
             raise InputError(f"{what} does not say what kind of numbers it holds; write it again as integers or floats")
         name = "" if len(file.series) == 1 else str(number)

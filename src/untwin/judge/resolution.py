@@ -76,7 +76,8 @@ def prtf(waves: Tensor, intensity: Tensor, measured: Tensor) -> Curve:
 
 
 def fsc(a: Tensor, b: Tensor, level: float = 0.5) -> Curve:
-    """Fourier shell correlation (van Heel, Ultramicroscopy 21, 1987) of two aligned objects' transforms (*grid): Re Σ a b* / sqrt(Σ|a|² Σ|b|²)."""
+    """Fourier shell correlation (van Heel, Ultramicroscopy 21, 1987) of two aligned objects' transforms (*grid):
+    Re Σ a b* / sqrt(Σ|a|² Σ|b|²)."""
     index, frequency = shells(tuple(a.shape))
     n = len(frequency)
 

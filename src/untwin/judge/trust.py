@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-# Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md, benchmarks/verdict.py.
+# Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
 AGREE = 0.1  # E, after alignment, below which two results are the same object
 ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
 
@@ -18,9 +17,7 @@ class Verdict:
     text: str
 
 
-def verdict(
-    r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = ""
-) -> Verdict:
+def verdict(r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = "") -> Verdict:
     """The verdict on a solution.
 
     errors: E between the solution and the result of each other family of starts, none of which ever saw it.

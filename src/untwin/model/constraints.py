@@ -24,9 +24,13 @@ class Constraint(ABC):
         return self.project(x, support) == x
 
     @property
-    @abstractmethod
     def real(self) -> bool:
         """True where the constraint makes the object real: the Problem then works in real arithmetic."""
+        return any(isinstance(c, RealValued | Nonnegative) for c in self.parts())
+
+    def parts(self) -> tuple[Constraint, ...]:
+        """The constraints that this one is made of."""
+        return (self,)
 
     def __and__(self, other: Constraint) -> Both:
         return Both(self, other)
@@ -36,8 +40,6 @@ class Constraint(ABC):
 class Support(Constraint):
     """Zero outside the support."""
 
-    real = False
-
     def project(self, x: Tensor, support: Tensor) -> Tensor:
         return x.where(support, x.new_zeros(()))
 
@@ -46,8 +48,6 @@ class Support(Constraint):
 class RealValued(Constraint):
     """No imaginary part."""
 
-    real = True
-
     def project(self, x: Tensor, support: Tensor) -> Tensor:
         return x.real if x.is_complex() else x
 
@@ -55,8 +55,6 @@ class RealValued(Constraint):
 @dataclass(frozen=True)
 class Nonnegative(Constraint):
     """Real and at least zero."""
-
-    real = True
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
         return (x.real if x.is_complex() else x).clamp(min=0)
@@ -69,8 +67,6 @@ class Ceiling(Constraint):
     Larger values are set to magnitude c with their phase kept, smaller ones stay. It lifts crystals with defects, whose
     magnitude is uniform but for the cores; it is false for objects of strongly varying magnitude, so let the score decide.
     """
-
-    real = False
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
         square = x.real.square().addcmul_(x.imag, x.imag) if x.is_complex() else x.square()
@@ -86,9 +82,8 @@ class Both(Constraint):
     first: Constraint
     second: Constraint
 
-    @property
-    def real(self) -> bool:
-        return self.first.real or self.second.real
+    def parts(self) -> tuple[Constraint, ...]:
+        return (*self.first.parts(), *self.second.parts())
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
         return self.second.project(self.first.project(x, support), support)

@@ -77,9 +77,7 @@ def _object_planes(image: np.ndarray, support: np.ndarray, voxel: tuple[float, .
     magnitude = np.abs(image)
     upper = lower = None
     for column, plane in enumerate(planes):
-        upper = axes[0, column].imshow(
-            magnitude[plane.index], cmap="gray", vmin=0, vmax=_top(magnitude), interpolation="nearest"
-        )
+        upper = axes[0, column].imshow(magnitude[plane.index], cmap="gray", vmin=0, vmax=_top(magnitude), interpolation="nearest")
         lower = axes[1, column].imshow(_masked_phase(image[plane.index], support[plane.index]), **_phase_style())
         axes[0, column].set_title(plane.title, fontsize=11)
         for axis in axes[:, column]:
@@ -89,9 +87,7 @@ def _object_planes(image: np.ndarray, support: np.ndarray, voxel: tuple[float, .
     return figure
 
 
-def _to_scale(
-    planes: list[_Plane], window: list[tuple[int, int]], voxel: tuple[float, ...] | None
-) -> tuple[Figure, Any]:
+def _to_scale(planes: list[_Plane], window: list[tuple[int, int]], voxel: tuple[float, ...] | None) -> tuple[Figure, Any]:
     """A figure of two rows of panels in which every pixel has the same size."""
     scale, _ = _unit(voxel)
     size = [(high - low) * s for (low, high), s in zip(window, scale)]
@@ -123,9 +119,7 @@ def plot_isosurface(solution: Solution) -> Figure | None:
         shade = 0.5 + 0.5 * np.clip(normal @ np.array([-0.3, -0.4, -0.87]), 0, 1)
         triangles = _seen(surface.points, turn)[surface.faces]
         order = np.argsort(-triangles[..., 2].mean(1))
-        skin = PolyCollection(
-            triangles[order, :, :2], facecolors=(colours * shade[:, None])[order], edgecolors="face", linewidths=0.3
-        )
+        skin = PolyCollection(triangles[order, :, :2], facecolors=(colours * shade[:, None])[order], edgecolors="face", linewidths=0.3)
         skin.set_rasterized(True)
         axis.add_collection(skin)
         axis.set_title(title)
@@ -193,9 +187,7 @@ def _seen(points: np.ndarray, turn: float) -> np.ndarray:
 
 def _triad(axis: Axes, turn: float, x: float, y: float, length: float) -> None:
     for name, tip in zip("xyz", _seen(np.eye(3), turn)[:, :2]):
-        axis.annotate(
-            "", (x + length * tip[0], y + length * tip[1]), (x, y), arrowprops={"arrowstyle": "->", "shrinkA": 0}
-        )
+        axis.annotate("", (x + length * tip[0], y + length * tip[1]), (x, y), arrowprops={"arrowstyle": "->", "shrinkA": 0})
         axis.text(x + 1.35 * length * tip[0], y + 1.35 * length * tip[1], name, ha="center", va="center")
 
 
@@ -247,9 +239,7 @@ def plot_profiles(solution: Solution) -> Figure | None:
         place = (np.arange(len(profile)) - middle[axis]) * scale[axis]
         panel = axes[axis]
         for start, end in np.flatnonzero(np.diff(np.pad(inside.astype(int), 1))).reshape(-1, 2):
-            panel.axvspan(
-                (start - 0.5 - middle[axis]) * scale[axis], (end - 0.5 - middle[axis]) * scale[axis], color=_OUTSIDE
-            )
+            panel.axvspan((start - 0.5 - middle[axis]) * scale[axis], (end - 0.5 - middle[axis]) * scale[axis], color=_OUTSIDE)
         panel.plot(place, profile, color=_BLUE, marker="." if window[axis][1] - window[axis][0] < 60 else "")
         low, high = window[axis]
         panel.set(xlim=((low - middle[axis]) * scale[axis], (high - 1 - middle[axis]) * scale[axis]))
@@ -257,8 +247,7 @@ def plot_profiles(solution: Solution) -> Figure | None:
         widths = edge_widths(profile)
         text = [f"{w * scale[axis]:.2g}" if w is not None else "no clean edge" for w in widths]
         panel.set_title(
-            f"edges along {name}, 10–90 %: {text[0]} and {text[1]}"
-            + (f" {unit}" if any(w is not None for w in widths) else "")
+            f"edges along {name}, 10–90 %: {text[0]} and {text[1]}" + (f" {unit}" if any(w is not None for w in widths) else "")
         )
     axes[0].set(ylabel="magnitude (√photons)", ylim=(0, 1.08 * _top(magnitude)))
     if voxel:
@@ -330,10 +319,7 @@ def plot_intensity(solution: Solution) -> Figure:
     axes = figure.subplots(1, 3, gridspec_kw={"wspace": 0.06}).reshape(3, 1) if flat else figure.subplots(3, 3)
     style = _intensity_style(intensity, measured)
     residuals = [
-        np.ma.masked_array(
-            np.sqrt(calculated[p.index]) - np.sqrt(np.maximum(intensity[p.index], 0)), ~measured[p.index]
-        )
-        for p in planes
+        np.ma.masked_array(np.sqrt(calculated[p.index]) - np.sqrt(np.maximum(intensity[p.index], 0)), ~measured[p.index]) for p in planes
     ]
     seen = np.concatenate([np.abs(r.compressed()) for r in residuals] + [np.zeros(1)])
     limit = max(1.0, float(np.percentile(seen, 99.5)))
@@ -342,9 +328,7 @@ def plot_intensity(solution: Solution) -> Figure:
         where = "" if flat else f", {plane.title}"
         drawn[0] = axes[0, column].imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
         drawn[1] = axes[1, column].imshow(calculated[plane.index], **style)
-        drawn[2] = axes[2, column].imshow(
-            residual, cmap=_with_bad(_colours("CET_D1A"), _UNMEASURED), vmin=-limit, vmax=limit
-        )
+        drawn[2] = axes[2, column].imshow(residual, cmap=_with_bad(_colours("CET_D1A"), _UNMEASURED), vmin=-limit, vmax=limit)
         for row, title in enumerate(["measured", "calculated", "residual"]):
             axes[row, column].set_title(title + where)
             _frequencies(axes[row, column], plane, pattern.shape)
@@ -501,9 +485,7 @@ def plot_starts(solution: Solution) -> Figure | None:
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     handles, labels = upper.get_legend_handles_labels()
     keep = [i for i, some in enumerate([agree.any(), (~agree).any(), twin.any()]) if some]
-    figure.legend(
-        [handles[i] for i in keep], [labels[i] for i in keep], loc="outside lower center", ncols=3, frameon=False
-    )
+    figure.legend([handles[i] for i in keep], [labels[i] for i in keep], loc="outside lower center", ncols=3, frameon=False)
     title = f"{agree.sum()} of {len(solution.starts)} starts agree"
     title += f", {twin.sum()} came out as the twin" if twin.any() else ""
     title += f", {len(solution.starts) - len(ranked)} failed" if len(ranked) < len(solution.starts) else ""

@@ -164,9 +164,7 @@ def _numbers(solution: Solution) -> str:
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
         shown = value * factor
         text = _digits(shown) if math.isfinite(shown) else "not known"
-        rows.append(
-            f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>'
-        )
+        rows.append(f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>')
     if not rows:
         return '<p class="note">None were recorded.</p>'
     return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
@@ -194,9 +192,7 @@ def _data(solution: Solution) -> dict[str, str]:
     if geometry.pixel_size:
         rows["detector pixel"] = " × ".join(f"{1e6 * p:.4g}" for p in geometry.pixel_size) + " µm"
     voxel = pattern.voxel_size
-    rows["object pixel"] = (
-        " × ".join(f"{1e9 * v:.4g}" for v in voxel) + " nm" if voxel else "not known: no geometry was given"
-    )
+    rows["object pixel"] = " × ".join(f"{1e9 * v:.4g}" for v in voxel) + " nm" if voxel else "not known: no geometry was given"
     return {name: text for name, text in rows.items() if text}
 
 

@@ -90,7 +90,8 @@ def defect(shape: tuple[int, ...], rng: Generator) -> np.ndarray:
     phase = rng.uniform(0.1, 0.5) * np.pi * smooth_field(shape, extent / rng.uniform(3, 6), rng)
     x = grid(shape)
     core = np.ones(shape)
-    inside = np.argwhere(ndimage.distance_transform_edt(body > 0.5) > 3) - np.array([n // 2 for n in shape])
+    depth = np.asarray(ndimage.distance_transform_edt(body > 0.5))
+    inside = np.argwhere(depth > 3) - np.array([n // 2 for n in shape])
     for _ in range(int(rng.integers(1, 5))):
         point = inside[rng.integers(len(inside))]
         u, v = _plane(d, rng)

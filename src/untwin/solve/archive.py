@@ -86,7 +86,8 @@ def fresh(folder: Path, overwrite: bool) -> Path:
 
 
 def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
-    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows. Raises InputError where the folder holds something already."""
+    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows.
+    Raises InputError where the folder holds something already."""
     import torch
 
     from untwin.data.cxi import write_result
@@ -157,7 +158,14 @@ def load(folder: str | Path) -> Solution:
     found = read_object(path)
     try:
         told = json.loads(str(found.process["summary"]))
-        curve = {k: Curve(**{**told[k], "frequency": tuple(told[k]["frequency"]), "value": tuple(told[k]["value"])}) if told[k] else None for k in ("prtf", "fsc")}
+
+        def curve(c: dict | None) -> Curve | None:
+            return None if c is None else Curve(tuple(c["frequency"]), tuple(c["value"]), c["level"], c["crossing"])
+
+        def start(s: dict) -> Start:
+            figures = {k: _number(s[k]) for k in ("r_factor", "score", "error")}
+            return Start(seed=s["seed"], support=s["support"], twin=s["twin"], reason=s["reason"], **figures)
+
         return Solution(
             image=torch.from_numpy(found.image),
             support=torch.from_numpy(np.asarray(found.support)),
@@ -166,12 +174,19 @@ def load(folder: str | Path) -> Solution:
             seed=told["seed"],
             positivity=told["positivity"],
             verdict=Verdict(**told["verdict"]),
-            numbers={k: math.nan if v is None else v for k, v in told["numbers"].items()},
-            starts=tuple(Start(**{k: math.nan if v is None else v for k, v in s.items()}) for s in told["starts"]),
-            history=tuple(History(h["label"], tuple(h["steps"]), tuple(math.nan if v is None else v for v in h["r_factor"])) for h in told["history"]),
+            numbers={k: _number(v) for k, v in told["numbers"].items()},
+            starts=tuple(map(start, told["starts"])),
+            history=tuple(History(h["label"], tuple(h["steps"]), tuple(map(_number, h["r_factor"]))) for h in told["history"]),
+            prtf=curve(told["prtf"]),
+            fsc=curve(told["fsc"]),
             mode_weights=tuple(told["mode_weights"]),
             warnings=tuple(told["warnings"]),
-            **curve,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a result of untwin ({type(error).__name__}: {error}); expected one written by untwin reconstruct") from None
+        raise InputError(
+            f"{path} is not a result of untwin ({type(error).__name__}: {error}); expected one that untwin reconstruct has written"
+        ) from None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

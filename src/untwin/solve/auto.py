@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from untwin.solve.begin import box_widths, hidden
 from untwin.solve.ensemble import Plan
 from untwin.solve.recipe import Deal, Recipe, parse
 
 if TYPE_CHECKING:
-    from untwin.data.measurement import Pattern
     from untwin.model.problem import Problem
 
 _WRAP = "ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))"
@@ -26,6 +23,8 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     """
     if fixed:
         return _fixed(starts or 4)
+    from untwin.solve.outline import hidden_speckles
+
     if problem.real and hidden_speckles(problem.pattern) > 8:
         return _behind_a_stop(starts or 10)
     large = problem.pattern.intensity.size > 32_768
@@ -86,11 +85,12 @@ def _behind_a_stop(starts: int) -> Plan:
     support follows the area and not a threshold, which the haze would move."""
     gamma = "Draw(0.965, 0.985)"
     area = "AreaWrap(area=Ramp(0.9, 0.3), sigma=Ramp(3.0, 0.7))"
+    search = f"Box + Triangle + Random + 100*Damped(HIO, gamma={gamma}) + Whole + 600*Damped(HIO, gamma={gamma})"
     released = f"Damped(HIO, gamma=Ramp({gamma}, 1.0, linear=True))"
     thresholds = (0.08, 0.12, 0.18, 0.25)
     cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.8, level='weighted')"
     return Plan(
-        first=parse(f"Box + Triangle + Random + 100*Damped(HIO, gamma={gamma}) + Whole + 600*Damped(HIO, gamma={gamma}) + 24*({area} + 40*{released}) + 15*ER"),
+        first=parse(f"{search} + 24*({area} + 40*{released}) + 15*ER"),
         starts=starts,
         families=_families(starts),
         finish=(parse(f"{cut} + 60*HIO + 20*ER + 40*Mean(ER)"),),
@@ -102,11 +102,3 @@ def _behind_a_stop(starts: int) -> Plan:
 def _fixed(starts: int) -> Plan:
     """The support was given: nothing but projections."""
     return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
-
-
-def hidden_speckles(pattern: Pattern) -> float:
-    """Number of speckles behind the stop: hidden pixels around the zero frequency over the pixels of one speckle, Π N / width."""
-    hole = hidden(pattern)
-    if not len(hole):
-        return 0.0
-    return len(hole) / math.prod(n / w for n, w in zip(pattern.shape, box_widths(pattern)))

@@ -14,8 +14,8 @@ from untwin.errors import InputError
 from untwin.judge import metrics
 from untwin.judge.symmetry import align, distances
 from untwin.solve.begin import begin
-from untwin.solve.recipe import Recipe, length
 from untwin.solve.launch import Ended
+from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import State, join, take
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ class Plan:
 
     first: each independent start. starts: how many, dealt to so many families that never see one another.
     reserve: further families of the same size, run one at a time as long as no two results are alike.
-    children, generations: after the first, each family is guided `generations` times (Chen et al., Phys. Rev. B 76, 2007): its better half is
-        aligned to its best, a; child = |b| exp(i arg a); the children take these recipes in turn; the best quarter lives on.
-    finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with seeds
-        0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or `rounds` are done.
+    children, generations: after the first, each family is guided `generations` times (Chen et al., Phys. Rev. B 76, 2007): its
+        better half is aligned to its best, a; child = |b| exp(i arg a); the children take these recipes in turn; the best quarter lives on.
+    finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with
+        seeds 0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or
+        `rounds` are done.
     """
 
     first: Recipe
@@ -160,7 +161,9 @@ def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, r
     return done
 
 
-def _generation(problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None) -> list[Population]:
+def _generation(
+    problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None
+) -> list[Population]:
     jobs, survivors = [], []
     for k, family in enumerate(families):
         n = len(family.state.seeds)
@@ -173,9 +176,7 @@ def _generation(problem: Problem, plan: Plan, families: list[Population], seed: 
                 jobs.append((k, recipe, take(brood, rows)))
         survivors.append(family.rows(family.order(problem)[:keep]))
     done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
-    return [
-        gather([survivors[k], *(p for (j, _, _), p in zip(jobs, done) if j == k)]) for k in range(len(families))
-    ]
+    return [gather([survivors[k], *(p for (j, _, _), p in zip(jobs, done) if j == k)]) for k in range(len(families))]
 
 
 def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None) -> Population:
@@ -220,7 +221,8 @@ def breed(
     support: Tensor | None = None,
     report: Report | None = None,
 ) -> Outcome:
-    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s of the first ones belongs to family s modulo their number."""
+    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s of the first ones belongs to family s modulo
+    their number."""
     firsts, traces, bests = [], [], []
     total = plan.steps()
     tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None

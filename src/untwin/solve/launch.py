@@ -26,7 +26,7 @@ Report = Callable[[int, float | None], None]  # called with the steps taken sinc
 
 @dataclass(frozen=True)
 class Ended:
-    """A population after its recipe, its R-factors on the way, steps (k,) and r_factor (starts, k), and the CPU time of other processes, s."""
+    """A population after its recipe; its R-factors on the way, steps (k,) and r_factor (starts, k); CPU seconds of other processes."""
 
     state: State
     steps: tuple[int, ...]
@@ -108,7 +108,7 @@ class Launcher:
 
         from loky import get_reusable_executor
 
-        threads = {k: "1" for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
         pool = get_reusable_executor(max_workers=self.workers, env={**threads, **keep}, timeout=60)
         futures = {pool.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 
-class Recipe(ABC):
+class Recipe(ABC):  # noqa: B024 (the operators are the interface)
     """An expression of steps: + and * build larger ones."""
 
     def __add__(self, other: Recipe) -> Then:

@@ -215,9 +215,9 @@ def _numbers(problem: Problem, best: Population, image: Tensor) -> dict[str, flo
 def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     """Half deviance per pixel of the pixels that were used, and of a few that were not, after a short run without those.
 
-    Cross-validation by deletion: 3 % of the measured pixels (and, for a real object, their mirror images) are declared unmeasured, their wave
-    is set to zero, and 100 RAAR + 50 ER in the solution's support grow it again from all the others. The two figures are alike where the
-    object explains the data, and the free one is larger where it has been fitted to noise. Reported, never used to choose.
+    Cross-validation by deletion: 3 % of the measured pixels (and, for a real object, their mirror images) are declared unmeasured, their
+    wave is set to zero, and 100 RAAR + 50 ER in the solution's support grow it again from all the others. The two figures are
+    alike where the object explains the data, and the free one is larger where it has been fitted to noise. Reported, never used to choose.
     """
     p = problem.pattern
     rng = np.random.default_rng(20_251)
@@ -298,4 +298,3 @@ def _resolution(pattern: Pattern, transfer: Curve | None) -> str:
     if pattern.voxel_size:
         return f"resolution {1e9 * transfer.pixels * max(pattern.voxel_size):.3g} nm ({at})"
     return f"resolution {transfer.pixels:.2g} object pixels ({at})"
-

@@ -1,0 +1,45 @@
+# make demo: set everything up and run the main job. make test: set everything up, check and test. make help: what else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: help demo test check format bench clean
+
+help:
+	@echo "make demo    set up .venv, simulate a crystal behind a beamstop, reconstruct it, write untwin_demo/report.html"
+	@echo "make test    set up .venv, run the checks and the tests"
+	@echo "make check   ruff format, ruff lint, pyright (basic)"
+	@echo "make format  let ruff format and sort"
+	@echo "make bench   a quick round of the benchmarks"
+	@echo "make clean   remove .venv and caches"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	touch $@
+
+.venv/developing: .venv/installed
+	$(PIP) -e ".[dev]"
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/untwin demo --output untwin_demo --overwrite
+
+check: .venv/developing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+test: check
+	$(BIN)/python -m pytest
+
+format: .venv/developing
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/recover.py --quick
+	$(BIN)/python benchmarks/crystal.py --quick
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache untwin_demo
