@@ -21,9 +21,11 @@ def read(text: str, names: Mapping[str, type]) -> Any:
     """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault."""
     if len(text) > LIMIT:
         raise InputError(f"this recipe has {len(text)} characters, {LIMIT} at most; write repetitions as 10*(...)")
+    if "#" in text:
+        raise InputError("a recipe holds no comments; leave out what follows the #")
     try:
-        tree = ast.parse(text.strip().replace("\n", " "), mode="eval")
-        return _value(tree.body, text, names)
+        line = text.strip().replace("\n", " ")
+        return _value(ast.parse(line, mode="eval").body, line, names)
     except SyntaxError as error:
         at = (error.offset or 1) - 1
         raise InputError(
@@ -33,9 +35,11 @@ def read(text: str, names: Mapping[str, type]) -> Any:
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
 
 
-def _value(node: ast.expr, text: str, names: Mapping[str, type], bare: bool = True) -> Any:
-    here = ast.get_source_segment(text.strip().replace("\n", " "), node) or "?"
+def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
+    here = ast.get_source_segment(text, node) or "?"
     match node:
+        case ast.Constant(value=int() as number) if abs(number) > 10**15:
+            raise InputError(f"the number {here[:12]}... is too large for a recipe")
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value
         case ast.Tuple(elts=elements):
@@ -56,16 +60,21 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type], bare: bool = Tr
         case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
             a, b = _value(left, text, names), _value(right, text, names)
             try:
+                if not (_whole(a) and _whole(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
+                    raise TypeError
                 return a + b if isinstance(node.op, ast.Add) else a * b
             except (TypeError, OverflowError):
                 raise InputError(f"{here!r}: + joins two steps and * repeats one (20*ER); here stand {a!r} and {b!r}") from None
     raise InputError(f"{here!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
+
+
 def _call(name: str, args: tuple, named: dict[str, Any], here: str, names: Mapping[str, type]) -> Any:
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        near = near or [n for n in names if n.lower() == name.lower()]
+        near = [n for n in names if n.lower() == name.lower()] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(names))
         raise InputError(f"unknown name {name!r} in the recipe; {hint}")
     cls = names[name]
@@ -89,6 +98,7 @@ def write(value: Any) -> str:
         if not (f.init and f.repr):
             continue
         v = getattr(value, f.name)
+        v = v.item() if hasattr(v, "item") else v  # a NumPy number is written as a number
         has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
         required = required and not has_default
         default = f.default if f.default is not dataclasses.MISSING else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def load(path: Path, name: str) -> np.ndarray:
             return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _header(file: BinaryIO, name: str) -> Entry:
+def _header(file: IO[bytes], name: str) -> Entry:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise InputError(f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain numbers")

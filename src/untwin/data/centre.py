@@ -48,16 +48,16 @@ def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray) -> Symmetry:
     m = measured[window].astype(np.float64)
     amplitude = np.sqrt(np.where(measured[window], np.maximum(intensity[window], 0), 0), dtype=np.float64)
     size = [fft.next_fast_len(2 * n - 1, real=True) for n in m.shape]
-    A, P, M = (fft.rfftn(a, size) for a in (amplitude, amplitude**2, m))
-    same = fft.irfftn(A * A, size)
-    power = fft.irfftn(P * M, size)
+    A, P, M = (np.asarray(fft.rfftn(a, size)) for a in (amplitude, amplitude**2, m))
+    same = np.asarray(fft.irfftn(A * A, size))
+    power = np.asarray(fft.irfftn(P * M, size))
     floor = _COVER * power.max()
     if not floor > 0:
         return Symmetry(tuple(float(c) for c in middle), 1.0)
     e = np.where(power >= floor, 1 - same / np.maximum(power, floor), np.inf)
     best = np.unravel_index(np.argmin(e), e.shape)
     default = tuple(2 * (c - o) for c, o in zip(middle, start, strict=True))
-    pairs = fft.irfftn(M * M, size)[best]
+    pairs = np.asarray(fft.irfftn(M * M, size))[best]
     noise = _TIE * 0.5 * np.sqrt(max(pairs, 1.0)) / power[best]
     if all(0 <= s < n for s, n in zip(default, e.shape, strict=True)) and e[default] <= e[best] + noise:
         best = default

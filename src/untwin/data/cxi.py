@@ -180,7 +180,9 @@ def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
 
     group = next((g for g in map(tree.find, ("/entry_1/process_1", f"{_IMAGE}/process_1")) if isinstance(g, h5py.Group)), None)
     found: dict[str, str | float | int] = {}
-    for name in group or ():
+    if group is None:
+        return found
+    for name in map(str, group):
         place = f"{group.name}/{name}"
         item = tree.find(place)
         if not isinstance(item, h5py.Dataset) or item.size != 1:
@@ -324,9 +326,13 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     stored = _group(file, _STORED, "NXcollection")
     _number(stored, "offset", np.array(pattern.offset), "px")
     _number(stored, "asymmetry", pattern.asymmetry, "")
-    names = ("geometry", "source", "offset", "asymmetry", "warnings")
-    kept = {name: getattr(pattern, name) for name in names}
-    kept = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in kept.items()}
+    kept = {
+        "geometry": dataclasses.asdict(known),
+        "source": dataclasses.asdict(pattern.source),
+        "offset": pattern.offset,
+        "asymmetry": pattern.asymmetry,
+        "warnings": pattern.warnings,
+    }
     stored["json"] = json.dumps(kept, default=_plain)
 
 

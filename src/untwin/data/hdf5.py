@@ -83,10 +83,10 @@ class Tree:
         import h5py
 
         found, seen, looked = [], set(), 0
-        waiting = [("", self.root, 0)]
+        waiting: list[tuple[str, h5py.Group, int]] = [("", self.root, 0)]
         while waiting:
             prefix, group, depth = waiting.pop(0)
-            for part in group:
+            for part in map(str, group):
                 looked += 1
                 if looked > _MANY:
                     raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset (data=...)")
@@ -96,7 +96,7 @@ class Tree:
                     continue  # a link that may not be followed is no candidate; naming it gives the reason
                 if thing is None or not isinstance(thing, h5py.Group | h5py.Dataset):
                     continue
-                info = h5py.h5o.get_info(thing.id)
+                info = h5py.h5o.get_info(thing.id)  # pyright: ignore[reportAttributeAccessIssue]
                 if (info.fileno, info.addr) in seen:
                     continue
                 seen.add((info.fileno, info.addr))

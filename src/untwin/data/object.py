@@ -63,7 +63,7 @@ def checked_object(
     if not np.isfinite(values).all():
         raise InputError(f"{what} has NaN or infinite values; expected a finite object")
     if support is not None:
-        support = door.grid(support, f"the support of {what}") != 0
+        support = np.asarray(door.grid(support, f"the support of {what}") != 0)
         if support.shape != values.shape:
             raise InputError(f"{what} has shape {values.shape}, its support {support.shape}; expected the same")
     return ObjectFile(np.ascontiguousarray(values, dtype=np.complex64), support, voxel_size, process or {})

@@ -23,7 +23,7 @@ def undersampled_axes(intensity: np.ndarray, measured: np.ndarray) -> tuple[int,
 
     filled = np.where(measured, intensity, 0).astype(np.float32)
     photons = float(filled.sum(dtype=np.float64))
-    lags = np.abs(fft.rfftn(filled)) / photons
+    lags = np.abs(np.asarray(fft.rfftn(filled))) / photons
     allowed = (_CLEAR if measured.all() else _CLEAR_WITH_HOLES) + 6 / np.sqrt(max(photons, 1.0))
     found = []
     for axis, n in enumerate(filled.shape):

@@ -113,7 +113,7 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
     if name is None:
         default = tree.default()
         if default is not None and default.dtype.kind in "biuf" and sum(n > 1 for n in default.shape or ()) in (2, 3):
-            name, found = default.name, default
+            name, found = str(default.name), default
         elif cxi.holds_object(tree):
             raise InputError(
                 f"{file.name} holds a reconstruction and no measurement; choose a dataset (data=NAME), or use "
@@ -127,7 +127,7 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
         if isinstance(found, h5py.Group) and "signal" in found.attrs:
             found = tree.find(str(found.attrs["signal"]), found)
         if not isinstance(found, h5py.Dataset):
-            door.chosen(tree.entries(), name, (), file.name, "intensity", "data")
+            found = tree.find(door.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
     values = tree.load(found)
     place = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
     bad = cxi.is_bad(_without_nan(tree.load(tree.find(place)))) if place else None

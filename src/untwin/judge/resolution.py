@@ -29,7 +29,9 @@ class Curve:
     @property
     def pixels(self) -> float:
         """Full-period resolution at the crossing, object pixels; at the edge of the detector (2) where the curve never crosses."""
-        return 1 / self.crossing if self.crossing else 2.0
+        if self.crossing is None:
+            return 2.0
+        return 1 / self.crossing if self.crossing else math.inf
 
 
 def shells(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +57,7 @@ def _curve(frequency: np.ndarray, value: np.ndarray, level: float) -> Curve:
         else:  # straight line between the two shells
             t = (value[i - 1] - level) / (value[i - 1] - value[i])
             crossing = float(frequency[i - 1] + t * (frequency[i] - frequency[i - 1]))
-    return Curve(tuple(map(float, frequency)), tuple(map(float, value.clip(0, 1))), level, crossing or None)
+    return Curve(tuple(map(float, frequency)), tuple(map(float, value.clip(0, 1))), level, crossing)
 
 
 def prtf(waves: Tensor, intensity: Tensor, measured: Tensor) -> Curve:

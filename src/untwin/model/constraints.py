@@ -1,4 +1,5 @@
-"""What is known of the object beside its pattern. Each constraint is a projection; `a & b` applies a, then b.
+"""What is known of the object beside its pattern. Each constraint is a projection (the Ceiling, whose level is the object's own, only
+nearly so); `a & b` applies a, then b.
 
 The support that changes lives in the State and is handed in; everything else is fixed in the Problem.
 """
@@ -72,7 +73,7 @@ class Ceiling(Constraint):
         square = x.real.square().addcmul_(x.imag, x.imag) if x.is_complex() else x.square()
         inside = square.where(support, square.new_zeros(())).flatten(1)
         level = (inside.square().sum(1) / inside.sum(1).clamp(min=1e-30)).reshape((-1,) + (1,) * (x.ndim - 1))
-        return x * (level / square.clamp(min=1e-30)).clamp(max=1).sqrt_()
+        return x * (level * (1 + 1e-5) / square.clamp(min=1e-30)).clamp(max=1).sqrt_()  # rounding is no excess
 
 
 @dataclass(frozen=True)

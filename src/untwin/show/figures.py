@@ -82,6 +82,7 @@ def _object_planes(image: np.ndarray, support: np.ndarray, voxel: tuple[float, .
         axes[0, column].set_title(plane.title, fontsize=11)
         for axis in axes[:, column]:
             _frame(axis, plane, window, voxel)
+    assert upper is not None  # there are three planes
     figure.colorbar(upper, ax=list(axes[0]), label="magnitude (√photons)")
     _phase_bar(figure, lower, ax=list(axes[1]))
     return figure
@@ -119,7 +120,13 @@ def plot_isosurface(solution: Solution) -> Figure | None:
         shade = 0.5 + 0.5 * np.clip(normal @ np.array([-0.3, -0.4, -0.87]), 0, 1)
         triangles = _seen(surface.points, turn)[surface.faces]
         order = np.argsort(-triangles[..., 2].mean(1))
-        skin = PolyCollection(triangles[order, :, :2], facecolors=(colours * shade[:, None])[order], edgecolors="face", linewidths=0.3)
+        faces = triangles[order, :, :2]
+        skin = PolyCollection(
+            faces,  # pyright: ignore[reportArgumentType]
+            facecolors=(colours * shade[:, None])[order],
+            edgecolors="face",
+            linewidths=0.3,
+        )
         skin.set_rasterized(True)
         axis.add_collection(skin)
         axis.set_title(title)
@@ -166,7 +173,7 @@ def _surface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...] | 
         step += 1
         points, faces, _, _ = marching_cubes(np.abs(part), level, step_size=step)
     # the phase of the complex sum of neighbours: the zeros outside the support do not turn it
-    there = map_coordinates(part.real, points.T, order=1) + 1j * map_coordinates(part.imag, points.T, order=1)
+    there = map_coordinates(np.real(part), points.T, order=1) + 1j * map_coordinates(np.imag(part), points.T, order=1)
     points = ((points - 1 + low) * np.array(_unit(voxel)[0]))[:, ::-1]
     corners = points[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -303,6 +310,7 @@ def plot_pattern(pattern: Pattern) -> Figure:
         drawn = axis.imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
         _frequencies(axis, plane, pattern.shape)
         axis.set_title(plane.title if pattern.ndim == 3 else "intensity")
+    assert drawn is not None  # there is a plane at least
     figure.colorbar(drawn, ax=list(axes), label="photons per pixel", shrink=0.9)
     figure.suptitle(f"{_count(pattern.photons)} photons" + _unmeasured_key(figure, measured))
     return figure
@@ -584,6 +592,7 @@ def compare_figure(
     axes[1, 2].set_title("phase difference")
     for axis in axes.flat:
         _frame(axis, plane, _window(body), voxel_size)
+    assert upper is not None  # there are two objects
     figure.colorbar(upper, cax=_beside(axes[0, 1]))
     figure.colorbar(rest, cax=_beside(axes[0, 2]))
     _phase_bar(figure, lower, cax=_beside(axes[1, 2]))
@@ -718,8 +727,8 @@ def _wheel(axis: Axes) -> None:
     colours[..., 3] = np.abs(disk) <= 1
     axis.imshow(colours, extent=(-1, 1, -1, 1), interpolation="bilinear")
     axis.set_axis_off()
-    for text, where in [("0", (1.25, 0)), ("π/2", (0, 1.25)), ("±π", (-1.3, 0)), ("−π/2", (0, -1.25))]:
-        axis.text(*where, text, ha="center", va="center", fontsize=9)
+    for text, (right, up) in [("0", (1.25, 0)), ("π/2", (0, 1.25)), ("±π", (-1.3, 0)), ("−π/2", (0, -1.25))]:
+        axis.text(right, up, text, ha="center", va="center", fontsize=9)
     axis.set_title("phase", fontsize=9, pad=16)
 
 
@@ -754,7 +763,7 @@ def _scale_bar(axis: Axes, width: float, nm: float | None) -> None:
             borderpad=0.4,
             sep=3,
             frameon=False,
-            size_vertical=0.012 * width,
+            size_vertical=0.012 * width,  # pyright: ignore[reportArgumentType]
             fill_bar=True,
             bbox_to_anchor=(0, 0),
             bbox_transform=axis.transAxes,

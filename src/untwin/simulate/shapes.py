@@ -91,7 +91,7 @@ def defect(shape: tuple[int, ...], rng: Generator) -> np.ndarray:
     x = grid(shape)
     core = np.ones(shape)
     depth = np.asarray(ndimage.distance_transform_edt(body > 0.5))
-    inside = np.argwhere(depth > 3) - np.array([n // 2 for n in shape])
+    inside = np.argwhere(depth > min(3, 0.5 * depth.max())) - np.array([n // 2 for n in shape])
     for _ in range(int(rng.integers(1, 5))):
         point = inside[rng.integers(len(inside))]
         u, v = _plane(d, rng)

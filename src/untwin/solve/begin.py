@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from untwin import expression
 from untwin.solve.recipe import Algorithm, require
 from untwin.solve.state import State
@@ -32,13 +30,9 @@ class Box(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        from untwin.solve.outline import box_widths
+        from untwin.solve.outline import box
 
-        box = np.ones(problem.pattern.shape, dtype=bool)
-        for axis, (n, w) in enumerate(zip(problem.pattern.shape, box_widths(problem.pattern, self.margin))):
-            near = np.abs(np.fft.fftfreq(n, 1 / n)) <= w / 2
-            box &= near.reshape([-1 if a == axis else 1 for a in range(problem.ndim)])
-        support = torch.from_numpy(box).to(state.x.device).expand(state.support.shape)
+        support = torch.from_numpy(box(problem.pattern, self.margin)).to(state.x.device).expand(state.support.shape)
         return replace(state, support=support, bounds=support)
 
     def __repr__(self) -> str:

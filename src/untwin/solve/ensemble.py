@@ -14,7 +14,6 @@ from untwin.errors import InputError
 from untwin.judge import metrics
 from untwin.judge.symmetry import align, distances
 from untwin.solve.begin import begin
-from untwin.solve.launch import Ended
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import State, join, take
 
@@ -205,11 +204,11 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a plan leaves. first: the independent starts as they ended, trace: their way there. results: the best of every family, the
-    finished ones first, each the better first."""
+    """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
+    family, the finished ones first, each the better first."""
 
     first: Population
-    trace: Ended
+    traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
 
 
@@ -246,8 +245,7 @@ def breed(
     results = results.rows(results.order(problem))
     if plan.finish and plan.rounds:
         results = _finished(problem, plan, results, launch, tell)
-    trace = Ended(traces[0].state, traces[0].steps, tuple(r for t in traces for r in t.r_factor))
-    return Outcome(gather(firsts), trace, results)
+    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results)
 
 
 def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> Population:

@@ -26,11 +26,10 @@ Report = Callable[[int, float | None], None]  # called with the steps taken sinc
 
 @dataclass(frozen=True)
 class Ended:
-    """A population after its recipe; its R-factors on the way, steps (k,) and r_factor (starts, k); CPU seconds of other processes."""
+    """A population after its recipe; for each start its R-factors on the way, (steps, values); CPU seconds of other processes."""
 
     state: State
-    steps: tuple[int, ...]
-    r_factor: tuple[tuple[float, ...], ...]
+    traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     elsewhere: float = 0.0
 
 
@@ -57,12 +56,14 @@ def residual(problem: Problem, state: State) -> tuple[float, ...]:
 def run_here(problem: Problem, recipe: Recipe, state: State, samples: int = 0) -> Ended:
     """The recipe, with the R-factor looked at `samples` times on the way."""
     every = max(1, length(recipe) // samples) if samples else 0
-    steps, trace = [], []
+    steps: list[int] = []
+    values: list[tuple[float, ...]] = []
     for state in iterate(problem, recipe, state):  # noqa: B020
-        if every and state.step % every == 0:
+        if every and state.step % every == 0 and (not steps or state.step > steps[-1]):
             steps.append(state.step)
-            trace.append(residual(problem, state))
-    return Ended(take(state, list(range(len(state.seeds)))), tuple(steps), tuple(zip(*trace)))
+            values.append(residual(problem, state))
+    traces = tuple((tuple(steps), tuple(v[i] for v in values)) for i in range(len(state.seeds)))
+    return Ended(take(state, list(range(len(state.seeds)))), traces)
 
 
 def _work(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
@@ -127,11 +128,11 @@ class Launcher:
 
 
 def _lowest(ended: Ended) -> float | None:
-    return min((r[-1] for r in ended.r_factor if r), default=None)
+    return min((values[-1] for _, values in ended.traces if values), default=None)
 
 
 def _joined(parts: list[Ended]) -> Ended:
-    return Ended(join([p.state for p in parts]), parts[0].steps, tuple(r for p in parts for r in p.r_factor))
+    return Ended(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
 
 
 def cores() -> int:

@@ -42,7 +42,7 @@ def outline(pattern: Pattern) -> Outline:
         intensity, hull = _filled(intensity, hole) if len(hole) <= MOST_HIDDEN else (None, None)
     if hull is not None:
         return Outline(_halved(hull, shape, 1.0, 0.5), _halved(hull, shape, 1.15, 1.0), intensity)
-    support = autocorrelation_support(pattern)
+    support = autocorrelation_support(pattern) | box(pattern)
     bounds = np.ones(shape, dtype=bool)
     for axis, n in enumerate(shape):
         bounds &= _along(np.abs(np.fft.fftfreq(n)) <= 0.35 ** (1 / pattern.ndim) / 2, axis, pattern.ndim)
@@ -178,6 +178,14 @@ def _smoothed(pattern: Pattern) -> np.ndarray:
         estimate = np.where(np.isnan(estimate) & (w > 0.05), value, estimate)
         sigma *= 1.5
     return np.where(measured, intensity, np.exp(np.nan_to_num(estimate)) - 0.5).clip(min=0)
+
+
+def box(pattern: Pattern, margin: float = 1.05) -> np.ndarray:
+    """(*grid) bool, FFT order: a box of the object's extents."""
+    inside = np.ones(pattern.shape, dtype=bool)
+    for axis, (n, w) in enumerate(zip(pattern.shape, box_widths(pattern, margin))):
+        inside &= _along(np.abs(np.fft.fftfreq(n, 1 / n)) <= w / 2, axis, pattern.ndim)
+    return inside
 
 
 def box_widths(pattern: Pattern, margin: float = 1.05) -> tuple[int, ...]:

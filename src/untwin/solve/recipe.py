@@ -81,6 +81,9 @@ class Then(Recipe):
 
     parts: tuple[Recipe, ...]
 
+    def __post_init__(self) -> None:
+        _bounded(self)
+
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
 
@@ -95,8 +98,7 @@ class Repeat(Recipe):
     def __post_init__(self) -> None:
         if self.times < 0:
             raise InputError(f"{self.times} repetitions of {self.recipe!r}: expected 0 or more")
-        if self.times * length(self.recipe) > 10_000_000:
-            raise InputError(f"{self.times} repetitions make more than 10 million steps; repeat less often")
+        _bounded(self)
 
     def __repr__(self) -> str:
         inner = repr(self.recipe)
@@ -115,6 +117,8 @@ class Until(Recipe):
             raise InputError(f"Until needs a rule first, such as Until(Plateau(), 500*ER); got {self.rule!r}")
         if not isinstance(self.recipe, Recipe):
             raise InputError(f"Until needs a recipe second, such as Until(Plateau(), 500*ER); got {self.recipe!r}")
+        if _holds_until(self.recipe):
+            raise InputError("Until inside Until: a step can obey one rule only; write one after the other")
 
     def __repr__(self) -> str:
         return f"Until({self.rule!r}, {self.recipe!r})"
@@ -185,9 +189,14 @@ def extremes(setting: Setting) -> tuple[float, ...]:
     return (float(setting),)
 
 
-def require(owner: Any, name: str, low: float, high: float, open_low: bool = False) -> None:
-    """Raise unless every value that the setting `name` can take is in [low, high] (or above low)."""
-    for v in extremes(getattr(owner, name)):
+def require(owner: Any, name: str, low: float, high: float, open_low: bool = False, varies: bool = False) -> None:
+    """Raise unless every value that the setting `name` can take is in [low, high] (or above low).
+
+    varies: it may be a Draw, Ramp or Deal."""
+    setting = getattr(owner, name)
+    if not varies and isinstance(setting, Draw | Ramp | Deal):
+        raise InputError(f"{type(owner).__name__}({name}={setting!r}): expected a plain number")
+    for v in extremes(setting):
         if not (low <= v <= high) or (open_low and v == low):
             interval = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
             raise InputError(f"{type(owner).__name__}({name}={v:g}): expected {interval}")
@@ -209,6 +218,20 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
     if isinstance(setting, Deal):
         return torch.tensor([setting.values[seed % len(setting.values)] for seed in state.seeds], dtype=torch.float64)
     return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+
+
+LONGEST = 2_000_000  # steps of one recipe
+
+
+def _bounded(recipe: Recipe) -> None:
+    if isinstance(recipe, Repeat) and recipe.times > LONGEST or length(recipe) > LONGEST:
+        raise InputError(f"this recipe has more than {LONGEST:,} steps; repeat less often")
+
+
+def _holds_until(recipe: Recipe) -> bool:
+    if isinstance(recipe, Then):
+        return any(map(_holds_until, recipe.parts))
+    return isinstance(recipe, Until) or (isinstance(recipe, Repeat) and _holds_until(recipe.recipe))
 
 
 def length(recipe: Recipe) -> int:

@@ -153,7 +153,7 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         numbers["r_factor"], errors, len(agreeing), len(table), int(numbers["twins_turned"]), _resolution(p, transfer)
     )
     shown, mask = _presented(problem, image, best.state.support[0])
-    lines = [History(f"start {s}", outcome.trace.steps, r) for s, r in zip(outcome.first.state.seeds, outcome.trace.r_factor)]
+    lines = [History(f"start {s}", *t) for s, t in zip(outcome.first.state.seeds, outcome.traces)]
     return Solution(
         image=shown,
         support=mask,

@@ -17,36 +17,34 @@ if TYPE_CHECKING:
 def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
     """Yield the state after each step of the recipe, from where `state.at` says (0: the beginning).
 
-    A rule is asked after each step of its segment; when every start has stopped, the rest of the segment is passed over.
+    A rule is asked after each step of its segment; when every start has stopped, the rest of the segment is passed over. Algorithms begin
+    anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
     """
     flat = tuple(segments(recipe))
     total = Counter(a for _, algorithms in flat for a in algorithms)
     taken: Counter = Counter()
-    at = 0
-    previous = None
+    start = 0
     for rule, algorithms in flat:
-        entered = state.at > at  # resumed inside this segment: its watch and memory are in the state
-        if rule and not entered and state.at < at + len(algorithms):
+        end = start + len(algorithms)
+        finished = state.at > end or (state.at == end and not (rule and state.watch is not None))
+        if finished:
+            taken.update(algorithms)
+            start = end
+            continue
+        if rule and state.at == start:
             state = rule.begin(problem, state)
-        over = False
-        for algorithm in algorithms:
-            at += 1
+        previous = algorithms[state.at - start - 1] if state.at > start else None
+        for at, algorithm in enumerate(algorithms, start + 1):
             n, k = total[algorithm], taken[algorithm]
             taken[algorithm] += 1
-            if at <= state.at:
-                previous = algorithm
-                continue
-            if over:
+            if at <= state.at or (rule and bool(rule.done(state).all())):
                 continue
             state = replace(state, progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:
                 state = algorithm.begin(problem, replace(state, memory=None))
                 previous = algorithm
             state = replace(algorithm.step(problem, state), step=state.step + 1, at=at)
-            if rule:
-                state = rule.look(problem, state)
-                over = bool(rule.done(state).all())
-            yield state
-        if rule and state.watch is not None:
-            state = replace(rule.keep(state), at=at)
-            yield state
+            yield (state := rule.look(problem, state) if rule else state)
+        if rule:
+            yield (state := replace(rule.keep(state), at=end))
+        start = end

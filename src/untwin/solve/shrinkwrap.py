@@ -28,45 +28,30 @@ def _each(v: Tensor, like: Tensor) -> Tensor:
 
 
 def largest(m: Tensor, pixels: Tensor) -> Tensor:
-    """bool, like m: the `pixels` (starts,) largest values of each start."""
+    """bool, like m: the `pixels` (starts,) largest values of each start, as far as they are positive."""
     flat = m.flatten(1)
     order = flat.sort(dim=1, descending=True).values
     level = order.gather(1, (pixels.long().clamp(1, flat.shape[1]) - 1).unsqueeze(1))
-    return m >= _each(level.squeeze(1), m)
+    return (m >= _each(level.squeeze(1), m)) & (m > 0)
 
 
 def without_islands(support: Tensor, share: float) -> Tensor:
     """The support without its connected parts (face neighbours, periodic array) below `share` of its pixels."""
     import numpy as np
     import torch
-    from scipy import ndimage
+    from scipy import ndimage, sparse
 
     kept = []
     for one in support.cpu().numpy():
-        # Label a copy rolled so that the object does not lie across the edge of the array, where parts would be cut in two.
-        shift = [_gap(one.any(axis=tuple(a for a in range(one.ndim) if a != axis))) for axis in range(one.ndim)]
-        rolled = np.roll(one, [-s for s in shift], axis=tuple(range(one.ndim)))
-        labels, n = ndimage.label(rolled)  # type: ignore[misc]
-        size = np.bincount(labels.ravel(), minlength=n + 1)
-        size[0] = 0
-        keep = size >= share * size.sum()
-        keep[0] = False
-        kept.append(np.roll(keep[labels], shift, axis=tuple(range(one.ndim))))
+        labels, n = ndimage.label(one)  # type: ignore[misc]
+        faces = [(labels.take(0, axis).ravel(), labels.take(-1, axis).ravel()) for axis in range(one.ndim)]
+        a, b = (np.concatenate(f) for f in zip(*faces))
+        across = (a > 0) & (b > 0)  # parts that go on at the opposite face
+        graph = sparse.coo_matrix((np.ones(across.sum()), (a[across], b[across])), shape=(n + 1, n + 1))
+        part = sparse.csgraph.connected_components(graph, directed=False)[1][labels]
+        size = np.bincount(part[one], minlength=n + 1)
+        kept.append(one & (size >= share * size.sum())[part])
     return torch.from_numpy(np.stack(kept)).to(support.device)
-
-
-def _gap(occupied) -> int:
-    """An index in the middle of the longest empty stretch of a periodic line (0 where there is none)."""
-    import numpy as np
-
-    empty = np.flatnonzero(~occupied)
-    if empty.size == 0 or not occupied.any():
-        return 0
-    n = occupied.size
-    filled = np.flatnonzero(occupied)
-    gaps = np.diff(np.append(filled, filled[0] + n))
-    i = int(gaps.argmax())
-    return int((filled[i] + (gaps[i] + 1) // 2) % n)
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,8 +73,8 @@ class ShrinkWrap(Algorithm):
     islands: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self, "threshold", 0, 10, open_low=True)
-        require(self, "sigma", 0, 100)
+        require(self, "threshold", 0, 10, open_low=True, varies=True)
+        require(self, "sigma", 0, 100, varies=True)
         require(self, "islands", 0, 1)
         if self.level not in LEVELS:
             raise InputError(f"ShrinkWrap(level={self.level!r}): expected one of {', '.join(LEVELS)}")
@@ -139,8 +124,8 @@ class AreaWrap(Algorithm):
     sigma: Setting = 1.0
 
     def __post_init__(self) -> None:
-        require(self, "area", 0, 1, open_low=True)
-        require(self, "sigma", 0, 100)
+        require(self, "area", 0, 1, open_low=True, varies=True)
+        require(self, "sigma", 0, 100, varies=True)
 
     def step(self, problem: Problem, state: State) -> State:
         m = state.image.clamp(min=0) if problem.real else magnitude(state.image)

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Watch:
-    """best: (starts,) the lowest misfit so far; since: (starts,) looks since then; image: (starts, *grid) the estimate it belonged to."""
+    """best: (starts,) the lowest misfit so far; since: (starts,) looks since then; image, x, support: (starts, *grid) what it belonged to;
+    stopped: (starts,) bool."""
 
     best: Tensor
     since: Tensor
     image: Tensor
     x: Tensor
+    support: Tensor
     stopped: Tensor
 
 
@@ -49,7 +51,7 @@ class Plateau(Rule):
         n = len(state.seeds)
         best = torch.full((n,), math.inf, dtype=torch.float64, device=state.x.device)
         zero = torch.zeros(n, dtype=torch.long, device=state.x.device)
-        return replace(state, watch=Watch(best, zero, state.image, state.x, zero.bool()))
+        return replace(state, watch=Watch(best, zero, state.image, state.x, state.support, zero.bool()))
 
     def look(self, problem: Problem, state: State) -> State:
         import torch
@@ -66,6 +68,7 @@ class Plateau(Rule):
                 since=since,
                 image=torch.where(wide, state.image, w.image),
                 x=torch.where(wide, state.x, w.x),
+                support=torch.where(wide, state.support, w.support),
                 stopped=w.stopped | (since >= self.patience),
             ),
         )
@@ -74,7 +77,8 @@ class Plateau(Rule):
         return state.watch.stopped
 
     def keep(self, state: State) -> State:
-        return replace(state, image=state.watch.image, x=state.watch.x, watch=None)
+        w: Watch = state.watch
+        return replace(state, image=w.image, x=w.x, support=w.support, memory=None, watch=None)
 
     def __repr__(self) -> str:
         return expression.write(self)

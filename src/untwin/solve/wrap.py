@@ -78,7 +78,7 @@ class Damped(Wrapper):
     gamma: Setting = 0.98
 
     def check(self) -> None:
-        require(self, "gamma", 0, 1, open_low=True)
+        require(self, "gamma", 0, 1, open_low=True, varies=True)
 
     def begin(self, problem: Problem, state: State) -> State:
         return self.algorithm.begin(problem, state)

@@ -1,0 +1,3 @@
+from untwin.cli import main
+
+main()

@@ -1,0 +1,34 @@
+"""One thread, reproducible examples, and the folder of measured data (UNTWIN_DATA) where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("untwin", deadline=None, max_examples=60, derandomize=True, database=None)
+settings.load_profile("untwin")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Arrays as small as these gain nothing from more threads, and others may be measuring."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def measured() -> Callable[[str], Path]:
+    """measured("real/x.npz"): a file of UNTWIN_DATA, or a visible skip."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("UNTWIN_DATA")
+        if not folder or not (Path(folder) / name).exists():
+            pytest.skip(f"UNTWIN_DATA names no folder with {name}")
+        return Path(folder) / name
+
+    return find

@@ -1,0 +1,227 @@
+"""Every bad input has one clear message."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from untwin.data.read import read, read_object
+from untwin.errors import InputError
+
+h5py = pytest.importorskip("h5py")
+GOOD = np.random.default_rng(0).poisson(20, (32, 32)).astype(np.float32)
+
+
+def refuse(path, match: str, *args, **kwargs) -> None:
+    with pytest.raises(InputError, match=match):
+        read(path, *args, **kwargs)
+
+
+def npy(folder: Path, values: np.ndarray) -> Path:
+    np.save(folder / "p.npy", values)
+    return folder / "p.npy"
+
+
+def test_no_file_a_folder_and_an_empty_file(tmp_path):
+    npy(tmp_path, GOOD)
+    refuse(tmp_path / "q.npy", r"does not exist\. Did you mean p.npy")
+    refuse(tmp_path, "is a folder")
+    (tmp_path / "e.h5").touch()
+    refuse(tmp_path / "e.h5", "is empty")
+    refuse("a\0b", "cannot be opened|does not exist")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo")
+        refuse(tmp_path / "fifo", "not a regular file")
+
+
+@pytest.mark.parametrize(
+    "content, match",
+    [
+        (b"{ 'EDF' }", r"starts with b\"\{ 'EDF'.*Readable: CXI"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (pickle.dumps([1, 2]), "pickle.*never loaded"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "cannot be read as HDF5"),
+        (b"\x93NUMPY\x01\x00", "cannot be read as NumPy"),
+        (b"\x93NUMPY\x09\x00" + b"x" * 100, "NumPy"),
+        (b"PK\x03\x04" + b"x" * 100, "cannot be read as NumPy"),
+        (b"II*\x00" + b"\xff" * 100, "TIFF"),
+    ],
+)
+def test_content_that_is_no_pattern(tmp_path, content, match):
+    (tmp_path / "scan.cxi").write_bytes(content)
+    refuse(tmp_path / "scan.cxi", match)
+
+
+@pytest.mark.parametrize(
+    "values, match",
+    [
+        (GOOD[0], "1 axes|No 2D or 3D"),
+        (np.ones((2, 3, 16, 16)), r"4 axes \(2×3×16×16\): 2 scans"),
+        (GOOD[:5], "at least 8 pixels"),
+        (np.zeros((0, 16)), "at least 8|No 2D"),
+        (GOOD.astype(complex), "is complex.*not a measured intensity"),
+        (GOOD > 20, "is boolean"),
+        (GOOD * 0, "is 0 in every trusted pixel"),
+        (GOOD * 0 + 5, "is 5 in every trusted pixel"),
+        (GOOD * np.nan, "NaN, infinite or gap"),
+        (np.where(np.arange(32) < 10, np.nan, GOOD), r"320 pixels \(31 %\) are NaN"),
+        (GOOD - 25, "are negative, down to"),
+        (GOOD.astype(float) * 1e200, "expected photons"),
+        (np.array([["a"] * 9] * 9), "plain numbers"),
+        (np.zeros((9, 9), [("a", "f4")]), "plain numbers"),
+    ],
+)
+def test_values_that_are_no_pattern(tmp_path, values, match):
+    refuse(npy(tmp_path, values), match)
+
+
+def test_pickled_objects_never_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    trap = np.empty((9, 9), object)
+    trap[:] = Trap()
+    np.save(tmp_path / "t.npy", trap, allow_pickle=True)
+    np.savez(tmp_path / "t.npz", intensity=trap)
+    refuse(tmp_path / "t.npy", "Python objects")
+    refuse(tmp_path / "t.npz", "Python objects")
+    with pytest.raises(InputError, match="Python objects"):
+        read_object(tmp_path / "t.npy")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_masks_that_do_not_fit(tmp_path):
+    path = npy(tmp_path, GOOD)
+    for mask, match in ((GOOD[:16], r"mask has shape \(16, 32\).*crop or pad"), (GOOD * 0 + 1, "every pixel")):
+        np.save(tmp_path / "m.npy", mask)
+        refuse(path, match, mask=tmp_path / "m.npy")
+    refuse(path, "neither a file nor an array|does not exist", mask="nowhere.npy")
+
+
+def test_a_choice_is_asked_for(tmp_path):
+    np.savez(tmp_path / "a.npz", first=GOOD, second=GOOD, line=GOOD[0])
+    refuse(tmp_path / "a.npz", r"2 arrays that could be the intensity: first \(32×32, float32\), second .*data=NAME")
+    refuse(tmp_path / "a.npz", r"no dataset frist. Did you mean first\?", data="frist")
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        f["entry/m4"], f["entry/m5"], f["entry/temp"] = GOOD, GOOD, GOOD[0]
+    refuse(tmp_path / "a.h5", r"/entry/m4 \(32×32, float32\), /entry/m5")
+    refuse(tmp_path / "a.h5", r"no dataset /entry/m6\. Did you mean /entry/m", data="/entry/m6")
+    refuse(tmp_path / "a.h5", "No 2D or 3D|1 axes", data="/entry/temp")
+    refuse(npy(tmp_path, GOOD), "without a name", data="x")
+    with h5py.File(tmp_path / "b.h5", "w") as f:
+        f["entry/temp"], f["entry/title"], f["x"] = GOOD[0], "text", 3.0
+    refuse(tmp_path / "b.h5", r"No 2D or 3D intensity in b.h5. Found: /x .*/entry/temp \(32, float32\)")
+
+
+def header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return out.getvalue()
+
+
+def test_bombs_and_torn_files_are_refused_from_their_headers(tmp_path):
+    (tmp_path / "b.npy").write_bytes(header((10**5, 10**6)))
+    refuse(tmp_path / "b.npy", "declares .* GiB, the limit is 8 GiB")
+    (tmp_path / "c.npy").write_bytes(header((64, 64)) + b"\0" * 99)
+    refuse(tmp_path / "c.npy", "cut short")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as z:
+        z.writestr("intensity.npy", header((10**5, 10**6)))
+    refuse(tmp_path / "b.npz", "declares")
+    with h5py.File(tmp_path / "b.h5", "w") as f:
+        f.create_dataset("data", shape=(10**5, 10**6), dtype="f8", chunks=(64, 64))
+        f.create_dataset("sparse", shape=(20_000, 20_000), dtype="f4", chunks=(64, 64))
+    refuse(tmp_path / "b.h5", "declares", data="data")
+    refuse(tmp_path / "b.h5", "nothing was measured", data="sparse")
+    with h5py.File(tmp_path / "t.h5", "w") as f:
+        f["data"] = GOOD
+    whole = (tmp_path / "t.h5").read_bytes()
+    (tmp_path / "t.h5").write_bytes(whole[: len(whole) // 2])
+    refuse(tmp_path / "t.h5", "cannot be read as HDF5.*Is it complete")
+
+
+def test_torn_and_coloured_tiffs(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", GOOD)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[:2000])
+    refuse(tmp_path / "a.tif", "TIFF|cut short")
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((32, 32, 3), np.uint8), photometric="rgb")
+    refuse(tmp_path / "c.tif", "colour image")
+
+
+# HDF5 that points elsewhere
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A secret outside, and a folder for the input."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with h5py.File(tmp_path / "secret.h5", "w") as f:
+        f["g/data"] = GOOD
+    GOOD.tofile(tmp_path / "secret.raw")
+    return folder
+
+
+def test_links_out_of_the_folder_are_not_followed(house):
+    path = house / "a.h5"
+    with h5py.File(path, "w") as f:
+        f["direct"] = h5py.ExternalLink("../secret.h5", "/g/data")
+        f["group"] = h5py.ExternalLink(str(house.parent / "secret.h5"), "/g")
+        f["soft"] = h5py.SoftLink("/group/data")
+        f["round"] = h5py.SoftLink("/round")
+        f["gone"] = h5py.ExternalLink("gone.h5", "/data")
+    for name in ("direct", "group/data", "soft"):
+        refuse(path, "outside the folder", data=name)
+    refuse(path, "go round in circles", data="round")
+    refuse(path, "gone.h5, which is not there", data="gone")
+    refuse(path, "No 2D or 3D")
+    (house / "link.h5").symlink_to(house.parent / "secret.h5")
+    with h5py.File(path, "w") as f:
+        f["data"] = h5py.ExternalLink("link.h5", "/g/data")
+    refuse(path, "outside the folder", data="data")
+
+
+def test_external_storage_and_virtual_sources_stay_in_the_folder(house, monkeypatch):
+    monkeypatch.chdir(house)
+    with h5py.File("a.h5", "w") as f:
+        f.create_dataset("ext", (32, 32), "f4", external=[(str(house.parent / "secret.raw"), 0, GOOD.nbytes)])
+        layout = h5py.VirtualLayout((32, 32), "f4")
+        layout[...] = h5py.VirtualSource("../secret.h5", "g/data", (32, 32))
+        f.create_virtual_dataset("vds", layout)
+        layout = h5py.VirtualLayout((32, 32), "f4")
+        layout[...] = h5py.VirtualSource("gone.h5", "g/data", (32, 32))
+        f.create_virtual_dataset("gone", layout)
+    refuse("a.h5", "outside the folder", data="ext")
+    refuse("a.h5", "outside the folder", data="vds")
+    refuse("a.h5", "not there", data="gone")
+
+
+@pytest.mark.filterwarnings("ignore::untwin.errors.GuessWarning")
+def test_links_inside_the_folder_are_followed(house):
+    with h5py.File(house / "frames.h5", "w") as f:
+        f["d"] = GOOD
+    with h5py.File(house / "master.h5", "w") as f:
+        f["entry/link"] = h5py.ExternalLink("frames.h5", "/d")
+        layout = h5py.VirtualLayout((32, 32), "f4")
+        layout[...] = h5py.VirtualSource("frames.h5", "d", (32, 32))
+        f.create_virtual_dataset("entry/vds", layout)
+        GOOD.tofile(house / "raw.bin")
+        f.create_dataset("entry/ext", (32, 32), "f4", external=[("raw.bin", 0, GOOD.nbytes)])
+    for name in ("link", "vds", "ext"):
+        p = read(house / "master.h5", data=f"entry/{name}", centre=(16, 16))
+        np.testing.assert_array_equal(np.fft.fftshift(p.intensity), GOOD)
+
+
+def test_a_missing_filter_names_its_cure(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "z.h5", "w") as f:
+        f.create_dataset("data", data=GOOD, compression="lzf")
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
+    refuse(tmp_path / "z.h5", r'filter 32000\).*pip install "untwin\[detector\]"')

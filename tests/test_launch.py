@@ -1,0 +1,116 @@
+"""Where starts run does not change where they end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samples import close, lopsided, pattern, problem, state, thing, wave
+from untwin.judge.metrics import r_factor
+from untwin.solve.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thread, residual, run_here
+from untwin.solve.recipe import length, parse
+from untwin.solve.run import iterate
+from untwin.solve.state import join, take
+
+RECIPE = parse("2*(5*RAAR + ShrinkWrap(threshold=Draw(0.3, 0.9), sigma=Ramp(2, 0.5))) + Until(Plateau(patience=4), 6*HIO) + 4*Mean(ER)")
+
+
+def setting(starts=5):
+    p = problem(pattern(thing((16, 15), 1), photons=1e4))
+    return p, state(wave((16, 15), 2, starts), lopsided((16, 15)), tuple(range(20, 20 + starts)))
+
+
+def test_the_size_of_a_batch_does_not_change_the_outcome():
+    p, s = setting()
+    whole = Launcher(1, batch=5).map(p, [(RECIPE, s)])[0].state
+    for batch in (1, 2, 3, 4):
+        got = Launcher(1, batch=batch).map(p, [(RECIPE, s)])[0].state
+        assert got.seeds == whole.seeds
+        assert close(got.x, whole.x) < 1e-9 and close(got.image, whole.image) < 1e-9
+        assert torch.equal(got.support, whole.support) and torch.equal(got.bounds, whole.bounds)
+
+
+def test_several_jobs_come_back_in_order():
+    p, s = setting(4)
+    other = parse("3*ER")
+    one, two = Launcher(1, batch=3).map(p, [(other, s), (RECIPE, take(s, [3, 0]))])
+    assert one.state.seeds == s.seeds and two.state.seeds == (23, 20)
+    last = list(iterate(p, other, s))[-1]
+    assert close(one.state.x, last.x) < 1e-12
+    assert close(two.state.x, Launcher(1).map(p, [(RECIPE, take(s, [3, 0]))])[0].state.x) < 1e-9
+
+
+def test_a_pool_of_processes_ends_where_this_process_does():
+    p, s = setting(2)
+    recipe = parse("4*RAAR + ShrinkWrap(threshold=0.5) + 3*ER")
+    here = Launcher(1).map(p, [(recipe, s)], samples=4)[0]
+    reports = []
+    launcher = Launcher(2)
+    pool = launcher.map(p, [(recipe, s)], samples=4, report=lambda steps, r: reports.append((steps, r)))[0]
+    assert close(pool.state.x, here.state.x) < 1e-10 and torch.equal(pool.state.support, here.state.support)
+    assert pool.state.seeds == here.state.seeds and launcher.elsewhere > 0
+    assert [steps for steps, _ in pool.traces] == [steps for steps, _ in here.traces]
+    assert pool.traces[1][1] == pytest.approx(here.traces[1][1])
+    assert sum(n for n, _ in reports) == 2 * length(recipe) and min(r for _, r in reports) > 0
+    from loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+
+
+def test_the_r_factor_is_looked_at_on_the_way():
+    p, s = setting(3)
+    ended = Launcher(1, batch=2).map(p, [(parse("20*RAAR"), s)], samples=5)[0]
+    assert len(ended.traces) == 3 and all(steps == (4, 8, 12, 16, 20) and len(r) == 5 for steps, r in ended.traces)
+    f = p.intensity(p.project_object(ended.state.image, ended.state.support))
+    want = r_factor(f, p.tensors.intensity, p.tensors.measured).tolist()
+    assert [r[-1] for _, r in ended.traces] == pytest.approx(want) == list(residual(p, ended.state))
+    assert Launcher(1).map(p, [(parse("3*ER"), s)])[0].traces == (((), ()),) * 3
+
+
+def test_reports_add_up_to_all_steps():
+    p, s = setting(5)
+    taken = []
+    Launcher(1, batch=2).map(p, [(parse("6*ER"), s), (parse("2*ER"), s)], samples=2, report=lambda n, r: taken.append((n, r)))
+    assert sum(n for n, _ in taken) == 5 * 8 and all(r is None or r > 0 for _, r in taken)
+
+
+def test_a_trace_has_one_r_factor_per_step_with_rules_too():
+    p, s = setting(5)
+    recipe = parse("Until(Plateau(patience=2, tolerance=0.05), 60*HIO) + 4*ER")
+    ended = Launcher(1, batch=1).map(p, [(recipe, s)], samples=64)[0]
+    assert all(len(r) == len(steps) == len(set(steps)) for steps, r in ended.traces)
+
+
+def test_taking_and_joining_undo_each_other_and_leave_the_past_behind():
+    _, s = setting(4)
+    s = replace(s, step=7, at=7, memory=(1,), watch=2)
+    back = join([take(s, [0]), take(s, [1, 2]), take(s, [3])])
+    assert torch.equal(back.x, s.x) and back.seeds == s.seeds and back.at == back.step == 0
+    assert back.memory is None and back.watch is None
+    assert torch.equal(take(s, [2, 2]).x[1], s.x[2]) and take(s, [2, 2]).seeds == (22, 22)
+
+
+def test_one_thread_is_one_thread_and_then_what_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(KeyError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_small_arrays_stay_in_this_process():
+    p, _ = setting()
+    assert launcher(p).workers == 1 and p.tensors.amplitude.numel() <= BATCH_PIXELS
+    big = problem(pattern(thing((130, 130))))
+    assert launcher(big, 3).workers == 3 and launcher(big).workers == cores() >= 1
+
+
+def test_a_recipe_without_steps_ends_where_it_began():
+    p, s = setting(2)
+    assert torch.equal(run_here(p, parse("0*ER"), s).state.x, s.x)
