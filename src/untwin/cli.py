@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 import untwin
 from untwin.errors import GuessWarning, InputError, NumericalFailure
@@ -58,7 +58,7 @@ def reconstruct(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     data: str | None = None,
     mask: str | None = None,
-    centre: tuple[float, ...] | None = None,
+    centre: str | None = None,
     positivity: bool | None = None,
     support: str | None = None,
     recipe: str | None = None,
@@ -84,7 +84,7 @@ def reconstruct(
     mask
         File or dataset with the bad pixels, nonzero = bad.
     centre
-        Zero frequency in the file's pixels, one number per axis; by default found.
+        Zero frequency in the file's pixels, slowest axis first, such as 90,128,128.5; by default found.
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
     support
@@ -107,7 +107,7 @@ def reconstruct(
     from untwin.config import Run, resolved
 
     given = {
-        "file": file, "data": data, "mask": mask, "centre": centre, "positivity": positivity, "support": support, "recipe": recipe,
+        "file": file, "data": data, "mask": mask, "centre": centre and centre.split(","), "positivity": positivity, "support": support, "recipe": recipe,
         "starts": starts, "seed": seed, "device": device, "workers": workers, "output": output,
     }  # fmt: skip
     run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
@@ -120,12 +120,12 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
     from untwin.solve.recipe import parse
 
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
-    plan = parse(run.recipe) if run.recipe else None
+    plan = parse(run.recipe) if run.recipe is not None else None
     pattern = _read(run.file, run.data, run.mask, run.centre)
     if run.positivity:
         require_real(pattern)
     support = None
-    if run.support:
+    if run.support is not None:
         from untwin.data.object import read_support
 
         support = read_support(run.support, pattern)
@@ -212,7 +212,7 @@ def _progress() -> Iterator[Report]:
 def demo(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("untwin_demo"),
-    seed: int = 1,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1,
     overwrite: bool = False,
 ) -> None:
     """Simulate a strained crystal behind a beamstop, phase it without the answer, compare with the truth, write the report.
@@ -260,6 +260,7 @@ def inspect(
     """
     from untwin.data.centre import REAL
 
+    _drawable(picture)
     pattern = _read(file, data, mask)
     source, bad = pattern.source, int((~pattern.measured).sum())
     centre = ", ".join(f"{c:g}" for c in source.centre or ())
@@ -267,7 +268,7 @@ def inspect(
         ("file", f"{file}" + (f" :: {source.dataset}" if source.dataset else "")),
         ("shape", " x ".join(map(str, source.shape or pattern.shape)) + f", used as {' x '.join(map(str, pattern.shape))}"),
         ("photons", f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"),
-        ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.2g} %)"),
+        ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.3g} %)"),
         ("centre", f"({centre}) in the file's pixels"),
     ]
     if pattern.asymmetry < REAL:
@@ -285,8 +286,14 @@ def inspect(
     if picture:
         from untwin.show.figures import plot_pattern
 
+        picture.parent.mkdir(parents=True, exist_ok=True)
         plot_pattern(pattern).savefig(picture, dpi=120)
         print(f"{'picture':>13}  {picture}")
+
+
+def _drawable(picture: Path | None) -> None:
+    if picture and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InputError(f"cannot draw into {picture}; expected a name that ends in .png (or .pdf, .svg)")
 
 
 @app.command
@@ -313,6 +320,7 @@ def compare(
 def _compare(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> None:
     from untwin.data.object import read_object
 
+    _drawable(picture)
     first, second = (read_object(p / "result.cxi" if p.is_dir() else p) for p in (a, b))
     if first.image.shape != second.image.shape:
         raise InputError(f"{a} holds an object of shape {first.image.shape}, {b} of {second.image.shape}; expected the same")

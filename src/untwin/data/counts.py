@@ -88,11 +88,13 @@ def _nonnegative(intensity: np.ndarray, what: str, guesses: list[str]) -> np.nda
         return intensity
     lost = -float(intensity[negative].sum(dtype=np.float64))
     kept = float(intensity[~negative].sum(dtype=np.float64))
+    if not kept > 0:
+        raise InputError(f"{what} is nowhere above 0, down to {intensity.min():g}; expected an intensity. Choose another array")
     if lost > 0.2 * kept:
         raise InputError(
             f"{what}: {int(negative.sum())} pixels ({_percent(negative)}) are negative, down to {intensity.min():g}, "
             "and sum to "
-            f"{100 * lost / max(kept, 1e-300):.0f} % of the rest; expected an intensity. Subtract less background, "
+            f"{100 * lost / kept:.0f} % of the rest; expected an intensity. Subtract less background, "
             "or choose another "
             "array"
         )
@@ -138,4 +140,5 @@ def _unsaturated(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]
 
 
 def _percent(pixels: np.ndarray) -> str:
-    return f"{100 * pixels.mean():.2g} %"
+    share = 100 * pixels.mean()
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"

@@ -80,6 +80,8 @@ def fresh(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
     parent = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"{folder} would lie in {parent}, which is a file; choose another folder")
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write in {parent}; choose another folder")
     return folder
@@ -144,18 +146,21 @@ def write_text(path: Path, text: str) -> None:
 
 def load(folder: str | Path) -> Solution:
     """The Solution that `save` wrote. Raises InputError where there is none."""
-    import torch
-
     from untwin.data.read import read, read_object
-    from untwin.judge.resolution import Curve
-    from untwin.judge.trust import Verdict
-    from untwin.solve.state import History, Solution, Start
 
     folder = Path(folder)
     path = folder / "result.cxi" if folder.is_dir() else folder
     if not path.is_file():
         raise InputError(f"no result.cxi in {folder}; expected a folder that untwin reconstruct has written")
     found = read_object(path)
+    if "summary" not in found.process:
+        raise InputError(f"{path} is not a result of untwin; expected a folder that untwin reconstruct has written")
+    import torch
+
+    from untwin.judge.resolution import Curve
+    from untwin.judge.trust import Verdict
+    from untwin.solve.state import History, Solution, Start
+
     try:
         told = json.loads(str(found.process["summary"]))
 

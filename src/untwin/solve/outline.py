@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, spatial
+from scipy import ndimage
 
 from untwin.data.measurement import Pattern
 
@@ -41,7 +41,7 @@ def outline(pattern: Pattern) -> Outline:
     else:
         intensity, hull = _filled(intensity, hole) if len(hole) <= MOST_HIDDEN else (None, None)
     if hull is not None:
-        return Outline(_halved(hull, shape, 1.0, 0.5), _halved(hull, shape, 1.15, 1.0), intensity)
+        return Outline(_scaled(hull, shape, 0.5, 0.5), _scaled(hull, shape, 0.575, 1.0), intensity)
     support = autocorrelation_support(pattern) | box(pattern)
     bounds = np.ones(shape, dtype=bool)
     for axis, n in enumerate(shape):
@@ -71,11 +71,28 @@ def _along(line: np.ndarray, axis: int, d: int) -> np.ndarray:
     return line.reshape([-1 if a == axis else 1 for a in range(d)])
 
 
-def _hull(intensity: np.ndarray) -> np.ndarray | None:
-    """Half spaces (k, d + 1), normal and offset: lag r lies inside the hull of the autocorrelation where n·r + c <= 0.
+@dataclass(frozen=True)
+class Hull:
+    """A centrosymmetric convex body of lags: r lies inside where |n·r| <= h for every direction n. normals (k, d), heights (k,)."""
 
-    The support: what stands ABOVE times over the noise floor (the median over lags beyond 0.42 N), in one piece around zero.
-    """
+    normals: np.ndarray
+    heights: np.ndarray
+
+
+def _directions(d: int) -> np.ndarray:
+    """Unit vectors over half of the circle (4 degrees apart) or of the sphere (a spiral, some 10 degrees apart)."""
+    if d == 2:
+        angle = np.pi * np.arange(45) / 45
+        return np.stack([np.sin(angle), np.cos(angle)], 1)
+    k = np.arange(200) + 0.5
+    z, turn = k / 200, np.pi * (1 + 5**0.5) * k
+    radius = np.sqrt(1 - z**2)
+    return np.stack([z, radius * np.sin(turn), radius * np.cos(turn)], 1)
+
+
+def _hull(intensity: np.ndarray) -> Hull | None:
+    """The convex hull of the autocorrelation's support: what stands ABOVE times over the noise floor (the median over lags beyond
+    0.42 N), in one piece around zero. None where nothing does."""
     shape, d = intensity.shape, intensity.ndim
     a = ndimage.gaussian_filter(np.abs(np.fft.ifftn(intensity)), 1.0, mode="wrap")
     high = np.fft.fftshift(a > ABOVE * np.median(a[_far(shape, 0.42)]))
@@ -85,7 +102,8 @@ def _hull(intensity: np.ndarray) -> np.ndarray | None:
     if not labels[middle] or min(np.ptp(np.nonzero(piece)[axis]) for axis in range(d)) < 4:
         return None
     surface = np.argwhere(piece & ~np.asarray(ndimage.binary_erosion(piece))) - np.array(middle)
-    return spatial.ConvexHull(surface).equations
+    normals = _directions(d)
+    return Hull(normals, np.abs(surface @ normals.T).max(0))
 
 
 def _far(shape: tuple[int, ...], beyond: float) -> np.ndarray:
@@ -95,18 +113,16 @@ def _far(shape: tuple[int, ...], beyond: float) -> np.ndarray:
     return far
 
 
-def _halved(hull: np.ndarray, shape: tuple[int, ...], scale: float, margin: float) -> np.ndarray:
-    """(*grid) bool, FFT order: half of the hull, times `scale`, widened by `margin` pixels."""
-    inside = np.ones(shape, dtype=bool)
-    for *normal, offset in hull:
-        height = np.zeros(shape)
-        for axis, (n, c) in enumerate(zip(shape, normal)):
-            height = height + c * _along(np.fft.fftfreq(n, 1 / n), axis, len(shape))
-        inside &= 2 * (height - margin) / scale + offset <= 0
-    return inside
+def _scaled(hull: Hull, shape: tuple[int, ...], scale: float, margin: float) -> np.ndarray:
+    """(*grid) bool, FFT order: the hull times `scale`, widened by `margin` pixels."""
+    grid = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in shape), indexing="ij")
+    points = np.stack([g.ravel() for g in grid], 1).astype(np.float32)
+    normals, heights = hull.normals.astype(np.float32).T, (scale * hull.heights + margin).astype(np.float32)
+    inside = [(np.abs(p @ normals) <= heights).all(1) for p in np.array_split(points, max(1, len(points) // 16_384))]
+    return np.concatenate(inside).reshape(shape)
 
 
-def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None, Hull | None]:
     """The intensity with the hole filled, and the hull; None, None where the two do not settle.
 
     Outside the hull W: minimise Σ_W |F⁻¹(I + P h)|² over the hidden values h: (P* F W F⁻¹ P) h = −P* F W F⁻¹ I, with a weak prior on
@@ -133,7 +149,7 @@ def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None,
     if hull is None:
         return None, None
     for scale in np.repeat(np.arange(1.4, 0.84, -0.05), 2):
-        outside = ~_halved(hull, shape, 2 * scale, 0.5)
+        outside = ~_scaled(hull, shape, scale, 0.5)
         if outside.mean() < 0.03:
             continue
         trial, left = solve(outside)

@@ -1,0 +1,258 @@
+"""The command line: every bad input has one clear message, exit code 2, nothing half-written, and costs no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from untwin import cli, config
+from untwin.errors import InputError, NumericalFailure
+from untwin.simulate import shapes
+from untwin.simulate.detector import measure
+
+GOOD = np.random.default_rng(0).poisson(20, (32, 32)).astype(np.float32)
+
+# Runs all the commands of a file in this one process: code, output, what it has written, and whether torch was needed.
+RUNNER = """
+import contextlib, io, json, os, sys
+from untwin.cli import main
+
+def files():
+    return sorted(os.path.join(folder, name) for folder, folders, names in os.walk(".") for name in folders + names)
+
+done = []
+for arguments in json.load(open(sys.argv[1])):
+    out, err, code, before = io.StringIO(), io.StringIO(), "no exit", files()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+        except BaseException as error:
+            code = repr(error)
+    new = [name for name in files() if name not in before]
+    done.append({"code": code, "out": out.getvalue(), "err": err.getvalue(), "new": new, "torch": "torch" in sys.modules})
+print(json.dumps(done))
+"""
+
+# the command, what its message says: what came, what was expected, what to try
+REJECTED = [
+    ("reconstruct", r"no pattern given; expected untwin reconstruct FILE"),
+    ("reconstruct missing.npz", r"missing\.npz does not exist\. Check the path"),
+    ("reconstruct god.npz", r"god\.npz does not exist\. Did you mean good\.npz\?"),
+    ("reconstruct folder", r"folder is a folder; expected a file: CXI, HDF5"),
+    ("reconstruct text.h5", r"text\.h5 is in no format.*starts with b'hello world.*Readable: CXI, HDF5.*TIFF"),
+    ("reconstruct empty.cxi", r"empty\.cxi is empty \(0 bytes\); copy it again"),
+    ("reconstruct good.npz --data intensty", r"no dataset intensty\. Did you mean intensity\?"),
+    ("reconstruct tree.h5 --data /entry/other", r"no dataset /entry/other\..*It holds /entry/m4 \(32×32, float32\)"),
+    ("reconstruct two.npz", r"2 arrays that could be the intensity: a \(32×32, float32\), b .*data=NAME"),
+    ("reconstruct line.npy", r"has 1 axes \(32\); expected a 2D image or a 3D volume"),
+    ("reconstruct four.npy", r"4 axes \(2×3×16×16\): 2 scans\? Expected 2D or 3D; save one"),
+    ("reconstruct nan.npy", r"1024 pixels \(100 %\) are NaN.*choose another array"),
+    ("reconstruct zero.npy", r"is 0 in every trusted pixel: nothing was measured; choose another"),
+    ("reconstruct negative.npy", r"nowhere above 0, down to -\d+; expected an intensity"),
+    ("reconstruct good.npz --mask mask16.npy", r"the mask has shape \(16, 16\), intensity in good\.npz \(32, 32\); crop or pad"),
+    ("reconstruct good.npz --mask nomask.npy", r"nomask\.npy is neither a file nor an array in good\.npz; check its path"),
+    ("reconstruct good.npz --mask ones.npy", r"marks every pixel .* invert"),
+    ("reconstruct good.npz --centre 16", r"centre has 1 coordinates, the pattern 2 axes \(32, 32\); give one per axis"),
+    ("reconstruct good.npz --centre 16,40", r"centre \(16, 40\) is outside the pattern \(32, 32\)"),
+    ("reconstruct good.npz --centre 16,x", r"centre\.1 = 'x': input should be a valid number"),
+    ("reconstruct good.npz --recipe 20*ER+180*HOI", r"unknown name 'HOI' in the recipe; did you mean HIO\?"),
+    ("reconstruct good.npz --recipe 20*HIO(betta=0.9)", r"HIO has no setting 'betta'; did you mean beta\?"),
+    ("reconstruct good.npz --recipe 20*HIO(beta=1.5)", r"HIO\(beta=1\.5\): expected above 0 and at most 1"),
+    ("reconstruct good.npz --recipe 20*(ER", r"cannot read the recipe '20\*\(ER'.*write it as"),
+    ("reconstruct good.npz --recipe 3", r"'3' is not a recipe; expected steps such as"),
+    ("reconstruct good.npz --recipe=", r"cannot read the recipe ''.*write it as"),
+    ("reconstruct good.npz --starts 0", r"starts = 0: input should be greater than or equal to 1"),
+    ("reconstruct good.npz --starts many", r"--starts: unable to convert .*many.* into int"),
+    ("reconstruct good.npz --seed -1", r"seed = -1: input should be greater than or equal to 0"),
+    ("reconstruct good.npz --workers 0", r"workers = 0: input should be greater than or equal to 1"),
+    ("reconstruct good.npz --output full", r"full exists and is not empty; choose another folder or --overwrite"),
+    ("reconstruct good.npz --output line.npy", r"line\.npy is a file; expected a folder"),
+    ("reconstruct good.npz --output line.npy/below", r"below would lie in .*line\.npy, which is a file; choose another"),
+    ("reconstruct good.npz --overwrite --output line.npy", r"line\.npy is a file; expected a folder"),
+    ("reconstruct good.npz --strats 3", r"Unknown option: --strats\. Did you mean --starts\?"),
+    ("reconstruct good.npz more.npz", r"Unused Tokens: \['more\.npz'\]"),
+    ("reconstruct --config unknown.toml", r"unknown setting 'start' in unknown\.toml; did you mean starts\?"),
+    ("reconstruct --config types.toml", r"recipe = 3: input should be a valid string; starts = 'many': input should be a valid integer"),
+    ("reconstruct --config broken.toml", r"broken\.toml is not TOML \(.*line 1.*\); a run\.toml lies in every result folder"),
+    ("reconstruct --config text16.toml", r"text16\.toml is not TOML"),
+    ("reconstruct --config none.toml", r"no file none\.toml; a run\.toml lies in every result folder"),
+    ("reconstruct --config folder", r"Is a directory: folder; check the path"),
+    ("reconstruct good.npz --support support16.npy", r"support16\.npy has shape \(16, 16\), the pattern \(32, 32\).*crop or pad"),
+    ("reconstruct good.npz --support zero.npy", r"the support array in zero\.npy is empty; expected 1 inside"),
+    ("reconstruct good.npz --support ones.npy", r"covers the whole array; expected 0 outside"),
+    (
+        "reconstruct complex.npz --positivity",
+        r"positivity needs a real object.*differs from its mirror image by 0\.\d\d.*Leave positivity out",
+    ),
+    (
+        "compare object16.npz object32.npz",
+        r"object16\.npz holds an object of shape \(16, 16\), object32\.npz of \(32, 32\); expected the same",
+    ),
+    ("compare object16.npz none.npz", r"none\.npz does not exist"),
+    ("compare object16.npz object16.npz --picture x.zzz", r"cannot draw into x\.zzz; expected a name that ends in \.png"),
+    ("report folder", r"no result\.cxi in folder; expected a folder that untwin reconstruct has written"),
+    ("report good.npz", r"good\.npz is not a result of untwin"),
+    ("inspect", r"inspect.*requires an argument"),
+    ("inspect text.h5", r"text\.h5 is in no format"),
+    ("inspect good.npz --picture x.zzz", r"cannot draw into x\.zzz; expected a name that ends in \.png"),
+    ("demo --output full", r"full exists and is not empty"),
+    ("demo --seed -1", r"Invalid value .*-1.* for --seed\. Must be >= 0"),
+    ("recontruct good.npz", r"Unknown command .recontruct.\. Did you mean .reconstruct.\?"),
+]
+FINE = ["--help", "--version", "reconstruct --help", "demo --help", "inspect good.npz"]
+
+
+def untwin(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "untwin", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> Path:
+    """A folder of good and bad files."""
+    folder = tmp_path_factory.mktemp("house")
+    arrays = {
+        "line": GOOD[0],
+        "four": np.ones((2, 3, 16, 16), np.float32),
+        "nan": GOOD * np.nan,
+        "zero": GOOD * 0,
+        "negative": -GOOD - 1,
+        "mask16": np.zeros((16, 16), np.uint8),
+        "ones": np.ones((32, 32), np.uint8),
+        "support16": np.eye(16),
+    }
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", values)
+    np.savez(folder / "good.npz", intensity=GOOD)
+    np.savez(folder / "two.npz", a=GOOD, b=GOOD)
+    for n in (16, 32):
+        np.savez(folder / f"object{n}.npz", image=np.ones((n, n), complex))
+    rng = np.random.default_rng(0)
+    pattern, _ = measure(shapes.complex_texture((32, 32), rng), 1e6, rng)
+    np.savez(folder / "complex.npz", intensity=np.fft.fftshift(pattern.intensity))
+    with h5py.File(folder / "tree.h5", "w") as file:
+        file["entry/m4"] = GOOD
+    (folder / "text.h5").write_text("hello world\n")
+    (folder / "empty.cxi").touch()
+    (folder / "unknown.toml").write_text('file = "good.npz"\nstart = 3\n')
+    (folder / "types.toml").write_text('file = "good.npz"\nrecipe = 3\nstarts = "many"\n')
+    (folder / "broken.toml").write_text("file = = 3\n")
+    (folder / "text16.toml").write_bytes('file = "good.npz"'.encode("utf-16"))
+    (folder / "folder").mkdir()
+    (folder / "full").mkdir()
+    (folder / "full" / "thesis.tex").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(house, tmp_path_factory) -> dict[str, dict]:
+    """What became of every command, all of them run in one process that starts without torch."""
+    commands = [*FINE, *(command for command, _ in REJECTED)]
+    listed = tmp_path_factory.mktemp("commands") / "commands.json"
+    listed.write_text(json.dumps([c.split() for c in commands]))
+    ran = subprocess.run([sys.executable, "-c", RUNNER, str(listed)], cwd=house, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return dict(zip(commands, json.loads(ran.stdout), strict=True))
+
+
+@pytest.mark.parametrize("command, match", REJECTED, ids=[c for c, _ in REJECTED])
+def test_a_bad_input_is_refused_in_one_message(done, command, match):
+    ended = done[command]
+    assert ended["code"] == 2, ended
+    message = ended["err"].strip().removesuffix("\nSee untwin --help.")
+    assert message.startswith("untwin: ") and "\n" not in message and "Traceback" not in message
+    assert re.search(match, message), message
+    assert not ended["out"] and not ended["new"], "nothing is printed or written before the inputs are checked"
+    assert not ended["torch"], "an input is refused before torch is loaded"
+
+
+@pytest.mark.parametrize("command", FINE)
+def test_help_and_inspection_need_no_torch(done, command):
+    ended = done[command]
+    assert ended["code"] == 0 and ended["out"] and not ended["err"] and not ended["torch"] and not ended["new"]
+
+
+def test_help_names_every_command_and_option(done):
+    assert all(
+        f"  {name} " in done["--help"]["out"] or f"│ {name} " in done["--help"]["out"] for name in ("reconstruct", "demo", "inspect")
+    )
+    page = done["reconstruct --help"]["out"].lower()
+    for name in config.Run.model_fields:
+        assert f"--{name}" in page
+
+
+def test_inspection_says_what_is_in_the_file(done):
+    said = done["inspect good.npz"]["out"]
+    for text in ("good.npz :: intensity", "32 x 32", "2.05e+04 in all", "(16, 16)", "untwin reconstruct good.npz"):
+        assert text in said
+
+
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (["reconstruct", "missing.npz"], "does not exist"),
+        (["reconstruct", "good.npz", "--recipe", "20*HOI", "-o", "new"], "did you mean HIO"),
+        (["reconstruct", "good.npz", "--device", "nosuch", "-o", "new"], r"no device 'nosuch' with this torch .*; try cpu"),
+    ],
+)
+def test_the_program_itself_ends_with_code_two(house, arguments, match):
+    ended = untwin(house, *arguments)
+    assert ended.returncode == 2 and not ended.stdout
+    assert ended.stderr.startswith("untwin: ") and len(ended.stderr.splitlines()) == 1
+    assert re.search(match, ended.stderr), ended.stderr
+    assert not (house / "new").exists() and not (house / "good_out").exists()
+
+
+def test_the_program_itself_shows_its_help(house):
+    ended = untwin(house, "--help")
+    assert ended.returncode == 0 and not ended.stderr and "reconstruct" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "error, code, match",
+    [
+        (NumericalFailure("every start came to nothing; try more starts"), 3, "every start came to nothing; try more starts"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
+        (OSError(28, "No space left on device", "new"), 2, "No space left on device: new; check the path, the space"),
+        (InputError("no"), 2, "no"),
+    ],
+)
+def test_what_goes_wrong_on_the_way_has_its_exit_code(house, monkeypatch, capsys, error, code, match):
+    def broken(*args, **kwargs):
+        raise error
+
+    monkeypatch.chdir(house)
+    monkeypatch.setattr("untwin.reconstruct", broken, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["reconstruct", "good.npz", "-o", "new"])
+    assert stop.value.code == code
+    assert capsys.readouterr().err.strip().endswith(f"untwin: {match}" if code != 2 else match) or match in str(error)
+    assert not (house / "new").exists()
+
+
+def test_options_come_before_the_file_and_the_file_before_defaults(house, monkeypatch):
+    monkeypatch.chdir(house)
+    Path("some.toml").write_text('file = "good.npz"\nseed = 3\nstarts = 5\ncentre = [16, 15.5]\n')
+    run = config.resolved(Path("some.toml"), {"seed": 4})
+    assert (run.seed, run.starts, run.positivity, run.centre, run.file) == (4, 5, False, (16, 15.5), Path("good.npz"))
+    Path("some.toml").unlink()
+
+
+def test_what_a_run_says_of_itself_is_a_run_again(house, monkeypatch):
+    monkeypatch.chdir(house)
+    run = config.resolved(
+        None, {"file": "good.npz", "mask": "mask16.npy", "support": "object16.npz::image", "centre": ["1", "2.5"], "seed": 2}
+    )
+    table = run.table("20*ER")
+    assert table["file"] == str(house / "good.npz") and table["mask"] == str(house / "mask16.npy")
+    assert table["support"] == f"{house / 'object16.npz'}::image"
+    again = config.Run(**table)
+    assert (again.seed, again.centre, again.recipe) == (2, (1, 2.5), "20*ER")
