@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recover import floor_of
 
 import untwin as ut
+from recover import floor_of
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve import auto

@@ -25,6 +25,7 @@ app = App(
     help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.",
     version=untwin.__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
     except KeyboardInterrupt:
-        _stop("interrupted; nothing was written", 130)
+        _stop("interrupted; what is complete stays, nothing is half-written", 130)
     except OSError as error:
         _stop(f"{error.strerror or error}: {error.filename or 'the file system'}; check the path, the space and the permissions", 2)
 
@@ -107,8 +108,8 @@ def reconstruct(
     from untwin.config import Run, resolved
 
     given = {
-        "file": file, "data": data, "mask": mask, "centre": centre and centre.split(","), "positivity": positivity, "support": support, "recipe": recipe,
-        "starts": starts, "seed": seed, "device": device, "workers": workers, "output": output,
+        "file": file, "data": data, "mask": mask, "centre": centre and centre.split(","), "positivity": positivity,
+        "support": support, "recipe": recipe, "starts": starts, "seed": seed, "device": device, "workers": workers, "output": output,
     }  # fmt: skip
     run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
     _reconstruct(run, overwrite)

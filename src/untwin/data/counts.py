@@ -33,7 +33,7 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
     if gaps.mean() > _TOO_MANY:
         raise InputError(
             f"{what}: {int(gaps.sum())} pixels ({_percent(gaps)}) are NaN, infinite or gap codes; more than "
-            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as mask=, or choose "
+            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as --mask, or choose "
             "another array"
         )
     measured = ~(bad | gaps)

@@ -89,7 +89,7 @@ class Tree:
             for part in map(str, group):
                 looked += 1
                 if looked > _MANY:
-                    raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset (data=...)")
+                    raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset (--data NAME)")
                 try:
                     thing = self.find(part, group)
                 except InputError:

@@ -116,7 +116,7 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
             name, found = str(default.name), default
         elif cxi.holds_object(tree):
             raise InputError(
-                f"{file.name} holds a reconstruction and no measurement; choose a dataset (data=NAME), or use "
+                f"{file.name} holds a reconstruction and no measurement; choose a dataset (--data NAME), or use "
                 "untwin.data.read.read_object for the object"
             )
         else:
@@ -212,7 +212,7 @@ def _placed(intensity: np.ndarray, measured: np.ndarray, given: Sequence[float] 
     if cornered:
         intensity, measured = np.fft.fftshift(intensity), np.fft.fftshift(measured)
         if given is None:
-            guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); centre= says otherwise")
+            guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); --centre says otherwise")
         else:
             given = tuple(float(c) for c in middle)
     if given is not None:
@@ -230,7 +230,7 @@ def _placed(intensity: np.ndarray, measured: np.ndarray, given: Sequence[float] 
         )
     intensity, measured = _moved(intensity, whole, size), _moved(measured, whole, size)
     if not intensity.any():
-        raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with centre=")
+        raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with --centre")
     return _Placed(
         np.ascontiguousarray(np.fft.ifftshift(intensity)),
         np.ascontiguousarray(np.fft.ifftshift(measured)),
@@ -250,7 +250,7 @@ def _seen_centre(
             guesses.append(
                 f"the pattern is its own mirror image about {_point(symmetry.centre)} (asymmetry "
                 f"{max(0, symmetry.asymmetry):.1g}), "
-                f"not about the array's centre {_point(middle)}: this is taken as its centre; centre= says otherwise"
+                f"not about the array's centre {_point(middle)}: this is taken as its centre; --centre says otherwise"
             )
         return symmetry.centre, symmetry.asymmetry
     bright = centring.bright_centre(intensity, measured)
@@ -258,7 +258,7 @@ def _seen_centre(
         return tuple(float(x) for x in middle), symmetry.asymmetry
     c = tuple(float(round(x)) for x in bright)
     guesses.append(
-        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; centre= says otherwise"
+        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; --centre says otherwise"
     )
     return c, symmetry.asymmetry
 

@@ -161,10 +161,14 @@ class Problem:
 
 def require_real(pattern: Pattern) -> None:
     """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image."""
-    from untwin.data.centre import REAL
+    from untwin.data.centre import REAL, asymmetry_about
 
-    if pattern.asymmetry > 5 * REAL:
+    asymmetry = pattern.asymmetry
+    if np.isnan(asymmetry):
+        centre = tuple(n // 2 + s for n, s in zip(pattern.shape, pattern.offset))
+        asymmetry = asymmetry_about(np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured), centre)
+    if asymmetry > 2 * REAL:
         raise InputError(
             f"positivity needs a real object, whose pattern is its own mirror image; this one differs from its mirror image by "
-            f"{pattern.asymmetry:.2f} (0 for a real object, below {REAL:g} with noise). Leave positivity out, or check the centre"
+            f"{asymmetry:.2f} (0 for a real object, below {REAL:g} with noise). Leave positivity out, or check the centre"
         )

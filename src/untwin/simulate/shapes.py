@@ -20,12 +20,16 @@ def polytope(shape: tuple[int, ...], extent: float, facets: int, rng: Generator)
     """A convex polygon or polyhedron from random half spaces, its longest extent along an axis about `extent` pixels.
     Smooth over the pixel at the facets: values from 0 to 1."""
     d = len(shape)
-    normals = rng.normal(size=(facets, d))
     if d == 2:
         angle = 2 * np.pi * (np.arange(facets) + rng.uniform(-0.35, 0.35, facets)) / facets + rng.uniform(0, 2 * np.pi)
         normals = np.stack([np.sin(angle), np.cos(angle)], 1)
-    else:  # close the shape: opposite normals in pairs
-        normals = np.concatenate([normals[: (facets + 1) // 2], -normals[: (facets + 1) // 2]])
+    else:  # a jittered spiral over half of the sphere, turned at random, and its opposites: no needles, no open shapes
+        half = np.arange((facets + 1) // 2) + 0.5
+        z, turn = half / len(half), np.pi * (1 + 5**0.5) * half
+        ring = np.sqrt(1 - z**2)
+        spiral = np.stack([z, ring * np.sin(turn), ring * np.cos(turn)], 1) + rng.normal(0, 0.15, (len(half), 3))
+        rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        normals = np.concatenate([spiral @ rotation, -spiral @ rotation])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     distance = rng.uniform(0.65, 1.0, len(normals))
     x = grid(shape)

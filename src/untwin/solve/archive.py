@@ -26,7 +26,9 @@ def settings(solution: Solution) -> dict[str, Any]:
     """What repeats the run: the options of `untwin reconstruct`, resolved."""
     s = solution.pattern.source
     origin = {"file": s.path, "data": s.dataset, "mask": s.mask}
-    known = {k: v for k, v in origin.items() if v}
+    known: dict[str, Any] = {k: v for k, v in origin.items() if v}
+    if s.path and s.centre:
+        known["centre"] = list(s.centre)
     return {**known, "recipe": solution.recipe, "seed": solution.seed, "positivity": solution.positivity}
 
 

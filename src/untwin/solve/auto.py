@@ -73,10 +73,10 @@ def _large(starts: int) -> Plan:
         starts=starts,
         families=_families(starts),
         children=(parse(capped), parse(plain)),
-        generations=1,
+        generations=2,
         finish=_finish(thresholds, 60, 40),
         deal=len(thresholds),
-        rounds=2,
+        rounds=3,
     )
 
 

@@ -205,11 +205,12 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
 @dataclass(frozen=True)
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
-    family, the finished ones first, each the better first."""
+    family, the finished ones first, each the better first. finished: how many went through the finish (all, where there is none)."""
 
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
+    finished: int
 
 
 def breed(
@@ -243,9 +244,10 @@ def breed(
         raise_families(1, plan.members)
     results = gather(bests)
     results = results.rows(results.order(problem))
+    finished = min(2, len(bests)) if plan.finish and plan.rounds else len(bests)
     if plan.finish and plan.rounds:
         results = _finished(problem, plan, results, launch, tell)
-    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results)
+    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results, finished)
 
 
 def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> Population:

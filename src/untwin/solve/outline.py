@@ -101,7 +101,7 @@ def _hull(intensity: np.ndarray) -> Hull | None:
     piece = labels == labels[middle]
     if not labels[middle] or min(np.ptp(np.nonzero(piece)[axis]) for axis in range(d)) < 4:
         return None
-    surface = np.argwhere(piece & ~np.asarray(ndimage.binary_erosion(piece))) - np.array(middle)
+    surface = np.argwhere(piece & ~np.asarray(ndimage.binary_erosion(piece), dtype=bool)) - np.array(middle)
     normals = _directions(d)
     return Hull(normals, np.abs(surface @ normals.T).max(0))
 
@@ -130,7 +130,7 @@ def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None,
     """
     shape, size = intensity.shape, intensity.size
     at = tuple(hole.T)
-    rim = ndimage.binary_dilation(_mask(shape, at), iterations=2) & ~_mask(shape, at)
+    rim = np.asarray(ndimage.binary_dilation(_mask(shape, at), iterations=2)) & ~_mask(shape, at)
     prior = (10 * intensity[rim].max()) ** 2 if rim.any() else 1.0
     apart = hole[:, None, :] - hole[None, :, :]
     pairs = tuple(apart[..., axis] for axis in range(len(shape)))

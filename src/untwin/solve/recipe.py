@@ -196,7 +196,11 @@ def require(owner: Any, name: str, low: float, high: float, open_low: bool = Fal
     setting = getattr(owner, name)
     if not varies and isinstance(setting, Draw | Ramp | Deal):
         raise InputError(f"{type(owner).__name__}({name}={setting!r}): expected a plain number")
-    for v in extremes(setting):
+    try:
+        values = extremes(setting)
+    except InputError as error:
+        raise InputError(f"{type(owner).__name__}({name}={setting!r}): {error}") from None
+    for v in values:
         if not (low <= v <= high) or (open_low and v == low):
             interval = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
             raise InputError(f"{type(owner).__name__}({name}={v:g}): expected {interval}")
