@@ -244,6 +244,7 @@ def inspect(
     *,
     data: str | None = None,
     mask: str | None = None,
+    centre: str | None = None,
     picture: Path | None = None,
 ) -> None:
     """Say what is in a file and what untwin would make of it.
@@ -256,21 +257,26 @@ def inspect(
         Dataset (HDF5) or array (npz) to take.
     mask
         File or dataset with the bad pixels, nonzero = bad.
+    centre
+        Zero frequency in the file's pixels, such as 40,40.5; by default found.
     picture
         Draw the pattern into this PNG.
     """
+    from untwin.config import resolved
     from untwin.data.centre import REAL
 
     _drawable(picture)
-    pattern = _read(file, data, mask)
+    given = {"file": file, "data": data, "mask": mask, "centre": centre and centre.split(",")}
+    run = resolved(None, {k: v for k, v in given.items() if v is not None})
+    pattern = _read(run.file, run.data, run.mask, run.centre)
     source, bad = pattern.source, int((~pattern.measured).sum())
-    centre = ", ".join(f"{c:g}" for c in source.centre or ())
+    at = ", ".join(f"{c:g}" for c in source.centre or ())
     rows = [
         ("file", f"{file}" + (f" :: {source.dataset}" if source.dataset else "")),
         ("shape", " x ".join(map(str, source.shape or pattern.shape)) + f", used as {' x '.join(map(str, pattern.shape))}"),
         ("photons", f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"),
         ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.3g} %)"),
-        ("centre", f"({centre}) in the file's pixels"),
+        ("centre", f"({at}) in the file's pixels"),
     ]
     if pattern.asymmetry < REAL:
         rows.append(("symmetry", f"its own mirror image (asymmetry {pattern.asymmetry:.2g}): the object is real, try --positivity"))

@@ -153,6 +153,15 @@ def read_object(path: str | Path) -> ObjectFile:
         return checked_object(image, support, f"{found.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
 
 
+def read_modes(path: str | Path) -> np.ndarray | None:
+    """(k, *grid) complex, centred: the orthogonal modes in a result of untwin; None where it holds none."""
+    import h5py
+
+    with door.spoken(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
+        found = tree.find(f"{_IMAGE}/modes")
+        return tree.load(found) if isinstance(found, h5py.Dataset) else None
+
+
 def _support(tree: hdf5.Tree) -> np.ndarray | None:
     import h5py
 

@@ -64,7 +64,7 @@ def _object_plane(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ..
     _phase_bar(figure, drawn, cax=_beside(axes[1]))
     axes[2].imshow(_domain_colours(image), interpolation="nearest")
     axes[2].set_title("both: brightness and colour")
-    _wheel(axes[2].inset_axes((1.17, 0.3, 0.4, 0.4)))
+    _wheel(axes[2].inset_axes((1.14, 0.32, 0.36, 0.36)))
     for axis in axes:
         _frame(axis, plane, _window(support), voxel)
     return figure

@@ -36,6 +36,6 @@ def measure(
         intensity=np.where(measured, counts, 0).astype(np.float32),
         measured=measured,
         geometry=geometry or Geometry(),
-        source=Source(path="simulated", shape=image.shape, centre=tuple(n // 2 for n in image.shape)),
+        source=Source(shape=image.shape, centre=tuple(n // 2 for n in image.shape)),
     )
     return pattern, (image * np.sqrt(scale)).astype(np.complex64)

@@ -148,6 +148,7 @@ def write_text(path: Path, text: str) -> None:
 
 def load(folder: str | Path) -> Solution:
     """The Solution that `save` wrote. Raises InputError where there is none."""
+    from untwin.data.cxi import read_modes
     from untwin.data.read import read, read_object
 
     folder = Path(folder)
@@ -165,6 +166,7 @@ def load(folder: str | Path) -> Solution:
 
     try:
         told = json.loads(str(found.process["summary"]))
+        modes = read_modes(path)
 
         def curve(c: dict | None) -> Curve | None:
             return None if c is None else Curve(tuple(c["frequency"]), tuple(c["value"]), c["level"], c["crossing"])
@@ -186,6 +188,7 @@ def load(folder: str | Path) -> Solution:
             history=tuple(History(h["label"], tuple(h["steps"]), tuple(map(_number, h["r_factor"]))) for h in told["history"]),
             prtf=curve(told["prtf"]),
             fsc=curve(told["fsc"]),
+            modes=None if modes is None else torch.from_numpy(modes),
             mode_weights=tuple(told["mode_weights"]),
             warnings=tuple(told["warnings"]),
         )

@@ -41,8 +41,7 @@ class Coefficients:
 
 def _add(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
     """Σ factor · tensor, without the terms whose factor is 0 and without a product by 1."""
-    terms = tuple(t for t in terms if t[0] != 0)
-    (factor, total), *rest = terms
+    (factor, total), *rest = tuple(t for t in terms if t[0] != 0) or ((0.0, terms[0][1].new_zeros(())),)
     owned = factor != 1
     total = total * factor if owned else total
     for factor, tensor in rest:
@@ -60,9 +59,9 @@ class Projection(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         k, x = self.coefficients(), state.x
         y = problem.project_modulus(x)
-        if problem.plain:  # P_S multiplies by 0 or 1; inside the support every row of the table comes to y
-            outside = _add(((k.a, x), (k.c, y))) if k.a or k.c else y.new_zeros(())
-            return replace(state, x=y.where(state.support, outside), image=y)
+        if problem.plain:  # P_S multiplies by 0 or 1, so that the row is one sum inside the support (y alone, mostly) and one outside
+            inside = _add(((round(k.a + k.s * k.u, 12), x), (round(k.c + k.s * k.v, 12), y)))
+            return replace(state, x=inside.where(state.support, _add(((k.a, x), (k.c, y)))), image=y)
         z = problem.project_object(_add(((k.v, y), (k.u, x))), state.support)
         return replace(state, x=_add(((k.s, z), (k.a, x), (k.c, y))), image=y)
 

@@ -28,7 +28,6 @@ class State:
     seeds: one per start; every random choice of a start is a function of its seed.
     progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
     step: steps taken. at: position in the flattened recipe, from where a run goes on.
-    error: (starts,) R-factor of the object when it was last asked for; NaN before.
     memory: what the current algorithm carries from step to step. watch: the same for the current stopping rule.
     """
 
@@ -40,7 +39,6 @@ class State:
     progress: float = 0.0
     step: int = 0
     at: int = 0
-    error: Tensor | None = None
     memory: Any = None
     watch: Any = None
 
