@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(str(error), 2)
     except NumericalFailure as error:
         _stop(str(error), 3)
+    except MemoryError:
+        _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
     except BrokenPipeError:
         sys.stderr.close()
     except KeyboardInterrupt:
@@ -89,7 +91,7 @@ def reconstruct(
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
     support
-        File with the object's support, kept as it is.
+        File with the object's support; the automatic plan keeps it as it is.
     recipe
         Such as "3*(20*ER+180*HIO+ShrinkWrap)+20*ER"; by default the automatic plan.
     starts
@@ -336,7 +338,7 @@ def _compare(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> 
     c = compared(first.image, second.image)
     turned = "the twin, turned" if c.turned else "not turned"
     print(f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {turned}); phase differs by {c.phase_rms:.3f} rad rms")
-    print(f"Fourier shell correlation above 0.5 up to {c.fsc.crossing or 0.5:.3f} cycles per pixel")
+    print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
         from untwin.show.figures import compare_figure
 

@@ -28,10 +28,9 @@ class Curve:
 
     @property
     def pixels(self) -> float:
-        """Full-period resolution at the crossing, object pixels; at the edge of the detector (2) where the curve never crosses."""
-        if self.crossing is None:
-            return 2.0
-        return 1 / self.crossing if self.crossing else math.inf
+        """Full-period resolution at the crossing, object pixels; at the last known shell where the curve never crosses."""
+        edge = self.frequency[-1] if self.crossing is None else self.crossing
+        return 1 / edge if edge else math.inf
 
 
 def shells(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -60,20 +59,27 @@ def _curve(frequency: np.ndarray, value: np.ndarray, level: float) -> Curve:
     return Curve(tuple(map(float, frequency)), tuple(map(float, value.clip(0, 1))), level, crossing)
 
 
-def prtf(waves: Tensor, intensity: Tensor, measured: Tensor) -> Curve:
-    """Phase retrieval transfer function (Chapman et al., J. Opt. Soc. Am. A 23, 2006): Σ |mean over runs of F x| / Σ √I over the measured
-    pixels of each shell; resolution where it falls below 1/e.
+def prtf(waves: Tensor, measured: Tensor) -> Curve:
+    """Phase retrieval transfer function, |mean over runs of F x| over its size if all runs agreed (Chapman et al., J. Opt. Soc.
+    Am. A 23, 2006), by shell, over measured pixels; resolution where it falls below 1/e.
 
-    waves: (runs, *grid) complex, the aligned objects' Fourier transforms. It says how well the runs agree; of one run it says nothing.
+    waves: (runs, *grid) complex, at least two, the aligned objects' Fourier transforms w. The shell's value is the root of
+    (n |<w>|² − <|w|²>) / ((n − 1) <|w|²>), summed: 1 where the n runs agree and, without the bias of few runs, 0 where their
+    phases are random.
+    The size is that of the runs and not √I, which is too small where counts are below one.
     """
-    shape = tuple(measured.shape)
-    index, frequency = shells(shape)
-    mean = waves.mean(0)
+    index, frequency = shells(tuple(measured.shape))
     keep = measured.cpu().numpy()
-    top = np.bincount(index[keep], mean.abs().cpu().numpy()[keep], minlength=len(frequency) + 1)[: len(frequency)]
-    bottom = np.bincount(index[keep], intensity.sqrt().cpu().numpy()[keep], minlength=len(frequency) + 1)[: len(frequency)]
+    n = len(waves)
+
+    def total(x: Tensor) -> np.ndarray:
+        return np.bincount(index[keep], x.double().cpu().numpy()[keep], minlength=len(frequency) + 1)[: len(frequency)]
+
+    mean = waves.mean(0)
+    power = total((waves.real.square() + waves.imag.square()).mean(0))
+    coherent = (n * total(mean.real.square() + mean.imag.square()) - power) / (n - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(bottom > 0, top / bottom, np.nan)
+        value = np.where(power > 0, np.sqrt((coherent / power).clip(min=0)), np.nan)
     return _curve(frequency, value, 1 / math.e)
 
 

@@ -5,13 +5,16 @@ Grids are periodic, in FFT order, on the last d axes; leading axes are a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from untwin import fourier
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LARGE = 4_000_000  # pixels above which a batch is aligned one by one
 
 
 def twin(x: Tensor, d: int) -> Tensor:
@@ -58,6 +61,9 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
     """
     import torch
 
+    if len(x) > 1 and x.numel() > LARGE:
+        rows = [align(one.unsqueeze(0), reference, d, subpixel) for one in x]
+        return Alignment(*(torch.cat([getattr(r, f.name) for r in rows]) for f in fields(Alignment)))
     x = x if x.is_complex() else x.to(x.dtype.to_complex())
     reference = reference if reference.is_complex() else reference.to(reference.dtype.to_complex())
     norm = (_power(x, d) * _power(reference.unsqueeze(0), d)).sqrt().clamp(min=1e-300)
@@ -77,7 +83,7 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
             )
     assert best is not None
     peak, by, turned, y = best
-    error = (1 - (peak.abs() / norm).square()).clamp(min=0).sqrt()
+    error = (1 - (peak.abs() / norm).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
     factor = torch.where(peak.abs() > 0, peak.conj() / peak.abs().clamp(min=1e-300), torch.ones_like(peak))
     if not subpixel:
         moved = torch.stack([one.roll([int(round(float(v))) for v in b], tuple(range(d))) for one, b in zip(y, by)])
@@ -126,21 +132,18 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
     return peak, by
 
 
-def centre(x: Tensor, d: int) -> Tensor:
-    """x (batch, *grid) rolled by whole pixels so that the centre of mass of |x|² is at index 0 (the centre, for people)."""
+def centring(x: Tensor) -> list[int]:
+    """The roll by whole pixels that brings the centre of mass of |x|² to index 0 of a periodic grid, the centre for people. x: (*grid)."""
     import torch
 
-    weight = x.real.square() + (x.imag.square() if x.is_complex() else 0)
-    rows = []
-    for one, w in zip(x, weight):
-        by = []
-        for axis in range(d):
-            line = w.sum(dim=tuple(a for a in range(d) if a != axis)).double()
-            angle = 2 * torch.pi * torch.arange(len(line), dtype=torch.float64, device=x.device) / len(line)
-            mean = torch.atan2((line * angle.sin()).sum(), (line * angle.cos()).sum())
-            by.append(-int(torch.round(mean * len(line) / (2 * torch.pi))))
-        rows.append(one.roll(by, tuple(range(d))))
-    return torch.stack(rows)
+    weight = x.real.double().square() + (x.imag.double().square() if x.is_complex() else 0)
+    by = []
+    for axis, n in enumerate(x.shape):
+        line = weight.sum(dim=tuple(a for a in range(x.ndim) if a != axis))
+        angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64, device=x.device) / n
+        mean = torch.atan2((line * angle.sin()).sum(), (line * angle.cos()).sum())
+        by.append(-int(torch.round(mean * n / (2 * torch.pi))))
+    return by
 
 
 def distances(x: Tensor, d: int) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
 AGREE = 0.1  # E, after alignment, below which two results are the same object
+UNEXPLAINED = 0.5  # R-factor above which agreement means nothing
 ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
 
 
@@ -20,7 +21,7 @@ class Verdict:
 def verdict(r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = "") -> Verdict:
     """The verdict on a solution.
 
-    errors: E between the solution and the result of each other family of starts, none of which ever saw it.
+    errors: E between the solution and the result of each other family of starts, none of which ever saw it; the nearest one decides.
     agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
     resolution: its text, or nothing.
     """
@@ -32,6 +33,8 @@ def verdict(r_factor: float, errors: tuple[float, ...], agreeing: int, starts: i
         return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
     nearest = min(errors)
     families = 1 + sum(e < AGREE for e in errors)
+    if r_factor > UNEXPLAINED:
+        return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
     if nearest < AGREE:
         facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
         return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))

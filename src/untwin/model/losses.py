@@ -44,5 +44,5 @@ class Poisson(Loss):
     """Σ f − I + I ln(I / f): half the Poisson deviance, 0 where f = I (Thibault and Guizar-Sicairos, New J. Phys. 14, 2012)."""
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
-        f = f.clamp(min=1e-12)
+        f, intensity = f.double().clamp(min=1e-12), intensity.double()  # the difference of large terms
         return _total(f - intensity + (intensity.xlogy(intensity) - intensity.xlogy(f)), measured)

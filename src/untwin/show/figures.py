@@ -518,7 +518,7 @@ def plot_resolution(solution: Solution) -> Figure | None:
     for name, c, colour, dash in curves:
         axis.plot(c.frequency, c.value, color=colour, linestyle=dash, linewidth=2, label=name)
         levels.setdefault(round(c.level, 4), []).append(name)
-        if c.crossing:
+        if c.crossing is not None:
             axis.plot([c.crossing], [c.level], "o", color=colour, markersize=9, zorder=5)
             axis.vlines(c.crossing, 0, c.level, color=colour, linestyle=":", linewidth=1.2)
             found.append(f"{name}: {c.pixels:.3g} pixels" + (f" = {_length(size * c.pixels)}" if size else ""))

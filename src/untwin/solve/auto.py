@@ -28,14 +28,14 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     if problem.real and hidden_speckles(problem.pattern) > 8:
         return _behind_a_stop(starts or 10)
     large = problem.pattern.intensity.size > 32_768
-    return _large(starts or 8) if large else _small(starts or 24)
+    return _large(starts or 8) if large else _small(starts or 24, reserve=0 if starts else 2)
 
 
 def _families(starts: int) -> int:
     return 2 if starts > 1 else 1
 
 
-def _small(starts: int) -> Plan:
+def _small(starts: int, reserve: int) -> Plan:
     """Arrays up to 32 thousand pixels: many starts, two guided generations, a finish for few photons."""
     first = f"20*(20*HIO + {_WRAP}) + 20*(20*RAAR + {_WRAP}) + 50*ER"
     capped = f"{_CHILD} + 9*(20*Capped(RAAR) + {_CHILD}) + 6*(20*RAAR + {_HELD}) + 50*ER"
@@ -44,7 +44,7 @@ def _small(starts: int) -> Plan:
         first=parse(first),
         starts=starts,
         families=_families(starts),
-        reserve=2,
+        reserve=reserve,
         children=(parse(capped), parse(plain)),
         generations=2,
         finish=_finish(_THRESHOLDS),

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
 
-ALIKE = 0.3  # E below which the results of two families are on their way to the same object, before the finish
+CANDIDATES = 32  # finished candidates that are kept for the mean,
+CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together (two of them always)
+
+NEAR = 0.3  # E below which the results of two families are on their way to the same object, before the finish
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +141,7 @@ def children(problem: Problem, population: Population, count: int, seed: int) ->
 
     order = population.order(problem)
     best = population.rows(order[:1])
-    parents = population.rows((order * count)[: max(1, len(order) // 2)])
+    parents = population.rows(order[: max(1, len(order) // 2)])
     a = best.state.image[0]
     moved = align(parents.state.image, a, problem.ndim, subpixel=False)
     if problem.real:
@@ -178,10 +181,11 @@ def _generation(
     return [gather([survivors[k], *(p for (j, _, _), p in zip(jobs, done) if j == k)]) for k in range(len(families))]
 
 
-def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None) -> Population:
-    """Rounds of the finish on every member; each ends at its own best."""
+def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None) -> tuple[Population, Population]:
+    """Rounds of the finish on every member; each ends at its own best. Also the best of all candidates that were met on the way."""
     current = [population.rows([i]) for i in range(len(population.state.seeds))]
     active = set(range(len(current)))
+    met = population
     for _ in range(plan.rounds):
         jobs = []
         for i in sorted(active):
@@ -189,6 +193,8 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
             dealt = replace(take(one, [0] * plan.deal), seeds=tuple(range(plan.deal)), x=one.image.expand(plan.deal, *one.image.shape[1:]))
             jobs += [(i, recipe, dealt) for recipe in plan.finish]
         done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
+        met = gather([met, *done])
+        met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.tensors.amplitude.numel()))])
         for i in sorted(active):
             candidates = gather([current[i], *(p for (j, _, _), p in zip(jobs, done) if j == i)])
             best = candidates.order(problem)[0]
@@ -199,18 +205,18 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
                 current[i] = replace(chosen, state=replace(chosen.state, seeds=current[i].state.seeds))
         if not active:
             break
-    return gather(current)
+    return gather(current), met
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
-    family, the finished ones first, each the better first. finished: how many went through the finish (all, where there is none)."""
+    family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again."""
 
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
-    finished: int
+    candidates: Population
 
 
 def breed(
@@ -239,23 +245,21 @@ def breed(
 
     raise_families(plan.families, plan.starts)
     for _ in range(plan.reserve):
-        if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < ALIKE:
+        if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < NEAR:
             break
         raise_families(1, plan.members)
     results = gather(bests)
     results = results.rows(results.order(problem))
-    finished = min(2, len(bests)) if plan.finish and plan.rounds else len(bests)
-    if plan.finish and plan.rounds:
-        results = _finished(problem, plan, results, launch, tell)
-    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results, finished)
+    results, candidates = _finished(problem, plan, results, launch, tell) if plan.finish and plan.rounds else (results, results)
+    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results, candidates)
 
 
-def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> Population:
-    """The best result and the one most like it go through the finish; the others follow as they are."""
+def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> tuple[Population, Population]:
+    """The best result and the one most like it go through the finish; the others follow as they are. Also the candidates met."""
     n = len(results.state.seeds)
     chosen = [0]
     if n > 1:
         x = objects(problem, results)
         chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
-    finished = _finish(problem, plan, results.rows(chosen), launch, report)
-    return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)])
+    finished, met = _finish(problem, plan, results.rows(chosen), launch, report)
+    return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)]), met

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from untwin.errors import NumericalFailure
 from untwin.judge.metrics import r_factor
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
@@ -108,6 +109,7 @@ class Launcher:
         from concurrent.futures import as_completed
 
         from loky import get_reusable_executor
+        from loky.process_executor import TerminatedWorkerError
 
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
@@ -121,6 +123,10 @@ class Launcher:
                 self.elsewhere += ended[i].elsewhere
                 if report:
                     report(length(parts[i][1]), _lowest(ended[i]))
+        except TerminatedWorkerError:
+            raise NumericalFailure(
+                "a worker process was ended from outside (out of memory?); try fewer workers or a smaller array"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, kill_workers=True)
             raise
@@ -147,8 +153,8 @@ def launcher(problem: Problem, workers: int | None = None) -> Launcher:
 
     pixels = problem.tensors.amplitude.numel()
     if problem.device.startswith("cuda"):
-        free, _ = torch.cuda.mem_get_info(problem.device)
+        free, _ = torch.cuda.mem_get_info(torch.device(problem.device).index or 0)
         return Launcher(1, batch=max(1, int(free / 2 / (pixels * 8 * 12))))
     if pixels <= BATCH_PIXELS:
-        return Launcher(1)
-    return Launcher(workers or cores())
+        return Launcher(workers or 1)
+    return Launcher(workers or cores(), batch=1)

@@ -95,6 +95,8 @@ def _hull(intensity: np.ndarray) -> Hull | None:
     0.42 N), in one piece around zero. None where nothing does."""
     shape, d = intensity.shape, intensity.ndim
     a = ndimage.gaussian_filter(np.abs(np.fft.ifftn(intensity)), 1.0, mode="wrap")
+    if min(shape) < 8:
+        return None
     high = np.fft.fftshift(a > ABOVE * np.median(a[_far(shape, 0.42)]))
     labels, _ = ndimage.label(high)  # type: ignore[misc]
     middle = tuple(n // 2 for n in shape)
@@ -131,7 +133,7 @@ def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None,
     shape, size = intensity.shape, intensity.size
     at = tuple(hole.T)
     rim = np.asarray(ndimage.binary_dilation(_mask(shape, at), iterations=2)) & ~_mask(shape, at)
-    prior = (10 * intensity[rim].max()) ** 2 if rim.any() else 1.0
+    prior = max(1.0, 10 * intensity[rim].max() if rim.any() else 0.0) ** 2
     apart = hole[:, None, :] - hole[None, :, :]
     pairs = tuple(apart[..., axis] for axis in range(len(shape)))
     known = np.fft.ifftn(intensity)
@@ -144,6 +146,8 @@ def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None,
         left = np.mean(np.abs(np.fft.ifftn(full)[outside]) ** 2) * size**2 / max(full.sum(), 1e-30)
         return full, float(left)
 
+    if min(shape) < 16:
+        return None, None
     full, left = solve(_far(shape, 0.44))
     hull, settled = _hull(full), False
     if hull is None:

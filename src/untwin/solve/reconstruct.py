@@ -14,10 +14,10 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.judge.symmetry import align
+from untwin.judge.symmetry import align, centring
 from untwin.model.problem import Problem, require_real
 from untwin.solve import auto
-from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, objects
+from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Recipe, parse
 from untwin.solve.state import History, Solution, Start, State
@@ -25,6 +25,7 @@ from untwin.solve.state import History, Solution, Start, State
 if TYPE_CHECKING:
     from torch import Tensor
 
+NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean
 FREE_SHARE = 0.03  # of the measured pixels, held out for the free log-likelihood
 
 
@@ -64,9 +65,12 @@ def reconstruct(
 def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -> Problem:
     import torch
 
+    given = device is not None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if isinstance(pattern, Problem):
+        if device not in (None, pattern.device) and given:
+            raise InputError(f"device={device!r} with a Problem on {pattern.device!r}; make the Problem with device={device!r}")
         if positivity and not pattern.real:
             raise InputError("positivity=True with a Problem that has no Nonnegative() constraint; put it into the Problem")
         return pattern
@@ -122,9 +126,10 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
     independent = align(objects(problem, final), chosen, d)
     errors = tuple(float(independent.error[i]) for i in others)
     agreement = min(errors, default=math.nan)
-    image = _mean(problem, outcome, independent.x, errors)
+    image = _mean(problem, outcome, chosen)
     first = align(objects(problem, outcome.first), image, d)
-    table = _starts(problem, outcome.first, first.error, first.turned)
+    scores = gather([outcome.first, outcome.results]).scores(problem)
+    table = _starts(outcome.first, scores, first.error, first.turned)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -132,14 +137,14 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
     alike = [i for i, s in enumerate(table) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
     runs = torch.cat([independent.x[[0, *(i for i in others if errors[i - 1] < trust.ALIKE)]], first.x[alike]])
     modes, weights = _modes(runs)
-    t = problem.tensors
     waves = problem.physics.propagate(runs)
-    transfer = prtf(waves, t.intensity, t.measured) if len(runs) > 1 else None
+    transfer = prtf(waves, problem.tensors.measured) if len(runs) > 1 else None
     nearest = independent.x[others[errors.index(agreement)]] if others else None
     shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
 
     numbers = _numbers(problem, best, image)
     numbers |= {
+        "score": float(scores[len(table)]),
         "agreement": agreement,
         "starts": float(len(table)),
         "starts_agreeing": float(len(agreeing)),
@@ -172,23 +177,31 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         history=tuple(lines),
         prtf=transfer,
         fsc=shell,
-        modes=_centred(modes, shown, d),
+        modes=_presented_modes(problem, image, modes),
         mode_weights=tuple(weights),
         warnings=p.warnings,
     )
 
 
-def _mean(problem: Problem, outcome: Outcome, aligned: Tensor, errors: tuple[float, ...]) -> Tensor:
-    """The object that is reported: the mean of the finished results that agree, inside the best one's support. Independent results
-    share the counts and not the search, so that their mean is nearer to the truth than either (docs/benchmarks.md)."""
-    rows = [0, *(i for i in range(1, outcome.finished) if errors[i - 1] < trust.AGREE)]
-    mean = aligned[rows].mean(0, keepdim=True)
-    inside = problem.project_object(mean, outcome.results.state.support[:1])[0]
-    return inside if inside.is_complex() else inside.to(mean.dtype)
+def _mean(problem: Problem, outcome: Outcome, best: Tensor) -> Tensor:
+    """The object that is reported: the mean of the finished candidates that are alike and explain the data nearly as well as the best.
+
+    They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
+    are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
+    """
+    found = align(objects(problem, outcome.candidates), best, problem.ndim)
+    scores = outcome.candidates.scores(problem)
+    alike = (found.error.cpu() < trust.ALIKE) & (scores.cpu() < scores.min().cpu() + NEARLY)
+    if int(alike.sum()) < 2:
+        return best
+    mean = problem.project_object(found.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
+    t = problem.tensors
+    r = [float(metrics.r_factor(problem.intensity(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
+    mean = mean if mean.is_complex() else mean.to(best.dtype)
+    return mean[0] if r[0] < 1.2 * r[1] else best
 
 
-def _starts(problem: Problem, first: Population, error: Tensor, turned: Tensor) -> tuple[Start, ...]:
-    scores = first.scores(problem)
+def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) -> tuple[Start, ...]:
     return tuple(
         Start(
             seed=first.state.seeds[i],
@@ -199,7 +212,7 @@ def _starts(problem: Problem, first: Population, error: Tensor, turned: Tensor) 
             twin=bool(turned[i]),
             reason="" if math.isfinite(float(first.deviance[i])) else "came to nothing",
         )
-        for i in range(len(scores))
+        for i in range(len(first.state.seeds))
     )
 
 
@@ -217,7 +230,6 @@ def _numbers(problem: Problem, best: Population, image: Tensor) -> dict[str, flo
         "log_likelihood_expected": float(expected / t.measured.sum()),
         "working_log_likelihood": working,
         "free_log_likelihood": free,
-        "score": float(best.scores(problem)[0]),
         "support_pixels": float(best.pixels[0]),
         "support_fraction": float(best.pixels[0]) / f[0].numel(),
         "photons": p.photons,
@@ -272,26 +284,12 @@ def _modes(runs: Tensor, count: int = 5) -> tuple[Tensor, list[float]]:
     return modes, [float(s) for s in shares]
 
 
-def _centre_shift(image: Tensor) -> list[int]:
-    """The roll that brings the object's centre of mass to index 0 of a periodic array."""
-    import torch
-
-    weight = image.real.double().square() + image.imag.double().square()
-    by = []
-    for axis, n in enumerate(image.shape):
-        line = weight.sum(dim=tuple(a for a in range(image.ndim) if a != axis))
-        angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64, device=image.device) / n
-        mean = torch.atan2((line * angle.sin()).sum(), (line * angle.cos()).sum())
-        by.append(-int(torch.round(mean * n / (2 * torch.pi))))
-    return by
-
-
 def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
     """The object in the middle of the array, its mean phase 0 (a real one stays real)."""
     import torch
 
     d = problem.ndim
-    axes, by = tuple(range(d)), _centre_shift(image)
+    axes, by = tuple(range(d)), centring(image)
     if not problem.real:
         total = (image * image.abs()).sum()
         image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
@@ -299,16 +297,16 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
     return shown, fourier.centred(support.roll(by, axes), d).cpu()
 
 
-def _centred(modes: Tensor, shown: Tensor, d: int) -> Tensor:
-    """The modes where the solution is shown: the first one's centre of mass in the middle."""
-    by = _centre_shift(modes[0])
-    return fourier.centred(modes.roll([0, *by], tuple(range(d + 1))), d).to(shown.dtype).cpu()
+def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
+    """The modes, moved as the object is."""
+    d = problem.ndim
+    return fourier.centred(modes.roll([0, *centring(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
 
 
 def _resolution(pattern: Pattern, transfer: Curve | None) -> str:
     if transfer is None:
         return ""
-    at = "PRTF 1/e" if transfer.crossing else "PRTF above 1/e up to the edge of the detector"
+    at = "PRTF 1/e" if transfer.crossing is not None else "PRTF above 1/e up to the edge of the detector"
     if pattern.voxel_size:
         return f"resolution {1e9 * transfer.pixels * max(pattern.voxel_size):.3g} nm ({at})"
     return f"resolution {transfer.pixels:.2g} object pixels ({at})"
