@@ -31,7 +31,7 @@ def test_the_outline_of_a_crystal_has_its_area_and_holds_it(shape, seed):
     found = outline(p)
     body = (power > 0.25 * power.max()).sum()
     assert 0.9 * body < found.support.sum() < 1.6 * body  # a triangle has a difference body of 6 times its area, not 4
-    assert covered(power, found.support) > 0.98 and covered(power, found.bounds) > 0.995
+    assert covered(power, found.support) > 0.95 and covered(power, found.bounds) > 0.99
     assert found.support.dtype == found.bounds.dtype == bool and found.support.shape == shape
     assert not (found.support & ~found.bounds).any() and found.support.flat[0]
 
