@@ -1,4 +1,4 @@
-"""The plan for someone who gives none. Every number here was measured: docs/benchmarks.md, benchmarks/recover.py."""
+"""The plan for someone who gives none. What it reaches: docs/benchmarks.md, benchmarks/recover.py."""
 
 from __future__ import annotations
 
