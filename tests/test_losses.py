@@ -113,8 +113,23 @@ def test_the_expected_half_deviance_is_added_over_measured_pixels_of_each_start(
     assert whole.shape == (3,) and float(whole[1]) == pytest.approx(float(sum(each)))
 
 
-def test_scores_charge_for_pixels_and_let_excess_noise_raise_the_scale():
-    deviance, pixels = torch.tensor([500.0, 490.0]), torch.tensor([100.0, 110.0])
-    assert metrics.scores(deviance, pixels, measured=1000).argmin() == 0  # dispersion below 1 counts as 1: 10 < 20
-    assert metrics.scores(deviance, pixels, measured=1000, price=0.5).argmin() == 1
-    assert metrics.scores(deviance * 100, pixels, measured=1000).tolist() == pytest.approx([500 / 0.98 + 200, 500 + 220])
+def test_scores_charge_for_unknowns_and_let_excess_noise_raise_the_scale():
+    deviance, unknowns = torch.tensor([500.0, 490.0]), torch.tensor([200.0, 220.0])
+    assert metrics.scores(deviance, unknowns, measured=1000).argmin() == 0  # dispersion below 1 counts as 1: 10 < 20
+    assert metrics.scores(deviance, unknowns / 4, measured=1000).argmin() == 1
+    assert metrics.scores(deviance * 100, unknowns, measured=1000).tolist() == pytest.approx([500 / 0.98 + 200, 500 + 220])
+
+
+def test_a_tied_magnitude_and_a_zero_that_positivity_holds_are_no_unknowns():
+    rng = np.random.default_rng(3)
+    support = torch.from_numpy(rng.random((2, 9, 8)) < 0.5)
+    x = torch.from_numpy(rng.normal(size=(2, 9, 8)) + 1j * rng.normal(size=(2, 9, 8))) * support
+    pixels = support.flatten(1).sum(1)
+    assert metrics.unknowns(x, support).tolist() == (2 * pixels).tolist()
+    top = 0.5 * x.abs().amax((1, 2), keepdim=True)
+    capped = x * (top / x.abs().clamp(min=1e-30)).clamp(max=1)
+    tied = (x.abs() >= top).flatten(1).sum(1)
+    assert tied.min() > 2 and metrics.unknowns(capped, support).tolist() == (2 * pixels - tied + 1).tolist()
+    positive = x.real.clamp(min=0)
+    assert metrics.unknowns(positive, support).tolist() == (positive > 0).flatten(1).sum(1).tolist()
+    assert metrics.unknowns(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool)).tolist() == [0]

@@ -302,7 +302,18 @@ def test_a_mean_is_the_mean_of_the_cut_estimates_and_leaves_the_iterate_alone():
         want = want + p.project_object(at.image, at.support) / 4
     got = run(p, 4 * Mean(RAAR()), s)
     assert close(got.image, want) < 1e-12 and close(got.x, at.x) < 1e-12
-    assert close(run(p, 4 * Mean(RAAR()) + Settle(), s).x, want) < 1e-12
+    settled = run(p, 4 * Mean(RAAR()) + Settle(), s)
+    scale = settled.x.flatten(1).norm(dim=1) / want.flatten(1).norm(dim=1)
+    assert close(settled.x, want * scale.reshape(-1, 1, 1)) < 1e-12 and settled.image is settled.x
+
+
+def test_settled_objects_have_the_measured_counts_and_stay_under_the_ceiling():
+    hidden = problem(pattern(thing((12, 9)), hide=0.3))
+    s = run(hidden, 3 * Capped(RAAR()) + Capped(Settle()), state(thing((12, 9))[None] * 1.0, lopsided((12, 9))))
+    d = hidden.tensors
+    assert float(hidden.intensity(s.image)[0][d.measured].sum()) == pytest.approx(float(d.intensity[d.measured].sum()))
+    m = s.image.abs()[0]
+    assert int((m > (1 - 1e-6) * m.max()).sum()) > 5
 
 
 @pytest.mark.parametrize("cls", [HIO, RAAR, HPR, ADMM])

@@ -54,14 +54,28 @@ def expected_half_deviance(f: Tensor, measured: Tensor) -> Tensor:
     return each.where(measured, each.new_zeros(())).flatten(1).sum(1)
 
 
-def scores(deviance: Tensor, pixels: Tensor, measured: int, price: float = 2.0) -> Tensor:
-    """Penalised half deviance of candidates for one pattern: half deviance / c + price · pixels in the support, lower is better.
+def unknowns(x: Tensor, support: Tensor) -> Tensor:
+    """Real numbers that an object was free to choose, (starts,) float64: two per pixel of its support; where it is real, one per pixel
+    that positivity does not hold at zero; and one less for every pixel that shares the largest magnitude with others (to 1e-4), as under
+    a ceiling. A constraint that is active leaves nothing to fit (as in the lasso: Zou, Hastie and Tibshirani, Ann. Statist. 35, 2007).
+    """
+    import torch
 
-    An Akaike count: two real unknowns per pixel. c, at least 1, is the dispersion of the best candidate, so that a pattern with more
-    than counting noise in it (every measured one) does not buy support pixels to fit that excess.
+    m = x.real.square() + x.imag.square() if x.is_complex() else x.square()
+    m = m.where(support, m.new_zeros(())).flatten(1)
+    tied = (m >= (1 - 2e-4) * m.amax(1, keepdim=True)) & (m > 0)
+    free = 2 * support if x.is_complex() else support & (x != 0)
+    return free.flatten(1).sum(1).to(torch.float64) - (tied.sum(1) - 1).clamp(min=0)
+
+
+def scores(deviance: Tensor, unknowns: Tensor, measured: int) -> Tensor:
+    """Penalised half deviance of candidates for one pattern: half deviance / c + unknowns (Akaike's count), lower is better.
+
+    c, at least 1, is the dispersion of the best candidate, so that a pattern with more than counting noise in it (every measured one)
+    does not buy unknowns to fit that excess.
     """
     dispersion = (2 * deviance.min() / measured).clamp(min=1)
-    return deviance / dispersion + price * pixels
+    return deviance / dispersion + unknowns
 
 
 def _photons(intensity: Tensor, measured: Tensor) -> Tensor:

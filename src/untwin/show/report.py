@@ -48,7 +48,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
         "",
     ),
     "free_log_likelihood": ("log-likelihood, free", "of those hidden: much larger means fitted to noise", 1, ""),
-    "score": ("score", "half deviance and a price per support pixel; lower is better", 1, ""),
+    "score": ("score", "half deviance plus the number of unknowns; lower is better", 1, ""),
     "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
     "starts": ("starts", "independent, each from its own seed", 1, ""),
     "starts_agreeing": ("starts that agree", f"within {AGREE:g} of the solution after alignment", 1, ""),

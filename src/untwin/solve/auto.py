@@ -58,7 +58,7 @@ def _finish(thresholds: tuple[float, ...], main: int = 100, mean: int = 60) -> t
     cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.7, level='weighted', islands=0.03)"
     return (
         parse(f"{cut} + {main}*Proximal(RAAR) + {mean}*Mean(Proximal(RAAR)) + Settle + 10*Proximal(ER)"),
-        parse(f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER))"),
+        parse(f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER)) + Capped(Settle)"),
     )
 
 

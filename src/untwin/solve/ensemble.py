@@ -83,12 +83,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Population:
-    """Starts that have ended, with their figures: deviance (half, Poisson), r_factor, pixels in the support, all (starts,) float64."""
+    """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson), r_factor, pixels in the support,
+    unknowns (metrics.unknowns)."""
 
     state: State
     deviance: Tensor
     r_factor: Tensor
     pixels: Tensor
+    unknowns: Tensor
 
     @classmethod
     def of(cls, problem: Problem, state: State) -> Population:
@@ -96,25 +98,27 @@ class Population:
         import torch
 
         d = problem.tensors
-        deviance, r = [], []
+        deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
             one = take(state, [row])
-            f = problem.intensity(problem.project_object(one.image, one.support))
+            x = problem.project_object(one.image, one.support)
+            f = problem.intensity(x)
+            free.append(metrics.unknowns(x, one.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
         pixels = state.support.flatten(1).sum(1).double()
         dead = torch.cat(deviance).isnan() | (pixels == 0)
-        return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels)
+        return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
-        return metrics.scores(self.deviance, self.pixels, int(problem.tensors.measured.sum()), 1.0 if problem.real else 2.0)
+        return metrics.scores(self.deviance, self.unknowns, int(problem.tensors.measured.sum()))
 
     def order(self, problem: Problem) -> list[int]:
         """Rows from the best to the worst."""
         return self.scores(problem).argsort(stable=True).tolist()
 
     def rows(self, rows: list[int]) -> Population:
-        return Population(take(self.state, rows), self.deviance[rows], self.r_factor[rows], self.pixels[rows])
+        return Population(take(self.state, rows), self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
 
 
 def gather(populations: list[Population]) -> Population:
@@ -125,6 +129,7 @@ def gather(populations: list[Population]) -> Population:
         torch.cat([p.deviance for p in populations]),
         torch.cat([p.r_factor for p in populations]),
         torch.cat([p.pixels for p in populations]),
+        torch.cat([p.unknowns for p in populations]),
     )
 
 

@@ -108,10 +108,18 @@ class Mean(Wrapper):
 
 @dataclass(frozen=True, repr=False)
 class Settle(Algorithm):
-    """Go on from the estimate: x' = P_S of the image (after Mean, or after a rule)."""
+    """Go on from the estimate: x' = image' = P_S of the image (after Mean, or after a rule), scaled to as many counts as were measured.
+
+    Capped(Settle) leaves an object under the ceiling, which alone would take power away.
+    """
 
     def step(self, problem: Problem, state: State) -> State:
-        return replace(state, x=problem.project_object(state.image, state.support))
+        x = problem.project_object(state.image, state.support)
+        d = problem.tensors
+        f = problem.intensity(x)
+        counts, found = (v.where(d.measured, v.new_zeros(())).flatten(-problem.ndim).sum(-1) for v in (d.intensity, f))
+        x = x * (counts / found.clamp(min=1e-30)).sqrt().reshape((-1,) + (1,) * problem.ndim)
+        return replace(state, x=x, image=x)
 
     def __repr__(self) -> str:
         return expression.write(self)
