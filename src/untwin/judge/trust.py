@@ -8,6 +8,7 @@ from dataclasses import dataclass
 AGREE = 0.1  # E, after alignment, below which two results are the same object
 UNEXPLAINED = 0.5  # R-factor above which agreement means nothing
 ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
+HIDDEN = 12.0  # speckles behind the stop from which on slow variations across the object are anybody's guess (docs/benchmarks.md)
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,15 @@ class Verdict:
     text: str
 
 
-def verdict(r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = "") -> Verdict:
+def verdict(
+    r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = "", hidden: float = 0
+) -> Verdict:
     """The verdict on a solution.
 
     errors: E between the solution and the result of each other family of starts, none of which ever saw it; the nearest one decides.
     agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
-    resolution: its text, or nothing.
+    resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
+        every one is a slow variation across the object of which nothing was measured.
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:
@@ -37,6 +41,9 @@ def verdict(r_factor: float, errors: tuple[float, ...], agreeing: int, starts: i
         return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
     if nearest < AGREE:
         facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
+        if hidden > HIDDEN:
+            facts.append(f"but the stop hides {hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
+            return Verdict(None, ", ".join(facts))
         return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))
     facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
     if nearest < ALIKE:

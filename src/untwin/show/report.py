@@ -63,6 +63,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "resolution_metres": ("resolution, full period", "from the PRTF", 1e9, "nm"),
     "photons": ("photons", "counted on the measured pixels", 1, ""),
     "measured_fraction": ("measured share", "of the detector's pixels", 1, ""),
+    "hidden_speckles": ("speckles behind the stop", "slow variations of which nothing was measured", 1, ""),
     "power_unmeasured": (
         "unmeasured power",
         "calculated where nothing was measured, relative to the photons counted",

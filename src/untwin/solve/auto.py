@@ -23,9 +23,9 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     """
     if fixed:
         return _fixed(starts or 4)
-    from untwin.solve.outline import hidden_speckles
+    from untwin.solve.outline import hidden_speckles, hull_by_noise
 
-    if problem.real and hidden_speckles(problem.pattern) > 8:
+    if problem.real and hidden_speckles(problem.pattern) > 8 and hull_by_noise(problem.pattern) is None:
         return _behind_a_stop(starts or 10)
     large = problem.pattern.intensity.size > 32_768
     return _large(starts or 8) if large else _small(starts or 24, reserve=0 if starts else 2)
@@ -56,10 +56,9 @@ def _small(starts: int, reserve: int) -> Plan:
 def _finish(thresholds: tuple[float, ...], main: int = 100, mean: int = 60) -> tuple[Recipe, Recipe]:
     """Supports dealt out by threshold, each held through a Poisson-proximal run; without and with a ceiling on the magnitude."""
     cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.7, level='weighted', islands=0.03)"
-    return (
-        parse(f"{cut} + {main}*Proximal(RAAR) + {mean}*Mean(Proximal(RAAR)) + Settle + 10*Proximal(ER)"),
-        parse(f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER)) + Capped(Settle)"),
-    )
+    plain = f"{cut} + {main}*Proximal(RAAR) + {mean}*Mean(Proximal(RAAR)) + Settle + 10*Proximal(ER)"
+    capped = f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER))"
+    return parse(plain), parse(f"{capped} + Capped(Settle)")
 
 
 def _large(starts: int) -> Plan:
@@ -81,8 +80,8 @@ def _large(starts: int) -> Plan:
 
 
 def _behind_a_stop(starts: int) -> Plan:
-    """A real nonnegative object of which a large stop hides many speckles: the hole is damped, since a free one fills with haze, and the
-    support follows the area and not a threshold, which the haze would move."""
+    """A real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is
+    damped, since a free one fills with haze, and the support follows the area and not a threshold, which the haze would move."""
     gamma = "Draw(0.965, 0.985)"
     area = "AreaWrap(area=Ramp(0.9, 0.3), sigma=Ramp(3.0, 0.7))"
     search = f"Box + Triangle + Random + 100*Damped(HIO, gamma={gamma}) + Whole + 600*Damped(HIO, gamma={gamma})"

@@ -1,16 +1,18 @@
 """What the pattern alone says of the object's outline, and of the pixels hidden around the zero frequency.
 
 The autocorrelation of an object, the transform of its pattern, fills at most the object's difference body (Brunn and Minkowski: at least
-2^d times its volume) and is counting noise of known variance everywhere else. From that follow, without a single iteration,
-- the outline: half of the convex hull of the autocorrelation's support, up to centrosymmetry, however strong the object's phase;
-- the hidden pixels: the values with which the autocorrelation vanishes outside that hull, by linear least squares, as long as few speckles
-  are hidden. Hull and values are improved in turn, and the noise says when the hull has become too small.
+2^d times its volume) and is counting noise of known variance everywhere else. Pixels that a stop hides take the values with which it is
+smallest outside a body of lags, by linear least squares. So the smallest convex body that leaves nothing but noise outside is found
+without a single iteration, behind a large stop too, and half of it is the object's outline, up to centrosymmetry, however strong the
+phase. (The values themselves are well known only where few speckles are hidden.)
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -18,35 +20,30 @@ from scipy import ndimage
 from untwin.data.measurement import Pattern
 
 ABOVE = 3.0  # times the noise floor: the autocorrelation's support
-EXCESS = 1.4  # times the counting noise: the autocorrelation does not vanish outside the hull
+EXCESS = 1.2  # times the noise: the autocorrelation does not vanish outside the hull
+WIDEST = (0.47, 0.44, 0.41, 0.38)  # times N: half widths of the largest body of lags; the first that leaves noise only
 MOST_HIDDEN = 1500  # pixels that are solved for
 
 
 @dataclass(frozen=True)
 class Outline:
-    """support: (*grid) bool, FFT order, where a start begins. bounds: likewise, at most so much can the object fill.
-    intensity: (*grid) with the hidden pixels filled in, or None where they could not be found."""
+    """support: (*grid) bool, FFT order, where a start begins. bounds: likewise, at most so much can the object fill."""
 
     support: np.ndarray
     bounds: np.ndarray
-    intensity: np.ndarray | None
 
 
 def outline(pattern: Pattern) -> Outline:
     """The outline of the object behind a pattern."""
-    shape, hole = pattern.shape, hidden(pattern)
-    intensity = np.where(pattern.measured, pattern.intensity, 0).astype(np.float64)
-    if not len(hole):
-        hull = _hull(intensity)
-    else:
-        intensity, hull = _filled(intensity, hole) if len(hole) <= MOST_HIDDEN else (None, None)
+    shape = pattern.shape
+    hull = hull_by_noise(pattern) or (None if len(hidden(pattern)) else hull_by_level(pattern))
     if hull is not None:
-        return Outline(_scaled(hull, shape, 0.5, 0.5), _scaled(hull, shape, 0.575, 1.0), intensity)
+        return Outline(scaled(hull, shape, 0.5, 1.0), scaled(hull, shape, 0.575, 1.5))
     support = autocorrelation_support(pattern) | box(pattern)
     bounds = np.ones(shape, dtype=bool)
     for axis, n in enumerate(shape):
         bounds &= _along(np.abs(np.fft.fftfreq(n)) <= 0.35 ** (1 / pattern.ndim) / 2, axis, pattern.ndim)
-    return Outline(support, bounds | support, None)
+    return Outline(support, bounds | support)
 
 
 def hidden(pattern: Pattern) -> np.ndarray:
@@ -90,10 +87,11 @@ def _directions(d: int) -> np.ndarray:
     return np.stack([z, radius * np.sin(turn), radius * np.cos(turn)], 1)
 
 
-def _hull(intensity: np.ndarray) -> Hull | None:
-    """The convex hull of the autocorrelation's support: what stands ABOVE times over the noise floor (the median over lags beyond
-    0.42 N), in one piece around zero. None where nothing does."""
-    shape, d = intensity.shape, intensity.ndim
+def hull_by_level(pattern: Pattern) -> Hull | None:
+    """The convex hull of what stands ABOVE times over the noise floor of the autocorrelation (the median over lags beyond 0.42 N), in one
+    piece around zero. None where nothing does. For patterns whose noise is more than that of counting."""
+    shape, d = pattern.shape, pattern.ndim
+    intensity = np.where(pattern.measured, pattern.intensity, 0)
     a = ndimage.gaussian_filter(np.abs(np.fft.ifftn(intensity)), 1.0, mode="wrap")
     if min(shape) < 8:
         return None
@@ -109,13 +107,18 @@ def _hull(intensity: np.ndarray) -> Hull | None:
 
 
 def _far(shape: tuple[int, ...], beyond: float) -> np.ndarray:
-    far = np.zeros(shape, dtype=bool)
-    for axis, n in enumerate(shape):
-        far |= _along(np.abs(np.fft.fftfreq(n)) > beyond, axis, len(shape))
-    return far
+    return _outside(shape, [beyond * n for n in shape])
 
 
-def _scaled(hull: Hull, shape: tuple[int, ...], scale: float, margin: float) -> np.ndarray:
+def _outside(shape: tuple[int, ...], lags: Sequence[float]) -> np.ndarray:
+    """(*grid) bool: the lags outside a box."""
+    outside = np.zeros(shape, dtype=bool)
+    for axis, (n, lag) in enumerate(zip(shape, lags)):
+        outside |= _along(np.abs(np.fft.fftfreq(n, 1 / n)) > lag, axis, len(shape))
+    return outside
+
+
+def scaled(hull: Hull, shape: tuple[int, ...], scale: float, margin: float) -> np.ndarray:
     """(*grid) bool, FFT order: the hull times `scale`, widened by `margin` pixels."""
     grid = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in shape), indexing="ij")
     points = np.stack([g.ravel() for g in grid], 1).astype(np.float32)
@@ -124,50 +127,112 @@ def _scaled(hull: Hull, shape: tuple[int, ...], scale: float, margin: float) -> 
     return np.concatenate(inside).reshape(shape)
 
 
-def _filled(intensity: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray | None, Hull | None]:
-    """The intensity with the hole filled, and the hull; None, None where the two do not settle.
+class Fill:
+    """The unmeasured pixels with which the autocorrelation is smallest outside a body W of lags: minimise Σ_W |F⁻¹(I + P h)|² over their
+    values h: (P* F W F⁻¹ P) h = −P* F W F⁻¹ I, with a weak prior on h.
 
-    Outside the hull W: minimise Σ_W |F⁻¹(I + P h)|² over the hidden values h: (P* F W F⁻¹ P) h = −P* F W F⁻¹ I, with a weak prior on
-    h. The hull begins far out and is drawn in as long as what is left outside is counting noise, of variance Σ I / N² per pixel.
+    All unmeasured pixels are solved for, or if they are more than MOST_HIDDEN, those around the zero frequency; the others count as dark.
     """
-    shape, size = intensity.shape, intensity.size
-    at = tuple(hole.T)
-    rim = np.asarray(ndimage.binary_dilation(_mask(shape, at), iterations=2)) & ~_mask(shape, at)
-    prior = max(1.0, 10 * intensity[rim].max() if rim.any() else 0.0) ** 2
-    apart = hole[:, None, :] - hole[None, :, :]
-    pairs = tuple(apart[..., axis] for axis in range(len(shape)))
-    known = np.fft.ifftn(intensity)
 
-    def solve(outside: np.ndarray) -> tuple[np.ndarray, float]:
-        normal = (np.fft.fftn(outside.astype(float)) / size)[pairs].real + intensity.sum() / size / prior * np.eye(len(hole))
-        values = np.linalg.solve(normal, -np.fft.fftn(outside * known)[at].real)
-        full = intensity.copy()
-        full[at] = values
-        left = np.mean(np.abs(np.fft.ifftn(full)[outside]) ** 2) * size**2 / max(full.sum(), 1e-30)
-        return full, float(left)
+    def __init__(self, pattern: Pattern):
+        self.intensity = np.where(pattern.measured, pattern.intensity, 0).astype(np.float64)
+        every = np.argwhere(~pattern.measured)
+        self.hole = every if len(every) <= MOST_HIDDEN else hidden(pattern)
+        self.at = tuple(self.hole.T)
+        mask = np.zeros(pattern.shape, dtype=bool)
+        mask[self.at] = True
+        rim = np.asarray(ndimage.binary_dilation(mask, iterations=2)) & pattern.measured
+        brightest = max(1.0, 10 * self.intensity[rim].max() if rim.any() else 0.0)
+        self.prior = self.intensity.sum() / self.intensity.size / brightest**2 * np.eye(len(self.hole))
+        apart = self.hole[:, None, :] - self.hole[None, :, :]
+        self.pairs = tuple(apart[..., axis] for axis in range(pattern.ndim))
+        self.known = np.fft.ifftn(self.intensity)
 
-    if min(shape) < 16:
-        return None, None
-    full, left = solve(_far(shape, 0.44))
-    hull, settled = _hull(full), False
-    if hull is None:
-        return None, None
-    for scale in np.repeat(np.arange(1.4, 0.84, -0.05), 2):
-        outside = ~_scaled(hull, shape, scale, 0.5)
-        if outside.mean() < 0.03:
-            continue
-        trial, left = solve(outside)
-        drawn = _hull(trial)
-        if left > EXCESS or drawn is None:
+    def __call__(self, outside: np.ndarray) -> np.ndarray:
+        """The intensity with those pixels filled. outside: (*grid) bool, FFT order, the lags outside W."""
+        if not len(self.hole):
+            return self.intensity
+        normal = (np.fft.fftn(outside.astype(float)) / outside.size)[self.pairs].real + self.prior
+        full = self.intensity.copy()
+        full[self.at] = np.linalg.solve(normal, -np.fft.fftn(outside * self.known)[self.at].real)
+        return full
+
+    def left(self, outside: np.ndarray) -> float:
+        """Mean square outside per degree of freedom, over that of counting noise in the measured pixels, Σ I / N² per lag."""
+        freedom = int(outside.sum()) - len(self.hole)
+        if freedom < 1:
+            return math.inf
+        rest = np.fft.ifftn(self(outside))[outside] if len(self.hole) else self.known[outside]
+        return float((rest.real**2 + rest.imag**2).sum() / freedom * outside.size**2 / max(self.intensity.sum(), 1e-30))
+
+
+def hull_by_noise(pattern: Pattern, box: bool = False) -> Hull | None:
+    """The smallest convex body of lags that leaves no more than noise outside: a box, and unless that is wanted, eight normals in the
+    plane, thirteen in space. None where more than counting noise is left outside the largest box.
+
+    Large patterns are cropped first: their centre knows the outline well enough.
+    """
+    d = pattern.ndim
+    crop = tuple(min(n, 512 if d == 2 else 48) for n in pattern.shape)
+    if min(crop) < 16:
+        return None
+    small = _cropped(pattern, crop)
+    if len(hidden(small)) > MOST_HIDDEN:
+        return None
+    fill = Fill(small)
+    axes = np.eye(d)
+    for widest in WIDEST:
+        heights = [widest * n for n in crop]
+        noise = fill.left(_outside(crop, heights))
+        if noise < EXCESS:
             break
-        full, hull, settled = trial, drawn, scale < 1.03
-    return (full.clip(min=0), hull) if settled else (None, None)
+    else:
+        return None
+    limit = EXCESS * (1.0 if noise > 0.1 else 2.5 * noise)  # far below that of counting: smooth, or not in photons
+    heights = _drawn_in(fill, axes, heights, limit)
+    normals = axes
+    if not box:
+        normals = _normals(d)
+        heights = _drawn_in(fill, normals, list(np.abs(normals) @ np.array(heights)), limit)
+    normals = normals * np.array(crop) / np.array(pattern.shape)
+    length = np.linalg.norm(normals, axis=1)
+    return Hull(normals / length[:, None], np.array(heights) / length)
 
 
-def _mask(shape: tuple[int, ...], at: tuple[np.ndarray, ...]) -> np.ndarray:
-    mask = np.zeros(shape, dtype=bool)
-    mask[at] = True
-    return mask
+def _drawn_in(fill: Fill, normals: np.ndarray, heights: list[float], limit: float) -> list[float]:
+    """Heights as small as leave no more than `limit` outside, drawn in in turn by steps of an eighth of the array down to one lag."""
+    shape = fill.intensity.shape
+    grid = np.stack([np.broadcast_to(_along(np.fft.fftfreq(n, 1 / n), a, len(shape)), shape) for a, n in enumerate(shape)], -1)
+    reach = np.abs(grid @ normals.T)
+    step = max(shape) // 8
+    while step:
+        moved = True
+        while moved:
+            moved = False
+            for k in range(len(normals)):
+                trial = [h - step * (k == j) for j, h in enumerate(heights)]
+                if trial[k] >= 2 and fill.left(np.any(reach > trial, axis=-1)) < limit:
+                    heights, moved = trial, True
+        step //= 2
+    return heights
+
+
+def _normals(d: int) -> np.ndarray:
+    """Unit vectors over half of the circle (22.5 degrees apart) or of the sphere (towards faces, edges and corners of a cube)."""
+    if d == 2:
+        angle = np.pi * np.arange(8) / 8
+        return np.stack([np.sin(angle), np.cos(angle)], 1)
+    cube = np.array([v for v in itertools.product((-1, 0, 1), repeat=d) if v > (0,) * d], dtype=float)
+    return cube / np.linalg.norm(cube, axis=1, keepdims=True)
+
+
+def _cropped(pattern: Pattern, shape: tuple[int, ...]) -> Pattern:
+    """The pattern around the zero frequency."""
+    if shape == pattern.shape:
+        return pattern
+    at = tuple(slice(n // 2 - k // 2, n // 2 - k // 2 + k) for n, k in zip(pattern.shape, shape))
+    cut = [np.fft.ifftshift(np.fft.fftshift(a)[at]) for a in (pattern.intensity, pattern.measured)]
+    return replace(pattern, intensity=cut[0], measured=cut[1])
 
 
 def autocorrelation_support(pattern: Pattern, level: float = 0.04, scale: float = 1.3) -> np.ndarray:
@@ -209,14 +274,22 @@ def box(pattern: Pattern, margin: float = 1.05) -> np.ndarray:
 
 
 def box_widths(pattern: Pattern, margin: float = 1.05) -> tuple[int, ...]:
-    """Width of the object along each axis, pixels: the largest lag at which the autocorrelation (unmeasured pixels zero) stands
-    above its noise, times `margin`. Edges autocorrelate, so a missing centre does not matter for the extent.
+    """Width of the object along each axis, pixels, times `margin`: the box of lags outside of which the autocorrelation is counting noise
+    once the hidden pixels are filled; where nothing is hidden, or the noise is not that of counting, by the autocorrelation's profile."""
+    hull = hull_by_noise(pattern, box=True) if not pattern.measured.all() else None
+    lags = _profile(pattern) if hull is None else hull.heights
+    return tuple(int(min(n, max(3, round(margin * lag)))) for n, lag in zip(pattern.shape, lags))
+
+
+def _profile(pattern: Pattern) -> list[int]:
+    """The largest lag at which the autocorrelation (unmeasured pixels zero) stands above its noise. Edges autocorrelate, so that a small
+    missing centre does not matter for the extent.
 
     Per axis: maximum over the other axes, smoothed by 1.5 pixels; noise floor = median over lags beyond 0.42 N; the largest lag
     above 1.6 floors, gaps of 2 % of N allowed.
     """
     a = np.abs(np.fft.ifftn(np.where(pattern.measured, pattern.intensity, 0)))
-    widths = []
+    lags = []
     for axis, n in enumerate(pattern.shape):
         profile = a.max(axis=tuple(b for b in range(pattern.ndim) if b != axis))
         profile = ndimage.gaussian_filter1d(profile, 1.5, mode="wrap")[: n // 2 + 1]
@@ -226,5 +299,5 @@ def box_widths(pattern: Pattern, margin: float = 1.05) -> tuple[int, ...]:
         for k in range(len(above)):
             if above[k] and k - lag <= gap + 1:
                 lag = k
-        widths.append(int(min(n, max(3, round(margin * lag)))))
-    return tuple(widths)
+        lags.append(lag)
+    return lags

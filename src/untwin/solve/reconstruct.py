@@ -19,6 +19,7 @@ from untwin.model.problem import Problem, require_real
 from untwin.solve import auto
 from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
 from untwin.solve.launch import launcher, one_thread, run_here
+from untwin.solve.outline import hidden
 from untwin.solve.recipe import Recipe, parse
 from untwin.solve.state import History, Solution, Start, State
 
@@ -160,7 +161,13 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
             numbers["resolution_metres"] = transfer.pixels * max(p.voxel_size)
     numbers |= {"seconds": time.perf_counter() - began[0], "cpu_seconds": time.process_time() - began[1]}
     judgement = trust.verdict(
-        numbers["r_factor"], errors, len(agreeing), len(table), int(numbers["twins_turned"]), _resolution(p, transfer)
+        numbers["r_factor"],
+        errors,
+        len(agreeing),
+        len(table),
+        int(numbers["twins_turned"]),
+        _resolution(p, transfer),
+        numbers["hidden_speckles"],
     )
     shown, mask = _presented(problem, image, best.state.support[0])
     lines = [History(f"start {s}", *t) for s, t in zip(outcome.first.state.seeds, outcome.traces)]
@@ -234,6 +241,7 @@ def _numbers(problem: Problem, best: Population, image: Tensor) -> dict[str, flo
         "support_fraction": float(best.pixels[0]) / f[0].numel(),
         "photons": p.photons,
         "measured_fraction": float(p.measured.mean()),
+        "hidden_speckles": len(hidden(p)) * float(best.pixels[0]) / f[0].numel(),
         "power_unmeasured": unmeasured / p.photons,
     }
 
