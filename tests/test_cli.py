@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,12 @@ import numpy as np
 import pytest
 
 from untwin import cli, config
+from untwin.data.dataset import Shards, manifest_text
+from untwin.data.read import read, read_object
 from untwin.errors import InputError, NumericalFailure
 from untwin.simulate import shapes
+from untwin.simulate.crystals import crystal
+from untwin.simulate.dataset import Crystals, planned
 from untwin.simulate.detector import measure
 
 GOOD = np.random.default_rng(0).poisson(20, (32, 32)).astype(np.float32)
@@ -106,9 +111,42 @@ REJECTED = [
     ("inspect good.npz --picture x.zzz", r"cannot draw into x\.zzz; expected a name that ends in \.png"),
     ("demo --output full", r"full exists and is not empty"),
     ("demo --seed -1", r"Invalid value .*-1.* for --seed\. Must be >= 0"),
+    ("simulate crystal -o new.cxi --size 64,x", r"--size 64,x: expected whole numbers, slowest axis first, such as 64,64"),
+    ("simulate crystal -o new.cxi --size 64", r"shape \(64,\): expected two or three sizes, such as 64,64"),
+    ("simulate crystal -o new.cxi --size 8,8", r"an array of 8 x 8 at an oversampling.*expected 6 at least: take a larger size"),
+    ("simulate crystal -o new.cxi --photons -1", r"photons.*-1.*expected a number, 1 to"),
+    ("simulate crystal -o new.cxi --dislocations -1", r"Invalid value .*-1.* for --dislocations\. Must be >= 0"),
+    ("simulate crystal -o new.cxi --recipe crystals-2", r"no recipe 'crystals-2'; did you mean crystals-2d\?"),
+    ("simulate crystal -o new.cxi --recipe cells --faults 2", r"--recipe says it all; leave --faults out"),
+    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or --overwrite"),
+    ("simulate crystal -o new.cxi --truth good.cxi", r"good\.cxi exists"),
+    ("simulate crystal -o new.cxi --truth new.cxi", r"cannot hold both the measurement and the truth"),
+    ("simulate crystal -o new.npz", r"cannot write new\.npz; expected a name that ends in \.cxi"),
+    ("simulate crystal -o line.npy/new.cxi", r"would lie in .*line\.npy, which is a file; choose another folder"),
+    ("simulate dataset", r"requires an argument"),
+    ("simulate dataset -o new --count 0", r"Invalid value .*0.* for --count\. Must be >= 1"),
+    ("simulate dataset -o new --recipe cell", r"no recipe 'cell'; did you mean cells\?"),
+    ("simulate dataset -o new --recipe cells --size 8,8", r"an array of 8 x 8"),
+    ("simulate dataset -o line.npy", r"line\.npy is a file; expected a folder for the data set"),
+    ("simulate dataset -o full", r"full holds files and no manifest\.json; expected a new or empty folder"),
+    (
+        "simulate dataset -o begun --seed 1 --count 4",
+        r"begun holds a data set with seed 0, asked for was 1; .*go on with: untwin simulate dataset -o begun",
+    ),
+    ("simulate dataset -o spoilt --count 4", r"spoilt/manifest\.json is not the manifest of a data set"),
+    ("inspect spoilt", r"spoilt/manifest\.json is not the manifest of a data set"),
+    ("simulate datset", r"Unknown command .datset.\. Did you mean .dataset.\?"),
     ("recontruct good.npz", r"Unknown command .recontruct.\. Did you mean .reconstruct.\?"),
 ]
-FINE = ["--help", "--version", "reconstruct --help", "demo --help", "inspect good.npz"]
+FINE = [
+    "--help",
+    "--version",
+    "reconstruct --help",
+    "demo --help",
+    "inspect good.npz",
+    *(f"simulate{name} --help" for name in ("", " crystal", " dataset")),
+    "inspect begun",
+]
 
 
 def untwin(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -146,6 +184,10 @@ def house(tmp_path_factory) -> Path:
     (folder / "types.toml").write_text('file = "good.npz"\nrecipe = 3\nstarts = "many"\n')
     (folder / "broken.toml").write_text("file = = 3\n")
     (folder / "text16.toml").write_bytes('file = "good.npz"'.encode("utf-16"))
+    (folder / "good.cxi").touch()
+    for name, text in {"begun": manifest_text(planned(folder / "begun", "crystals-2d", 0, 4)), "spoilt": "{}"}.items():
+        (folder / name).mkdir()
+        (folder / name / "manifest.json").write_text(text)
     (folder / "folder").mkdir()
     (folder / "full").mkdir()
     (folder / "full" / "thesis.tex").touch()
@@ -244,6 +286,72 @@ def test_options_come_before_the_file_and_the_file_before_defaults(house, monkey
     run = config.resolved(Path("some.toml"), {"seed": 4})
     assert (run.seed, run.starts, run.positivity, run.centre, run.file) == (4, 5, False, (16, 15.5), Path("good.npz"))
     Path("some.toml").unlink()
+
+
+@pytest.mark.parametrize("size", ["40,32", "15,16,18"])
+def test_a_simulated_crystal_is_read_as_it_was_made_and_its_truth_is_an_object(tmp_path, monkeypatch, capsys, size):
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "simulate",
+        "crystal",
+        "-o",
+        "c.cxi",
+        "--size",
+        size,
+        "--dislocations",
+        "1",
+        "--photons",
+        "1e5",
+        "--beamstop",
+        "1.5",
+        "--seed",
+        "7",
+    ]
+    ran(command)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.cxi", "c_truth.cxi"]
+    shape = tuple(map(int, size.split(",")))
+    pattern, truth = read("c.cxi"), read_object("c_truth.cxi")  # a guess would be a warning, and a warning an error
+    recipe = crystal(shape, dislocations=1, photons=1e5, beamstop=1.5)
+    sample = Crystals(recipe, 7).sample(0)
+    np.testing.assert_array_equal(pattern.intensity, sample["intensity"])
+    np.testing.assert_array_equal(pattern.measured, sample["measured"])
+    np.testing.assert_array_equal(truth.image, sample["image"])
+    np.testing.assert_array_equal(truth.support, sample["support"])
+    assert json.loads(str(truth.process["labels"])) == sample["labels"] and truth.process["recipe"] == repr(recipe)
+    assert pattern.source.path == "c.cxi" and pattern.source.sha256 and not pattern.warnings and not pattern.measured.flat[0]
+    seen = np.abs(np.fft.fftn(np.fft.ifftshift(truth.image), norm="ortho")) ** 2
+    assert abs(pattern.photons - seen[pattern.measured].sum()) < 6 * np.sqrt(pattern.photons), "the truth explains the counts"
+    before = Path("c.cxi").read_bytes()
+    assert ran(command) == 2 and ran([*command, "--overwrite"]) == 0 and Path("c.cxi").read_bytes() == before
+    capsys.readouterr()
+    ran(["compare", "c_truth.cxi", "c_truth.cxi"])
+    assert "correlation 1.0000" in capsys.readouterr().out
+
+
+def ran(arguments: list[str]) -> int:
+    try:
+        cli.main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_a_data_set_is_written_inspected_and_one_sample_taken_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["simulate", "dataset", "-o", "ds", "--recipe", "cells", "--size", "24,28", "--count", "5", "--seed", "3", "--workers", "1"]
+    assert ran(command) == 0 and "ds: 5 samples of 24 x 28 in 1 shard" in capsys.readouterr().out
+    assert ran(command) == 0 and "ds is complete: 5 samples in 1 shard; nothing to do" in capsys.readouterr().out
+    assert ran(["inspect", "ds"]) == 0
+    said = capsys.readouterr().out
+    assert "5 of 24 x 28, seed 3" in said and "1, complete" in said and Path("ds/contact.png").is_file()
+    assert ran(["inspect", "ds", "--picture", "sheets/five.png"]) == 0 and Path("sheets/five.png").is_file()
+    ran(["simulate", "crystal", "-o", "four.cxi", "--recipe", "cells", "--size", "24,28", "--seed", "3", "--index", "4"])
+    np.testing.assert_array_equal(read("four.cxi").intensity, Shards("ds").pattern(4).intensity)
+    Path("ds/shard-00000.h5").unlink()
+    capsys.readouterr()
+    assert ran(["inspect", "ds"]) == 0
+    again = capsys.readouterr().out.split("go on with  ")[1].split("\n")[0]
+    assert ran(shlex.split(again)[1:]) == 0 and len(Shards("ds")) == 5
 
 
 def test_what_a_run_says_of_itself_is_a_run_again(house, monkeypatch):

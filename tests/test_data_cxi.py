@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from untwin.data.cxi import write_result
+from untwin.data.cxi import write_object, write_pattern, write_result
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.data.read import read, read_object, read_support
 from untwin.errors import GuessWarning, InputError
@@ -73,6 +74,38 @@ def test_a_result_comes_back_equal_and_upright(tmp_path, shape):
     assert back.process["recipe"] == "3 * ER()" and back.process["seed"] == 2**63 + 5 and back.process["tau"] == 0.5
     assert back.process["history"] == '{"er": [1, 2]}' and back.process["program"] == "untwin"
     np.testing.assert_array_equal(read_support(path, pattern), support)
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (31, 27), (15, 20, 27)])
+def test_a_pattern_alone_comes_back_equal_and_an_object_alone_too(tmp_path, shape):
+    pattern = made(shape, **({"geometry": FULL["geometry"], "offset": (0.5, 0.0)} if len(shape) == 2 else {}))
+    path = write_pattern(tmp_path / "p.cxi", pattern, process={"recipe": "Simulation", "seed": 3})
+    back = read(path)
+    assert back.source.path == str(path) and len(back.source.sha256) == 64, "it came from this file"
+    same(replace(back, source=pattern.source), pattern)
+    with pytest.raises(InputError, match="no single object"):
+        read_object(path)
+    image = letter(shape)
+    path = write_object(tmp_path / "o.cxi", image=image, support=image != 0, process={"labels": {"body": "F"}})
+    found = read_object(path)
+    np.testing.assert_array_equal(found.image, image)
+    np.testing.assert_array_equal(found.support, image != 0)
+    assert found.process["labels"] == '{"body": "F"}'
+    with pytest.raises(InputError, match="reconstruction and no measurement"):
+        read(path)
+    with pytest.raises(InputError, match="finite values"):
+        write_object(path, image=image * np.nan, support=image != 0, process={})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.cxi", "p.cxi"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_silx_finds_the_pattern(tmp_path):
+    nxdata = pytest.importorskip("silx.io.nxdata")
+    pattern = made((32, 40))
+    with h5py.File(write_pattern(tmp_path / "p.cxi", pattern, process={})) as f:
+        found = nxdata.get_default(f)
+        assert found is not None and found.is_valid
+        np.testing.assert_array_equal(found.signal[()], np.fft.fftshift(pattern.intensity))
 
 
 def test_the_layout_is_cxi(tmp_path):

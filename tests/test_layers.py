@@ -19,6 +19,7 @@ HEIGHT = {
     "errors": 0,
     "fourier": 1,
     "expression": 1,
+    "processes": 1,
     "data": 2,
     "model": 3,
     "judge": 4,

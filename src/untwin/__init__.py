@@ -31,6 +31,7 @@ _HOME = {
     "solve.ensemble": ("Plan",),
     "solve.reconstruct": ("reconstruct",),
     "solve.archive": ("load",),
+    "simulate.dataset": ("Crystals",),
     "show.report": ("report",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
@@ -41,6 +42,8 @@ __all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name in _MODULE:
         return getattr(importlib.import_module(f"untwin.{_MODULE[name]}"), name)
+    if name == "simulate":
+        return importlib.import_module("untwin.simulate")
     raise AttributeError(f"module 'untwin' has no attribute {name!r}")
 
 

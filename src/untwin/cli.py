@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -240,6 +240,205 @@ def demo(
     _compare(output, truth, output / "figures" / "truth.png", ("reconstruction", "truth"))
 
 
+simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, or a data set of any size.")
+app.command(simulate)
+
+
+@simulate.command(name="crystal")
+def simulate_crystal(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("crystal.cxi"),
+    truth: Path | None = None,
+    size: str | None = None,
+    dislocations: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    faults: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    photons: float | None = None,
+    beamstop: float | None = None,
+    oversampling: float | None = None,
+    recipe: str | None = None,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    index: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write one measurement, which untwin reconstruct takes as any other, and the truth into a file of its own.
+
+    Parameters
+    ----------
+    output
+        The measurement, CXI: counts, mask.
+    truth
+        The object and its support, CXI, for untwin compare; by default OUTPUT_truth.cxi.
+    size
+        Pixels per axis, slowest first, such as 64,64 or 64,64,64; by default 64,64 or the recipe's.
+    dislocations
+        How many, visible ones; by default none.
+    faults
+        Planar faults; by default none.
+    photons
+        Expected in all on the measured pixels; by default 3e7.
+    beamstop
+        Radius of the beamstop, pixels; by default none.
+    oversampling
+        Array over object along each axis; by default 2.5.
+    recipe
+        A recipe of a data set instead of the options above (except --size): crystals-2d, crystals-3d, cdi-nn, cells, textures,
+        a regime such as crystals-2d/strong-phase, or a recipe's text.
+    seed
+        Which crystal, and which noise.
+    index
+        Which sample of this recipe and seed: --recipe R --seed S --index I is sample I of that data set.
+    overwrite
+        Replace files of these names.
+    """
+    from untwin.data.whole import place
+    from untwin.simulate.crystals import crystal, simulation
+
+    truth = truth or output.with_name(f"{output.stem}_truth.cxi")
+    if output.absolute() == truth.absolute():
+        raise InputError(f"{output} cannot hold both the measurement and the truth; expected two names")
+    for path in (output, truth):
+        if path.suffix.lower() not in (".cxi", ".h5", ".hdf5"):
+            raise InputError(f"cannot write {path}; expected a name that ends in .cxi (or .h5)")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; expected the name of a file")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; choose another name or --overwrite")
+        place(path)
+    options = {"dislocations": dislocations, "faults": faults, "photons": photons, "beamstop": beamstop, "oversampling": oversampling}
+    given = {name: value for name, value in options.items() if value is not None}
+    if recipe is not None and given:
+        raise InputError(f"--recipe says it all; leave --{next(iter(given))} out, or leave --recipe out")
+    shape = _size(size)
+    if recipe is None:
+        made = crystal(shape or (64, 64), **given)
+    else:
+        made = simulation(recipe, **({"shape": shape} if shape else {}))
+    from untwin.data.cxi import write_object, write_pattern
+    from untwin.data.dataset import simulated
+
+    drawn = made.draw(seed, [index])
+    pattern = simulated(drawn.intensity[0].numpy(), drawn.measured[0].numpy())
+    origin = {"recipe": repr(made), "seed": seed, "index": index}
+    for path in (output, truth):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_object(truth, image=drawn.image[0].numpy(), support=drawn.support[0].numpy(), process={**origin, "labels": drawn.labels[0]})
+    write_pattern(output, pattern, process=origin)
+    hidden = int((~pattern.measured).sum())
+    print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden:,} pixels not measured")
+    print(f"the truth: {truth}")
+    print(f"next: untwin reconstruct {output}; untwin compare {output.stem}_out {truth}")
+
+
+def _size(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise InputError(f"--size {text}: expected whole numbers, slowest axis first, such as 64,64 or 64,64,64") from None
+
+
+@simulate.command(name="dataset")
+def simulate_dataset(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    recipe: str = "crystals-2d",
+    count: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100_000,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    size: str | None = None,
+    objects: bool = True,
+    shard: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=1024))] = None,
+) -> None:
+    """Write a data set: manifest.json and shards of HDF5. After a kill at any moment, the same command goes on where it stopped.
+
+    Sample i is a function of recipe, seed and i; the bytes do not depend on the workers.
+    untwin simulate crystal --recipe R --seed S --index I writes sample I alone, as CXI.
+
+    Parameters
+    ----------
+    output
+        Folder of the data set: new, empty, or one to go on with.
+    recipe
+        crystals-2d, crystals-3d, cdi-nn, cells, textures, a regime such as crystals-2d/strong-phase, or a recipe's text.
+    count
+        Samples.
+    seed
+        The same seed makes the same data set.
+    size
+        Pixels per axis, such as 64,64; by default the recipe's.
+    objects
+        Write the objects and supports as well, not only patterns, masks and labels.
+    shard
+        Samples per file; by default 1024, fewer where they are large.
+    workers
+        Processes; by default all cores.
+    """
+    from untwin.processes import cores
+    from untwin.simulate.crystals import simulation
+    from untwin.simulate.dataset import planned, write
+
+    shape = _size(size)
+    made = simulation(recipe, **({"shape": shape} if shape else {}))
+    asked = made if shape and repr(made) != repr(simulation(recipe)) else recipe
+    manifest = planned(output, asked, seed, count, shard=shard, objects=objects)
+    if (output / "manifest.json").exists() and not manifest.missing(output):
+        print(f"{output} is complete: {count:,} samples in {_shards(manifest.shards)}; nothing to do")
+        return
+    with _samples() as show:
+        write(output, asked, seed, count, shard=shard, workers=workers or cores(), objects=objects, report=show)
+    print(f"{output}: {count:,} samples of {' x '.join(map(str, manifest.shape))} in {_shards(manifest.shards)}")
+    print(f"next: untwin inspect {output}")
+
+
+def _shards(n: int) -> str:
+    return f"{n:,} shard" + ("s" if n != 1 else "")
+
+
+@contextmanager
+def _samples() -> Iterator[Callable[[int, int], None]]:
+    """How many samples are there: a bar on a terminal, a line every ten seconds elsewhere."""
+    began, first, said = time.monotonic(), 0, 0.0
+
+    def rate(done: int) -> float:
+        return (done - first) / max(time.monotonic() - began, 1e-9)
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn("samples"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}  {task.fields[rate]:,.0f}/s"),
+            TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        with bar:
+
+            def show(done: int, total: int) -> None:
+                nonlocal first, began
+                if not bar.tasks:
+                    first, began = done, time.monotonic()
+                    bar.add_task("", total=total, completed=done, rate=0.0)
+                else:
+                    bar.update(bar.tasks[0].id, completed=done, rate=rate(done))
+
+            yield show
+        return
+
+    def tell(done: int, total: int) -> None:
+        nonlocal first, began, said
+        if not said:
+            first, began, said = done, time.monotonic(), time.monotonic()
+            if done:
+                _note(f"{done:,} of {total:,} samples are there already")
+        elif time.monotonic() - said > 10:
+            said = time.monotonic()
+            left = (total - done) / max(rate(done), 1e-9)
+            text = f"{said - began:.0f} s: {done:,} of {total:,} samples, {rate(done):,.0f} per second, {left:,.0f} s left"
+            print(text, file=sys.stderr, flush=True)
+
+    yield tell
+
+
 @app.command
 def inspect(
     file: Path,
@@ -249,12 +448,12 @@ def inspect(
     centre: str | None = None,
     picture: Path | None = None,
 ) -> None:
-    """Say what is in a file and what untwin would make of it.
+    """Say what is in a file and what untwin would make of it; of a data set, what it is, with a contact sheet.
 
     Parameters
     ----------
     file
-        The pattern.
+        The pattern, or the folder of a data set.
     data
         Dataset (HDF5) or array (npz) to take.
     mask
@@ -262,12 +461,16 @@ def inspect(
     centre
         Zero frequency in the file's pixels, such as 40,40.5; by default found.
     picture
-        Draw the pattern into this PNG.
+        Draw the pattern into this PNG; of a data set, the contact sheet: without it, into contact.png in its folder.
     """
     from untwin.config import resolved
     from untwin.data.centre import REAL
+    from untwin.data.dataset import is_dataset
 
     _drawable(picture)
+    if is_dataset(file):
+        _inspect_dataset(file, picture)
+        return
     given = {"file": file, "data": data, "mask": mask, "centre": centre and centre.split(",")}
     run = resolved(None, {k: v for k, v in given.items() if v is not None})
     pattern = _read(run.file, run.data, run.mask, run.centre)
@@ -298,6 +501,38 @@ def inspect(
         picture.parent.mkdir(parents=True, exist_ok=True)
         plot_pattern(pattern).savefig(picture, dpi=120)
         print(f"{'picture':>13}  {picture}")
+
+
+def _inspect_dataset(folder: Path, picture: Path | None) -> None:
+    from untwin.data.dataset import Shards, read_manifest
+
+    m = read_manifest(folder)
+    missing = m.missing(folder)
+    shape = " x ".join(map(str, m.shape))
+    complete = f"{m.shards:,}, complete" if not missing else f"{m.shards - len(missing):,} of {m.shards:,}"
+    rows = [
+        ("data set", str(folder)),
+        ("recipe", m.recipe if m.recipe == m.text else f"{m.recipe}: {m.text}"),
+        ("samples", f"{m.count:,} of {shape}, seed {m.seed}" + ("" if m.objects else ", without objects")),
+        ("shards", f"{complete}, {m.shard:,} samples each"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
+    ]
+    if missing:
+        rows.append(("go on with", m.command(folder)))
+    for name, text in rows:
+        print(f"{name:>13}  {text}")
+    if missing:
+        return
+    from untwin.show.contact import contact_sheet
+
+    shards = Shards(folder)
+    n = min(m.count, 24 if len(m.shape) == 2 else 12)
+    planes = "" if len(m.shape) == 2 else ": the planes z, y, x through the middle"
+    title = f"samples 0 to {n - 1} of {m.count:,}, {shape}, seed {m.seed}{planes}"
+    place = picture or folder / "contact.png"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet([shards[i] for i in range(n)], (m.recipe if len(m.recipe) < 40 else "a recipe") + "  " + title).savefig(place, dpi=120)
+    print(f"{'picture':>13}  {place}")
 
 
 def _drawable(picture: Path | None) -> None:

@@ -16,7 +16,7 @@ def findings() -> Iterator[tuple[str, str]]:
     """Pairs of a name and a sentence, as they are found; measures for a few seconds."""
     import torch
 
-    from untwin.solve.launch import cores
+    from untwin.processes import cores
 
     yield "untwin", f"{untwin.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield "torch", str(torch.__version__)
@@ -48,8 +48,8 @@ def _speed(shape: tuple[int, ...]) -> str:
     from untwin import fourier
     from untwin.data.measurement import Pattern
     from untwin.model.problem import Problem
+    from untwin.processes import one_thread
     from untwin.solve.begin import begin
-    from untwin.solve.launch import one_thread
     from untwin.solve.projections import HIO
 
     rng = np.random.default_rng(0)

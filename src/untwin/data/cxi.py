@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from untwin.data import door, hdf5
 from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.data.whole import whole
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
 
 
 def read_pattern(tree: hdf5.Tree) -> Pattern | None:
-    """The Pattern that write_result stored, exactly; None in any other file."""
+    """The Pattern that write_result or write_pattern stored, exactly; None in any other file."""
     if tree.find(_STORED) is None:
         return None
     kept = json.loads(tree.text(f"{_STORED}/json") or "{}")
@@ -234,28 +233,51 @@ def write_result(
         raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
     if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with h5py.File(temporary, "x") as file:
-            _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
-        _flush(temporary)
-        os.replace(temporary, target)
-        _flush(target.parent)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+        _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
     return target
 
 
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def write_object(
+    path: str | Path,
+    *,
+    image: np.ndarray,
+    support: np.ndarray,
+    process: dict[str, Any],
+    voxel_size: tuple[float, ...] | None = None,
+) -> Path:
+    """Write an object without a measurement, such as the truth of a simulation; arguments, promises and errors as for write_result."""
+    import h5py
+
+    target, image, support = Path(path), np.asarray(image), np.asarray(support)
+    if image.shape != support.shape or not np.isfinite(image).all():
+        raise InputError(f"object {image.shape} and support {support.shape}: expected one shape and finite values; nothing written")
+    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+        _object(_head(file), image, support != 0, None, (), voxel_size)
+        _process_1(file, process)
+    return target
+
+
+def write_pattern(path: str | Path, pattern: Pattern, *, process: dict[str, Any]) -> Path:
+    """Write a measurement alone: `untwin.read` gives back this very Pattern (its source is then the file).
+
+    process: strings and numbers by name; anything else is stored as JSON text. The file appears whole or not at all, and replaces
+    one of that name. Raises InputError where it cannot be written.
+    """
+    import h5py
+
+    target = Path(path)
+    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+        entry = _head(file)
+        _measurement(file, pattern)
+        names = ["z", "y", "x"][-pattern.ndim :]
+        plot = _group(entry, "data_1", "NXdata", signal="data", axes=[f"q{name}" for name in names])
+        plot["data"], plot["mask"] = _link(f"{_DETECTOR}/data"), _link(f"{_DETECTOR}/mask")
+        for name, n in zip(names, pattern.shape, strict=True):
+            _number(plot, f"q{name}", np.arange(n) - n // 2, "px")
+        plot.attrs["title"] = "intensity"
+        _process_1(file, process)
+    return target
 
 
 def _write(
@@ -268,13 +290,29 @@ def _write(
     mode_weights: tuple[float, ...],
     voxel_size: tuple[float, ...] | None,
 ) -> None:
+    _object(_head(file), image, support, modes, mode_weights, voxel_size)
+    _measurement(file, pattern)
+    _process_1(file, process)
+
+
+def _head(file: h5py.File) -> h5py.Group:
     file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
     file["cxi_version"] = 150
-    entry = _group(file, "/entry_1", "NXentry", default="data_1")
+    return _group(file, "/entry_1", "NXentry", default="data_1")
+
+
+def _object(
+    entry: h5py.Group,
+    image: np.ndarray,
+    support: np.ndarray,
+    modes: np.ndarray | None,
+    mode_weights: tuple[float, ...],
+    voxel_size: tuple[float, ...] | None,
+) -> None:
     length = "m" if voxel_size else "px"
     step = np.array(voxel_size or (1.0,) * image.ndim, dtype=np.float64)
 
-    result = _group(file, _IMAGE, "NXcollection")
+    result = _group(entry, "image_1", "NXcollection")
     _grid(result, "data", image.astype(np.complex64), "sqrt(photons)")
     _grid(result, "support", support.astype(np.uint8))
     _grid(result, "mask", np.where(support, INSIDE, 0).astype(np.uint32))
@@ -300,11 +338,11 @@ def _write(
             plot[name].attrs["long_name"] = f"{name} ({length})"
     entry["data_1"].attrs["title"] = "object"
 
-    _measurement(file, pattern)
 
+def _process_1(file: h5py.File, process: dict[str, Any]) -> None:
     from untwin import __version__
 
-    made = _group(entry, "process_1", "NXprocess")
+    made = _group(file, "/entry_1/process_1", "NXprocess")
     for name, value in {"program": "untwin", "version": __version__, "command": "", **process}.items():
         made[str(name).replace("/", "_")] = _storable(value)
 

@@ -112,6 +112,20 @@ class Tree:
         self._readable(dataset, 0)
         return dataset[()]
 
+    def rows(self, name: str, rows: slice) -> np.ndarray:
+        """Some rows of a dataset of numbers or strings, after every check of what reading them would do. Raises InputError where there is
+        no such dataset."""
+        import h5py
+
+        found = self.find(name)
+        if not isinstance(found, h5py.Dataset) or not found.shape:
+            raise InputError(f"{self._name} has no dataset {name}; write it again")
+        if h5py.check_string_dtype(found.dtype) is not None:
+            self._local(found, 0)
+        else:
+            self._readable(found, 0)
+        return found[rows]
+
     def number(self, name: str) -> float | None:
         """A single finite number, or None."""
         import h5py

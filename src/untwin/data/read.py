@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ def read(
         pattern shows.
 
     The pattern comes back in FFT order; axes are cropped or padded with unmeasured pixels, never wrapped, to even sizes
-    that transform fast. A result of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
+    that transform fast. A result or a simulation of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
     and stands in Pattern.warnings. Raises InputError.
     """
     file = door.existing(path)
@@ -51,7 +51,9 @@ def read(
     if format == "hdf5":
         with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
             if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
-                return stored
+                if cxi.holds_object(tree):
+                    return stored
+                return replace(stored, source=replace(stored.source, path=str(path), sha256=_sha256(file)))
             raw = _from_hdf5(tree, file, data, mask, guesses)
     else:
         raw = _from_array(file, format, data, mask)
@@ -75,8 +77,6 @@ def read(
         )
     for guess in guesses:
         warnings.warn(guess, GuessWarning, stacklevel=2)
-    with door.spoken(file, "a file"), file.open("rb") as handle:
-        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     return Pattern(
         intensity=placed.intensity,
         measured=placed.measured,
@@ -84,7 +84,7 @@ def read(
         source=Source(
             path=str(path),
             dataset=raw.name or None,
-            sha256=sha256,
+            sha256=_sha256(file),
             shape=values.shape,
             centre=placed.centre,
             mask=str(mask) if mask is not None else raw.mask_name,
@@ -93,6 +93,11 @@ def read(
         asymmetry=placed.asymmetry,
         warnings=tuple(guesses),
     )
+
+
+def _sha256(file: Path) -> str:
+    with door.spoken(file, "a file"), file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every figure of a solution, as a matplotlib Figure. The only file that imports matplotlib, and only when it draws.
+"""Every figure of a solution, as a matplotlib Figure. matplotlib is imported only when something is drawn.
 
 Axis 0 points down and the last axis to the right, as an array is printed. Phase: cyclic CET_C2, masked outside the
 support.

@@ -6,13 +6,12 @@ import base64
 import importlib.metadata
 import io
 import math
-import os
 import platform
-import secrets
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from untwin.data.whole import write_bytes
 from untwin.errors import InputError
 from untwin.judge.trust import AGREE
 from untwin.show import figures
@@ -117,20 +116,24 @@ def report(solution: Solution, path: str | Path) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "report.html"
     folder = path.parent / "figures"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}; choose another place for the report") from error
     sections = []
     for name, drawing in figures.FIGURES.items():
         figure = drawing.draw(solution)
         if figure is None:
             continue
         png = _bytes(figure, "png")
-        _replace(folder / f"{name}.png", png)
-        _replace(folder / f"{name}.pdf", _bytes(figure, "pdf"))
+        write_bytes(folder / f"{name}.png", png)
+        write_bytes(folder / f"{name}.pdf", _bytes(figure, "pdf"))
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
             f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
         )
-    _replace(path, _page(solution, sections).encode("utf-8"))
+    write_bytes(path, _page(solution, sections).encode("utf-8"))
     return path
 
 
@@ -266,17 +269,3 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format=kind, dpi=_DPI if kind == "png" else 300)
     return out.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write under another name, then rename: a reader sees the old file or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}; choose another place for the report") from error
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)

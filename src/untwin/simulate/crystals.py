@@ -14,10 +14,11 @@ import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.processes import one_thread
 from untwin.simulate import bodies, strain
 from untwin.simulate.bodies import Blob, Body, Grid, Hull, Joined, Mix, Notched, Polygon, Polyhedron, Wulff
 from untwin.simulate.detector import Detector, Peak, Total
-from untwin.simulate.dice import Between, Dice, OneOf, Setting, repeatable, within
+from untwin.simulate.dice import Between, Dice, OneOf, Setting, within
 from untwin.simulate.strain import (
     Bend,
     Dislocations,
@@ -141,7 +142,7 @@ class Simulation:
         have other counts where a mean was rounded otherwise)."""
         import torch
 
-        with repeatable():
+        with one_thread():  # the same bits, however many there are
             dice = Dice(seed, indices, device)
             grid = Grid(self.shape, device)
             half = bodies.half_extents(self.shape, self.oversampling, dice)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -152,16 +151,3 @@ def counted(setting: Setting, generator: np.random.Generator) -> int:
     if isinstance(setting, Between):
         return int(setting.low + math.floor(generator.random() * (setting.high - setting.low + 1)))
     return int(drawn(setting, generator))
-
-
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """One thread: the same bits whatever the machine is doing otherwise."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
+from untwin.data.whole import place, write_text
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,12 +80,7 @@ def fresh(folder: Path, overwrite: bool) -> Path:
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
-    parent = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"{folder} would lie in {parent}, which is a file; choose another folder")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"cannot write in {parent}; choose another folder")
-    return folder
+    return place(folder)
 
 
 def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
@@ -129,21 +123,6 @@ def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[st
     write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
     write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
-
-
-def write_text(path: Path, text: str) -> None:
-    """The text under that name, complete or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def load(folder: str | Path) -> Solution:

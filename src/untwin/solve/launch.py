@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from untwin.errors import NumericalFailure
 from untwin.judge.metrics import r_factor
+from untwin.processes import cores, one_thread, pool
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import join, take
@@ -32,19 +30,6 @@ class Ended:
     state: State
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     elsewhere: float = 0.0
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, torch works with one thread: arrays of this size gain nothing from more, and two pools would spin against each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
@@ -108,28 +93,15 @@ class Launcher:
     def _pool(self, problem: Problem, parts: list[tuple[int, Recipe, State]], samples: int, report: Report | None) -> list[Ended]:
         from concurrent.futures import as_completed
 
-        from loky import get_reusable_executor
-        from loky.process_executor import TerminatedWorkerError
-
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
-        pool = get_reusable_executor(max_workers=self.workers, env={**threads, **keep}, timeout=60)
-        futures = {pool.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
         ended: dict[int, Ended] = {}
-        try:
+        with pool(self.workers) as executor:
+            futures = {executor.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
             for future in as_completed(futures):
                 i = futures[future]
                 ended[i] = future.result()
                 self.elsewhere += ended[i].elsewhere
                 if report:
                     report(length(parts[i][1]), _lowest(ended[i]))
-        except TerminatedWorkerError:
-            raise NumericalFailure(
-                "a worker process was ended from outside (out of memory?); try fewer workers or a smaller array"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, kill_workers=True)
-            raise
         return [ended[i] for i in range(len(parts))]
 
 
@@ -139,11 +111,6 @@ def _lowest(ended: Ended) -> float | None:
 
 def _joined(parts: list[Ended]) -> Ended:
     return Ended(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def launcher(problem: Problem, workers: int | None = None) -> Launcher:

@@ -1,0 +1,56 @@
+"""Processes on this machine: how many, and one thread in each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from untwin.errors import NumericalFailure
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch works with one thread: arrays of this size gain nothing from more, and two pools would spin against each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Executor]:
+    """Worker processes with one thread each; they are ended at once where the block raises (Ctrl-C too). Raises NumericalFailure
+    where a worker was ended from outside."""
+    from loky import get_reusable_executor
+    from loky.process_executor import TerminatedWorkerError
+
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
+    executor = get_reusable_executor(max_workers=workers, env={**threads, **keep}, timeout=60, initializer=_calm)
+    try:
+        yield executor
+    except TerminatedWorkerError:
+        raise NumericalFailure("a worker process was ended from outside (out of memory?); try fewer workers or a smaller array") from None
+    except BaseException:
+        executor.shutdown(wait=False, kill_workers=True)
+        raise
+
+
+def _calm() -> None:
+    """Ctrl-C goes to every process of a terminal; this one leaves it to its parent, which then ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

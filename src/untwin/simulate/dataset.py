@@ -1,0 +1,274 @@
+"""A data set: sample i is a function of (recipe, seed, i), made when it is asked for, or written once into shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.data.dataset import MANIFEST, Manifest, is_dataset, manifest_text, place, read_manifest, simulated
+from untwin.data.measurement import Pattern
+from untwin.data.whole import PART, whole, write_text
+from untwin.data.whole import place as writable
+from untwin.errors import InputError, NumericalFailure
+from untwin.processes import pool
+from untwin.simulate.crystals import Samples, Simulation, simulation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 64  # samples drawn at a time, and
+BATCH_PIXELS = 2**21  # pixels in them at most: this bounds the memory, whatever the count
+SHARD = 1024  # samples in a file, and
+SHARD_PIXELS = 2**24  # pixels in them at most: a few seconds of work, which is what a kill can cost
+CHUNK_PIXELS = 2**12  # in a chunk at least (measured on 64 x 64: chunks of one sample are as fast and as small as larger ones)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crystals:
+    """A torch data set, map style: len(), [i] and iteration, for a DataLoader with or without workers.
+
+    recipe: a name of RECIPES, a recipe's text or a Simulation. seed: whole, 0 or more. count: how many samples there are.
+
+    [i] is sample i, made now, the same on every machine and in every worker (on a CPU, bit for bit), whatever the count:
+    intensity  float32, counts (whole numbers, unless the detector has no noise), FFT order (zero frequency first), 0 where not measured
+    measured   bool, FFT order, True where the pixel can be trusted
+    image      complex64, centred at N//2, scaled so that the expected counts are |F image|²
+    support    bool, centred
+    Raises InputError for a recipe that cannot be, IndexError beyond the count.
+    """
+
+    recipe: str | Simulation
+    seed: int = 0
+    count: int = 100_000
+    simulation: Simulation = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _whole_number("seed", self.seed, 0)
+        _whole_number("count", self.count, 1)
+        object.__setattr__(self, "simulation", simulation(self.recipe))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.simulation.shape
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        return self.__getitems__([i])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Some samples, drawn together: what a DataLoader asks for."""
+        drawn = self.batch(indices)
+        return [{name: getattr(drawn, name)[j] for name in ("intensity", "measured", "image", "support")} for j in range(len(indices))]
+
+    def sample(self, i: int) -> dict[str, Any]:
+        """Sample i with its labels: body, strain, defects, detector, as plain numbers and strings."""
+        drawn = self.batch([i])
+        tensors = {name: getattr(drawn, name)[0] for name in ("intensity", "measured", "image", "support")}
+        return {**tensors, "labels": drawn.labels[0]}
+
+    def batch(self, indices: Sequence[int], device: str = "cpu") -> Samples:
+        """Some samples in one go, as a Samples with a leading batch axis on `device`."""
+        return self.simulation.draw(self.seed, [place(i, self.count) for i in indices], device)
+
+    def pattern(self, i: int) -> Pattern:
+        """The measurement of sample i as `untwin.reconstruct` takes it."""
+        sample = self[i]
+        return simulated(sample["intensity"].numpy(), sample["measured"].numpy())
+
+
+def planned(
+    folder: str | Path,
+    recipe: str | Simulation,
+    seed: int = 0,
+    count: int = 100_000,
+    *,
+    shard: int | None = None,
+    objects: bool = True,
+) -> Manifest:
+    """What `write` would make, or go on with; nothing is drawn or written, torch is not needed. Raises InputError where the arguments
+    are impossible, where the folder cannot be written, and where it holds something else."""
+    folder = Path(folder)
+    _whole_number("seed", seed, 0)
+    _whole_number("count", count, 1)
+    recipe_of = simulation(recipe)
+    if shard is None:
+        shard = min(SHARD, max(1, SHARD_PIXELS // int(np.prod(recipe_of.shape))))
+    _whole_number("shard", shard, 1)
+    manifest = Manifest(
+        recipe=recipe if isinstance(recipe, str) else repr(recipe),
+        text=repr(recipe_of),
+        seed=int(seed),
+        count=int(count),
+        shape=tuple(int(n) for n in recipe_of.shape),
+        shard=int(shard),
+        objects=bool(objects),
+        versions={name: metadata.version(name) if name != "untwin" else _untwin() for name in ("untwin", "numpy", "torch")},
+    )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for the data set")
+    writable(folder)
+    if is_dataset(folder):
+        _same(manifest, read_manifest(folder), folder)
+    elif folder.exists() and any(not _unfinished(p) for p in folder.iterdir()):
+        raise InputError(f"{folder} holds files and no {MANIFEST}; expected a new or empty folder, or a data set to go on with")
+    return manifest
+
+
+def write(
+    folder: str | Path,
+    recipe: str | Simulation,
+    seed: int = 0,
+    count: int = 100_000,
+    *,
+    shard: int | None = None,
+    workers: int = 1,
+    objects: bool = True,
+    report: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Write samples 0 ... count - 1 into DIR/manifest.json and DIR/shard-00000.h5 ...; the same bytes whatever the workers.
+
+    Each file is complete or not there, so the same call after a kill at any moment goes on with the shards that are missing.
+    shard: samples per file (by default at most 1024, fewer where they are large). workers: processes with one thread each.
+    objects: False leaves image and support out. report: called with (samples there, count) at the beginning and as they come.
+    Two calls on one folder at the same time are not foreseen: one of them fails, and what is there stays right.
+
+    A shard holds, for n samples: counts (n, *grid) uint32 (float32 where the recipe's detector has no noise: expected counts) and
+    mask (n, *grid) uint8 (nonzero is a bad pixel) in detector order, zero frequency at N//2; image (n, *grid) complex64 and support
+    (n, *grid) uint8, centred; index (n,) int64; labels (n,) JSON text.
+    Raises InputError as `planned` does, and where the disk is full or a worker was ended from outside.
+    """
+    folder = Path(folder)
+    _whole_number("workers", workers, 1)
+    manifest = planned(folder, recipe, seed, count, shard=shard, objects=objects)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    if not is_dataset(folder):
+        write_text(folder / MANIFEST, manifest_text(manifest))
+    missing = manifest.missing(folder)
+    done = count - sum(len(manifest.indices(k)) for k in missing)
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if report:
+            report(done, count)
+
+    tell(0)
+    recipe_of = simulation(recipe)
+    if workers == 1 or len(missing) < 2:
+        for k in missing:
+            _write_shard(folder, manifest, recipe_of, k, report=tell)
+        return manifest
+    from concurrent.futures import as_completed
+
+    try:
+        with pool(min(workers, len(missing))) as executor:
+            for future in as_completed([executor.submit(_write_shard, folder, manifest, recipe_of, k, os.getpid()) for k in missing]):
+                tell(future.result())
+    except NumericalFailure as error:
+        raise InputError(f"{error}; complete shards stay, and the same command goes on") from None
+    finally:
+        _sweep(folder)
+    return manifest
+
+
+def _write_shard(
+    folder: Path, manifest: Manifest, recipe: Simulation, k: int, parent: int | None = None, report: Callable[[int], None] | None = None
+) -> int:
+    """Shard k; returns its number of samples. parent: the process that must be alive, or nobody wants the shard any more."""
+    import h5py
+
+    indices = manifest.indices(k)
+    n, axes = len(indices), tuple(range(1, len(manifest.shape) + 1))
+    size = max(1, min(BATCH, BATCH_PIXELS // int(np.prod(manifest.shape))))
+    rows = min(n, max(1, CHUNK_PIXELS // int(np.prod(manifest.shape))))
+    kinds: dict[str, type] = {
+        "counts": np.uint32 if recipe.detector.noise else np.float32,
+        "mask": np.uint8,
+        **({"image": np.complex64, "support": np.uint8} if manifest.objects else {}),
+    }
+    labels: list[bytes] = []
+    with whole(manifest.path(folder, k)) as temporary, h5py.File(temporary, "x", libver=("earliest", "v110")) as file:
+        file.attrs.update({"format": manifest.format, "recipe": manifest.text, "seed": manifest.seed})
+        chunks = (rows, *manifest.shape)
+        made = {
+            name: file.create_dataset(name, (n, *manifest.shape), kind, chunks=chunks, track_times=False, **_SMALL)
+            for name, kind in kinds.items()
+        }
+        for start in range(0, n, size):
+            if parent is not None and os.getppid() != parent:
+                raise InputError("the process that wanted this shard has ended")
+            drawn = recipe.draw(manifest.seed, indices[start : start + size])
+            here = slice(start, start + len(drawn.labels))
+            made["counts"][here] = _counts(np.fft.fftshift(drawn.intensity.numpy(), axes), kinds["counts"])
+            made["mask"][here] = np.fft.fftshift(~drawn.measured.numpy(), axes)
+            if manifest.objects:
+                made["image"][here] = drawn.image.numpy()
+                made["support"][here] = drawn.support.numpy()
+            labels += [json.dumps(label, ensure_ascii=False).encode() for label in drawn.labels]
+            if report:
+                report(len(drawn.labels))
+        file.create_dataset("index", data=np.array(indices, dtype=np.int64), track_times=False)
+        text = h5py.string_dtype("utf-8", max(map(len, labels)))  # of one length, because only these can be compressed
+        file.create_dataset("labels", data=np.array(labels, dtype=text), track_times=False, chunks=(min(n, 64),), **_SMALL)
+    return n
+
+
+_SMALL: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}  # as fast as lzf here, and smaller
+
+
+def _counts(intensity: np.ndarray, kind: type) -> np.ndarray:
+    top = float(intensity.max())
+    if top >= 2**32:
+        raise InputError(f"a pixel has {top:.3g} counts, a data set stores up to 4.29e9; take fewer photons")
+    return intensity.astype(kind)
+
+
+def _same(wanted: Manifest, there: Manifest, folder: Path) -> None:
+    """Raise InputError unless both describe the same bytes."""
+    names = {"text": "recipe", "seed": "seed", "count": "count", "shape": "shape", "shard": "samples per shard", "objects": "objects"}
+    for name, said in names.items():
+        a, b = getattr(there, name), getattr(wanted, name)
+        if a != b:
+            shown = (there.recipe, wanted.recipe) if name == "text" and there.recipe != wanted.recipe else (a, b)
+            raise InputError(
+                f"{folder} holds a data set with {said} {shown[0]}, asked for was {shown[1]}; choose another folder, "
+                f"or go on with: {there.command(folder)}"
+            )
+    if there.versions != wanted.versions and there.missing(folder):
+        old, new = (", ".join(f"{k} {v}" for k, v in m.versions.items()) for m in (there, wanted))
+        raise InputError(
+            f"{folder} was begun with {old}; this is {new}, which may draw other samples: finish it with those, or choose another folder"
+        )
+
+
+def _unfinished(path: Path) -> bool:
+    """A file that a killed `write` has left."""
+    return path.name.endswith(PART) and path.name.startswith((f".{MANIFEST}.", ".shard-"))
+
+
+def _sweep(folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        if _unfinished(path):
+            path.unlink(missing_ok=True)
+
+
+def _untwin() -> str:
+    from untwin import __version__
+
+    return __version__
+
+
+def _whole_number(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} = {value!r}: expected a whole number, {least} or more")
