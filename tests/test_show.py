@@ -194,7 +194,7 @@ def test_an_empty_solution_is_drawn_too():
 
 def test_a_report_that_cannot_be_written_says_so(tmp_path, one_figure):
     (tmp_path / "figures").write_text("a file where a folder should be")
-    with pytest.raises(InputError, match="cannot write .*profiles.png"):
+    with pytest.raises(InputError, match="cannot write .*figures"):
         report(solved(letter_f(16)), tmp_path / "report.html")
     assert [p.name for p in tmp_path.iterdir()] == ["figures"]
 

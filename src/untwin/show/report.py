@@ -119,7 +119,7 @@ def report(solution: Solution, path: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error}; choose another place for the report") from error
+        raise InputError(f"cannot write {folder}: {error}; choose another place for the report") from error
     sections = []
     for name, drawing in figures.FIGURES.items():
         figure = drawing.draw(solution)
