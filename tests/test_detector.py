@@ -327,7 +327,7 @@ def test_a_detector_is_its_own_text(detector):
         (lambda: expose(Detector(), objects((64, 64))[0]), r"\(64, 64\).*samples"),
         (lambda: Detector().expose(objects((64, 64)), Dice(0, range(2))), "1 samples, the dice 2"),
         (lambda: Detector().expose(objects((64, 64)), Dice(0, [0], "meta")), "on cpu, the dice on meta"),
-        (lambda: expose(Detector(), 0 * objects((64, 64), 2)), "sample 0 has an intensity of 0 on its 4096"),
+        (lambda: expose(Detector(), 0 * objects((64, 64), 2)), "sample 0 of the batch has an intensity of 0 on its 4096"),
         (lambda: expose(Detector(), float("nan") * objects((64, 64))), "intensity of nan"),
         (lambda: expose(Detector(beamstop=99), objects((64, 64))), "0 measured pixels.*smaller beamstop"),
         (lambda: expose(Detector(background=100, saturation=1), objects((64, 64))), "saturates every pixel"),

@@ -47,7 +47,7 @@ def pool(workers: int) -> Iterator[Executor]:
     except TerminatedWorkerError:
         raise NumericalFailure("a worker process was ended from outside (out of memory?); try fewer workers or a smaller array") from None
     except BaseException:
-        executor.shutdown(wait=False, kill_workers=True)
+        executor.shutdown(wait=True, kill_workers=True)
         raise
 
 

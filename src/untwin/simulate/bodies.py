@@ -1,13 +1,13 @@
 """Outlines, 2D and 3D: where an object is. Parameters are drawn sample by sample, the grid is filled for all samples at once.
 
-Every body fits into a box of given half extents around the array's centre N//2 and touches it along at least one axis.
+Every body fits into a box of given half extents around the array's centre N//2, its soft edge pixel included.
 """
 
 from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -157,6 +157,18 @@ def filled(grid: Grid, bodies: list[Facets]) -> Tensor:
     return distance
 
 
+def _beyond(grid: Grid, half: np.ndarray) -> Tensor:
+    """(samples, P) the largest |r_a| − half_a: distance to the box."""
+    import torch
+
+    far = torch.full((len(half), grid.points.shape[1]), -FAR, device=grid.device)
+    for axis in range(grid.ndim):
+        unit = np.zeros(half.shape)
+        unit[:, axis] = 1
+        far = torch.maximum(far, grid.along(unit).abs() - grid.column(half[:, axis]))
+    return far
+
+
 def turned(generator: np.random.Generator, ndim: int) -> np.ndarray:
     """(3, 3) a random rotation; in 2D about axis 0."""
     if ndim == 2:
@@ -179,15 +191,25 @@ def _rounded(a: np.ndarray) -> list:
 
 
 class _Cut(Body):
-    """A body of half spaces."""
+    """A body of half spaces, its middle up to half a pixel from the array's."""
+
+    def room(self, half: np.ndarray) -> np.ndarray:
+        """The part of the box (samples, d) that the body is fitted into."""
+        return half
 
     @abstractmethod
     def facets(self, generator: np.random.Generator, frame: np.ndarray) -> Facets: ...
 
     def place(self, grid: Grid, half: np.ndarray, dice: Dice) -> Outlines:
+        import torch
+
+        half = self.room(half)
         frames = [turned(g, grid.ndim) for g in dice.generators]
         bodies = [fitted(self.facets(g, f), h) for g, f, h in zip(dice.generators, frames, half, strict=True)]
-        distance = filled(grid, bodies)
+        bodies = [
+            replace(b, heights=b.heights + b.normals @ (g.random(grid.ndim) - 0.5)) for b, g in zip(bodies, dice.generators, strict=True)
+        ]
+        distance = torch.maximum(filled(grid, bodies), _beyond(grid, half))  # a sharp corner does not stick out of the box
         labels = [{"body": type(self).__name__, "normals": _rounded(b.normals), "heights": _rounded(b.heights)} for b in bodies]
         return Outlines(distance, edge(distance), np.array(frames), labels)
 
@@ -207,7 +229,8 @@ class Polygon(_Cut):
 
     def facets(self, generator: np.random.Generator, frame: np.ndarray) -> Facets:
         n = counted(self.sides, generator)
-        angle = 2 * np.pi * (np.arange(n) + generator.uniform(-0.3, 0.3, n)) / n + 2 * np.pi * generator.random()
+        jitter = min(0.3, 0.45 * (n / 2 - 1))  # no gap of half a turn: a triangle stays closed
+        angle = 2 * np.pi * (np.arange(n) + generator.uniform(-jitter, jitter, n)) / n + 2 * np.pi * generator.random()
         return Facets(np.stack([np.sin(angle), np.cos(angle)], 1), generator.uniform(0.65, 1.0, n))
 
 
@@ -245,6 +268,7 @@ class Wulff(_Cut):
     energies (Wulff, Z. Kristallogr. 34, 1901), turned at random; or on a substrate, which cuts it off (Winterbottom, Acta Metall. 15,
     1967).
 
+    Facets keep their angles: the body is fitted into the largest cube of the box, so that lattice planes are where the frame says.
     gamma_100, gamma_110: energies relative to {111}. jitter: each facet's own deviation, as a share. substrate: probability of one;
     a {111} facet's distance is then 0 to 0.6 of what it would be.
     """
@@ -258,8 +282,11 @@ class Wulff(_Cut):
     def __post_init__(self) -> None:
         within(self, "gamma_100", 0.3, 3)
         within(self, "gamma_110", 0.3, 3)
-        within(self, "jitter", 0, 0.5)
-        within(self, "substrate", 0, 1)
+        within(self, "jitter", 0, 0.5, fixed=True)
+        within(self, "substrate", 0, 1, fixed=True)
+
+    def room(self, half: np.ndarray) -> np.ndarray:
+        return np.tile(half.min(1, keepdims=True), half.shape[1])
 
     def facets(self, generator: np.random.Generator, frame: np.ndarray) -> Facets:
         a, b = drawn(self.gamma_100, generator), drawn(self.gamma_110, generator)
@@ -271,7 +298,8 @@ class Wulff(_Cut):
 
 @dataclass(frozen=True, repr=False)
 class Notched(Body):
-    """A body without a part of itself: a copy of its kind, smaller, at the surface, is taken out. Not convex.
+    """A body without a part of itself: a copy of its kind, smaller, at the surface, is taken out. Not convex; some
+    fall into two pieces.
 
     body: any body of half spaces. size: of the notch, as a share of the body.
     """
@@ -300,9 +328,9 @@ class Notched(Body):
 
 @dataclass(frozen=True, repr=False)
 class Joined(Body):
-    """Two bodies of one kind grown together, the second smaller and at the surface of the first; both fit into the box. Not convex.
+    """Two bodies of one kind in opposite corners of the box, overlapping where they are large enough. Not convex.
 
-    body: any body of half spaces. size: of each, as a share of the box.
+    body: any body of half spaces. size: of each, as a share of the box; above 0.55 they mostly touch.
     """
 
     body: Body
@@ -408,8 +436,8 @@ class Hull(Body):
     def __post_init__(self) -> None:
         within(self, "points", 3, 100, whole=True)
         within(self, "window", 0.1, 1)
-        within(self, "area", 0)
-        within(self, "blur", 0, 10)
+        within(self, "area", 0, fixed=True)
+        within(self, "blur", 0, 10, fixed=True)
 
     def place(self, grid: Grid, half: np.ndarray, dice: Dice) -> Outlines:
         bodies = [self._facets(h, g) for h, g in zip(half, dice.generators, strict=True)]
@@ -417,6 +445,9 @@ class Hull(Body):
         magnitude = (distance <= 0).to(distance.dtype)
         if self.blur:
             magnitude = grid.list(blurred(grid.array(magnitude), self.blur))
+            for axis in range(grid.ndim):  # cut at the box, as the published array cuts it
+                limit = grid.column(half[:, axis] + 0.5)
+                magnitude = magnitude * ((grid.points[axis] >= -limit) & (grid.points[axis] < limit))
         labels = [{"body": "Hull", "normals": _rounded(b.normals), "heights": _rounded(b.heights)} for b in bodies]
         return Outlines(distance, magnitude, np.array([turned(g, 2) for g in dice.generators]), labels)
 
@@ -463,7 +494,7 @@ def blurred(array: Tensor, sigma: float) -> Tensor:
 class Blob(Body):
     """A smooth, irregular outline: an ellipsoid whose radius wobbles.
 
-    wobble: relative rms of the radius. 2D: by angle, harmonics 2 to 6; 3D: by a few random directions.
+    wobble: relative rms of the radius, which follows six waves over the circle or sphere of directions.
     """
 
     wobble: Setting = 0.1

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch. image: (samples, *shape) complex64, centred at N//2, scaled so that |F image|² are the expected counts. support: likewise,
+    """A batch. image: (samples, *shape) complex64, centred at N//2, scaled so that |F image|² are the expected counts
+    (of a coherent beam, without background and stray light). support: likewise,
     bool. intensity: float32 counts in FFT order, 0 where not measured. measured: bool, FFT order. labels: one JSON-able dict each."""
 
     image: Tensor
@@ -55,7 +56,8 @@ class Copies:
     """Symmetric copies, which leave the pattern as it is (a flip exchanges twins, which have the same): each sample is one of them.
 
     shift: by whole pixels, up to this many along each axis, as far as the object stays inside the array. flip: conjugate flip, in half of
-    the samples. phase: a global phase, anywhere on the circle.
+    the samples. phase: a global phase, anywhere on the circle. What was done stands in the label "copy"; the places and directions of
+    defects in the other labels are those before it.
     """
 
     shift: int = 0
@@ -63,7 +65,9 @@ class Copies:
     phase: bool = False
 
     def __post_init__(self) -> None:
-        within(self, "shift", 0, 10_000, whole=True)
+        within(self, "shift", 0, 10_000, whole=True, fixed=True)
+        if not isinstance(self.flip, bool) or not isinstance(self.phase, bool):
+            raise InputError(f"{self!r}: flip and phase are True or False")
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -130,6 +134,8 @@ class Simulation:
             )
         if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in self.shape):
             raise InputError(f"Simulation(shape={self.shape!r}): expected whole numbers, such as (64, 64)")
+        if not isinstance(self.real, bool):
+            raise InputError(f"Simulation(real={self.real!r}): expected True or False")
         within(self, "oversampling", 1, 1000)
         bodies.check_size(self.shape, self.oversampling)
         self.body.check(len(self.shape))
@@ -146,7 +152,7 @@ class Simulation:
             dice = Dice(seed, indices, device)
             grid = Grid(self.shape, device)
             half = bodies.half_extents(self.shape, self.oversampling, dice)
-            scene = Scene.of(grid, self.body.place(grid, half, dice), dice)
+            scene = Scene.of(grid, self.body.place(grid, half, dice), half, dice)
             for part in self.parts:
                 part.add(scene, dice)
             x = scene.magnitude.to(torch.complex64) if self.real else torch.polar(scene.magnitude, scene.phase)

@@ -36,7 +36,8 @@ class Crystals:
 
     recipe: a name of RECIPES, a recipe's text or a Simulation. seed: whole, 0 or more. count: how many samples there are.
 
-    [i] is sample i, made now, the same on every machine and in every worker (on a CPU, bit for bit), whatever the count:
+    [i] is sample i, made now, the same in every worker and batch, whatever the count: bit for bit on one kind of processor and with
+    the same versions of NumPy, SciPy and torch; elsewhere to rounding, so that a count may differ now and then.
     intensity  float32, counts (whole numbers, unless the detector has no noise), FFT order (zero frequency first), 0 where not measured
     measured   bool, FFT order, True where the pixel can be trusted
     image      complex64, centred at N//2, scaled so that the expected counts are |F image|²
@@ -112,7 +113,9 @@ def planned(
         shape=tuple(int(n) for n in recipe_of.shape),
         shard=int(shard),
         objects=bool(objects),
-        versions={name: metadata.version(name) if name != "untwin" else _untwin() for name in ("untwin", "numpy", "torch")},
+        versions={
+            name: metadata.version(name) if name != "untwin" else _untwin() for name in ("untwin", "numpy", "scipy", "torch", "h5py")
+        },
     )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for the data set")
@@ -150,6 +153,9 @@ def write(
     folder = Path(folder)
     _whole_number("workers", workers, 1)
     manifest = planned(folder, recipe, seed, count, shard=shard, objects=objects)
+    recipe_of = simulation(recipe)
+    if not is_dataset(folder):
+        recipe_of.draw(seed, [0])  # a recipe that cannot be met leaves nothing behind
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     if not is_dataset(folder):
@@ -164,7 +170,6 @@ def write(
             report(done, count)
 
     tell(0)
-    recipe_of = simulation(recipe)
     if workers == 1 or len(missing) < 2:
         for k in missing:
             _write_shard(folder, manifest, recipe_of, k, report=tell)
@@ -270,5 +275,5 @@ def _untwin() -> str:
 
 
 def _whole_number(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} = {value!r}: expected a whole number, {least} or more")
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
+        raise InputError(f"{name} = {value!r}: expected a whole number, {least} or more and below 2^63")

@@ -65,20 +65,26 @@ def extremes(setting: Setting) -> tuple[float, float]:
     return setting, setting
 
 
-def within(owner: object, name: str, low: float, high: float = float("inf"), whole: bool = False) -> None:
-    """Raise InputError unless the setting `name` of `owner` stays in [low, high] (and is made of whole numbers)."""
+def within(owner: object, name: str, low: float, high: float = float("inf"), whole: bool = False, fixed: bool = False) -> None:
+    """Raise InputError unless the setting `name` of `owner` stays in [low, high] (and is made of whole numbers). fixed: it is the same
+    number for all samples."""
     v = getattr(owner, name)
     numbers = v.values if isinstance(v, OneOf) else (v.low, v.high) if isinstance(v, Between) else (v,)
-    if not all(_number(n) and low <= n <= high and (not whole or n == int(n)) for n in numbers):
+    drawn = isinstance(v, Between | OneOf)
+    right = all(_number(n) and low <= n <= high and (not whole or n == int(n)) for n in numbers)
+    if not right or (fixed and (drawn or (whole and not isinstance(v, int)))) or (whole and isinstance(v, Between) and v.log):
         span = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
         kind = "a whole number" if whole else "a number"
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {kind}, {span}, or Between(a, b) or OneOf((a, b, ...)) of such")
+        more = "" if fixed else ", or Between(a, b) or OneOf((a, b, ...)) of such"
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {kind}, {span}{more}")
 
 
 class Dice:
     """The generators of some samples. Draws are (samples, ...), each row from its own generator, in the order of the calls."""
 
     def __init__(self, seed: int, indices: Sequence[int], device: str = "cpu"):
+        if seed < 0 or any(i < 0 for i in indices):
+            raise InputError(f"seed {seed} and the indices of samples: expected whole numbers, 0 or more")
         self.generators = [np.random.default_rng((seed, int(i))) for i in indices]
         self.device = device
 

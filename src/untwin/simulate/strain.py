@@ -30,25 +30,31 @@ _REFLECTIONS = np.array([(1, 1, 1), (2, 0, 0), (2, 2, 0)], dtype=float)
 @dataclass
 class Scene:
     """Samples in the making. phase, magnitude: (samples, P) float32. g: (samples, 3) the reflection in the crystal's axes, in reciprocal
-    lattice units, so that g·b is a whole number for a lattice vector b. labels: one dict per sample; parts add to its list "defects"."""
+    lattice units, so that g·b is a whole number for a lattice vector b. half: (samples, d) half extents of the box. labels: one dict per
+    sample; parts add to its list "defects"."""
 
     grid: Grid
     outlines: Outlines
     magnitude: Tensor
     phase: Tensor
     g: np.ndarray
+    half: np.ndarray
     labels: list[dict]
 
     @classmethod
-    def of(cls, grid: Grid, outlines: Outlines, dice: Dice) -> Scene:
+    def of(cls, grid: Grid, outlines: Outlines, half: np.ndarray, dice: Dice) -> Scene:
         import torch
 
         if grid.ndim == 2:
             g = np.tile((0.0, 1.0, 0.0), (len(dice), 1))
         else:
             g = _REFLECTIONS[[int(3 * d.random()) for d in dice.generators]]
-        labels = [dict(label, defects=[]) for label in outlines.labels]
-        return cls(grid, outlines, outlines.magnitude.clone(), torch.zeros_like(outlines.magnitude), g, labels)
+        q = np.einsum("sij,sj->si", outlines.frames, g)
+        labels = [
+            dict(label, frame=f.tolist(), reflection=one.tolist(), defects=[])
+            for label, f, one in zip(outlines.labels, outlines.frames, q, strict=True)
+        ]
+        return cls(grid, outlines, outlines.magnitude.clone(), torch.zeros_like(outlines.magnitude), g, half, labels)
 
     def along_q(self) -> np.ndarray:
         """(samples, d) unit vectors along Q in array axes."""
@@ -58,7 +64,7 @@ class Scene:
     def inside(self, generator: np.random.Generator, row: int, depth: float = 3.0) -> np.ndarray:
         """(d,) a random pixel at least `depth` inside the body (or half of its greatest depth)."""
         s = -self.outlines.distance[row, : self.grid.size].cpu().numpy()
-        deep = np.flatnonzero(s >= min(depth, 0.5 * s.max()))
+        deep = np.flatnonzero(s >= min(depth, 0.5 * s.max())) if s.max() > 0 else np.array([s.argmax()])
         return self.grid.points[:, deep[int(generator.random() * len(deep))]].cpu().numpy().astype(float)
 
 
@@ -197,7 +203,7 @@ class Tilt(Part):
     pixels: float = 0.5
 
     def __post_init__(self) -> None:
-        within(self, "pixels", 0, 100)
+        within(self, "pixels", 0, 100, fixed=True)
 
     def add(self, scene: Scene, dice: Dice) -> None:
         shift = np.array([g.uniform(-self.pixels, self.pixels, scene.grid.ndim) for g in dice.generators])
@@ -230,8 +236,7 @@ class Gratings(Part):
         import torch
 
         grid, d, count = scene.grid, scene.grid.ndim, len(dice)
-        half = np.array(grid.shape) / 2
-        waves = [self._terms(g, half, d) for g in dice.generators]
+        waves = [self._terms(g, h, d) for g, h in zip(dice.generators, scene.half, strict=True)]
         field = torch.zeros_like(scene.phase)
         for k in range(max((len(w[0]) for w in waves), default=0)):
             here = [w[0][k] if k < len(w[0]) else (0.0, np.zeros(d), 0.0) for w in waves]
@@ -247,7 +252,7 @@ class Gratings(Part):
         inside = scene.outlines.distance <= 0
         low = field.masked_fill(~inside, float("inf")).amin(1, keepdim=True)
         high = field.masked_fill(~inside, float("-inf")).amax(1, keepdim=True)
-        span = [drawn(self.span, g) for g in dice.generators]
+        span = [drawn(self.span, g) * (len(w[0]) + len(w[1]) > 0) for g, w in zip(dice.generators, waves, strict=True)]
         level = (field - low) / (high - low).clamp(min=1e-6) - 0.5
         phase = level * grid.column(span)
         scene.phase = scene.phase + phase.where(inside & (high > low), phase.new_zeros(()))
@@ -304,7 +309,7 @@ class Dislocations(Part):
 
     def __post_init__(self) -> None:
         within(self, "count", 0, 50, whole=True)
-        within(self, "visible", 0, 1)
+        within(self, "visible", 0, 1, fixed=True)
         within(self, "nu", 0, 0.49)
         within(self, "core", 0.1, 20)
 
@@ -370,14 +375,17 @@ def _normal(v: np.ndarray) -> np.ndarray:
 
 
 def _planes(scene: Scene, dice: Dice) -> tuple[np.ndarray, np.ndarray]:
-    """(samples, d) normals of a lattice plane ({111} in 3D, any direction in 2D), and (samples, d) points on it inside the body."""
+    """(samples, d) normals of a lattice plane ({111} in 3D, any direction in 2D), and (samples, d) points on it inside the body. In 3D
+    only planes n that the reflection sees: a fault moves the lattice by n/3, which shows where g·n is no multiple of 3; a twin about the
+    others would share the reflection."""
     d, normals, points = scene.grid.ndim, [], []
     for row, g in enumerate(dice.generators):
         if d == 2:
             a = 2 * np.pi * g.random()
             normals.append(np.array([np.sin(a), np.cos(a)]))
         else:
-            normals.append(scene.outlines.frames[row] @ _PLANES[int(8 * g.random())])
+            seen = _PLANES[np.round(_PLANES @ scene.g[row] * 3**0.5).astype(int) % 3 != 0]
+            normals.append(scene.outlines.frames[row] @ seen[int(len(seen) * g.random())])
         points.append(scene.inside(g, row))
     return np.array(normals), np.array(points)
 
@@ -418,7 +426,7 @@ def _rows(scene: Scene, rows: list[int]) -> Scene:
     """Some of the samples, to look at."""
     o = scene.outlines
     some = Outlines(o.distance[rows], o.magnitude[rows], o.frames[rows], [])
-    return Scene(scene.grid, some, scene.magnitude[rows], scene.phase[rows], scene.g[rows], [])
+    return Scene(scene.grid, some, scene.magnitude[rows], scene.phase[rows], scene.g[rows], scene.half[rows], [])
 
 
 @dataclass(frozen=True, repr=False)
@@ -432,8 +440,8 @@ class Twin(Part):
     share: float = 0.4
 
     def __post_init__(self) -> None:
-        within(self, "probability", 0, 1)
-        within(self, "share", 0, 0.9)
+        within(self, "probability", 0, 1, fixed=True)
+        within(self, "share", 0, 0.9, fixed=True)
 
     def add(self, scene: Scene, dice: Dice) -> None:
         rows = [r for r, g in enumerate(dice.generators) if g.random() < self.probability]
@@ -449,14 +457,17 @@ class Twin(Part):
             beyond = side * at[k]
             if min(dark, 1 - dark) > self.share:  # the plane is moved outwards until no more than `share` lies beyond it
                 inside = beyond[part.outlines.distance[k] < 0].sort().values
-                beyond = beyond - inside[int((1 - self.share) * (len(inside) - 1))]
+                outwards = float(inside[int((1 - self.share) * (len(inside) - 1))])
+                points[k] += side * outwards * normals[k]
+                beyond = beyond - outwards
             scene.magnitude[row] = scene.magnitude[row] * (0.5 - beyond).clamp(0, 1)
-            scene.labels[row]["defects"].append({"kind": "twin", "normal": (side * normals[k]).tolist()})
+            scene.labels[row]["defects"].append({"kind": "twin", "normal": (side * normals[k]).tolist(), "point": points[k].tolist()})
 
 
 @dataclass(frozen=True, repr=False)
 class Domains(Part):
-    """Voronoi cells, each of its own phase; that of the cell in the middle is 0, and neighbours differ by `apart` at least.
+    """Voronoi cells, each of its own phase; that of the cell in the middle is 0, and neighbours differ by `apart` (where a cell has so
+    many neighbours that this is impossible, by as much as twenty tries allow). Inversion twins are 0 or one other phase at random.
 
     count: cells. values: 0 draws phases from (−π, π); 2 makes inversion twins, of phase 0 and one other.
     apart: rad, on the circle.
@@ -468,7 +479,7 @@ class Domains(Part):
 
     def __post_init__(self) -> None:
         within(self, "count", 1, 200, whole=True)
-        within(self, "apart", 0, 1.5)
+        within(self, "apart", 0, 1.5, fixed=True)
         if self.values not in (0, 2):
             raise InputError(f"Domains(values={self.values!r}): expected 0 (any phase) or 2 (inversion twins)")
 
@@ -499,24 +510,35 @@ class Domains(Part):
         if self.values == 2:
             phases = np.where(g.random(len(seeds)) < 0.5, 0.0, g.uniform(self.apart, 2 * np.pi - self.apart))
         else:
-            phases, beside = np.full(len(seeds), np.nan), _neighbours(seeds)
-            phases[middle] = 0.0
-            for k in range(len(seeds)):
-                if k == middle:
-                    continue
-                others = phases[sorted(beside[k])]
-                others = others[~np.isnan(others)]
-                best, clear = 0.0, -1.0
-                for _ in range(50):
-                    trial = g.uniform(-np.pi, np.pi)
-                    gap = np.abs(np.angle(np.exp(1j * (trial - others)))).min() if len(others) else np.pi
-                    if gap > clear:
-                        best, clear = trial, gap
-                    if gap >= self.apart:
-                        break
-                phases[k] = best
+            tries = [self._apart(_neighbours(seeds), middle, g) for _ in range(20)]
+            phases = max(tries, key=lambda t: t[1])[0]
         phases[middle] = 0.0
         return phases
+
+    def _apart(self, beside: list[set[int]], middle: int, g: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Phases, and the smallest difference of two neighbours, at most `apart`. Cells take theirs in turn, the crowded ones first, from
+        what their neighbours leave free of the circle."""
+        phases, least = np.full(len(beside), np.nan), self.apart
+        phases[middle] = 0.0
+        for k in sorted(range(len(beside)), key=lambda k: -len(beside[k])):
+            if k == middle:
+                continue
+            taken = phases[sorted(beside[k])]
+            taken = np.sort(taken[~np.isnan(taken)] % (2 * np.pi))
+            if not len(taken):
+                phases[k] = g.uniform(-np.pi, np.pi)
+                continue
+            arcs = np.diff(np.append(taken, taken[0] + 2 * np.pi))
+            free = (arcs - 2 * self.apart).clip(0)
+            if free.sum() > 0:
+                at = g.random() * free.sum()
+                arc = int(np.searchsorted(np.cumsum(free), at, side="right").clip(max=len(free) - 1))
+                at = taken[arc] + self.apart + at - free[:arc].sum()
+            else:
+                arc = int(arcs.argmax())
+                at, least = taken[arc] + arcs[arc] / 2, min(least, arcs[arc] / 2)
+            phases[k] = (at + np.pi) % (2 * np.pi) - np.pi
+        return phases, least
 
 
 def _neighbours(seeds: np.ndarray) -> list[set[int]]:
