@@ -76,7 +76,7 @@ def main() -> None:
         size = sum(p.stat().st_size for p in Path(folder).iterdir())
     tell("crystals-2d, 64 x 64, to disk", count, seconds, f"{size / 1e6:,.0f} MB, {size / count:,.0f} bytes each")
     for what, recipe, count, batch in (
-        ("cdi-nn, 32 x 32, in memory", repr(simulation("cdi-nn")), 40_000 // few, 256),
+        ("cdi-nn, 32 x 32, in memory", repr(simulation("cdi-nn")), 40_000 // few, 128),
         ("crystals 64 x 64 x 64, two dislocations, in memory", repr(crystal((64, 64, 64), dislocations=2)), max(8, 200 // few), 1),
     ):
         rate = in_memory(recipe, args.seed, count, batch, args.workers)

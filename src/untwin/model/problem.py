@@ -44,7 +44,10 @@ class Modulus:
             m = (square.mul_(rho * rho) + 4 * (1 + rho) * amplitude.square()).sqrt_().add_(f, alpha=rho)
             factor = m.div_(f.add_(1e-10)).mul_(1 / (2 * (1 + rho)))
         hole = self.hole.to(factor) if isinstance(self.hole, torch.Tensor) else factor.new_tensor(self.hole)
-        return w.mul_(torch.where(imposed, factor, hole))
+        factor = torch.where(imposed, factor, hole)
+        for part in (w.real, w.imag):  # a real factor times a complex tensor would first be made complex
+            part.mul_(factor)
+        return w
 
 
 @dataclass(frozen=True)

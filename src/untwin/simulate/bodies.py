@@ -6,6 +6,7 @@ Every body fits into a box of given half extents around the array's centre N//2,
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -449,7 +450,7 @@ class Hull(Body):
                 limit = grid.column(half[:, axis] + 0.5)
                 magnitude = magnitude * ((grid.points[axis] >= -limit) & (grid.points[axis] < limit))
         labels = [{"body": "Hull", "normals": _rounded(b.normals), "heights": _rounded(b.heights)} for b in bodies]
-        return Outlines(distance, magnitude, np.array([turned(g, 2) for g in dice.generators]), labels)
+        return Outlines(distance, magnitude, np.tile(np.eye(3), (len(dice), 1, 1)), labels)
 
     def _facets(self, half: np.ndarray, generator: np.random.Generator) -> Facets:
         for _ in range(100):
@@ -464,14 +465,25 @@ class Hull(Body):
 
 
 def _hull_of(points: np.ndarray) -> tuple[Facets, float]:
-    """The hull of points (n, 2) and its area: an ordered pair of points is an edge where all the others lie on one side of it."""
-    a, b = points[:, 0], points[:, 1]
-    det = a[:, None] * b - b[:, None] * a
-    beyond = det[:, :, None] + det[None, :, :] - det[:, None, :]  # twice the area of the triangle i, j, k
-    i, j = np.nonzero((beyond.min(2) >= -1e-9) & (det != 0))
-    normal = np.stack([b[j] - b[i], a[i] - a[j]], 1)
-    length = np.sqrt((normal**2).sum(1))
-    return Facets(normal / length[:, None], det[i, j] / length), 0.5 * float(det[i, j].sum())
+    """The hull of points (n, 2) and its area (Andrew, Inf. Process. Lett. 9, 1979; for a handful of points quicker than any library)."""
+    ordered = sorted(points.tolist())
+    ring: list[list[float]] = []
+    for run in (ordered, ordered[::-1]):
+        first = len(ring)
+        for p in run:
+            while len(ring) - first > 1 and _left(ring[-2], ring[-1], p) <= 0:
+                ring.pop()
+            ring.append(p)
+        ring.pop()
+    to = ring[1:] + ring[:1]
+    lengths = [math.hypot(b[0] - a[0], b[1] - a[1]) for a, b in zip(ring, to)]
+    double = [a[0] * b[1] - a[1] * b[0] for a, b in zip(ring, to)]
+    normals = [((b[1] - a[1]) / s, (a[0] - b[0]) / s) for a, b, s in zip(ring, to, lengths)]
+    return Facets(np.array(normals), np.array([v / s for v, s in zip(double, lengths)])), 0.5 * sum(double)
+
+
+def _left(a: list[float], b: list[float], c: list[float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def blurred(array: Tensor, sigma: float) -> Tensor:

@@ -178,11 +178,12 @@ class Detector:
         none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
         wave = _each(lambda row: fourier.forward(row, d), x)  # |F x|² does not see where the object lies, nor where index 0 is
-        mean = torch.view_as_real(wave).double().square().sum(-1)
+        re, im = wave.real.double(), wave.imag.double()
+        mean = re.square_().addcmul_(im, im)
         if _on(self.coherence):
             mean = _each(lambda row, sigma: fourier.blur(row, sigma, d), mean, drawn["coherence"]).clamp(min=0)
         mean = mean.where(measured, dark)
-        photons, peak = _each(lambda row: row.flatten(1).sum(1), mean), mean.flatten(1).amax(1)
+        photons, peak = mean.flatten(1).sum(1), mean.flatten(1).amax(1)
         _lit(photons, measured)
         scale = asked / (photons if isinstance(self.exposure, Total) else peak)
         mean = mean * _column(scale, d)

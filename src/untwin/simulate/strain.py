@@ -263,9 +263,9 @@ class Gratings(Part):
         first, second = [], []
         for _ in range(counted(self.gratings, g)):
             v = g.standard_normal(d)
-            first.append((g.uniform(0.2, 1), v * (2 * np.pi / np.sqrt(v @ v) / drawn(self.period, g)), 2 * np.pi * g.random()))
+            first.append((0.2 + 0.8 * g.random(), v * (2 * np.pi / np.sqrt(v @ v) / drawn(self.period, g)), 2 * np.pi * g.random()))
         for _ in range(counted(self.gaussians, g)):
-            second.append((g.uniform(-1, 1), g.uniform(-0.8, 0.8, d) * half, drawn(self.sigma, g)))
+            second.append((2 * g.random() - 1, (1.6 * g.random(d) - 0.8) * half, drawn(self.sigma, g)))
         return first, second
 
 
