@@ -510,8 +510,13 @@ class Domains(Part):
         if self.values == 2:
             phases = np.where(g.random(len(seeds)) < 0.5, 0.0, g.uniform(self.apart, 2 * np.pi - self.apart))
         else:
-            tries = [self._apart(_neighbours(seeds), middle, g) for _ in range(20)]
-            phases = max(tries, key=lambda t: t[1])[0]
+            beside, phases, widest = _neighbours(seeds), np.zeros(len(seeds)), -1.0
+            for _ in range(20):
+                trial, least = self._apart(beside, middle, g)
+                if least > widest:
+                    phases, widest = trial, least
+                if widest >= self.apart:
+                    break
         phases[middle] = 0.0
         return phases
 
