@@ -320,3 +320,13 @@ def test_ctrl_c_ends_the_command_with_130_and_leaves_nothing_half_written(tmp_pa
     lines = [line for line in said.splitlines() if " per second, " not in line]
     assert lines == ["untwin: interrupted; what is complete stays, nothing is half-written"]
     assert not [p for p in (tmp_path / "ds").iterdir() if p.name.startswith(".")]
+
+
+def test_crystals_are_a_torch_dataset():
+    import pickle
+
+    from torch.utils.data import Dataset
+
+    ds = Crystals("cdi-nn", seed=1, count=3)
+    assert isinstance(ds, Dataset) and len(ds + ds) == 6 and repr(ds).startswith("Crystals(")
+    assert pickle.loads(pickle.dumps(ds)) == ds  # noqa: S301

@@ -31,7 +31,7 @@ CHUNK_PIXELS = 2**12  # in a chunk at least (measured on 64 x 64: chunks of one 
 
 
 @dataclasses.dataclass(frozen=True)
-class Crystals:
+class _Crystals:
     """A torch data set, map style: len(), [i] and iteration, for a DataLoader with or without workers.
 
     recipe: a name of RECIPES, a recipe's text or a Simulation. seed: whole, 0 or more. count: how many samples there are.
@@ -85,6 +85,21 @@ class Crystals:
         """The measurement of sample i as `untwin.reconstruct` takes it."""
         sample = self[i]
         return simulated(sample["intensity"].numpy(), sample["measured"].numpy())
+
+
+if TYPE_CHECKING:
+    Crystals = _Crystals
+
+
+def __getattr__(name: str) -> Any:
+    """Crystals, a subclass of torch's Dataset, made when it is first asked for: the command line does without torch."""
+    if name != "Crystals":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from torch.utils.data import Dataset
+
+    made = type(name, (_Crystals, Dataset), {"__doc__": _Crystals.__doc__, "__module__": __name__})
+    globals()[name] = made
+    return made
 
 
 def planned(
