@@ -15,7 +15,7 @@ help:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) -e .
+	$(PIP) -e ".[fast]"
 	touch $@
 
 .venv/developing: .venv/installed

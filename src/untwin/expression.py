@@ -36,7 +36,7 @@ def read(text: str, names: Mapping[str, type]) -> Any:
 
 
 def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
-    here = ast.get_source_segment(text, node) or "?"
+    here = text.encode()[node.col_offset : node.end_col_offset].decode()  # one line
     match node:
         case ast.Constant(value=int() as number) if abs(number) > 10**15:
             raise InputError(f"the number {here[:12]}... is too large for a recipe")

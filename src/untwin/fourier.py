@@ -16,18 +16,40 @@ def _axes(d: int) -> tuple[int, ...]:
     return tuple(range(-d, 0))
 
 
-def forward(x: Tensor, d: int) -> Tensor:
-    """Unitary transform over the last d axes."""
+def forward(x: Tensor, d: int, spent: bool = False) -> Tensor:
+    """Unitary transform over the last d axes. spent: x is not needed any more, so that its memory may be used for the result."""
     import torch
 
+    from untwin.engine import mkl
+
+    if mkl.takes(x):
+        return mkl.transform(x, d, inverse=False, spent=spent)
     return torch.fft.fftn(x, dim=_axes(d), norm="ortho")
 
 
-def inverse(w: Tensor, d: int) -> Tensor:
+def inverse(w: Tensor, d: int, spent: bool = False) -> Tensor:
     """Inverse (and adjoint) of `forward`."""
     import torch
 
+    from untwin.engine import mkl
+
+    if mkl.takes(w):
+        return mkl.transform(w, d, inverse=True, spent=spent)
     return torch.fft.ifftn(w, dim=_axes(d), norm="ortho")
+
+
+def forward_half(x: Tensor, d: int) -> Tensor:
+    """Unitary transform of real x over the last d axes: the half of it that tells all, (..., N // 2 + 1)."""
+    import torch
+
+    return torch.fft.rfftn(x, dim=_axes(d), norm="ortho")
+
+
+def inverse_half(w: Tensor, grid: Sequence[int]) -> Tensor:
+    """Inverse of `forward_half`, real, on the grid."""
+    import torch
+
+    return torch.fft.irfftn(w, s=tuple(grid), dim=_axes(len(grid)), norm="ortho")
 
 
 def centred(x: Tensor, d: int) -> Tensor:

@@ -107,7 +107,7 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
     c = torch.fft.fftn(cross, dim=tuple(range(-d, 0)))
     flat = c.flatten(1)
     where = flat.abs().argmax(1)
-    index = torch.stack(torch.unravel_index(where, grid), 1).double()
+    index = _unravelled(where, tuple(grid)).double()
     size = torch.tensor(grid, dtype=torch.float64, device=y.device)
     by = torch.where(index > size / 2, index - size, index)
     peak = flat.gather(1, where[:, None]).squeeze(1)
@@ -126,10 +126,21 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
         flat = values.flatten(1)
         where = flat.abs().argmax(1)
         peak = flat.gather(1, where[:, None]).squeeze(1)
-        move = torch.stack(torch.unravel_index(where, (3,) * d), 1)
+        move = _unravelled(where, (3,) * d)
         by = by + step * offsets[move]
         step /= 2
     return peak, by
+
+
+def _unravelled(flat: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """(batch, d) indices of flat ones (batch,). torch.unravel_index would import sympy, which takes a second."""
+    import torch
+
+    columns = []
+    for n in reversed(grid):
+        columns.append(flat % n)
+        flat = flat // n
+    return torch.stack(columns[::-1], 1)
 
 
 def centring(x: Tensor) -> list[int]:

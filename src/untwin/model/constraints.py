@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from untwin import engine
+from untwin.engine.plain import ceiling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +28,7 @@ class Constraint(ABC):
         """bool, like x: where the projection leaves x as it is."""
         return self.project(x, support) == x
 
-    @property
+    @cached_property
     def real(self) -> bool:
         """True where the constraint makes the object real: the Problem then works in real arithmetic."""
         return any(isinstance(c, RealValued | Nonnegative) for c in self.parts())
@@ -32,6 +36,16 @@ class Constraint(ABC):
     def parts(self) -> tuple[Constraint, ...]:
         """The constraints that this one is made of."""
         return (self,)
+
+    @cached_property
+    def rule(self) -> engine.Rule | None:
+        """The same for the engine, where it can do it: the support, then perhaps Nonnegative() or RealValued(), perhaps Ceiling()."""
+        first, *rest = self.parts()
+        capped = bool(rest) and isinstance(rest[-1], Ceiling)
+        middle = rest[:-1] if capped else rest
+        if not isinstance(first, Support) or len(middle) > 1 or not all(isinstance(c, RealValued | Nonnegative) for c in middle):
+            return None
+        return engine.Rule(positive=any(isinstance(c, Nonnegative) for c in middle), capped=capped)
 
     def __and__(self, other: Constraint) -> Both:
         return Both(self, other)
@@ -70,10 +84,7 @@ class Ceiling(Constraint):
     """
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
-        square = x.real.square().addcmul_(x.imag, x.imag) if x.is_complex() else x.square()
-        inside = square.where(support, square.new_zeros(())).flatten(1)
-        level = (inside.square().sum(1) / inside.sum(1).clamp(min=1e-30)).reshape((-1,) + (1,) * (x.ndim - 1))
-        return x * (level * (1 + 1e-5) / square.clamp(min=1e-30)).clamp(max=1).sqrt_()  # rounding is no excess
+        return x * ceiling(x.where(support, x.new_zeros(())), x)
 
 
 @dataclass(frozen=True)

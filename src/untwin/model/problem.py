@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from untwin import engine, fourier
 from untwin.data.measurement import Pattern
+from untwin.engine import Coefficients
+from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.model.constraints import Constraint, Nonnegative, Support
 from untwin.model.losses import Loss, Poisson
@@ -31,23 +35,12 @@ class Modulus:
     rho: float = 0.0
     hole: float | Tensor = 1.0
 
-    def __call__(self, w: Tensor, amplitude: Tensor, imposed: Tensor) -> Tensor:
-        """w, in place: scaled to the modulus that the data allow. amplitude = √I and imposed are (*grid)."""
-        import torch
+    def __call__(self, w: Tensor, target: Tensor, width: int = 0) -> Tensor:
+        """Scale w (starts, *grid), in place, to the modulus that the data allow; returns Σ (|w| − target)², (starts,) float64.
 
-        square = w.real.square().addcmul_(w.imag, w.imag)
-        if self.rho == 0:
-            factor = square.add_(1e-20).rsqrt_().mul_(amplitude)
-        else:
-            rho = self.rho
-            f = square.sqrt()
-            m = (square.mul_(rho * rho) + 4 * (1 + rho) * amplitude.square()).sqrt_().add_(f, alpha=rho)
-            factor = m.div_(f.add_(1e-10)).mul_(1 / (2 * (1 + rho)))
-        hole = self.hole.to(factor) if isinstance(self.hole, torch.Tensor) else factor.new_tensor(self.hole)
-        factor = torch.where(imposed, factor, hole)
-        for part in (w.real, w.imag):  # a real factor times a complex tensor would first be made complex
-            part.mul_(factor)
-        return w
+        target: (*grid), √I where it is imposed, negative elsewhere. width: as for engine.modulus.
+        """
+        return engine.modulus(w, target, self.rho, self.hole, width)
 
 
 @dataclass(frozen=True)
@@ -55,13 +48,22 @@ class Data:
     """The pattern as tensors on one device.
 
     intensity, measured: as read, for losses. amplitude, imposed: what the projection sets; for a real object the average of
-    both halves of the pattern, and a pixel is imposed where either half was measured.
+    both halves of the pattern, and a pixel is imposed where either half was measured. target: both in one, the amplitude, or −1
+    where nothing is imposed. half: its half for rfftn.
     """
 
     intensity: Tensor
     measured: Tensor
     amplitude: Tensor
     imposed: Tensor
+
+    @cached_property
+    def target(self) -> Tensor:
+        return self.amplitude.where(self.imposed, self.amplitude.new_tensor(-1.0))
+
+    @cached_property
+    def half(self) -> Tensor:
+        return self.target[..., : self.target.shape[-1] // 2 + 1].contiguous()
 
     @classmethod
     def of(cls, pattern: Pattern, real: bool, device: str = "cpu", dtype: torch.dtype | None = None) -> Data:
@@ -120,19 +122,34 @@ class Problem:
         return self.constraint.real
 
     @property
-    def plain(self) -> bool:
-        """True where the constraint is nothing but the support."""
-        return isinstance(self.constraint, Support)
-
-    @property
     def ndim(self) -> int:
         return self.pattern.ndim
 
-    def project_modulus(self, x: Tensor) -> Tensor:
-        """P_M x: the measured moduli with the computed phases; unmeasured pixels stay free."""
+    def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
+        met, Σ (|F x| − √I)² over the imposed pixels, (starts,) float64."""
         d = self.tensors
-        y = self.physics.backpropagate(self.modulus(self.physics.propagate(x), d.amplitude, d.imposed))
-        return y.real if self.real else y
+        if self.real and not x.is_complex() and not any(self.physics.offset):
+            grid = self.pattern.shape
+            w = fourier.forward_half(x, self.ndim)
+            error = self.modulus(w, d.half, grid[-1])
+            return fourier.inverse_half(w, grid), error
+        w = self.physics.propagate(x)
+        error = self.modulus(w, d.target)
+        y = self.physics.backpropagate(w, spent=True)
+        return (y.real.contiguous() if self.real else y), error
+
+    def project_modulus(self, x: Tensor) -> Tensor:
+        """P_M x."""
+        return self.impose(x)[0]
+
+    def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients) -> Tensor:
+        """x' = a x + c y + s P_S(u x + v y), a new tensor."""
+        rule = self.constraint.rule
+        if rule is not None and x.is_complex() != self.real:
+            return engine.update(x, y, support, row, rule)
+        z = self.project_object(total(((row.v, y), (row.u, x))), support)
+        return total(((row.s, z), (row.a, x), (row.c, y)))
 
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:
         """P_S x."""
@@ -153,7 +170,14 @@ class Problem:
 
     def within(self, **changes: Constraint | Modulus) -> Problem:
         """The same problem with another modulus or a further constraint (for algorithms that wrap another)."""
-        return replace(self, **changes)
+        if any(isinstance(c, Modulus) and not isinstance(c.hole, float) for c in changes.values()):
+            return replace(self, **changes)
+        key = tuple(sorted(changes.items()))
+        return self._variants.get(key) or self._variants.setdefault(key, replace(self, **changes))
+
+    @cached_property
+    def _variants(self) -> dict[tuple, Problem]:
+        return {}
 
     @classmethod
     def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:

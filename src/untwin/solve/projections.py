@@ -14,40 +14,21 @@ other β projects onto the support first and has two modulus projections' worth 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from untwin import expression
+from untwin import engine, expression
+from untwin.engine import Coefficients
+from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.solve.recipe import Algorithm, require
+from untwin.solve.state import moved
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
     from untwin.solve.state import State
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """x' = a x + c y + s P_S(u x + v y)."""
-
-    a: float
-    c: float
-    s: float
-    u: float
-    v: float
-
-
-def _add(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
-    """Σ factor · tensor, without the terms whose factor is 0 and without a product by 1."""
-    (factor, total), *rest = tuple(t for t in terms if t[0] != 0) or ((0.0, terms[0][1].new_zeros(())),)
-    owned = factor != 1
-    total = total * factor if owned else total
-    for factor, tensor in rest:
-        total = total.add_(tensor, alpha=factor) if owned else total.add(tensor, alpha=factor)
-        owned = True
-    return total
 
 
 class Projection(Algorithm):
@@ -57,13 +38,8 @@ class Projection(Algorithm):
     def coefficients(self) -> Coefficients: ...
 
     def step(self, problem: Problem, state: State) -> State:
-        k, x = self.coefficients(), state.x
-        y = problem.project_modulus(x)
-        if problem.plain:  # P_S multiplies by 0 or 1, so that the row is one sum inside the support (y alone, mostly) and one outside
-            inside = _add(((round(k.a + k.s * k.u, 12), x), (round(k.c + k.s * k.v, 12), y)))
-            return replace(state, x=inside.where(state.support, _add(((k.a, x), (k.c, y)))), image=y)
-        z = problem.project_object(_add(((k.v, y), (k.u, x))), state.support)
-        return replace(state, x=_add(((k.s, z), (k.a, x), (k.c, y))), image=y)
+        y, error = problem.impose(state.x)
+        return moved(state, x=problem.update(state.x, y, state.support, self.coefficients()), image=y, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -131,9 +107,16 @@ class HIO(Algorithm):
         require(self, "beta", 0, 1, open_low=True)
 
     def step(self, problem: Problem, state: State) -> State:
-        y = problem.project_modulus(state.x)
-        satisfied = state.support if problem.plain else problem.satisfies(y, state.support)
-        return replace(state, x=y.where(satisfied, state.x.add(y, alpha=-self.beta)), image=y)
+        y, error = problem.impose(state.x)
+        return moved(state, x=self._next(problem, state.x, y, state.support), image=y, error=error)
+
+    def _next(self, problem: Problem, x: Tensor, y: Tensor, support: Tensor) -> Tensor:
+        rule, b = problem.constraint.rule, self.beta
+        if rule == engine.Rule():  # the support alone: the row of HPR
+            return problem.update(x, y, support, Coefficients(a=1, c=-b, s=1, u=-1, v=1 + b))
+        if rule == engine.Rule(positive=True) and not x.is_complex():
+            return engine.fienup(x, y, support, b)
+        return y.where(problem.satisfies(y, support), x.add(y, alpha=-b))
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -157,15 +140,16 @@ class DM(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         x, b = state.x, self.beta
         if b == 1:
-            y = problem.project_modulus(x)
-            z = problem.project_object(_add(((2.0, y), (-1.0, x))), state.support)
-            return replace(state, x=_add(((1.0, x), (1.0, z), (-1.0, y))), image=y)
+            y, error = problem.impose(x)
+            row = Coefficients(a=1, c=-1, s=1, u=-1, v=2)
+            return moved(state, x=problem.update(x, y, state.support, row), image=y, error=error)
         m = problem.project_modulus(x)
         s = problem.project_object(x, state.support)
-        f_m = _add(((1 + 1 / b, m), (-1 / b, x)))
-        f_s = _add(((1 - 1 / b, s), (1 / b, x)))
-        y = problem.project_modulus(f_s)
-        return replace(state, x=_add(((1.0, x), (b, problem.project_object(f_m, state.support)), (-b, y))), image=y)
+        f_m = total(((1 + 1 / b, m), (-1 / b, x)))
+        f_s = total(((1 - 1 / b, s), (1 / b, x)))
+        y, error = problem.impose(f_s)
+        image = total(((1.0, x), (b, problem.project_object(f_m, state.support)), (-b, y)))
+        return moved(state, x=image, image=y, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)

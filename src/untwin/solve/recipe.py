@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,12 +217,17 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
             return begin + (end - begin) * state.progress
         return begin * (end / begin) ** state.progress
     if isinstance(setting, Draw):
-        salt = zlib.crc32(label.encode())
-        u = [np.random.default_rng([seed, salt]).random() for seed in state.seeds]
+        u = [_uniform(seed, label) for seed in state.seeds]
         return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
     if isinstance(setting, Deal):
         return torch.tensor([setting.values[seed % len(setting.values)] for seed in state.seeds], dtype=torch.float64)
     return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+
+
+@lru_cache(maxsize=4096)
+def _uniform(seed: int, label: str) -> float:
+    """A number in [0, 1) that is a function of the start's seed and of what is drawn."""
+    return np.random.default_rng([seed, zlib.crc32(label.encode())]).random()
 
 
 LONGEST = 2_000_000  # steps of one recipe

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from untwin.solve.recipe import Recipe, segments
+from untwin.solve.state import State, moved
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
-    from untwin.solve.state import State
 
 
 def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
@@ -39,12 +38,12 @@ def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
             taken[algorithm] += 1
             if at <= state.at or (rule and bool(rule.done(state).all())):
                 continue
-            state = replace(state, progress=k / (n - 1) if n > 1 else 1.0)
+            state = moved(state, progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:
-                state = algorithm.begin(problem, replace(state, memory=None))
+                state = algorithm.begin(problem, moved(state, memory=None))
                 previous = algorithm
-            state = replace(algorithm.step(problem, state), step=state.step + 1, at=at)
+            state = moved(algorithm.step(problem, state), step=state.step + 1, at=at)
             yield (state := rule.look(problem, state) if rule else state)
         if rule:
-            yield (state := replace(rule.keep(state), at=end))
+            yield (state := moved(rule.keep(state), at=end))
         start = end

@@ -39,11 +39,11 @@ class FarField:
     def propagate(self, x: Tensor) -> Tensor:
         """The complex wave at the detector, (..., *grid); linear, unitary."""
         r = self._ramp(x, +1)
-        return fourier.forward(x if r is None else x * r, self.dimensions)
+        return fourier.forward(x, self.dimensions) if r is None else fourier.forward(x * r, self.dimensions, spent=True)
 
-    def backpropagate(self, w: Tensor) -> Tensor:
-        """Adjoint and inverse of `propagate`."""
-        x = fourier.inverse(w, self.dimensions)
+    def backpropagate(self, w: Tensor, spent: bool = False) -> Tensor:
+        """Adjoint and inverse of `propagate`. spent: w is not needed any more."""
+        x = fourier.inverse(w, self.dimensions, spent)
         r = self._ramp(x, -1)
         return x if r is None else x * r
 

@@ -1,0 +1,53 @@
+"""Blocks of memory that are used again: a fresh large array costs a page fault every 4 KiB, more than the pass that fills it.
+
+A tensor from here owns its block until nothing refers to it any more; then the block waits for the next array of its size.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SMALL = 2**20  # bytes below which the allocator of the system is as good
+KEPT = 4  # free blocks of one size that are kept
+_PAGE = 4096
+_free: dict[int, list[np.ndarray]] = {}
+
+
+def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """An uninitialised CPU tensor, contiguous."""
+    import torch
+
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALL:
+        return torch.empty(shape, dtype=dtype)
+    if size not in _free:
+        release()  # another problem has begun
+    waiting = _free.setdefault(size, [])
+    block = waiting.pop() if waiting else _block(size)
+    lent = block[:]  # a view: the tensor holds it, and its end is the end of the last tensor on it
+    weakref.finalize(lent, _back, size, block).atexit = False
+    return torch.from_numpy(lent).view(dtype).reshape(shape)
+
+
+def _block(size: int) -> np.ndarray:
+    whole = np.empty(size + _PAGE, np.uint8)  # NumPy asks the system for huge pages
+    return whole[-whole.ctypes.data % _PAGE :][:size]
+
+
+def _back(size: int, block: np.ndarray) -> None:
+    waiting = _free.get(size)
+    if waiting is not None and len(waiting) < KEPT:
+        waiting.append(block)
+
+
+def release() -> None:
+    """Give the waiting blocks back to the system; those in use follow when they are done."""
+    _free.clear()

@@ -1,0 +1,123 @@
+"""The passes in plain torch: the reference that the fast forms are held against, and the form for any device and precision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from untwin.engine import Coefficients, Rule
+
+STRIPE = 2**17  # pixels
+
+
+def _square(x: Tensor) -> Tensor:
+    return x.real.square().addcmul_(x.imag, x.imag) if x.is_complex() else x.square()
+
+
+def _stripes(starts: int, n: int, like: Tensor) -> Iterator[slice]:
+    """Stretches of the pixels, so short that what is made of them on the way stays in the cache; a GPU takes all at once."""
+    size = max(1024, STRIPE // starts) if like.device.type == "cpu" else n
+    yield from (slice(j, min(j + size, n)) for j in range(0, n, size))
+
+
+def modulus(w: Tensor, target: Tensor, rho: float, hole: float | Tensor, width: int) -> Tensor:
+    """engine.modulus."""
+    import torch
+
+    starts = w.numel() // target.numel()
+    error = w.new_zeros(starts, dtype=torch.float64)
+    if width:  # the first column and, for an even width, the last are their own mirror images: they count once, the others twice
+        for column in (0, -1) if width % 2 == 0 else (0,):
+            f, a = _modulus(w[..., column]), target[..., column]
+            error -= ((f - a) * (a >= 0)).square().reshape(starts, -1).sum(1, dtype=torch.float64) / 2
+    flat, goal = w.view(starts, -1), target.reshape(-1)
+    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_tensor(hole)
+    for stripe in _stripes(starts, goal.numel(), w):
+        part, a = flat[:, stripe], goal[stripe]
+        imposed = (a >= 0).to(a)
+        f = _modulus(part)
+        error += ((f - a) * imposed).square_().sum(1, dtype=torch.float64)
+        if rho == 0:
+            factor = a / f
+        else:
+            m = (f.square().mul_(rho * rho) + 4 * (1 + rho) * a.square()).sqrt_().add_(f, alpha=rho)
+            factor = m.div_(f).mul_(1 / (2 * (1 + rho)))
+        part.mul_(torch.lerp(free.expand_as(factor), factor, imposed.expand_as(factor)))  # faster than where
+    return error * 2 if width else error
+
+
+def _modulus(w: Tensor) -> Tensor:
+    return _square(w).add_(1e-30).sqrt_()
+
+
+def total(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
+    """Σ factor · tensor, without the terms whose factor is 0 and without a product by 1."""
+    (factor, found), *rest = tuple(t for t in terms if t[0] != 0) or ((0.0, terms[0][1].new_zeros(())),)
+    owned = factor != 1
+    found = found * factor if owned else found
+    for factor, tensor in rest:
+        found = found.add_(tensor, alpha=factor) if owned else found.add(tensor, alpha=factor)
+        owned = True
+    return found
+
+
+def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+    """engine.update."""
+    import torch
+
+    from untwin.engine import memory
+
+    starts, n = x.shape[0], x[0].numel()
+    out = memory.empty(tuple(x.shape), x.dtype) if x.device.type == "cpu" else torch.empty_like(x)
+    xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
+    level = _level(xs, ys, supports, row, rule) if rule.capped else None
+    for stripe in _stripes(starts, n, x):
+        p, q, inside = xs[:, stripe], ys[:, stripe], supports[:, stripe]
+        if not (rule.positive or rule.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
+            within = total(((round(row.a + row.s * row.u, 12), p), (round(row.c + row.s * row.v, 12), q)))
+            found = within.where(inside, total(((row.a, p), (row.c, q))))
+        else:
+            z = _inside(p, q, inside, row, rule)
+            z = z if level is None else z * _below(z, level)
+            found = total(((row.s, z), (row.a, p), (row.c, q)))
+        out.view(starts, n)[:, stripe] = found
+    return out
+
+
+def _inside(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+    z = total(((row.v, y), (row.u, x)))
+    z = z.where(support, z.new_zeros(()))
+    return z.clamp(min=0) if rule.positive else z
+
+
+def _level(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+    """(starts, 1) c² of `ceiling`."""
+    import torch
+
+    sums = x.new_zeros(2, len(x), dtype=torch.float64)
+    for stripe in _stripes(x.shape[0], x.shape[1], x):
+        square = _square(_inside(x[:, stripe], y[:, stripe], support[:, stripe], row, rule))
+        sums[0] += square.sum(1, dtype=torch.float64)
+        sums[1] += square.square_().sum(1, dtype=torch.float64)
+    return (sums[1] / sums[0].clamp(min=1e-30)).to(x.real.dtype).unsqueeze(1)
+
+
+def _below(x: Tensor, level: Tensor) -> Tensor:
+    return (level * (1 + 1e-5) / _square(x).clamp(min=1e-30)).clamp(max=1).sqrt_()  # rounding is no excess
+
+
+def ceiling(inside: Tensor, x: Tensor) -> Tensor:
+    """Factors, at most 1, that bring the magnitudes of x (starts, *grid) under c = sqrt(Σ m⁴ / Σ m²) of `inside`, like x."""
+    each = _square(inside).flatten(1)
+    level = each.square().sum(1) / each.sum(1).clamp(min=1e-30)
+    return _below(x, level.reshape((-1,) + (1,) * (x.ndim - 1)))
+
+
+def fienup(x: Tensor, y: Tensor, support: Tensor, beta: float) -> Tensor:
+    """engine.fienup."""
+    satisfied = (support & (y >= 0)) | (y == 0)
+    return y.where(satisfied, x.add(y, alpha=-beta))
