@@ -83,6 +83,16 @@ def test_the_compiled_update_is_the_plain_one(grid, row, threads):
     assert torch.allclose(engine.fienup(x, y, support, 0.9), plain.fienup(x, y, support, 0.9), atol=1e-6)
 
 
+def test_starts_may_share_one_support(threads):
+    x, y, one = wave((3, 9, 7), 3), wave((3, 9, 7), 4), some((9, 7), 5)
+    for rule in (Rule(), Rule(capped=True)):
+        shared = engine.update(x, y, one.expand(3, 9, 7), ROWS[2], rule)
+        assert torch.equal(shared, engine.update(x, y, one.expand(3, 9, 7).contiguous(), ROWS[2], rule))
+        assert torch.allclose(engine.update(x, y, one.T.expand(3, 7, 9).transpose(1, 2), ROWS[2], rule), shared, atol=1e-6)
+    x, y = x.real.contiguous(), y.real.contiguous()
+    assert torch.equal(engine.fienup(x, y, one.expand(3, 9, 7), 0.9), plain.fienup(x, y, one, 0.9))
+
+
 def test_the_plain_passes_do_not_depend_on_how_they_are_cut_up(monkeypatch):
     x, y, support, t = wave((2, 3000), 3), wave((2, 3000), 4), some((2, 3000), 5), target((3000,), 6)
     w, once = x.clone(), x.clone()

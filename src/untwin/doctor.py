@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import platform
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import untwin
 
@@ -16,6 +19,7 @@ def findings() -> Iterator[tuple[str, str]]:
     """Pairs of a name and a sentence, as they are found; measures for a few seconds."""
     import torch
 
+    from untwin.engine import memory
     from untwin.processes import cores
 
     yield "untwin", f"{untwin.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
@@ -27,8 +31,13 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "GPU", "none that this torch can use; everything runs on the CPU"
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     yield "CPU", f"{cores()} cores" + (f", {pages / 2**30:.0f} GiB of memory" if pages else "")
-    for shape in ((64, 64), (512, 512), (64, 64, 64)):
-        yield "x".join(map(str, shape)), _speed(shape)
+    yield "engine", _engine()
+    for shape, starts in (((64, 64), 12), ((64, 64, 64), 1), ((128, 128, 128), 1), ((256, 256, 256), 1)):
+        if pages and math.prod(shape) * 100 > pages:  # six complex arrays and room to spare
+            yield "x".join(map(str, shape)), "left out: too little memory"
+        else:
+            yield "x".join(map(str, shape)), _speed(shape, starts)
+    memory.release()
     if importlib.util.find_spec("hdf5plugin") is None:
         yield "HDF5 filters", 'no bitshuffle or LZ4 (detector files): pip install "untwin[detector]"'
     else:
@@ -40,35 +49,94 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "scratch", f"{tempfile.gettempdir()} cannot be written ({error.strerror}); set TMPDIR"
 
 
-def _speed(shape: tuple[int, ...]) -> str:
-    """One thread: HIO iterations per second, and how much of an iteration the Fourier transforms take."""
+@dataclass(frozen=True)
+class Limit:
+    """What an iteration of a projection algorithm costs at least: a pair of transforms, and 45 bytes per pixel to and from memory
+    (modulus: wave in and out, amplitude; object: both objects in, one out, support). Seconds, bytes per second."""
+
+    transforms: float
+    bandwidth: float
+    pixels: int
+
+    @property
+    def seconds(self) -> float:
+        return self.transforms + 45 * self.pixels / self.bandwidth
+
+
+def trial(shape: tuple[int, ...], starts: int = 1) -> dict[str, Callable[[], object]]:
+    """Things to be timed on an array: "copy" (16 bytes per pixel), "transforms" (a pair), "HIO" (one iteration)."""
     import numpy as np
     import torch
 
     from untwin import fourier
     from untwin.data.measurement import Pattern
     from untwin.model.problem import Problem
-    from untwin.processes import one_thread
     from untwin.solve.begin import begin
     from untwin.solve.projections import HIO
 
     rng = np.random.default_rng(0)
-    pattern = Pattern(rng.poisson(100, shape).astype(np.float32), np.ones(shape, bool))
-    problem = Problem(pattern)
-    inside = torch.zeros(shape, dtype=torch.bool)
-    inside[tuple(slice(0, n // 3) for n in shape)] = True
-    n = 12 if len(shape) == 2 and shape[0] <= 128 else 1
-    state = begin(problem, tuple(range(n)), inside)
-    with one_thread():
-        step = _rate(lambda: HIO().step(problem, state))
-        pair = _rate(lambda: fourier.inverse(fourier.forward(state.x, len(shape)), len(shape)))
-    return f"{n * step:,.0f} HIO iterations per second and core, {100 * step / pair:.0f} % of them Fourier transforms"
+    problem = Problem(Pattern(rng.poisson(100, shape).astype(np.float32), np.ones(shape, bool)))
+    radius = sum(
+        (((torch.arange(n) + 0.5) * 4 / n - 1) ** 2).reshape([-1 if a == i else 1 for a in range(len(shape))]) for i, n in enumerate(shape)
+    )
+    state = begin(problem, tuple(range(starts)), torch.as_tensor(radius) <= 1)  # a ball that fills half of every axis
+    moving, to = [state], torch.empty_like(state.x)
+    wave = [fourier.forward(state.x, len(shape))]
+
+    def transforms() -> None:
+        wave[0] = fourier.forward(fourier.inverse(wave[0], len(shape), spent=True), len(shape), spent=True)
+
+    def iteration() -> None:
+        moving[0] = HIO().step(problem, moving[0])
+
+    return {"copy": lambda: to.copy_(state.x), "transforms": transforms, "HIO": iteration}
 
 
-def _rate(action) -> float:
-    action()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < 0.3:
+def timed(
+    trials: dict[str, Callable[[], object]], rounds: int = 5, seconds: float = 0.1, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """Seconds of each by the clock: all in turn, so that a busy machine is as bad for one as for another; the median of the rounds."""
+    counts = {}
+    for name, action in trials.items():
         action()
-        count += 1
-    return count / (time.perf_counter() - began)
+        began = time.perf_counter()
+        action()
+        counts[name] = max(1, min(2000, int(seconds / (time.perf_counter() - began + 1e-9))))
+    taken: dict[str, list[float]] = {name: [] for name in trials}
+    for _ in range(rounds):
+        for name, action in trials.items():
+            began = clock()
+            for _ in range(counts[name]):
+                action()
+            taken[name].append((clock() - began) / counts[name])
+    return {name: statistics.median(t) for name, t in taken.items()}
+
+
+def limit(taken: dict[str, float], pixels: int) -> Limit:
+    """The limit, from what `trial` and `timed` found."""
+    return Limit(taken["transforms"], 16 * pixels / taken["copy"], pixels)
+
+
+def _engine() -> str:
+    """Which forms of the engine are used here."""
+    from untwin import engine
+    from untwin.engine import mkl
+
+    if engine.PLAIN:
+        return "plain, as UNTWIN_ENGINE asks"
+    passes = "compiled passes" if importlib.util.find_spec("numba") else 'passes by torch (pip install "untwin[fast]" compiles them)'
+    return f"{passes}, transforms by {'the MKL inside torch, in place' if mkl.usable() else 'torch.fft'}"
+
+
+def _speed(shape: tuple[int, ...], starts: int = 1) -> str:
+    from untwin.processes import one_thread
+
+    pixels = starts * math.prod(shape)
+    with one_thread():
+        taken = timed(trial(shape, starts), rounds=3)
+    least = limit(taken, pixels)
+    rate = 2 * 5 * pixels * math.log2(math.prod(shape)) / taken["transforms"]
+    return (
+        f"{starts / taken['HIO']:,.0f} HIO iterations per second and core, {100 * least.seconds / taken['HIO']:.0f} % of the limit of "
+        f"{starts / least.seconds:,.0f} (transforms {rate / 1e9:.1f} GFLOP/s, copies {least.bandwidth / 1e9:.0f} GB/s)"
+    )

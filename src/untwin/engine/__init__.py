@@ -73,6 +73,13 @@ def _numbers(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
+def _step(support: Tensor) -> int | None:
+    """Pixels from one start's support to the next, 0 where all share one; None where the loops cannot read it."""
+    if support.is_contiguous():
+        return support[0].numel()
+    return 0 if support.stride(0) == 0 and support[0].is_contiguous() else None
+
+
 def _threads(loops: ModuleType, pixels: int) -> int:
     import torch
 
@@ -109,9 +116,9 @@ def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule)
     from untwin.engine import memory
     from untwin.engine import plain as reference
 
-    loops = _fast(x, y) if support.is_contiguous() else None
+    loops, step = _fast(x, y), _step(support)
     real = not x.is_complex()
-    if loops is None or (rule.positive and not real):
+    if loops is None or step is None or (rule.positive and not real):
         return reference.update(x, y, support, row, rule)
     starts, n = x.shape[0], x[0].numel()
     k = _threads(loops, x.numel())
@@ -121,11 +128,11 @@ def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule)
     arrays = [t.data_ptr() for t in (x, y, support, numbers)]
     if rule.capped:
         sums = torch.empty(k, starts, 2, dtype=torch.float64)
-        loops.MOMENTS(k, (starts, n, *arrays, sums.data_ptr(), flags))
+        loops.MOMENTS(k, (starts, n, *arrays, sums.data_ptr(), flags, step))
         two, four = sums.sum(0).unbind(1)
         level = (four / two.clamp(min=1e-30) * (1 + 1e-5)).float()
     out = memory.empty(x.shape, x.dtype)
-    loops.UPDATE(k, (starts, n, *arrays, level.data_ptr(), out.data_ptr(), flags))
+    loops.UPDATE(k, (starts, n, *arrays, level.data_ptr(), out.data_ptr(), flags, step))
     return out
 
 
@@ -134,10 +141,10 @@ def fienup(x: Tensor, y: Tensor, support: Tensor, beta: float) -> Tensor:
     from untwin.engine import memory
     from untwin.engine import plain as reference
 
-    loops = _fast(x, y) if support.is_contiguous() else None
-    if loops is None or x.is_complex():
+    loops, step = _fast(x, y), _step(support)
+    if loops is None or step is None or x.is_complex():
         return reference.fienup(x, y, support, beta)
     out, numbers = memory.empty(x.shape, x.dtype), _numbers(beta)
-    block = (x.shape[0], x[0].numel(), *(t.data_ptr() for t in (x, y, support, numbers, out)))
+    block = (x.shape[0], x[0].numel(), *(t.data_ptr() for t in (x, y, support, numbers, out)), step)
     loops.FIENUP(_threads(loops, x.numel()), block)
     return out

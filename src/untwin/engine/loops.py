@@ -61,9 +61,11 @@ def _modulus_hard(w: Any, target: Any, hole: Any, n: int) -> Any:
         r, m, a = w[2 * i], w[2 * i + 1], target[i]
         f = np.sqrt(r * r + m * m + f4(1e-30))
         free = a < f4(0)
-        d = f4(0) if free else f - a
+        g = a / f
+        d = f - a
+        g = hole if free else g
+        d = f4(0) if free else d
         e += d * d
-        g = hole if free else a / f
         w[2 * i] = r * g
         w[2 * i + 1] = m * g
     return e
@@ -76,10 +78,12 @@ def _modulus_soft(w: Any, target: Any, hole: Any, rho: Any, n: int) -> Any:
         r, m, a = w[2 * i], w[2 * i + 1], target[i]
         f = np.sqrt(r * r + m * m + f4(1e-30))
         free = a < f4(0)
-        d = f4(0) if free else f - a
+        d = f - a
+        d = f4(0) if free else d
         e += d * d
         p = (rho * f + np.sqrt(rho * rho * f * f + f4(4) * (f4(1) + rho) * a * a)) / (f4(2) * (f4(1) + rho))
-        g = hole if free else p / f
+        g = p / f
+        g = hole if free else g
         w[2 * i] = r * g
         w[2 * i + 1] = m * g
     return e
@@ -158,8 +162,8 @@ def _moments_real(x: Any, y: Any, support: Any, u: Any, v: Any, positive: bool, 
 
 def moments(block: Any) -> None:
     """block: x, y (starts, n), support (starts, n) bool, row = [a, c, s, u, v] float32, out (threads, starts, 2) float64,
-    flags: 1 real, 2 positive."""
-    b = carray(block, (9,))
+    flags: 1 real, 2 positive; from one start's support to the next (0: all share one)."""
+    b = carray(block, (10,))
     i, low, high = _mine(b)
     starts, n = b[1], b[2]
     row = carray(_floats(b[6]), (5,))
@@ -170,7 +174,7 @@ def moments(block: Any) -> None:
     for s in range(starts):
         x = carray(_floats(b[3] + wide * (s * n + low)), (size,))
         y = carray(_floats(b[4] + wide * (s * n + low)), (size,))
-        support = carray(_flags(b[5] + s * n + low), (high - low,))
+        support = carray(_flags(b[5] + s * b[9] + low), (high - low,))
         if real:
             two, four = _moments_real(x, y, support, row[3], row[4], positive, high - low)
         else:
@@ -203,7 +207,8 @@ def _update_capped(x: Any, y: Any, support: Any, out: Any, a: Any, c: Any, s: An
         xr, xm, yr, ym = x[2 * i], x[2 * i + 1], y[2 * i], y[2 * i + 1]
         r, m = u * xr + v * yr, u * xm + v * ym
         f = r * r + m * m
-        g = np.sqrt(level / f) if f > level else f4(1)
+        g = np.sqrt(level / (f + f4(1e-30)))
+        g = g if f > level else f4(1)
         g = s * g if support[i] != 0 else f4(0)
         out[2 * i] = g * r + a * xr + c * yr
         out[2 * i + 1] = g * m + a * xm + c * ym
@@ -220,8 +225,8 @@ def _update_real(x: Any, y: Any, support: Any, out: Any, a: Any, c: Any, s: Any,
 
 
 def update(block: Any) -> None:
-    """block: x, y, support, row as for `moments`, level (starts) float32, out like x, flags: 1 real, 2 positive, 4 capped."""
-    b = carray(block, (10,))
+    """block: x, y, support, row as for `moments`, level (starts) float32, out like x, flags and step as there, 4 capped."""
+    b = carray(block, (11,))
     _, low, high = _mine(b)
     starts, n = b[1], b[2]
     row = carray(_floats(b[6]), (5,))
@@ -233,7 +238,7 @@ def update(block: Any) -> None:
     for k in range(starts):
         x = carray(_floats(b[3] + wide * (k * n + low)), (size,))
         y = carray(_floats(b[4] + wide * (k * n + low)), (size,))
-        support = carray(_flags(b[5] + k * n + low), (high - low,))
+        support = carray(_flags(b[5] + k * b[10] + low), (high - low,))
         out = carray(_floats(b[8] + wide * (k * n + low)), (size,))
         if real:
             ceiling = np.sqrt(level[k]) if capped else f4(np.inf)
@@ -255,15 +260,15 @@ def _fienup_real(x: Any, y: Any, support: Any, out: Any, beta: Any, n: int) -> N
 
 
 def fienup(block: Any) -> None:
-    """block: x, y (starts, n) float32, support, [beta], out."""
-    b = carray(block, (8,))
+    """block: x, y (starts, n) float32, support, [beta], out, step of the supports."""
+    b = carray(block, (9,))
     _, low, high = _mine(b)
     starts, n, m = b[1], b[2], high - low
     beta = carray(_floats(b[6]), (1,))[0]
     for k in range(starts):
         x = carray(_floats(b[3] + 4 * (k * n + low)), (m,))
         y = carray(_floats(b[4] + 4 * (k * n + low)), (m,))
-        support = carray(_flags(b[5] + k * n + low), (m,))
+        support = carray(_flags(b[5] + k * b[8] + low), (m,))
         out = carray(_floats(b[7] + 4 * (k * n + low)), (m,))
         _fienup_real(x, y, support, out, beta, m)
 
