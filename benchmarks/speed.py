@@ -7,7 +7,7 @@
 Limit: the fastest pair of transforms that was met, and 45 bytes per pixel at the speed of a copy (untwin.doctor.Limit). Contestants
 in turn, medians; the clock is CPU time of the process (one thread) unless --clock wall. Then the cost against the number of starts
 and of worker processes (--starts), as whole runs of 100 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
-64^3 and 128^3, HIO alone without shrink wrap, timed by itself.
+64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 PEER = """
 import contextlib, json, os, sys, tempfile, time
 import numpy as np
-shape, count, package = tuple(map(int, sys.argv[1].split("x"))), int(sys.argv[2]), sys.argv[3]
+shape, count, package, wrap = tuple(map(int, sys.argv[1].split("x"))), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "wrap"
 if package == "torch":
     import torch
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -38,6 +38,9 @@ with contextlib.redirect_stdout(sys.stderr):
         with tempfile.TemporaryDirectory() as folder:
             np.save(folder + "/data.npy", amplitude)
             settings = {"algorithm_sequence": f"{n}*HIO", "hio_beta": 0.9, "initial_support_area": [0.5] * len(shape), "reconstructions": 1}
+            if wrap:
+                settings |= {"shrink_wrap_trigger": [1, 1], "shrink_wrap_type": "GAUSS", "shrink_wrap_threshold": 0.1}
+                settings |= {"shrink_wrap_gauss_sigma": 1.0}
             run = phasing.create_rec(settings, folder + "/data.npy", package, -1, debug=True)
             began, cpu = time.perf_counter(), time.process_time()
             run.iterate()
@@ -111,11 +114,31 @@ def contestants(shape: tuple[int, ...], threads: int) -> dict:
     both["untwin, fast"] = form(False, True)
     both["untwin, without numba"] = form(False, False)
     both["untwin, plain torch"] = form(True, False)
+    both["untwin, fast, shrink wrap in each"] = wrapped(shape)
     both["scipy loop"] = textbook(scipy_forward, scipy_inverse, False)
     if np.prod(shape) < 10_000_000:
         both["numpy loop"] = textbook(np.fft.fftn, np.fft.ifftn, False)
         both["numpy loop as in textbooks"] = textbook(np.fft.fftn, np.fft.ifftn, True)
     return both
+
+
+def wrapped(shape: tuple[int, ...]):
+    """An HIO and a support update, as cohere's documented recipe has them."""
+    import numpy as np
+
+    import untwin as ut
+    from untwin.data.measurement import Pattern
+    from untwin.solve.begin import begin
+    from untwin.solve.shrinkwrap import ShrinkWrap
+
+    problem = ut.Problem(Pattern(np.random.default_rng(0).poisson(100, shape).astype(np.float32), np.ones(shape, bool)))
+    held, steps = [begin(problem, (0,))], (ut.parse("HIO"), ShrinkWrap(threshold=0.1, sigma=1.0, level="max"))
+
+    def run() -> None:
+        for step in steps:
+            held[0] = step.step(problem, held[0])
+
+    return run
 
 
 def measure(shape: tuple[int, ...], args: argparse.Namespace) -> dict:
@@ -131,7 +154,8 @@ def measure(shape: tuple[int, ...], args: argparse.Namespace) -> dict:
     engines = {k: v for k, v in taken.items() if k not in pairs and k != "copy"}
     if args.cohere and len(shape) == 3 and pixels < 10_000_000:
         for package in ("np", "torch"):
-            engines[f"cohere, {package}"] = peer(args, shape, package, args.clock)
+            for wrap in ("", "wrap"):
+                engines[f"cohere, {package}{', shrink wrap in each' if wrap else ''}"] = peer(args, shape, package, wrap)
     return {
         "shape": shape,
         "copy_GB_per_s": least.bandwidth / 1e9,
@@ -142,15 +166,15 @@ def measure(shape: tuple[int, ...], args: argparse.Namespace) -> dict:
     }
 
 
-def peer(args: argparse.Namespace, shape: tuple[int, ...], package: str, clock: str) -> float:
+def peer(args: argparse.Namespace, shape: tuple[int, ...], package: str, wrap: str) -> float:
     """Seconds of one HIO of cohere."""
     threads = {k: str(args.threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    command = [args.cohere, "-c", PEER, "x".join(map(str, shape)), "10", package]
+    command = [args.cohere, "-c", PEER, "x".join(map(str, shape)), "10", package, wrap]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads, "PYTHONPATH": ""}, cwd="/")
     if done.returncode:
         sys.exit(f"cohere did not run: {done.stderr[-400:]}")
     wall, cpu = json.loads(done.stdout.splitlines()[-1])
-    return wall if clock == "wall" else cpu
+    return wall if args.clock == "wall" else cpu
 
 
 def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
