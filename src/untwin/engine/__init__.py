@@ -57,13 +57,11 @@ def _fast(*tensors: Tensor) -> ModuleType | None:
     """The compiled loops where they can take these tensors."""
     import torch
 
-    if PLAIN:
-        return None
+    loops = None if PLAIN else _loops()
     for t in tensors:
-        single = t.dtype in (torch.complex64, torch.float32, torch.bool)
-        if not (single and t.device.type == "cpu" and t.is_contiguous()) or t.requires_grad:
+        if not (t.is_cpu and t.dtype in (torch.complex64, torch.float32) and t.is_contiguous()) or t.requires_grad:
             return None
-    return _loops()
+    return loops
 
 
 @lru_cache(maxsize=64)
@@ -95,10 +93,10 @@ def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 
     """
     import torch
 
-    from untwin.engine import plain as reference
-
     loops = _fast(w, target)
     if loops is None:
+        from untwin.engine import plain as reference
+
         return reference.modulus(w, target, rho, hole, width)
     n, starts = target.numel(), w.numel() // target.numel()
     holes = hole.to(torch.float32).contiguous() if isinstance(hole, torch.Tensor) else _numbers(*(starts * (float(hole),)))

@@ -8,6 +8,7 @@ each other. Complex arrays are read as pairs of floats. Divisions follow IEEE (n
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,10 +60,11 @@ def _modulus_hard(w: Any, target: Any, hole: Any, n: int) -> Any:
     e = f4(0)
     for i in range(n):
         r, m, a = w[2 * i], w[2 * i + 1], target[i]
-        f = np.sqrt(r * r + m * m + f4(1e-30))
+        q = r * r + m * m + f4(1e-30)
+        inverse = f4(1) / np.sqrt(q)
         free = a < f4(0)
-        g = a / f
-        d = f - a
+        g = a * inverse
+        d = q * inverse - a
         g = hole if free else g
         d = f4(0) if free else d
         e += d * d
@@ -281,13 +283,13 @@ def _loop(function: Callable[[Any], None]) -> Loop:
     alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
 
     def run(threads: int, block: Sequence[int]) -> None:
-        numbers = np.array([threads, *block], np.int64)
+        numbers = array("q", (threads, *block))
+        address = numbers.buffer_info()[0]
         if threads == 1:
-            alone(numbers.ctypes.data)
+            alone(address)
         else:
             assert _OPENMP
-            pointers = ctypes.c_void_p(compiled.address), ctypes.c_void_p(numbers.ctypes.data)
-            _OPENMP.GOMP_parallel(*pointers, ctypes.c_uint(threads), ctypes.c_uint(0))
+            _OPENMP.GOMP_parallel(ctypes.c_void_p(compiled.address), ctypes.c_void_p(address), ctypes.c_uint(threads), ctypes.c_uint(0))
 
     return run
 

@@ -89,7 +89,7 @@ def takes(x: Tensor) -> bool:
 
     return (
         x.dtype == torch.complex64
-        and x.device.type == "cpu"
+        and x.is_cpu
         and type(x) is torch.Tensor
         and not x.requires_grad
         and x.is_contiguous()
