@@ -26,6 +26,7 @@ HEIGHT = {
     "judge": 4,
     "solve": 5,
     "simulate": 5,
+    "learn": 5,
     "show": 6,
     "config": 7,
     "doctor": 7,
@@ -125,7 +126,9 @@ def test_a_room_has_no_ring_of_imports_at_module_level():
 def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
     top = [n for n in tree(file).body if isinstance(n, ast.Import | ast.ImportFrom)]
     modules = {a.name for n in top if isinstance(n, ast.Import) for a in n.names} | {n.module for n in top if isinstance(n, ast.ImportFrom)}
-    assert not {m for m in modules if m and m.split(".")[0] in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile"}}
+    assert not {
+        m for m in modules if m and m.split(".")[0] in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors"}
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

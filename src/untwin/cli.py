@@ -603,3 +603,104 @@ def doctor() -> None:
 
     for name, text in findings():
         print(f"{name:>18}  {text}")
+
+
+@app.command
+def train(
+    model: str,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    data: str | None = None,
+    steps: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20_000,
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65_536))] = 64,
+    objective: str = "invariant",
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    rate: float = 1e-3,
+    check: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 500,
+    held: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 512,
+    device: str | None = None,
+    resume: bool = False,
+) -> None:
+    """Train a network on simulated patterns; with --resume, go on after a kill: on a CPU the result has the same bits.
+
+    The folder gets checkpoint.safetensors, weights.safetensors (untwin predict --model takes it), card.md and report.html with the curves.
+    Several processes: torchrun --nproc-per-node 2 -m untwin train ... (--batch is divided among them).
+
+    Parameters
+    ----------
+    model
+        cdi-nn (32 x 32 patterns), cdi-nn-64 (64 x 64), or an architecture's text, such as "CdiNN(form=64)".
+    output
+        Folder of the run: new or empty, or with --resume one to go on with.
+    data
+        A recipe of samples drawn on the fly (cdi-nn, cdi-nn-64, crystals-2d, ... or a recipe's text), or the folder of a data set; by
+        default the model's own recipe.
+    steps
+        Of the optimiser; samples seen = steps x batch.
+    batch
+        Samples in a step.
+    objective
+        supervised, canonical (one of each object's symmetric copies), invariant (the nearest of them), or passive (the pattern alone).
+    seed
+        Of weights and samples.
+    rate
+        The highest learning rate; reached after 200 steps (a tenth of the run if this is less), then down along a cosine.
+    check
+        Steps between checkpoints, each with a validation.
+    held
+        Samples of the validation, which are never trained on.
+    device
+        cpu, cuda or cuda:1; by default a GPU where there is one.
+    resume
+        Go on from the folder's checkpoint.
+    """
+    from untwin.data.dataset import is_dataset
+    from untwin.data.whole import place, write_text
+    from untwin.learn.pairs import VALIDATION, Fresh, Stored
+    from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, Worker
+    from untwin.model.networks.architecture import MODELS, architecture
+    from untwin.simulate.crystals import simulation
+
+    of = architecture(model)
+    wanted = data or MODELS.get(model, "")
+    if not wanted:
+        raise InputError(f"--data is needed with {model}: a recipe, or the folder of a data set")
+    stored = Path(wanted) if is_dataset(Path(wanted)) else None
+    if stored is None and Path(wanted).is_dir():
+        raise InputError(f"{wanted} is a folder without manifest.json; expected a data set that untwin simulate dataset has written")
+    shape = Stored(stored).shape if stored else simulation(wanted).shape
+    run = Training(
+        architecture=repr(of), data=wanted, objective=objective, steps=steps, batch=batch, seed=seed, rate=rate,
+        rising=min(200, max(1, steps // 10)), warm=steps // 5, check=check, held=held,
+    )  # fmt: skip
+    if shape != of.shape:
+        raise InputError(f"{model} takes patterns of {of.shape}, {wanted} has {shape}; choose another --data or model")
+    place(output)
+    if not resume and output.exists() and any(output.iterdir()):
+        more = "add --resume to go on, or choose" if (output / CHECKPOINT).exists() else "choose"
+        raise InputError(f"{output} is not empty; {more} another folder")
+    if resume and not (output / CHECKPOINT).exists():
+        raise InputError(f"no {CHECKPOINT} in {output}; leave --resume out to begin")
+    if stored is not None and not Stored(stored).shards.manifest.objects:
+        raise InputError(f"{stored} holds no objects, which training and validation need; write it again without --no-objects")
+    import torch
+
+    from untwin.learn.train import card, train
+    from untwin.show.learning import card_text, training_report
+    from untwin.simulate.dataset import Crystals
+
+    pairs = Stored(stored, seed) if stored else Fresh(Crystals(wanted, seed, 2**62), Crystals(wanted, seed + VALIDATION, 2**62))
+    worker = Worker()
+    chosen = device or (f"cuda:{worker.local}" if torch.cuda.is_available() else "cpu")
+
+    def tell(row: dict[str, Any]) -> None:
+        known = "  ".join(f"{k} {row[k]:.4g}" for k in ("loss", "error", "iou", "phase_gain", "misfit") if k in row)
+        print(f"{row['step']:>8,} steps  {row['samples']:>11,} samples  {row['seconds']:>7,.0f} s  {known}", flush=True)
+
+    rows = train(run, pairs, output, resume=resume, device=chosen, report=tell)
+    if worker.rank:
+        return
+    told = {**card(run, rows), "architecture": repr(of)}
+    write_text(output / "card.md", card_text(model, told))
+    page = training_report(output, told, rows)
+    print(f"weights: {output / WEIGHTS}\nreport:  {page}\nnext: untwin predict PATTERN --model {output / WEIGHTS}")

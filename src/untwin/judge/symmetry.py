@@ -168,3 +168,145 @@ def distances(x: Tensor, d: int) -> Tensor:
         table[i, i + 1 :] = e
         table[i + 1 :, i] = e
     return table
+
+
+def rolled(x: Tensor, by: Tensor, d: int) -> Tensor:
+    """Each x (batch, *grid) moved by its own whole number of pixels, `by` (batch, d), on the periodic grid."""
+    import torch
+
+    for axis in range(d):
+        n = x.shape[axis - d]
+        index = (torch.arange(n, device=x.device) - by[:, axis, None].long()) % n
+        index = index.reshape(len(x), *(n if a == axis else 1 for a in range(d)))
+        x = torch.take_along_dim(x, index, axis - d)
+    return x
+
+
+def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True) -> Tensor:
+    """The symmetric copy of each x (batch, *grid) that is nearest to its own reference (batch, *grid): whole pixels, twin and (turn) a
+    global phase, all at once: of the copies T x, those of one norm, the one with the largest Re <reference, T x>.
+
+    c(s) = Σ_r reference(r) conj x(r − s) comes from two transforms, its largest modulus gives the shift and its angle the phase.
+    Real x: the twin is the object turned by 180 degrees, and the phase, a sign, is left alone.
+    """
+    import torch
+
+    axes = tuple(range(-d, 0))
+    turn = turn and x.is_complex()
+    wave = torch.fft.fftn(reference, dim=axes)
+    found = []
+    for y in (x, twin(x, d)):
+        c = torch.fft.ifftn(wave * torch.fft.fftn(y, dim=axes).conj(), dim=axes).flatten(1)
+        score, where = (c.abs() if turn else c.real).max(1)
+        found.append((y, score, where, c.gather(1, where[:, None])))
+    (first, a, here, c), (second, b, there, e) = found
+    better = b > a * (1 + 1e-6)
+    column = better.reshape((-1,) + (1,) * d)
+    by = torch.stack(torch.unravel_index(torch.where(better, there, here), x.shape[-d:]), 1)
+    moved = rolled(torch.where(column, second, first), by, d)
+    if not turn:
+        return moved
+    peak = torch.where(better[:, None], e, c)
+    return moved * (peak / peak.abs().clamp(min=1e-30)).reshape(column.shape).to(x.dtype)
+
+
+def canonical(x: Tensor, d: int, turn: bool = True) -> tuple[Tensor, Tensor]:
+    """One representative of each orbit under shifts by whole pixels, twin and (turn) global phase: (batch, *grid), and how far each x is
+    from the cut, (batch,): 0 where the choice between it and its twin hangs on nothing.
+
+    Shift: the centre of mass of |x|², on the circle, goes to the pixel nearest to index 0. Twin: a statistic that shift and phase leave
+    alone and that the twin turns round is made positive: the skewness of |x|² along a fixed oblique direction, or, where this is
+    below 0.02, an invariant of four waves, Im F(k) F(l) F*(m) F*(k + l − m), summed over small k, l, m. Phase: of Σ |x| x, or, where this
+    mean is below a tenth of Σ |x|², of the same sum near the centre, is made 0.
+    No choice can be continuous everywhere: objects near a cut jump under noise (docs/learn.md has the share).
+    """
+    import torch
+
+    x = at_origin(x, d)
+    statistic = handedness(x, d)
+    x = torch.where((statistic < 0).reshape((-1,) + (1,) * d), twin(x, d), x)
+    if turn and x.is_complex():
+        m = x.abs()
+        mean, power = (m * x).flatten(1).sum(1), m.square().flatten(1).sum(1)
+        near = (m * x * _bell(m, d)).flatten(1).sum(1)
+        chosen = torch.where(mean.abs() < 0.1 * power, near, mean)
+        x = x * (chosen.conj() / chosen.abs().clamp(min=1e-30)).reshape((-1,) + (1,) * d)
+    return x, statistic.abs()
+
+
+def handedness(x: Tensor, d: int) -> Tensor:
+    """(batch,) float64: the statistic of `canonical`, positive for one of an object and its twin. x: (batch, *grid), its centre of mass
+    near index 0."""
+
+    skew = _skewness(x, d)
+    flat = skew.abs() < FLAT
+    if bool(flat.any()):
+        skew = skew.clone()
+        skew[flat] = _four_waves(x[flat], d)
+    return skew
+
+
+FLAT = 0.02  # skewness below which the four-wave invariant decides
+_OBLIQUE = (1.0, 0.618, 0.382)
+
+
+def _distances(n: int, like: Tensor) -> Tensor:
+    """Signed distance of each index from index 0 on the circle; the index opposite to it, its own mirror image, counts as 0."""
+    import torch
+
+    k = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=like.device)
+    return k.where(k.abs() * 2 != n, k.new_zeros(()))
+
+
+def at_origin(x: Tensor, d: int) -> Tensor:
+    """Each x (batch, *grid) moved so that its centre of mass, on the circle, lies nearest to index 0."""
+    import torch
+
+    power = x.abs().double().square()
+    by = []
+    for axis, n in enumerate(x.shape[-d:]):
+        line = power.sum(dim=[a + 1 for a in range(d) if a != axis]) if d > 1 else power
+        angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64, device=x.device) / n
+        at = torch.atan2((line * angle.sin()).sum(1), (line * angle.cos()).sum(1)) * n / (2 * torch.pi)
+        by.append(-torch.round(at))
+    return rolled(x, torch.stack(by, 1).long(), d)
+
+
+def _skewness(x: Tensor, d: int) -> Tensor:
+    """Σ |x|² t³ / Σ |x|² |t|³, t along an oblique direction from the centre of mass; x is centred."""
+    power = x.abs().double().square()
+    t = sum(
+        _OBLIQUE[axis] * _distances(n, power).reshape([-1 if a == axis else 1 for a in range(d)]) for axis, n in enumerate(x.shape[-d:])
+    )
+    total = power.flatten(1).sum(1).clamp(min=1e-300)
+    mean = (power * t).flatten(1).sum(1) / total
+    cube = (t - mean.reshape((-1,) + (1,) * d)) ** 3
+    return (power * cube).flatten(1).sum(1) / (power * cube.abs()).flatten(1).sum(1).clamp(min=1e-300)
+
+
+def _four_waves(x: Tensor, d: int) -> Tensor:
+    """Im Σ F(k) F(l) F*(m) F*(k + l − m) / Σ |...| over small wave vectors k, l, m (for real x, m = 0 makes it the bispectrum)."""
+    import itertools
+
+    import torch
+
+    axes = tuple(range(-d, 0))
+    wave = torch.fft.fftn(x.to(torch.complex128), dim=axes)
+    total, size = 0, 1e-300
+    small = list(itertools.product((-1, 0, 1, 2), repeat=d))[:: 3 if d == 2 else 11]
+    at = {v: wave[(slice(None), *v)] for v in itertools.product(range(-4, 7), repeat=d) if all(abs(i) < n for i, n in zip(v, x.shape[-d:]))}
+    for k, l, m in itertools.product(small, repeat=3):
+        end = tuple(a + b - c for a, b, c in zip(k, l, m))
+        if k == m or l == m or k > l or not {k, l, m, end} <= at.keys():
+            continue
+        term = at[k] * at[l] * (at[m] * at[end]).conj()
+        total, size = total + term.imag, size + term.abs()
+    return total / size if isinstance(total, torch.Tensor) else torch.zeros(len(x), dtype=torch.float64, device=x.device)
+
+
+def _bell(m: Tensor, d: int) -> Tensor:
+    """A Gaussian about index 0, half as wide as the object."""
+    square = sum(_distances(n, m).reshape([-1 if a == axis else 1 for a in range(d)]).square() for axis, n in enumerate(m.shape[-d:]))
+    power = m.double().square()
+    spread = (power * square).flatten(1).sum(1) / power.flatten(1).sum(1).clamp(min=1e-300)
+    return (-2 * square / spread.clamp(min=1e-6).reshape((-1,) + (1,) * d)).exp().to(m.dtype)

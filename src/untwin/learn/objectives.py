@@ -1,0 +1,77 @@
+"""What a network is asked for: four answers to the fact that shift, twin and phase cannot be told from a pattern.
+
+Each is a function of (architecture, output, truth, amplitude): the network's output, the objects (batch, *box), centred, of largest
+magnitude 1, and the measured amplitude (batch, *shape), FFT order, NaN where not measured. It returns the loss, a mean over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from untwin import fourier
+from untwin.judge.symmetry import at_origin, handedness, nearest, rolled, twin
+from untwin.model.networks.architecture import padded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.networks.architecture import Architecture
+
+
+def supervised(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
+    """The object as it was drawn: right where the data break the symmetries themselves, a mean of the copies where they do not."""
+    return net.fit(output, truth)
+
+
+def canonical(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
+    """Active symmetry breaking (Tayal et al., arXiv 2003.09077; Zhang et al., arXiv 2403.15448): one representative of each orbit."""
+    return net.fit(output, upright(truth))
+
+
+def invariant(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
+    """The copy of the object that is nearest to what the network has said: the minimum over shift and twin, by FFT."""
+    d = truth.ndim - 1
+    said = fourier.cornered(net.image(output.detach()), d)
+    return net.fit(output, fourier.centred(nearest(fourier.cornered(truth, d), said, d, turn=False), d))
+
+
+def passive(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
+    """The pattern alone (Manekar et al., 2020; AutoPhaseNN: Yao et al., npj Comput. Mater. 8, 124, 2022): Σ (s |F x| − A)² / Σ A² over
+    the measured pixels, with the scale s that fits best. The object is never seen."""
+    said = magnitudes(net, net.image(output))
+    seen = amplitude.isfinite()
+    a, said = amplitude.nan_to_num(0).flatten(1), said.where(seen, said.new_zeros(())).flatten(1)
+    power = a.square().sum(1).clamp(min=1e-30)
+    overlap = (a * said).sum(1)
+    return (1 - overlap.square() / (said.square().sum(1).clamp(min=1e-30) * power)).mean()
+
+
+OBJECTIVES: dict[str, Callable[[Architecture, Tensor, Tensor, Tensor], Tensor]] = {
+    f.__name__: f for f in (supervised, canonical, invariant, passive)
+}
+
+
+def magnitudes(net: Architecture, image: Tensor) -> Tensor:
+    """|F x| of objects (batch, *box) in an array of the pattern's shape, FFT order."""
+    d = image.ndim - 1
+    wave = fourier.forward(fourier.cornered(padded(image, net.shape), d), d)
+    return wave.abs()
+
+
+def upright(truth: Tensor) -> Tensor:
+    """Of each object (batch, *box), centred, and its twin the one of positive `handedness`, its bounding box in the middle."""
+    import torch
+
+    d = truth.ndim - 1
+    x = fourier.cornered(truth, d)
+    turned = handedness(at_origin(x, d), d) < 0
+    x = torch.where(turned.reshape((-1,) + (1,) * d), fourier.centred(twin(x, d), d), truth)
+    inside = x.abs() > 0.05 * x.abs().flatten(1).amax(1).reshape((-1,) + (1,) * d)
+    by = []
+    for axis, n in enumerate(x.shape[1:]):
+        line = inside.any(dim=[a + 1 for a in range(d) if a != axis]) if d > 1 else inside
+        k = torch.arange(n, device=x.device)
+        low, high = k.where(line, k.new_tensor(n)).amin(1), k.where(line, k.new_tensor(-1)).amax(1)
+        by.append(n // 2 - torch.div(low + high + 1, 2, rounding_mode="floor"))
+    return rolled(x, torch.stack(by, 1), d)

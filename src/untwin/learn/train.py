@@ -1,0 +1,260 @@
+"""Training: one straight loop over steps. Sample i is a function of the recipe, the seed and i, so a run that was cut short goes on
+where its last checkpoint stands and ends, on a CPU, with the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untwin.errors import InputError
+from untwin.learn.objectives import OBJECTIVES
+from untwin.learn.pairs import Data
+from untwin.learn.validate import measured_amplitude, validated
+from untwin.model.networks import weights
+from untwin.model.networks.architecture import architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training run, as its checkpoint holds it.
+
+    architecture: text, such as CdiNN(form=32). data: text of the recipe. objective: supervised, canonical, invariant or passive.
+    steps, batch: samples seen are their product. seed: of weights and samples. rate: the highest learning rate of Adam, reached after
+    `rising` steps, and left along a cosine down to a hundredth. warm: steps on canonical targets before `invariant` begins, so that one of
+    twins is chosen at all. check: steps between checkpoints, each with a validation on `held` samples.
+    """
+
+    architecture: str
+    data: str
+    objective: str = "invariant"
+    steps: int = 20_000
+    batch: int = 64
+    seed: int = 0
+    rate: float = 1e-3
+    rising: int = 200
+    warm: int = 2_000
+    check: int = 500
+    held: int = 512
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
+        for name, least in (("steps", 1), ("batch", 1), ("seed", 0), ("rising", 0), ("warm", 0), ("check", 1), ("held", 1)):
+            v = getattr(self, name)
+            if isinstance(v, bool) or not isinstance(v, int) or not least <= v < 2**40:
+                raise InputError(f"{name} = {v!r}: expected a whole number, {least} or more")
+        if not 0 < self.rate < 1:
+            raise InputError(f"rate = {self.rate!r}: expected a number above 0 and below 1")
+
+    def rate_at(self, step: int) -> float:
+        if step < self.rising:
+            return self.rate * (step + 1) / self.rising
+        done = (step - self.rising) / max(1, self.steps - self.rising)
+        return self.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def objective_at(self, step: int) -> str:
+        return "canonical" if self.objective == "invariant" and step < self.warm else self.objective
+
+
+@dataclass
+class Progress:
+    """What training changes, in place. rows: one per validation."""
+
+    net: Module
+    optimizer: Optimizer
+    step: int
+    rows: list[dict[str, Any]]
+
+
+def train(
+    run: Training,
+    data: Data,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train to the end, with a checkpoint every `check` steps; returns the rows of the curves. Writes weights.safetensors at the end.
+
+    resume: go on from the checkpoint in the folder. Several processes (torchrun): each takes its share of every batch and gradients
+    are averaged. On CUDA the network works in bfloat16 where that is safe (autocast). report: called with each row.
+    Raises InputError where the folder holds another run, or its checkpoint is damaged.
+    """
+    import torch
+
+    of = architecture(run.architecture)
+    crew = Worker()
+    if run.batch % crew.size:
+        raise InputError(f"batch {run.batch} for {crew.size} processes; expected a multiple")
+    with crew:
+        now = _begin(run, folder, resume, device)
+        _first_sample(run, data, of)
+        held = data.held(run.held, device) if crew.rank == 0 else None
+        now.net.train()
+        kind = torch.device(device).type
+        clock, busy = time.time(), time.process_time()
+        before = now.rows[-1]["seconds"] if now.rows else 0.0
+        loss_sum = torch.zeros((), device=device)
+        while now.step < run.steps:
+            for group in now.optimizer.param_groups:
+                group["lr"] = run.rate_at(now.step)
+            first = now.step * run.batch
+            samples = data.batch(range(first + crew.rank, first + run.batch, crew.size), device)
+            truth, amplitude = of.truth(samples.image), measured_amplitude(samples.intensity, samples.measured)
+            with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+                output = now.net(of.take(samples.intensity, samples.measured))
+            loss = OBJECTIVES[run.objective_at(now.step)](of, output.float(), truth, amplitude)
+            now.optimizer.zero_grad()
+            loss.backward()
+            crew.average([p.grad for p in now.net.parameters() if p.grad is not None])
+            torch.nn.utils.clip_grad_norm_(now.net.parameters(), 1.0)
+            now.optimizer.step()
+            now.step += 1
+            loss_sum += loss.detach()
+            if now.step % run.check == 0 or now.step == run.steps:
+                if crew.rank == 0:
+                    since = (now.step - 1) % run.check + 1
+                    row = {
+                        "step": now.step,
+                        "samples": now.step * run.batch,
+                        "loss": float(loss_sum) / since,
+                        "rate": run.rate_at(now.step),
+                    }
+                    row |= {"seconds": before + time.time() - clock, "cpu_seconds": time.process_time() - busy}
+                    row |= validated(of, now.net, held)
+                    if not math.isfinite(row["loss"]):
+                        raise InputError(f"the loss is {row['loss']} at step {now.step}; train again with a lower --rate than {run.rate:g}")
+                    now.rows.append(row)
+                    _save(run, now, folder)
+                    if report:
+                        report(row)
+                loss_sum.zero_()
+        if crew.rank == 0:
+            weights.save(folder / WEIGHTS, now.net, of, card(run, now.rows))
+    return now.rows
+
+
+def card(run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The model card: what the network is, how it was trained, what it reached on samples that it had not seen."""
+    from untwin import __version__
+
+    last = rows[-1] if rows else {}
+    return {
+        "training": dataclasses.asdict(run),
+        "samples": last.get("samples", 0),
+        "validation_samples": run.held,
+        "metrics": {k: v for k, v in last.items() if k not in ("step", "samples", "rate", "seconds", "cpu_seconds", "loss")},
+        "licence": "BSD-3-Clause",
+        "untwin": __version__,
+    }
+
+
+def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
+    """The first state, or that of the folder's checkpoint."""
+    import torch
+
+    of = architecture(run.architecture)
+    net = of.build(torch.Generator().manual_seed(run.seed)).to(device=device, memory_format=_memory(of))  # pyright: ignore[reportCallIssue]
+    optimizer = torch.optim.Adam(net.parameters(), lr=run.rate, fused=True)
+    path = folder / CHECKPOINT
+    if not resume:
+        return Progress(net, optimizer, 0, [])
+    if not path.exists():
+        raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
+    tensors, told = weights.read(path)
+    mine = dataclasses.asdict(run)
+    other = told.get("training", {})
+    for name, v in mine.items():
+        if other.get(name) != v:
+            raise InputError(f"{folder} was trained with {name} = {other.get(name)!r}, asked for is {v!r}; use the same, or another folder")
+    own = net.state_dict()
+    try:
+        net.load_state_dict({k: tensors[f"net.{k}"] for k in own})
+        state = {}
+        for i, p in enumerate(net.parameters()):  # in the memory order of the weights, which the fused step relies on
+            moments = {k: torch.empty_like(p).copy_(tensors[f"adam.{i}.{k}"]) for k in ("exp_avg", "exp_avg_sq")}
+            state[i] = {"step": tensors[f"adam.{i}.step"].clone(), **moments}
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return Progress(net, optimizer, int(told["step"]), list(told["rows"]))
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({str(error)[:120]}); begin again in another folder") from None
+
+
+def _memory(of: Any) -> Any:
+    import torch
+
+    return torch.channels_last if len(of.shape) == 2 else torch.contiguous_format
+
+
+def _save(run: Training, now: Progress, folder: Path) -> None:
+    tensors = {f"net.{k}": v.detach().cpu() for k, v in now.net.state_dict().items()}
+    for i, state in now.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{k}": v.detach().cpu() for k, v in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    weights.write(folder / CHECKPOINT, tensors, {"training": dataclasses.asdict(run), "step": now.step, "rows": now.rows})
+
+
+def _first_sample(run: Training, data: Data, of: Any) -> None:
+    """Raise InputError where the data are not for this network."""
+    sample = data.batch([0])
+    if tuple(sample.intensity.shape[1:]) != of.shape:
+        raise InputError(f"{of!r} takes patterns of {of.shape}, {run.data} has {tuple(sample.intensity.shape[1:])}; choose another recipe")
+    if sample.image is None:
+        raise InputError(f"{run.data} holds no objects, which training and validation need; write the data set without --no-objects")
+
+
+class Worker:
+    """This process among those that train together, as torchrun has started them: rank of size, local on its machine. Alone, nothing
+    happens."""
+
+    def __init__(self) -> None:
+        self.rank, self.size, self.local = (int(os.environ.get(k, v)) for k, v in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+
+    def __enter__(self) -> Worker:
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.init_process_group("gloo" if not _cuda() else "nccl")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.destroy_process_group()
+
+    def average(self, gradients: list[Tensor]) -> None:
+        """Replace each gradient by its mean over the processes."""
+        if self.size == 1:
+            return
+        import torch
+        from torch import distributed
+
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        at = 0
+        for g in gradients:
+            g.copy_(flat[at : at + g.numel()].reshape(g.shape))
+            at += g.numel()
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,99 @@
+"""How good a network is: errors modulo shift, twin and phase, and the misfit to the pattern beside them, never one alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from untwin import fourier
+from untwin.judge.symmetry import nearest
+from untwin.learn.objectives import magnitudes
+from untwin.model.networks.architecture import CdiNN
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from untwin.model.networks.architecture import Architecture
+
+OBJECT = 0.1  # of the largest magnitude: where the object is, as published for CDI NN
+
+
+def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> dict[str, Any]:
+    """What `output` is worth against objects (batch, *box), as plain numbers, means over the batch; each object is first moved, as a
+    whole, onto what the network said (whole pixels, twin).
+
+    error: median of E = min |x̂ s − x| / |x|, s a complex number. raw_error: the same without moving it. iou: of magnitude above 0.1.
+    phase_rms: rad, inside the object (magnitude above 0.1), best constant removed, pooled over the pixels of all samples; phase_constant:
+    of the best constant alone; phase_gain: 1 − phase_rms / phase_constant.
+    misfit: median of sqrt( Σ (s |F x̂| − A)² / Σ A² ), s fitted.
+    CDI NN: excess_magnitude, excess_phase: cross-entropy per pixel above its floor.
+    """
+    import torch
+
+    d = truth.ndim - 1
+    said = of.image(output)
+    moved = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn=False), d)
+    turned = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d), d)
+    inside = turned.abs() > OBJECT
+    there = said.abs() > OBJECT
+    both, either = (inside & there).flatten(1).sum(1), (inside | there).flatten(1).sum(1).clamp(min=1)
+    found: dict[str, Any] = {
+        "error": float(_error(said, turned).median()),
+        "raw_error": float(_error(said, truth).median()),
+        "iou": float((both / either).mean()),
+        "misfit": float(_misfit(of, said, amplitude).median()),
+    }
+    if truth.is_complex():
+        unit = torch.polar(torch.ones_like(said.abs()), said.angle() - turned.angle()).where(inside, said.new_zeros(()))
+        own = torch.polar(torch.ones_like(said.abs()), turned.angle()).where(inside, said.new_zeros(()))
+        wrong, constant = (_about_mean(u, inside) for u in (unit, own))
+        found |= {"phase_rms": wrong, "phase_constant": constant, "phase_gain": 1 - wrong / max(constant, 1e-12)}
+    if isinstance(of, CdiNN):
+        excess = (of.entropies(output, moved).double() - of.floor(moved)).mean(0)
+        found |= {"excess_magnitude": float(excess[0]), "excess_phase": float(excess[1])}
+    return found
+
+
+def _about_mean(unit: Tensor, inside: Tensor) -> float:
+    """rms of the angles of `unit`, each sample's circular mean removed, over the pixels inside of all samples."""
+    mean = unit.flatten(1).sum(1)
+    turned = unit * (mean.conj() / mean.abs().clamp(min=1e-12)).reshape((-1,) + (1,) * (unit.ndim - 1))
+    return float((turned.angle().square().where(inside, turned.real.new_zeros(())).sum() / inside.sum().clamp(min=1)).sqrt())
+
+
+def _error(said: Tensor, truth: Tensor) -> Tensor:
+    a, b = said.flatten(1), truth.flatten(1).to(said.dtype)
+    overlap = (a.conj() * b).sum(1).abs().square()
+    return (1 - overlap / ((a.abs().square().sum(1) * b.abs().square().sum(1)).clamp(min=1e-30))).clamp(min=0).sqrt()
+
+
+def _misfit(of: Architecture, said: Tensor, amplitude: Tensor) -> Tensor:
+    f = magnitudes(of, said)
+    seen = amplitude.isfinite()
+    a, f = amplitude.nan_to_num(0).flatten(1), f.where(seen, f.new_zeros(())).flatten(1)
+    overlap = (a * f).sum(1).square() / (f.square().sum(1) * a.square().sum(1)).clamp(min=1e-30)
+    return (1 - overlap).clamp(min=0).sqrt()
+
+
+def measured_amplitude(intensity: Tensor, measured: Tensor) -> Tensor:
+    """√I, NaN where not measured."""
+    return intensity.clamp(min=0).sqrt().masked_fill(~measured, float("nan"))
+
+
+def validated(of: Architecture, net: Module, samples: Any, batch: int = 64) -> dict[str, Any]:
+    """`metrics` of a network on samples with image, intensity and measured (a Samples of untwin.simulate)."""
+    import torch
+
+    device = next(net.parameters()).device
+    outputs, truths, amplitudes = [], [], []
+    net.eval()
+    with torch.no_grad():
+        for at in range(0, len(samples.image), batch):
+            here = slice(at, at + batch)
+            intensity, seen = samples.intensity[here].to(device), samples.measured[here].to(device)
+            outputs.append(net(of.take(intensity, seen)).float())
+            truths.append(of.truth(samples.image[here].to(device)))
+            amplitudes.append(measured_amplitude(intensity, seen))
+        found = metrics(of, torch.cat(outputs), torch.cat(truths), torch.cat(amplitudes))
+    net.train()
+    return found

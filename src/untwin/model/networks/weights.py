@@ -1,0 +1,103 @@
+"""Weights of trained networks: safetensors with a model card in its header. Nothing in such a file is ever run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from untwin.data.door import existing
+from untwin.data.whole import whole
+from untwin.errors import InputError
+from untwin.model.networks.architecture import Architecture, architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+SHIPPED = Path(__file__).with_name("shipped")
+ENDING = ".safetensors"
+FORMAT = "untwin weights 1"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its weights. name: of the shipped model, or the file. card: how it was trained and what it reaches, plain values."""
+
+    name: str
+    architecture: Architecture
+    net: Module
+    card: dict[str, Any]
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(p.stem for p in SHIPPED.glob(f"*{ENDING}"))
+
+
+def save(path: Path, net: Module, of: Architecture, card: dict[str, Any], half: bool = False) -> None:
+    """Write the weights (half: as float16) and the card, as a file that is complete or not there."""
+    import torch
+
+    kind = torch.float16 if half else torch.float32
+    write(path, {name: v.detach().cpu().to(kind) for name, v in net.state_dict().items()}, {**card, "architecture": repr(of)})
+
+
+def load(model: str | Path) -> Trained:
+    """A shipped model by its name, or a file of weights. Raises InputError where the file is not what it should be: of another format, cut
+    short, of another architecture than its card names, or with values that are not finite."""
+    name = str(model)
+    path = Path(model)
+    if name in shipped():
+        path = SHIPPED / f"{name}{ENDING}"
+    elif path.suffix != ENDING and not path.exists():
+        raise InputError(f"no model {name!r}; shipped are {', '.join(shipped()) or 'none'}, or give a file ending in {ENDING}")
+    tensors, card = read(existing(path))
+    of = architecture(str(card.get("architecture", "")))
+    net = of.build()
+    _fill(net, tensors, path, of)
+    return Trained(name, of, net.eval(), card)
+
+
+def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+    """Tensors, and plain values beside them, in one file."""
+    from safetensors.torch import save_file
+
+    with whole(path) as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"format": FORMAT, "card": json.dumps(card)})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write` has written. Raises InputError."""
+    from safetensors import SafetensorError, safe_open
+
+    wanted = f"expected a {ENDING} file that untwin train has written"
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            if told.get("format") != FORMAT:
+                raise InputError(f"{path} holds tensors and no card of format {FORMAT!r}; {wanted}")
+            card = json.loads(told["card"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
+    except (SafetensorError, ValueError, KeyError, OSError, RuntimeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as weights ({str(error)[:120]}); {wanted}, complete") from None
+    if not isinstance(card, dict):
+        raise InputError(f"{path}: its card is a {type(card).__name__}; {wanted}")
+    return tensors, card
+
+
+def _fill(net: Module, tensors: dict[str, Tensor], path: Path, of: Architecture) -> None:
+    import torch
+
+    own = net.state_dict()
+    for name in (*own, *tensors):
+        here, there = (tuple(t[name].shape) if name in t else None for t in (own, tensors))
+        if here != there:
+            raise InputError(f"{path}: {name} is {there or 'missing'}, {of!r} has {here or 'none'}; these are weights of another network")
+    for name, v in tensors.items():
+        if not v.is_floating_point() or not bool(torch.isfinite(v).all()):
+            raise InputError(f"{path}: {name} holds values that are not finite numbers; train or copy it again")
+    net.load_state_dict({name: v.to(own[name].dtype) for name, v in tensors.items()})

@@ -1,0 +1,121 @@
+"""Pictures of a training and of a prediction: loss curves, what the network sees inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.data.whole import write_bytes, write_text
+from untwin.show import figures
+from untwin.show.report import _STYLE, _bytes, _table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TITLES = {
+    "loss": "loss of the training samples, mean since the row before",
+    "excess_magnitude": "magnitude: cross-entropy above its floor, nat per pixel",
+    "excess_phase": "phase: cross-entropy above its floor, nat per pixel",
+    "iou": "overlap of the outlines (intersection over union)",
+    "phase_gain": "phase: rms error below that of the best constant, share",
+    "error": "error modulo shift, twin and phase, median",
+    "raw_error": "error as it stands, median",
+    "misfit": "misfit of the amplitudes, relative, median",
+}
+
+
+def curves_figure(rows: list[dict[str, Any]]) -> Figure:
+    """Loss and validation against the samples seen, one panel each."""
+    shown = [name for name in _TITLES if any(name in r for r in rows)]
+    lines = -(-len(shown) // 2)
+    figure = figures._figure(10.0, 2.4 * lines + 0.4)
+    axes = figure.subplots(lines, 2, squeeze=False)
+    for axis, name in zip(axes.flat, shown):
+        there = [r for r in rows if name in r]
+        axis.plot([r["samples"] for r in there], [r[name] for r in there], color="#0072B2", marker="." if len(there) < 40 else "")
+        axis.set_title(_TITLES[name], fontsize=9)
+        axis.set_xlabel("samples seen", fontsize=8)
+        axis.grid(alpha=0.3)
+    for axis in list(axes.flat)[len(shown) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def training_report(folder: Path, card: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
+    """Write curves.json, figures/curves.png and report.html, which stands alone, into the folder; returns the page."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_text(folder / "curves.json", json.dumps(rows, indent=1) + "\n")
+    png = _bytes(curves_figure(rows), "png")
+    write_bytes(folder / "figures" / "curves.png", png)
+    last = {_TITLES.get(k, k.replace("_", " ")): f"{v:.4g}" for k, v in (rows[-1] if rows else {}).items()}
+    told = {k.replace("_", " "): str(v) for k, v in card.get("training", {}).items()}
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Training (untwin)</title><style>{_STYLE}</style></head><body>
+<header><h1>Training</h1><div class="sub">{escape(str(card.get("architecture", told.get("architecture", ""))))}</div></header>
+<main><section><h2>Curves</h2><figure><img alt="Loss and validation against samples seen"
+src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}"><figcaption>Validation samples are never trained on; each object
+is moved onto the prediction by shift and twin before errors are taken. A small misfit with a large error is a
+wrong object that explains its pattern.</figcaption></figure></section>
+<section><h2>At the end</h2>{_table(last)}</section><section><h2>Settings</h2>{_table(told)}</section></main></body></html>
+"""
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def card_text(name: str, card: dict[str, Any]) -> str:
+    """The model card as Markdown."""
+    run, found = card.get("training", {}), card.get("metrics", {})
+    lines = [
+        f"# {name}",
+        "",
+        f"Architecture `{card.get('architecture')}`, licence {card.get('licence')}, made with untwin {card.get('untwin')}.",
+        "",
+        f"Trained on {card.get('samples', 0):,} samples of `{run.get('data')}` (seed {run.get('seed')}), "
+        f"objective `{run.get('objective')}`, {run.get('steps'):,} steps of {run.get('batch')}, Adam {run.get('rate')}.",
+        "",
+        f"On {card.get('validation_samples'):,} samples of the same recipe that it has not seen, "
+        "each moved onto the prediction by shift and twin:",
+        "",
+        "| what | value |",
+        "|---|---|",
+        *(f"| {_TITLES.get(k, k.replace('_', ' '))} | {v:.4g} |" for k, v in found.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def activations_figure(maps: list[tuple[str, np.ndarray]], pattern: np.ndarray, image: np.ndarray, most: int = 8) -> Figure:
+    """What each convolution of a network makes of a pattern. maps: (name, (channels, n, n)), of which the `most` strongest channels are
+    shown, strongest first, each on its own scale. pattern: centred intensity. image: the prediction, centred, complex."""
+    figure = figures._figure(1.15 * most + 1.6, 1.2 * (len(maps) + 1))
+    axes = figure.subplots(len(maps) + 1, most, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    first = [
+        ("pattern, log", np.log10(1 + pattern), "inferno"),
+        ("magnitude", np.abs(image), "gray"),
+        ("phase", np.angle(image), figures._phase_map()),
+    ]
+    for axis, (title, values, colours) in zip(axes[0], first):
+        axis.imshow(values, cmap=colours, interpolation="nearest")
+        axis.set_title(title, fontsize=8)
+    for row, (name, channels) in zip(axes[1:], maps):
+        strongest = np.argsort(-channels.reshape(len(channels), -1).std(1))[:most]
+        for axis, k in zip(row, strongest):
+            axis.imshow(channels[k], cmap="viridis", interpolation="nearest")
+            axis.set_title(f"{k}", fontsize=6, pad=1)
+        row[0].text(
+            -0.15,
+            0.5,
+            f"{name}\n{channels.shape[1]} x {channels.shape[2]}",
+            transform=row[0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=7,
+        )
+    return figure

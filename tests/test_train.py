@@ -1,0 +1,145 @@
+"""Training: what a kill costs, and what several processes give."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import untwin
+from untwin.errors import InputError
+from untwin.learn.pairs import VALIDATION, Fresh, Stored
+from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, train
+from untwin.model.networks import weights
+from untwin.simulate.dataset import Crystals, write
+
+SMALL = Training("CdiNN(form=32)", "cdi-nn", steps=4, batch=4, check=2, held=4, rising=1, warm=2)
+
+
+def pairs(run: Training = SMALL) -> Fresh:
+    return Fresh(Crystals(run.data, run.seed, 10**6), Crystals(run.data, run.seed + VALIDATION, 10**6))
+
+
+def tensors(folder: Path, name: str = WEIGHTS) -> dict[str, torch.Tensor]:
+    return weights.read(folder / name)[0]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Cut(Exception):
+    pass
+
+
+def test_a_run_that_was_cut_short_ends_with_the_same_bits(tmp_path):
+    train(SMALL, pairs(), tmp_path / "whole")
+
+    def stop(row):
+        raise Cut
+
+    with pytest.raises(Cut):
+        train(SMALL, pairs(), tmp_path / "cut", report=stop)
+    assert weights.read(tmp_path / "cut" / CHECKPOINT)[1]["step"] == 2
+    rows = train(SMALL, pairs(), tmp_path / "cut", resume=True)
+    assert [r["step"] for r in rows] == [2, 4]
+    assert same(tensors(tmp_path / "cut"), tensors(tmp_path / "whole"))
+    assert same(tensors(tmp_path / "cut", CHECKPOINT), tensors(tmp_path / "whole", CHECKPOINT))
+    again = Training(**weights.read(tmp_path / "cut" / CHECKPOINT)[1]["training"])
+    assert again == SMALL
+
+
+def test_resuming_something_else_is_refused(tmp_path):
+    train(replace(SMALL, steps=1), pairs(), tmp_path)
+    with pytest.raises(InputError, match=r"was trained with steps = 1, asked for is 4"):
+        train(SMALL, pairs(), tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"no checkpoint\.safetensors"):
+        train(SMALL, pairs(), tmp_path / "nowhere", resume=True)
+    kept = weights.read(tmp_path / CHECKPOINT)
+    weights.write(tmp_path / CHECKPOINT, {k: v for k, v in kept[0].items() if "exp_avg_sq" not in k}, kept[1])
+    with pytest.raises(InputError, match=r"is damaged"):
+        train(replace(SMALL, steps=1), pairs(), tmp_path, resume=True)
+
+
+def test_the_loss_falls_on_samples_that_are_learnt_by_heart(tmp_path):
+    class Few:
+        def batch(self, indices, device="cpu"):
+            return Crystals("cdi-nn", 1, 100).batch([i % 4 for i in indices], device)
+
+        def held(self, count, device="cpu"):
+            return self.batch(range(4))
+
+    rows = train(replace(SMALL, objective="canonical", steps=60, check=20, rate=3e-3, rising=5), Few(), tmp_path)
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"] and rows[-1]["iou"] > rows[0]["iou"]
+
+
+@pytest.mark.parametrize("objective", ["supervised", "canonical", "invariant", "passive"])
+def test_every_objective_moves_the_weights(tmp_path, objective):
+    run = replace(SMALL, objective=objective, steps=2, warm=1)
+    rows = train(run, pairs(), tmp_path)
+    first = weights.architecture(run.architecture).build(torch.Generator().manual_seed(run.seed)).state_dict()
+    moved = tensors(tmp_path)
+    assert all((moved[k] != first[k]).any() for k in first if k.endswith("weight"))
+    assert {"error", "iou", "phase_gain", "misfit"} <= rows[-1].keys()
+
+
+def test_a_data_set_on_disk_is_read_in_a_new_order_each_round(tmp_path):
+    write(tmp_path, "cdi-nn", 0, 20, shard=6)
+    stored = Stored(tmp_path, 1)
+    first, second = ([stored._place(i) for i in range(k, k + 18)] for k in (0, 18))
+    assert sorted(first) == sorted(second) == list(range(18)) and first != second
+    batch, direct = stored.batch([0, 1]), Crystals("cdi-nn", 0, 20).batch(first[:2])
+    assert torch.equal(batch.image, direct.image) and torch.equal(batch.measured, direct.measured)
+    assert torch.allclose(batch.intensity, direct.intensity)
+    assert len(stored.held(10).image) == 2
+
+
+# ------------------------------------------------------------------------------------------- the command line
+
+ROOT = Path(untwin.__file__).parents[1]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+OPTIONS = ["--steps", "6", "--batch", "4", "--check", "1", "--held", "2", "--device", "cpu"]
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    """Two processes."""
+    one = ["-m", "untwin", "train", "cdi-nn", "-o", str(folder), *OPTIONS, *more]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *one]
+
+
+def test_two_processes_one_killed_on_the_way_end_as_if_nothing_had_happened(tmp_path):
+    done = subprocess.run(command(tmp_path / "whole"), env=ENV, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    running = subprocess.Popen(command(tmp_path / "cut"), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not (tmp_path / "cut" / CHECKPOINT).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    child = next(p for p in _children(running.pid) if p != running.pid)
+    os.kill(child, signal.SIGKILL)
+    assert running.wait(120) != 0
+    step = weights.read(tmp_path / "cut" / CHECKPOINT)[1]["step"]
+    assert 1 <= step < 6
+    done = subprocess.run(command(tmp_path / "cut", "--resume"), env=ENV, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert same(tensors(tmp_path / "cut"), tensors(tmp_path / "whole"))
+    train(Training(**weights.read(tmp_path / "cut" / CHECKPOINT)[1]["training"]), pairs(), tmp_path / "alone")
+    one, two = tensors(tmp_path / "alone"), tensors(tmp_path / "whole")
+    assert all(torch.allclose(one[k], two[k], atol=2e-3) for k in one)
+    page = (tmp_path / "cut" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64" in page and len(json.loads((tmp_path / "cut" / "curves.json").read_text())) == 6
+    assert re.search(r"Trained on 24 samples of `cdi-nn`", (tmp_path / "cut" / "card.md").read_text(encoding="utf-8"))
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that `parent` has started, as Linux lists them."""
+    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(p) for p in found]
