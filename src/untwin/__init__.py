@@ -26,6 +26,7 @@ _HOME = {
     "solve.shrinkwrap": ("ShrinkWrap", "AreaWrap"),
     "solve.begin": ("Box", "Triangle", "Whole", "Random", "begin"),
     "solve.detwin": ("Detwin",),
+    "solve.predict": ("Predict", "predict"),
     "solve.stopping": ("Plateau",),
     "solve.run": ("iterate",),
     "solve.ensemble": ("Plan",),

@@ -65,6 +65,7 @@ def reconstruct(
     positivity: bool | None = None,
     support: str | None = None,
     recipe: str | None = None,
+    start: str | None = None,
     starts: int | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -94,8 +95,10 @@ def reconstruct(
         File with the object's support; the automatic plan keeps it as it is.
     recipe
         Such as "3*(20*ER+180*HIO+ShrinkWrap)+20*ER"; by default the automatic plan.
+    start
+        random, or predict (predict:MODEL): a trained network gives every start its object and its support.
     starts
-        Independent random starts.
+        Independent starts.
     seed
         Of the first start; the same seed repeats the run.
     device
@@ -111,7 +114,8 @@ def reconstruct(
 
     given = {
         "file": file, "data": data, "mask": mask, "centre": centre and centre.split(","), "positivity": positivity,
-        "support": support, "recipe": recipe, "starts": starts, "seed": seed, "device": device, "workers": workers, "output": output,
+        "support": support, "recipe": recipe, "start": start, "starts": starts, "seed": seed, "device": device, "workers": workers,
+        "output": output,
     }  # fmt: skip
     run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
     _reconstruct(run, overwrite)
@@ -124,6 +128,10 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
 
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
     plan = parse(run.recipe) if run.recipe is not None else None
+    if run.start is not None:
+        from untwin.solve.predict import started
+
+        started(run.start)
     pattern = _read(run.file, run.data, run.mask, run.centre)
     if run.positivity:
         require_real(pattern)
@@ -136,7 +144,7 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
         _note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with _progress() as show:
         solution = untwin.reconstruct(
-            pattern, plan, starts=run.starts, seed=run.seed, positivity=run.positivity, support=support,
+            pattern, plan, start=run.start or "random", starts=run.starts, seed=run.seed, positivity=run.positivity, support=support,
             device=run.device, workers=run.workers, report=show,
         )  # fmt: skip
     save(solution, folder, overwrite, run.table(solution.recipe))
@@ -704,3 +712,84 @@ def train(
     write_text(output / "card.md", card_text(model, told))
     page = training_report(output, told, rows)
     print(f"weights: {output / WEIGHTS}\nreport:  {page}\nnext: untwin predict PATTERN --model {output / WEIGHTS}")
+
+
+@app.command
+def predict(
+    *patterns: Path,
+    model: str = "cdi-nn",
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("predictions"),
+    activations: Path | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """What a trained network says about patterns, in milliseconds each: a first guess, not an answer. One CXI per pattern.
+
+    untwin reconstruct PATTERN --start predict goes on from there.
+
+    Parameters
+    ----------
+    patterns
+        Files as untwin reconstruct takes them, or folders of data sets.
+    model
+        The name of a shipped model, or a weights.safetensors that untwin train has written.
+    output
+        Folder for the predictions.
+    activations
+        Draw what each layer makes of the first pattern into this PNG.
+    device
+        cpu, cuda or cuda:1.
+    overwrite
+        Replace predictions of the same name.
+    """
+    from untwin.data.dataset import Shards, is_dataset
+    from untwin.data.whole import place
+    from untwin.model.networks import weights
+
+    _drawable(activations)
+    weights.place(model)
+    if not patterns:
+        raise InputError("no pattern given; expected untwin predict FILE...")
+    place(output)
+    found: list[tuple[str, Pattern]] = []
+    for path in patterns:
+        if is_dataset(path):
+            shards = Shards(path)
+            found += [(f"{path.name}-{i:06d}", shards.pattern(i)) for i in range(len(shards))]
+        else:
+            found.append((path.stem, _read(path)))
+    names = [name for name, _ in found]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice:
+        raise InputError(f"two patterns are called {twice}; their predictions would have one name")
+    there = next((name for name in names if (output / f"{name}.cxi").exists()), None)
+    if there and not overwrite:
+        raise InputError(f"{output / there}.cxi exists; choose another folder or --overwrite")
+    from untwin.data.cxi import write_object
+    from untwin.solve import predict as predictor
+
+    trained = weights.load(model)
+    began = time.perf_counter()
+    said = predictor.predict([p for _, p in found], trained, device)
+    strange, misfits = [], []
+    for (name, pattern), one in zip(found, said):
+        output.mkdir(parents=True, exist_ok=True)
+        process = {"model": trained.name, "architecture": repr(trained.architecture), "misfit": one.misfit, "warnings": list(one.warnings)}
+        write_object(output / f"{name}.cxi", image=one.image, support=one.support, process=process, voxel_size=pattern.voxel_size)
+        misfits.append(one.misfit)
+        if one.warnings:
+            strange.append(f"{name}: {one.warnings[0]}")
+    seconds = time.perf_counter() - began
+    for text in strange[:5]:
+        _note(text)
+    if len(strange) > 5:
+        _note(f"and {len(strange) - 5} more like these")
+    middle = sorted(misfits)[len(misfits) // 2]
+    print(f"{len(found):,} in {output}: misfit {middle:.3f} (median), {1e3 * seconds / len(found):.1f} ms each with writing")
+    if activations:
+        from untwin.show.learning import activations_figure
+
+        activations.parent.mkdir(parents=True, exist_ok=True)
+        activations_figure(*predictor.activations(found[0][1], trained)).savefig(activations, dpi=120)
+        print(f"picture: {activations}")
+    print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")

@@ -24,6 +24,7 @@ class Run(BaseModel):
     positivity: bool = False
     support: str | None = None
     recipe: str | None = None
+    start: str | None = None
     starts: int | None = Field(default=None, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**62)
     device: str | None = None
@@ -32,7 +33,7 @@ class Run(BaseModel):
 
     def table(self, recipe: str) -> dict[str, Any]:
         """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
-        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", "recipe", "starts"})
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", "recipe", "start", "starts"})
         table["file"] = str(self.file.absolute())
         for name in ("mask", "support"):
             path, _, rest = str(table.get(name, "")).partition("::")

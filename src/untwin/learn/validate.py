@@ -25,7 +25,7 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     error: median of E = min |x̂ s − x| / |x|, s a complex number. raw_error: the same without moving it. iou: of magnitude above 0.1.
     phase_rms: rad, inside the object (magnitude above 0.1), best constant removed, pooled over the pixels of all samples; phase_constant:
     of the best constant alone; phase_gain: 1 − phase_rms / phase_constant.
-    misfit: median of sqrt( Σ (s |F x̂| − A)² / Σ A² ), s fitted.
+    misfit, misfit_95: median and 95 % quantile of sqrt( Σ (s |F x̂| − A)² / Σ A² ), s fitted.
     CDI NN: excess_magnitude, excess_phase: cross-entropy per pixel above its floor.
     """
     import torch
@@ -37,11 +37,13 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     inside = turned.abs() > OBJECT
     there = said.abs() > OBJECT
     both, either = (inside & there).flatten(1).sum(1), (inside | there).flatten(1).sum(1).clamp(min=1)
+    misfit = _misfit(of, said, amplitude)
     found: dict[str, Any] = {
         "error": float(_error(said, turned).median()),
         "raw_error": float(_error(said, truth).median()),
         "iou": float((both / either).mean()),
-        "misfit": float(_misfit(of, said, amplitude).median()),
+        "misfit": float(misfit.median()),
+        "misfit_95": float(misfit.quantile(0.95)),
     }
     if truth.is_complex():
         unit = torch.polar(torch.ones_like(said.abs()), said.angle() - turned.angle()).where(inside, said.new_zeros(()))

@@ -15,11 +15,14 @@ from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
 from untwin.judge.symmetry import align, centring
+from untwin.model.networks import weights
 from untwin.model.problem import Problem, require_real
 from untwin.solve import auto
+from untwin.solve.begin import Whole
 from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.outline import hidden
+from untwin.solve.predict import fitted, started
 from untwin.solve.recipe import Recipe, parse
 from untwin.solve.state import History, Solution, Start, State
 
@@ -34,6 +37,7 @@ def reconstruct(
     pattern: Pattern | Problem,
     recipe: Recipe | Plan | str | None = None,
     *,
+    start: str = "random",
     starts: int | None = None,
     seed: int = 0,
     positivity: bool = False,
@@ -45,7 +49,8 @@ def reconstruct(
     """The object behind a far-field pattern.
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
-    starts: independent random starts. seed: of the first; the same seed gives the same result on the same machine.
+    start: "random", or "predict" or "predict:MODEL", where a trained network gives every start its object and its support (`Predict`).
+    starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
     report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
@@ -53,7 +58,7 @@ def reconstruct(
     """
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
-    plan = _plan(problem, recipe, starts, given is not None)
+    plan = _begun(problem, _plan(problem, recipe, starts, given is not None), start, given is not None)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
@@ -113,6 +118,15 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, starts: int | No
         n = 8 if starts is None else starts
         return Plan(first=recipe, starts=n, families=2 if n > 1 else 1)
     raise InputError(f"recipe is a text, steps or a Plan, got {type(recipe).__name__}; try '20*ER + 180*HIO'")
+
+
+def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
+    """The plan, its first recipe begun as `start` says."""
+    first = started(start)
+    if first is None:
+        return plan
+    fitted(problem.pattern, weights.load(first.model))
+    return replace(plan, first=first + Whole() + plan.first if fixed else first + plan.first)
 
 
 def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tuple[float, float]) -> Solution:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data.door import existing
-from untwin.data.whole import whole
+from untwin.data.whole import write_bytes
 from untwin.errors import InputError
 from untwin.model.networks.architecture import Architecture, architecture
 
@@ -47,25 +48,31 @@ def save(path: Path, net: Module, of: Architecture, card: dict[str, Any], half: 
 def load(model: str | Path) -> Trained:
     """A shipped model by its name, or a file of weights. Raises InputError where the file is not what it should be: of another format, cut
     short, of another architecture than its card names, or with values that are not finite."""
-    name = str(model)
-    path = Path(model)
-    if name in shipped():
-        path = SHIPPED / f"{name}{ENDING}"
-    elif path.suffix != ENDING and not path.exists():
-        raise InputError(f"no model {name!r}; shipped are {', '.join(shipped()) or 'none'}, or give a file ending in {ENDING}")
-    tensors, card = read(existing(path))
+    path = place(model)
+    tensors, card = read(path)
     of = architecture(str(card.get("architecture", "")))
     net = of.build()
     _fill(net, tensors, path, of)
-    return Trained(name, of, net.eval(), card)
+    return Trained(str(model), of, net.eval(), card)
+
+
+def place(model: str | Path) -> Path:
+    """The file of a shipped model, or of weights, which is there. Raises InputError."""
+    if str(model) in shipped():
+        return SHIPPED / f"{model}{ENDING}"
+    path = Path(model)
+    if path.suffix != ENDING and not path.exists():
+        near = difflib.get_close_matches(str(model), shipped(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(shipped()) or 'none'}, or give a file ending in {ENDING}"
+        raise InputError(f"no model {str(model)!r}; {hint}")
+    return existing(path)
 
 
 def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
     """Tensors, and plain values beside them, in one file."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    with whole(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"format": FORMAT, "card": json.dumps(card)})
+    write_bytes(path, save({k: v.contiguous() for k, v in tensors.items()}, {"format": FORMAT, "card": json.dumps(card)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

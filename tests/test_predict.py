@@ -1,0 +1,152 @@
+"""Predictions: brought to the pattern's own grid, refused where the network cannot know, and a start like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import untwin
+from untwin import fourier
+from untwin.data.dataset import simulated
+from untwin.data.measurement import Pattern
+from untwin.errors import InputError
+from untwin.judge.symmetry import align
+from untwin.model.networks import weights
+from untwin.model.networks.architecture import CdiNN
+from untwin.model.networks.weights import Trained
+from untwin.model.problem import Problem
+from untwin.simulate.bodies import Polygon
+from untwin.simulate.crystals import simulation
+from untwin.simulate.dataset import Crystals
+from untwin.solve.begin import begin
+from untwin.solve.predict import Fit, Predict, activations, fitted, predict, shown, started
+from untwin.solve.recipe import parse
+from untwin.solve.run import iterate
+
+SAMPLES = Crystals("cdi-nn-64", 4, 100).batch(range(3))
+
+
+class Oracle(torch.nn.Module):
+    """A network that knows the answer."""
+
+    def __init__(self, of: CdiNN, box: torch.Tensor):
+        super().__init__()
+        self.output = torch.logit(of.targets(box), eps=1e-9)
+
+    def forward(self, x):
+        return self.output[: len(x)]
+
+
+def oracle(form: int, image: torch.Tensor = SAMPLES.image, **card) -> Trained:
+    of = CdiNN(form)
+    return Trained("oracle", of, Oracle(of, CdiNN(64).truth(image)), card)
+
+
+def pattern(image: torch.Tensor, **changes) -> Pattern:
+    """Of an object (*grid), centred."""
+    wave = fourier.forward(fourier.cornered(image, 2), 2)
+    made = simulated((wave.abs().square()).numpy(), np.ones(image.shape, dtype=bool))
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize("form", [32, 64])
+def test_what_a_perfect_network_says_is_the_object_in_the_patterns_own_grid(form):
+    said = list(predict([pattern(x) for x in SAMPLES.image], oracle(form)))
+    for one, truth in zip(said, SAMPLES.image):
+        assert np.linalg.norm(one.image - truth.numpy()) < 1e-3 * float(truth.norm())
+        assert one.misfit < 1e-3 and one.support[truth.numpy() != 0].mean() > 0.5 and not one.support[truth.numpy() == 0].any()
+
+
+def test_a_pattern_that_reaches_further_is_cropped_and_the_object_comes_back_with_its_fine_pixels():
+    """The 128 x 128 pattern of an object with nothing beyond the crop."""
+    coarse = torch.zeros(1, 64, 64, dtype=torch.complex64)
+    grid = torch.arange(64) - 32.0
+    coarse[0] = torch.exp(-(grid[:, None] ** 2 / 40 + (grid - 1) ** 2 / 24)) * torch.exp(0.06j * grid * grid[:, None])
+    wave = torch.zeros(128, 128, dtype=torch.complex64)
+    k = [*range(32), *range(96, 128)]
+    wave[np.ix_(k, k)] = fourier.forward(fourier.cornered(coarse[0], 2), 2)
+    fine = fourier.centred(fourier.inverse(wave, 2), 2)
+    one = next(predict([pattern(fine)], oracle(64, coarse)))
+    assert one.image.shape == (128, 128)
+    assert np.linalg.norm(one.image - fine.numpy()) < 5e-3 * float(fine.norm())
+
+
+def test_every_other_pixel_is_the_pattern_in_half_the_field_of_view():
+    fit = Fit((64, 64), (2, 2))
+    box = fourier.cornered(CdiNN(64).truth(SAMPLES.image)[0] * SAMPLES.image[0].abs().max(), 2)
+    kept = torch.from_numpy(fit.apply(pattern(SAMPLES.image[0]).intensity))
+    folded = fourier.forward(box, 2).abs().square()
+    assert torch.allclose(kept / kept.sum(), folded / folded.sum(), atol=1e-5)
+
+
+def test_what_a_network_cannot_know_is_refused():
+    net = oracle(64)
+    one = pattern(SAMPLES.image[0])
+    hidden = one.measured.copy()
+    hidden[:4, :4] = hidden[-3:, :4] = hidden[:4, -3:] = hidden[-3:, -3:] = False
+    wide = Crystals("cdi-nn", 4, 100).batch([0])
+    flat = simulated(np.ones((16, 16), np.float32), np.ones((16, 16), bool))
+    solid = Pattern(np.ones((32, 32, 32), np.float32), np.ones((32, 32, 32), bool))
+    big = Crystals(replace(simulation("cdi-nn-64"), oversampling=1.2, body=Polygon(5)), 4, 100).pattern(0)
+    for bad, words in [
+        (flat, "too small"),
+        (simulated(wide.intensity[0].numpy(), wide.measured[0].numpy()), "too small"),
+        (solid, "3D"),
+        (replace(one, measured=hidden), "not measured, in holes up to"),
+        (big, "sampled too coarsely"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            fitted(bad, net)
+
+
+def test_single_missing_pixels_are_filled_from_their_neighbours():
+    one = pattern(SAMPLES.image[0])
+    seen = one.measured.copy()
+    seen[5, 9] = seen[40, 17] = False
+    cut = replace(one, measured=seen, intensity=np.where(seen, one.intensity, 0))
+    full, _ = shown(one, Fit((64, 64), (1, 1)))
+    filled, mask = shown(cut, fitted(cut, oracle(64)))
+    assert mask.all() and (filled[~seen] > 0).all() and np.array_equal(filled[seen], full[seen])
+
+
+def test_a_prediction_that_explains_its_pattern_badly_says_so():
+    net = oracle(64, metrics={"misfit_95": 0.2})
+    assert not next(predict([pattern(SAMPLES.image[0])], net)).warnings
+    said = next(predict([pattern(SAMPLES.image[1])], net))
+    assert said.misfit > 0.25 and "unlike its training data" in said.warnings[0]
+
+
+@pytest.fixture
+def model(tmp_path):
+    weights.save(tmp_path / "w.safetensors", CdiNN(64).build(torch.Generator().manual_seed(0)), CdiNN(64), {})
+    return str(tmp_path / "w.safetensors")
+
+
+def test_a_start_has_the_prediction_and_its_support(model):
+    problem = Problem.of(pattern(SAMPLES.image[0]))
+    recipe = parse(f"Predict({model!r}, variety=0.5)")
+    assert parse(repr(recipe)) == recipe
+    (state,) = iterate(problem, recipe, begin(problem, (0, 1, 2)))
+    said = next(predict([problem.pattern], model))
+    image = fourier.cornered(torch.from_numpy(said.image), 2)
+    assert torch.equal(state.x[0], image.where(state.support[0], image.new_zeros(())))
+    assert not torch.equal(state.x[1], state.x[2]) and float(align(state.x[1:2], state.x[0], 2).error) < 0.9
+    assert bool((state.support <= state.bounds).all()) and bool((state.x == 0)[~state.support].all())
+
+
+def test_reconstruct_begins_where_it_is_told(model):
+    solution = untwin.reconstruct(pattern(SAMPLES.image[0]), "5*ER", start=f"predict:{model}", starts=2, workers=1)
+    assert solution.recipe.startswith("Plan(Predict(model=") and "5*ER" in solution.recipe
+    for bad, words in [("predicted", "expected random, predict"), ("predict:", "expected random"), ("predict:none", "no model 'none'")]:
+        with pytest.raises(InputError, match=words):
+            started(bad)
+    assert started("random") is None and started(f"predict:{model}") == Predict(model)
+
+
+def test_activations_are_those_of_the_layers(model):
+    maps, seen, image = activations(pattern(SAMPLES.image[0]), weights.load(model))
+    assert len(maps) == 24 and maps[0][1].shape == (32, 32, 32) and maps[0][0].startswith("nets.magnitude")
+    assert all((m >= 0).all() for _, m in maps) and seen.shape == (64, 64) and image.shape == (32, 32)
