@@ -15,7 +15,7 @@ from untwin.judge.symmetry import rolled, twin
 from untwin.learn import objectives
 from untwin.learn.validate import metrics
 from untwin.model.networks import weights
-from untwin.model.networks.architecture import CdiNN, architecture, padded
+from untwin.model.networks.architecture import CdiNN, RealUNet, Volume, architecture, folded, padded
 from untwin.simulate.dataset import Crystals
 
 NETS = [CdiNN(32), CdiNN(64)]
@@ -188,3 +188,62 @@ def test_models_are_asked_for_by_name():
         weights.load("nothing")
     with pytest.raises(InputError, match=r"expected 32 or 64"):
         CdiNN(48)
+
+
+# ------------------------------------------------------------------------------------------ the other architectures
+
+
+def test_the_first_fold_of_a_pattern_is_that_of_half_the_field_of_view():
+    x = torch.arange(4 * 4 * 4.0).reshape(1, 4, 4, 4)
+    cells = folded(x)
+    assert (
+        cells.shape == (1, 8, 2, 2, 2)
+        and torch.equal(cells[0, 0], x[0, ::2, ::2, ::2])
+        and torch.equal(cells[0, 7], x[0, 1::2, 1::2, 1::2])
+    )
+
+
+def test_the_u_net_says_real_objects_and_learns_from_patterns_alone():
+    net = RealUNet(width=2)
+    truth = torch.zeros(2, 64, 64)
+    truth[:, 20:40, 22:30] = 1
+    amplitude = fourier.forward(fourier.cornered(truth, 2), 2).abs()
+    module = net.build(drawn(0))
+    output = module(net.take(amplitude.square(), torch.ones_like(amplitude, dtype=torch.bool)))
+    assert net.image(output).shape == (2, 32, 32) and not net.image(output).is_complex()
+    objectives.passive(net, output, net.truth(truth), amplitude).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+    assert float(net.fit(torch.logit(net.truth(truth), eps=1e-7).unsqueeze(1), net.truth(truth))) < 1e-9
+    assert architecture(repr(net)) == net
+
+
+def test_the_volume_has_one_encoder_and_two_decoders():
+    net = Volume(form=32, width=2)
+    module = net.build(drawn(0))
+    assert parameters(module.magnitude) == parameters(module.phase)
+    intensity = torch.rand(2, 32, 32, 32, generator=drawn(1)) + 0.1
+    output = module(net.take(intensity, torch.ones_like(intensity, dtype=torch.bool)))
+    image = net.image(output)
+    assert image.shape == (2, 16, 16, 16) and image.is_complex()
+    for objective in objectives.OBJECTIVES.values():
+        module.zero_grad()
+        truth = torch.polar(torch.rand(2, 16, 16, 16, generator=drawn(2)), torch.randn(2, 16, 16, 16, generator=drawn(3)))
+        objective(net, module(net.take(intensity, intensity > 0)), truth, intensity.sqrt()).backward()
+        assert module.phase.last.weight.grad.abs().max() > 0
+    assert architecture("volume") == Volume(64, 32) and net.box == (16, 16, 16)
+
+
+def test_the_loss_of_the_volume_forgets_the_global_phase():
+    net = Volume(form=16, width=1)
+    truth = torch.polar(0.2 + 0.8 * torch.rand(2, 8, 8, 8, generator=drawn(2)), torch.rand(2, 8, 8, 8, generator=drawn(3)))
+    output = torch.stack([torch.logit(truth.abs(), eps=1e-6), torch.atanh(truth.angle() / torch.pi)], 1)
+    assert float(net.fit(output, truth)) < 1e-5 and float(net.fit(output, truth * 1j)) < 1e-5
+    assert float(net.fit(output, truth.conj())) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "text", ["RealUNet(form=48)", "Volume(form=20)", "Volume(width=0)", "CdiNN(form='x')", "Skip()", "CdiNN(form=64", "RealUNet(width=2.5)"]
+)
+def test_an_architecture_that_cannot_be_is_refused(text):
+    with pytest.raises(InputError):
+        architecture(text)

@@ -258,6 +258,13 @@ def _distances(n: int, like: Tensor) -> Tensor:
     return k.where(k.abs() * 2 != n, k.new_zeros(()))
 
 
+def standing(x: Tensor) -> Tensor:
+    """Vectors (batch, n) times the sign, or the phase, that makes their last entry positive: one of each orbit of Gaussian phase retrieval,
+    y = |A x|² (Tayal et al., arXiv 2003.09077)."""
+    last = x[:, -1:]
+    return x * (last.conj() / last.abs().clamp(min=1e-30))
+
+
 def at_origin(x: Tensor, d: int) -> Tensor:
     """Each x (batch, *grid) moved so that its centre of mass, on the circle, lies nearest to index 0."""
     import torch

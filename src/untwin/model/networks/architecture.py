@@ -87,10 +87,9 @@ class CdiNN(Architecture):
 
     def take(self, intensity: Tensor, measured: Tensor) -> Tensor:
         import torch
-        from torch.nn.functional import pixel_unshuffle
 
-        x = torch.fft.fftshift(quartic_root(intensity, measured), dim=(-2, -1)).unsqueeze(1)
-        x = x if self.form == 32 else pixel_unshuffle(x, 2)
+        x = torch.fft.fftshift(quartic_root(intensity, measured), dim=(-2, -1))
+        x = x.unsqueeze(1) if self.form == 32 else folded(x)
         return x.contiguous(memory_format=torch.channels_last)
 
     def image(self, output: Tensor) -> Tensor:
@@ -119,6 +118,111 @@ class CdiNN(Architecture):
         import torch
 
         return torch.stack([truth.abs().clamp(max=1), (truth.angle() + torch.pi) / (2 * torch.pi)], 1)
+
+
+@dataclass(frozen=True, repr=False)
+class RealUNet(Architecture):
+    """A U-Net for real objects between 0 and 1 in the central half of the array (`unet.unet`): the net of DNN-V and DNN-P (Manekar et al.,
+    2020), on the 2 x 2 interleaved patterns. Asked for: the mean square error.
+
+    form: pixels of the pattern along each axis, a multiple of 32. width: channels at the top.
+    """
+
+    form: int = 64
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        _multiple(self, "form", 32, 512)
+        _multiple(self, "width", 1, 256)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.form, self.form)
+
+    @property
+    def box(self) -> tuple[int, ...]:
+        return (self.form // 2, self.form // 2)
+
+    def build(self, generator: Generator | None = None) -> Module:
+        from untwin.model.networks.unet import unet
+
+        return unet(4, 1, self.form // 2, self.width, generator=generator)
+
+    def take(self, intensity: Tensor, measured: Tensor) -> Tensor:
+        import torch
+
+        return folded(torch.fft.fftshift(quartic_root(intensity, measured), dim=(-2, -1))).contiguous(memory_format=torch.channels_last)
+
+    def image(self, output: Tensor) -> Tensor:
+        return output[:, 0].sigmoid()
+
+    def fit(self, output: Tensor, truth: Tensor) -> Tensor:
+        return (self.image(output) - truth.abs()).square().mean()
+
+
+@dataclass(frozen=True, repr=False)
+class Volume(Architecture):
+    """3D: an encoder and two decoders (`volume.volume`), complex objects in the central half of the array. As in AutoPhaseNN, magnitude =
+    sigmoid, phase = π tanh, and what is below a tenth is cut off. Asked for: |x̂ s − x|² / |x|² with the phase s that fits best.
+
+    form: pixels along each axis, a multiple of 16: 64 as published, 32 for a CPU. width: channels at the top (32 as published).
+    """
+
+    form: int = 64
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        _multiple(self, "form", 16, 256)
+        _multiple(self, "width", 1, 256)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.form,) * 3
+
+    @property
+    def box(self) -> tuple[int, ...]:
+        return (self.form // 2,) * 3
+
+    def build(self, generator: Generator | None = None) -> Module:
+        from untwin.model.networks.volume import volume
+
+        return volume(8, self.width, generator)
+
+    def take(self, intensity: Tensor, measured: Tensor) -> Tensor:
+        import torch
+
+        return folded(torch.fft.fftshift(quartic_root(intensity, measured), dim=(-3, -2, -1)))
+
+    def image(self, output: Tensor) -> Tensor:
+        import torch
+
+        m = output[:, 0].sigmoid()
+        return torch.polar(m * (m >= 0.1), torch.pi * output[:, 1].tanh())
+
+    def fit(self, output: Tensor, truth: Tensor) -> Tensor:
+        said, truth = self.image(output).flatten(1), truth.flatten(1)
+        power = truth.abs().square().sum(1).clamp(min=1e-30)
+        overlap = (said.conj() * truth).sum(1).abs()
+        return ((said.abs().square().sum(1) + power - 2 * overlap) / power).mean()
+
+
+def _multiple(owner: Architecture, name: str, of: int, most: int) -> None:
+    v = getattr(owner, name)
+    if isinstance(v, bool) or not isinstance(v, int) or v % of or not of <= v <= most:
+        raise InputError(
+            f"{type(owner).__name__}({name}={v!r}): expected " + (f"a multiple of {of}, " if of > 1 else "") + f"{of} to {most}"
+        )
+
+
+def folded(x: Tensor) -> Tensor:
+    """(batch, *grid) -> (batch, 2^d, *grid / 2): every other pixel, from each of the 2^d first ones. Of a pattern, the first is that of the
+    object in half the field of view, the others belong to it with half a period of phase across."""
+    import itertools
+
+    import torch
+
+    d = x.ndim - 1
+    return torch.stack([x[(slice(None), *(slice(k, None, 2) for k in at))] for at in itertools.product((0, 1), repeat=d)], 1)
 
 
 def padded(image: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -157,9 +261,9 @@ def _side_by_side() -> Callable[[dict[str, Module]], Module]:
     return SideBySide
 
 
-ARCHITECTURES: dict[str, type[Architecture]] = {"CdiNN": CdiNN}
-MODELS = {"cdi-nn": "cdi-nn", "cdi-nn-64": "cdi-nn-64"}  # models by name, and the recipe that each is trained on
-_MODELS = {"cdi-nn": CdiNN(), "cdi-nn-64": CdiNN(64)}
+ARCHITECTURES: dict[str, type[Architecture]] = {c.__name__: c for c in (CdiNN, RealUNet, Volume)}
+MODELS = {"cdi-nn": "cdi-nn", "cdi-nn-64": "cdi-nn-64", "volume": "crystals-3d"}  # models by name, and the recipe that each is trained on
+_MODELS: dict[str, Architecture] = {"cdi-nn": CdiNN(), "cdi-nn-64": CdiNN(64), "volume": Volume()}
 
 
 def architecture(text: str) -> Architecture:
