@@ -4,7 +4,7 @@ equal processor time, and what the network costs.
     python benchmarks/starts.py --model cdi-nn --recipe cdi-nn-64 [--objects 100] [--quick]
 
 Success: the start that explains the counts best is within E < 0.2 of the truth after alignment.
-Writes benchmarks/results/starts-RECIPE.json.
+Writes benchmarks/results/starts-NAME.json.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--size", help="pixels along each axis, such as 32,32,32; by default the recipe's")
     parser.add_argument("--objects", type=int, default=100)
     parser.add_argument("--search", default=SEARCH)
+    parser.add_argument("--name", help="of the results, by default the recipe's")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -98,9 +99,8 @@ def main() -> None:
                 {"start": name, "starts": k, "success": float((e < SUCCESS).mean()), "median_error": float(np.median(e)),
                  "cpu_seconds": cpu[name] / len(table) * k / max(starts)}
             )  # fmt: skip
-            print(
-                f"{name:>10} x {k}: success {rows[-1]['success']:.2f}, median E {rows[-1]['median_error']:.3f}, {rows[-1]['cpu_seconds']:.3f} s"
-            )
+            row = rows[-1]
+            print(f"{name:>10} x {k}: success {row['success']:.2f}, median E {row['median_error']:.3f}, {row['cpu_seconds']:.3f} s")
     print(f"prediction alone: median E {np.median(alone):.3f}; {refused} of {i} patterns refused by the network")
     if options.quick:
         print("a quick run writes nothing")
@@ -112,7 +112,7 @@ def main() -> None:
         "search": options.search,
     }
     told |= {"model": options.model, "recipe": options.recipe, "prediction_median_error": float(np.median(alone)), "rows": rows}
-    (RESULTS / f"starts-{options.recipe.replace('/', '-')}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (RESULTS / f"starts-{options.name or options.recipe.replace('/', '-')}.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from untwin import cli, config
 from untwin.data.dataset import Shards, manifest_text
@@ -19,7 +20,7 @@ from untwin.data.read import read, read_object
 from untwin.errors import InputError, NumericalFailure
 from untwin.simulate import shapes
 from untwin.simulate.crystals import crystal
-from untwin.simulate.dataset import Crystals, planned
+from untwin.simulate.dataset import Crystals, planned, write
 from untwin.simulate.detector import measure
 
 GOOD = np.random.default_rng(0).poisson(20, (32, 32)).astype(np.float32)
@@ -85,7 +86,7 @@ REJECTED = [
     ("reconstruct good.npz --overwrite --output line.npy", r"line\.npy is a file; expected a folder"),
     ("reconstruct good.npz --strats 3", r"Unknown option: --strats\. Did you mean --starts\?"),
     ("reconstruct good.npz more.npz", r"Unused Tokens: \['more\.npz'\]"),
-    ("reconstruct --config unknown.toml", r"unknown setting 'start' in unknown\.toml; did you mean starts\?"),
+    ("reconstruct --config unknown.toml", r"unknown setting 'stats' in unknown\.toml; did you mean starts\?"),
     ("reconstruct --config types.toml", r"recipe = 3: input should be a valid string; starts = 'many': input should be a valid integer"),
     ("reconstruct --config broken.toml", r"broken\.toml is not TOML \(.*line 1.*\); a run\.toml lies in every result folder"),
     ("reconstruct --config text16.toml", r"text16\.toml is not TOML"),
@@ -135,6 +136,34 @@ REJECTED = [
     ),
     ("simulate dataset -o spoilt --count 4", r"spoilt/manifest\.json is not the manifest of a data set"),
     ("inspect spoilt", r"spoilt/manifest\.json is not the manifest of a data set"),
+    ("reconstruct good.npz --start predictt", r"start 'predictt'; expected random, predict or predict:MODEL"),
+    ("reconstruct good.npz --start predict:none", r"no model 'none'; shipped are cdi-nn"),
+    ("reconstruct good.npz --start predict:cut.safetensors", r"cut\.safetensors cannot be read as weights .*expected a \.safetensors file"),
+    ("train cdi-nn", r"requires an argument"),
+    ("train cdi-n -o new", r"no model 'cdi-n'; did you mean cdi-nn\?"),
+    ("train CdiNN(form=48) -o new --data cdi-nn", r"CdiNN\(form=48\): expected 32 or 64"),
+    ("train RealUNet() -o new", r"--data is needed with RealUNet\(\)"),
+    ("train cdi-nn -o new --data crystals-3d", r"cdi-nn takes patterns of \(32, 32\), crystals-3d has \(64, 64, 64\); choose another"),
+    ("train cdi-nn -o new --data crystals-2", r"no recipe 'crystals-2'; did you mean crystals-2d\?"),
+    ("train cdi-nn -o new --data folder", r"folder is a folder without manifest\.json"),
+    ("train cdi-nn -o new --data begun", r"begun is not complete: 0 of 1 shards are there"),
+    ("train cdi-nn -o new --data unlabelled", r"unlabelled holds no objects, which training and validation need; write it again without"),
+    ("train cdi-nn -o new --objective best", r"objective 'best'; expected one of supervised, canonical, invariant, passive"),
+    ("train cdi-nn -o new --steps 0", r"Invalid value .*0.* for --steps\. Must be >= 1"),
+    ("train cdi-nn -o new --rate 2", r"rate = 2\.0: expected a number above 0 and below 1"),
+    ("train cdi-nn -o full", r"full is not empty; choose another folder"),
+    ("train cdi-nn -o new --resume", r"no checkpoint\.safetensors in new; leave --resume out"),
+    ("train cdi-nn -o line.npy", r"line\.npy is a file; expected a folder"),
+    ("predict", r"no pattern given; expected untwin predict FILE"),
+    ("predict missing.npz", r"missing\.npz does not exist"),
+    ("predict good.npz --model cdi", r"no model 'cdi'; did you mean cdi-nn\?"),
+    ("predict good.npz --model text.h5", r"text\.h5 cannot be read as weights"),
+    ("predict good.npz --model cut.safetensors", r"cut\.safetensors cannot be read as weights .*complete"),
+    ("predict good.npz --model bare.safetensors", r"bare\.safetensors holds tensors and no card of format"),
+    ("predict good.npz --model hostile.safetensors", r"unknown name|is not allowed|no model"),
+    ("predict good.npz good.npz", r"two patterns are called good; their predictions would have one name"),
+    ("predict good.npz --activations x.zzz", r"cannot draw into x\.zzz"),
+    ("predict good.npz -o line.npy", r"line\.npy is a file; expected a folder"),
     ("simulate datset", r"Unknown command .datset.\. Did you mean .dataset.\?"),
     ("recontruct good.npz", r"Unknown command .recontruct.\. Did you mean .reconstruct.\?"),
 ]
@@ -180,7 +209,7 @@ def house(tmp_path_factory) -> Path:
         file["entry/m4"] = GOOD
     (folder / "text.h5").write_text("hello world\n")
     (folder / "empty.cxi").touch()
-    (folder / "unknown.toml").write_text('file = "good.npz"\nstart = 3\n')
+    (folder / "unknown.toml").write_text('file = "good.npz"\nstats = 3\n')
     (folder / "types.toml").write_text('file = "good.npz"\nrecipe = 3\nstarts = "many"\n')
     (folder / "broken.toml").write_text("file = = 3\n")
     (folder / "text16.toml").write_bytes('file = "good.npz"'.encode("utf-16"))
@@ -188,6 +217,11 @@ def house(tmp_path_factory) -> Path:
     for name, text in {"begun": manifest_text(planned(folder / "begun", "crystals-2d", 0, 4)), "spoilt": "{}"}.items():
         (folder / name).mkdir()
         (folder / name / "manifest.json").write_text(text)
+    write(folder / "unlabelled", "cdi-nn", 0, 3, objects=False)
+    cards = {"bare": None, "hostile": {"format": "untwin weights 1", "card": '{"architecture": "open(\'/etc/passwd\')"}'}}
+    for name, told in cards.items():
+        save_file({"w": np.ones(9, np.float32)}, folder / f"{name}.safetensors", told)
+    (folder / "cut.safetensors").write_bytes((folder / "bare.safetensors").read_bytes()[:-9])
     (folder / "folder").mkdir()
     (folder / "full").mkdir()
     (folder / "full" / "thesis.tex").touch()

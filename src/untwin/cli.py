@@ -684,6 +684,8 @@ def train(
     if shape != of.shape:
         raise InputError(f"{model} takes patterns of {of.shape}, {wanted} has {shape}; choose another --data or model")
     place(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; expected a folder for the run")
     if not resume and output.exists() and any(output.iterdir()):
         more = "add --resume to go on, or choose" if (output / CHECKPOINT).exists() else "choose"
         raise InputError(f"{output} is not empty; {more} another folder")
@@ -747,10 +749,12 @@ def predict(
     from untwin.model.networks import weights
 
     _drawable(activations)
-    weights.place(model)
+    weights.check(model)
     if not patterns:
         raise InputError("no pattern given; expected untwin predict FILE...")
     place(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; expected a folder for the predictions")
     found: list[tuple[str, Pattern]] = []
     for path in patterns:
         if is_dataset(path):

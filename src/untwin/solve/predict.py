@@ -234,7 +234,7 @@ def started(text: str) -> Predict | None:
         return None
     if kind != "predict" or text.endswith(":"):
         raise InputError(f"start {text!r}; expected random, predict or predict:MODEL")
-    weights.place(model or Predict().model)
+    weights.check(model or Predict().model)
     return Predict(model) if model else Predict()
 
 

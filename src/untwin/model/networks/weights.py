@@ -14,6 +14,7 @@ from untwin.errors import InputError
 from untwin.model.networks.architecture import Architecture, architecture
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from torch.nn import Module
 
@@ -77,23 +78,36 @@ def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write` has written. Raises InputError."""
+    import torch
+
+    arrays, card = opened(path)
+    return {name: torch.from_numpy(v) for name, v in arrays.items()}, card
+
+
+def opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The same as arrays, without torch. Raises InputError."""
     from safetensors import SafetensorError, safe_open
 
     wanted = f"expected a {ENDING} file that untwin train has written"
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             told = file.metadata() or {}
             if told.get("format") != FORMAT:
                 raise InputError(f"{path} holds tensors and no card of format {FORMAT!r}; {wanted}")
             card = json.loads(told["card"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
-    except (SafetensorError, ValueError, KeyError, OSError, RuntimeError, RecursionError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read as weights ({str(error)[:120]}); {wanted}, complete") from None
     if not isinstance(card, dict):
         raise InputError(f"{path}: its card is a {type(card).__name__}; {wanted}")
-    return tensors, card
+    return arrays, card
+
+
+def check(model: str | Path) -> Architecture:
+    """What the model is; without torch. Raises InputError as `load` does, except for what only the network itself can tell."""
+    return architecture(str(opened(place(model))[1].get("architecture", "")))
 
 
 def _fill(net: Module, tensors: dict[str, Tensor], path: Path, of: Architecture) -> None:
