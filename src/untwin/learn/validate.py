@@ -22,7 +22,8 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     """What `output` is worth against objects (batch, *box), as plain numbers, means over the batch; each object is first moved, as a
     whole, onto what the network said (whole pixels, twin).
 
-    error: median of E = min |x̂ s − x| / |x|, s a complex number. raw_error: the same without moving it. iou: of magnitude above 0.1.
+    error: median of E = min |x̂ s − x| / |x|, s a complex number. raw_error: the same without moving it.
+    iou, iou_half: of where the magnitude is above 0.1, or 0.5.
     phase_rms: rad, inside the object (magnitude above 0.1), best constant removed, pooled over the pixels of all samples; phase_constant:
     of the best constant alone; phase_gain: 1 − phase_rms / phase_constant.
     misfit, misfit_95: median and 95 % quantile of sqrt( Σ (s |F x̂| − A)² / Σ A² ), s fitted.
@@ -35,13 +36,12 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     moved = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn=False), d)
     turned = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d), d)
     inside = turned.abs() > OBJECT
-    there = said.abs() > OBJECT
-    both, either = (inside & there).flatten(1).sum(1), (inside | there).flatten(1).sum(1).clamp(min=1)
     misfit = _misfit(of, said, amplitude)
     found: dict[str, Any] = {
         "error": float(_error(said, turned).median()),
         "raw_error": float(_error(said, truth).median()),
-        "iou": float((both / either).mean()),
+        "iou": _overlap(turned.abs(), said.abs(), OBJECT),
+        "iou_half": _overlap(turned.abs(), said.abs(), 0.5),
         "misfit": float(misfit.median()),
         "misfit_95": float(misfit.quantile(0.95)),
     }
@@ -54,6 +54,12 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
         excess = (of.entropies(output, moved).double() - of.floor(moved)).mean(0)
         found |= {"excess_magnitude": float(excess[0]), "excess_phase": float(excess[1])}
     return found
+
+
+def _overlap(a: Tensor, b: Tensor, level: float) -> float:
+    """Intersection over union of where both are above a level, mean over the batch."""
+    a, b = a > level, b > level
+    return float(((a & b).flatten(1).sum(1) / (a | b).flatten(1).sum(1).clamp(min=1)).mean())
 
 
 def _about_mean(unit: Tensor, inside: Tensor) -> float:

@@ -22,6 +22,7 @@ _TITLES = {
     "excess_magnitude": "magnitude: cross-entropy above its floor, nat per pixel",
     "excess_phase": "phase: cross-entropy above its floor, nat per pixel",
     "iou": "overlap of the outlines (intersection over union)",
+    "iou_half": "overlap of the outlines at half of the largest magnitude",
     "phase_gain": "phase: rms error below that of the best constant, share",
     "error": "error modulo shift, twin and phase, median",
     "raw_error": "error as it stands, median",

@@ -1,0 +1,124 @@
+"""Fill the tables of docs/learn.md with what the other scripts have written, and with the card of the shipped model.
+
+python benchmarks/learn_page.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from untwin.model.networks import weights
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "learn.md"
+NAMES = {
+    "excess_magnitude": "magnitude: cross-entropy above its floor, nat per pixel",
+    "iou": "outlines at a tenth of the largest magnitude: intersection over union",
+    "iou_half": "the same at half of it",
+    "phase_rms": "phase inside the object: rms error, rad",
+    "phase_constant": "phase inside the object: rms of the best constant, rad",
+    "phase_gain": "so much below the best constant",
+    "excess_phase": "phase: cross-entropy above its floor, nat per pixel",
+    "error": "E modulo shift, twin and phase, median",
+    "raw_error": "E as it stands, median",
+    "misfit": "misfit of the amplitudes, median",
+    "misfit_95": "misfit of the amplitudes, 95 % stay below",
+}
+TITLES = {"supervised": "DNN-V", "passive": "DNN-P", "canonical": "canonical targets", "invariant": "invariant loss"}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)])
+
+
+def result(name: str) -> dict | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def shipped() -> str:
+    _, card = weights.opened(weights.place("cdi-nn"))
+    run = card["training"]
+    text = (
+        f"{card['samples']:,} samples of `{run['data']}`, batch {run['batch']}, objective `{run['objective']}`; "
+        f"{card['validation_samples']:,} validation samples.{' ' + card['note'] if card.get('note') else ''}\n\n"
+    )
+    return text + table(["what", "value"], [[NAMES.get(k, k), f"{v:.4g}"] for k, v in card["metrics"].items()])
+
+
+def curve() -> str:
+    rows = (result("cdi-nn-curve") or {}).get("rows", [])
+    shown = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("excess_magnitude", "iou", "phase_gain", "error", "misfit"))] for r in rows]
+    return table(["samples seen", "excess cross-entropy", "IoU", "phase gain", "E", "misfit"], shown)
+
+
+def digits() -> str | None:
+    found = result("digits")
+    if not found:
+        return None
+    rows = []
+    for r in found["rows"]:
+        figures = [*(f"{r[k]:.3f}" for k in ("error_raw", "error_aligned", "misfit")), f"{r['mse_raw']:.4f}", f"{r['mse_aligned']:.4f}"]
+        rows.append([r["variant"], TITLES[r["objective"]], *figures])
+    head = f"    {found['command']}\n\n{found['rows'][0]['samples']:,} samples seen by each network, {found['tested']} test images.\n\n"
+    return head + table(["variant", "network", "E raw", "E aligned", "misfit", "MSE raw", "MSE aligned"], rows)
+
+
+def breaking() -> str | None:
+    found = result("breaking")
+    if not found:
+        return None
+    rows = [[r["kind"], str(r["n"]), f"{r['samples']:,}", f"{r['before']:.3f}", f"{r['after']:.3f}"] for r in found["rows"]]
+    return f"    {found['command']}\n\n" + table(["x", "n", "training samples", "error before", "error after breaking"], rows)
+
+
+def canonical() -> str | None:
+    found = result("canonical")
+    if not found:
+        return None
+    rows = [
+        [r["recipe"], f"{100 * r['noise']:.1f} %", f"{100 * r['jump']:.1f} %", f"{r['median']:.3f}", f"{r['copies_differ']:.0e}"]
+        for r in found["rows"]
+    ]
+    return f"    {found['command']}\n\n" + table(["objects", "noise", "jump", "median change", "copies differ by"], rows)
+
+
+def starts() -> str | None:
+    parts = []
+    for path in sorted(RESULTS.glob("starts-*.json")):
+        found = json.loads(path.read_text())
+        rows = [
+            [r["start"], str(r["starts"]), f"{r['success']:.2f}", f"{r['median_error']:.3f}", f"{r['cpu_seconds']:.2f}"]
+            for r in found["rows"]
+        ]
+        said = f"{found['objects']} objects, {found['refused']} patterns refused; "
+        said += f"E of the prediction alone {found['prediction_median_error']:.3f} (median)."
+        parts.append(f"    {found['command']}\n\n{said}\n\n" + table(["start", "starts", "success", "median E", "CPU s"], rows))
+    return "\n\n".join(parts) or None
+
+
+def inference() -> str | None:
+    found = result("inference")
+    if not found:
+        return None
+    base = min(r["ms"] for r in found["rows"] if "batch 256" in r["what"])
+    rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
+    return f"    {found['command']}\n\n" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for make in (shipped, curve, digits, breaking, canonical, starts, inference):
+        made = make() or "Not measured yet."
+        pattern = re.compile(rf"(<!-- {make.__name__} -->\n).*?(<!-- end -->)", re.DOTALL)
+        assert pattern.search(text), f"no place for {make.__name__} in {PAGE}"
+        text = pattern.sub(lambda m, made=made: f"{m[1]}\n{made}\n\n{m[2]}", text)
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
