@@ -111,7 +111,7 @@ def main() -> None:
     elif options.full:
         settings = (300 * 60_000 // 256, 256, 64, 60_000, 10_000)
     else:
-        settings = ((options.samples or 12_000) // 32, 32, 16, 6_000, 512)
+        settings = ((options.samples or 24_000) // 32, 32, 12, 6_000, 512)
     steps, batch, width, images, tested = settings
     began = time.perf_counter()
     runs = [r for r in RUNS if not options.only or r[0] in options.only.split(",")]

@@ -100,6 +100,18 @@ def starts() -> str | None:
     return "\n\n".join(parts) or None
 
 
+def strange() -> str | None:
+    found = result("strange")
+    if not found:
+        return None
+    rows = []
+    for r in found["rows"]:
+        by = [f"{r[k]:.2f}" if r[k] is not None else "" for k in ("error", "error_flagged", "error_passed")]
+        rows.append([r["recipe"], str(r["patterns"]), str(r["refused"]), f"{r['flagged']:.2f}", *by])
+    head = ["patterns of", "how many", "refused", "share marked", "median E", "of those marked", "of the others"]
+    return f"    {found['command']}\n\n" + table(head, rows)
+
+
 def inference() -> str | None:
     found = result("inference")
     if not found:
@@ -111,7 +123,7 @@ def inference() -> str | None:
 
 def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for make in (shipped, curve, digits, breaking, canonical, starts, inference):
+    for make in (shipped, curve, digits, breaking, canonical, starts, strange, inference):
         made = make() or "Not measured yet."
         pattern = re.compile(rf"(<!-- {make.__name__} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert pattern.search(text), f"no place for {make.__name__} in {PAGE}"

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import untwin
-from untwin import fourier
+from untwin import cli, fourier
+from untwin.data.cxi import write_pattern
 from untwin.data.dataset import simulated
 from untwin.data.measurement import Pattern
+from untwin.data.read import read_object
 from untwin.errors import InputError
 from untwin.judge.symmetry import align
 from untwin.model.networks import weights
@@ -20,7 +22,7 @@ from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
 from untwin.simulate.bodies import Polygon
 from untwin.simulate.crystals import simulation
-from untwin.simulate.dataset import Crystals
+from untwin.simulate.dataset import Crystals, write
 from untwin.solve.begin import begin
 from untwin.solve.predict import Fit, Predict, activations, fitted, predict, shown, started
 from untwin.solve.recipe import parse
@@ -150,3 +152,32 @@ def test_activations_are_those_of_the_layers(model):
     maps, seen, image = activations(pattern(SAMPLES.image[0]), weights.load(model))
     assert len(maps) == 24 and maps[0][1].shape == (32, 32, 32) and maps[0][0].startswith("nets.magnitude")
     assert all((m >= 0).all() for _, m in maps) and seen.shape == (64, 64) and image.shape == (32, 32)
+
+
+def test_the_command_line_writes_one_object_per_pattern(tmp_path, capsys, model):
+    write(tmp_path / "set", "cdi-nn-64", 2, 3)
+    write_pattern(tmp_path / "one.cxi", pattern(SAMPLES.image[0]), process={})
+    out, picture = tmp_path / "out", tmp_path / "maps.png"
+    command = ["predict", str(tmp_path / "one.cxi"), str(tmp_path / "set"), "--model", model, "-o", str(out)]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--activations", str(picture)])
+    assert not stop.value.code
+    assert sorted(p.name for p in out.iterdir()) == ["one.cxi", *(f"set-{i:06d}.cxi" for i in range(3))]
+    said = next(predict([pattern(SAMPLES.image[0])], model))
+    found = read_object(out / "one.cxi")
+    assert np.allclose(found.image, said.image, atol=1e-4 * np.abs(said.image).max()) and found.support.sum() == said.support.sum()
+    assert picture.read_bytes().startswith(b"\x89PNG") and "4 in" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    assert stop.value.code == 2 and "one.cxi exists" in capsys.readouterr().err
+
+
+def test_the_shipped_network_knows_the_objects_that_it_was_trained_on():
+    """Whoever changes the input, the simulator or the weights hears of it here."""
+    data = Crystals("cdi-nn", 31_415, 100)
+    said = list(predict([data.pattern(i) for i in range(48)], "cdi-nn"))
+    errors = [
+        float(align(fourier.cornered(torch.from_numpy(one.image), 2).unsqueeze(0), fourier.cornered(data[i]["image"], 2), 2).error)
+        for i, one in enumerate(said)
+    ]
+    assert np.median(errors) < 0.5 and sum(bool(one.warnings) for one in said) < 10

@@ -91,32 +91,37 @@ def card_text(name: str, card: dict[str, Any]) -> str:
 
 
 def activations_figure(maps: list[tuple[str, np.ndarray]], pattern: np.ndarray, image: np.ndarray, most: int = 8) -> Figure:
-    """What each convolution of a network makes of a pattern. maps: (name, (channels, n, n)), of which the `most` strongest channels are
+    """What each convolution of a network makes of a 2D pattern. maps: (name, (channels, n, n)), of which the `most` strongest channels are
     shown, strongest first, each on its own scale. pattern: centred intensity. image: the prediction, centred, complex."""
-    figure = figures._figure(1.15 * most + 1.6, 1.2 * (len(maps) + 1))
-    axes = figure.subplots(len(maps) + 1, most, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    half = len(maps) // 2
+    columns = [maps[:half], maps[half:]] if len(maps) > 14 else [maps]  # one net beside the other
+    lines = max(map(len, columns))
+    figure = figures._figure(6.0 * len(columns), 1.5 + 0.75 * lines)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1.5, 0.75 * lines])
+    axes = upper.subplots(1, 3)
     first = [
         ("pattern, log", np.log10(1 + pattern), "inferno"),
         ("magnitude", np.abs(image), "gray"),
         ("phase", np.angle(image), figures._phase_map()),
     ]
-    for axis, (title, values, colours) in zip(axes[0], first):
+    for axis, (title, values, colours) in zip(axes, first):
         axis.imshow(values, cmap=colours, interpolation="nearest")
         axis.set_title(title, fontsize=8)
-    for row, (name, channels) in zip(axes[1:], maps):
-        strongest = np.argsort(-channels.reshape(len(channels), -1).std(1))[:most]
-        for axis, k in zip(row, strongest):
-            axis.imshow(channels[k], cmap="viridis", interpolation="nearest")
-            axis.set_title(f"{k}", fontsize=6, pad=1)
-        row[0].text(
-            -0.15,
-            0.5,
-            f"{name}\n{channels.shape[1]} x {channels.shape[2]}",
-            transform=row[0].transAxes,
-            ha="right",
-            va="center",
-            fontsize=7,
-        )
+        axis.set_axis_off()
+    table = lower.subplots(lines, len(columns), squeeze=False)
+    for axis in table.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.set_frame_on(False)
+    for column, part in enumerate(columns):
+        for axis, (name, channels) in zip(table[:, column], part):
+            axis.imshow(_strip(channels, most), cmap="viridis", interpolation="nearest")
+            axis.set_ylabel(f"{name}\n{channels.shape[1]} x {channels.shape[2]}", fontsize=5, rotation=0, ha="right", va="center")
     return figure
+
+
+def _strip(channels: np.ndarray, most: int) -> np.ndarray:
+    """The strongest channels in a row, each from 0 to 1, gaps between them."""
+    strongest = np.argsort(-channels.reshape(len(channels), -1).std(1))[:most]
+    gap = np.full((channels.shape[1], max(1, channels.shape[2] // 16)), np.nan)
+    parts = [part for k in strongest for part in (channels[k] / max(float(channels[k].max()), 1e-12), gap)]
+    return np.concatenate(parts[:-1], axis=1)

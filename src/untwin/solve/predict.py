@@ -209,9 +209,11 @@ class Predict(Algorithm):
         from untwin.solve.begin import random_object
 
         d = problem.ndim
-        said = next(predict([problem.pattern], _loaded(self.model)))
+        said = next(predict([problem.pattern], _loaded(self.model), problem.device))
         inside = ndimage.binary_dilation(said.support, iterations=int(self.widen)) if self.widen else said.support
         support = fourier.cornered(torch.from_numpy(np.asarray(inside)), d).to(state.x.device) & state.bounds
+        empty = ~support.flatten(1).any(1).reshape((-1,) + (1,) * d)
+        support = torch.where(empty, state.bounds, support)  # a prediction that lies elsewhere says nothing about the support
         image = fourier.cornered(torch.from_numpy(said.image), d).to(state.x.device)
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
