@@ -102,6 +102,7 @@ def test_what_a_network_cannot_know_is_refused():
     ]:
         with pytest.raises(InputError, match=words):
             fitted(bad, net)
+    assert fitted(replace(one, measured=hidden), oracle(64, holes=True)).step == (1, 1)
 
 
 def test_single_missing_pixels_are_filled_from_their_neighbours():

@@ -90,6 +90,7 @@ def test_every_objective_moves_the_weights(tmp_path, objective):
     moved = tensors(tmp_path)
     assert all((moved[k] != first[k]).any() for k in first if k.endswith("weight"))
     assert {"error", "iou", "phase_gain", "misfit"} <= rows[-1].keys()
+    assert weights.load(tmp_path / WEIGHTS).card["holes"] is False
 
 
 def test_a_data_set_on_disk_is_read_in_a_new_order_each_round(tmp_path):

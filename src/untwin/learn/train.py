@@ -145,7 +145,8 @@ def train(
                         report(row)
                 loss_sum.zero_()
         if crew.rank == 0:
-            weights.save(folder / WEIGHTS, now.net, of, card(run, now.rows))
+            told = {**card(run, now.rows), "holes": held is not None and not bool(held.measured.all())}
+            weights.save(folder / WEIGHTS, now.net, of, told)
     return now.rows
 
 

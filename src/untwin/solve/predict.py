@@ -110,7 +110,7 @@ def _hole(seen: np.ndarray) -> float:
 
 
 def _knows_holes(model: Trained) -> bool:
-    return "beamstop" in str(model.card.get("training", {}).get("data", ""))
+    return model.card.get("holes") is True
 
 
 def shown(pattern: Pattern, fit: Fit, holes: bool = False) -> tuple[np.ndarray, np.ndarray]:
