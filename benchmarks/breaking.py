@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    sizes, counts, steps = ((3,), (1_000,), 50) if quick else ((5, 10), (2_000, 10_000, 50_000, 200_000), 3_000)
+    sizes, counts, steps = ((3,), (1_000,), 50) if quick else ((5, 10), (2_000, 20_000, 200_000), 2_000)
     rows = []
     for kind, name in ((torch.float32, "real"), (torch.complex64, "complex")):
         for n in sizes:

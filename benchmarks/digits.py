@@ -5,7 +5,7 @@ that is shown the pattern alone, and to one that is shown one copy of each objec
     python benchmarks/digits.py             the teaching version: under ten minutes on two cores
     python benchmarks/digits.py --full      as in the paper, for a GPU: 60,000 images, 300 rounds, a wider net
 
-The images: UNTWIN_DATA/mnist, or --data with any folder that has the idx files. Writes benchmarks/results/digits.json and digits.png.
+The images: UNTWIN_DATA/mnist, or --data with any folder that has the idx files. Writes benchmarks/results/digits.json and docs/digits.png.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ def draw(rows: list[dict], path: Path) -> None:
 
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, 3 * len(VARIANTS))
+    variants = [v for v in VARIANTS if any(r["variant"] == v for r in rows)]
+    axes = figure.subplots(3, 3 * len(variants))
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    for k, variant in enumerate(VARIANTS):
+    for k, variant in enumerate(variants):
         by = {r["objective"]: r for r in rows if r["variant"] == variant}
         for i in range(3):
             for j, (objective, which, title) in enumerate(
@@ -111,7 +112,7 @@ def main() -> None:
     elif options.full:
         settings = (300 * 60_000 // 256, 256, 64, 60_000, 10_000)
     else:
-        settings = ((options.samples or 24_000) // 32, 32, 12, 6_000, 512)
+        settings = ((options.samples or 24_000) // 16, 16, 12, 6_000, 512)
     steps, batch, width, images, tested = settings
     began = time.perf_counter()
     runs = [r for r in RUNS if not options.only or r[0] in options.only.split(",")]
@@ -129,8 +130,7 @@ def main() -> None:
     if options.quick:
         print("a quick run writes nothing")
         return
-    if not options.only:
-        draw(rows, RESULTS / "digits.png")
+    draw(rows, RESULTS.parents[1] / "docs" / "digits.png")
     for row in rows:
         del row["pictures"]
     told = {"command": " ".join(["python benchmarks/digits.py", *sys.argv[1:]]), "seconds": time.perf_counter() - began, "device": device}

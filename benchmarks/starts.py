@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 WRAP = "ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))"
 SEARCH = f"10*(20*HIO + {WRAP}) + 10*(20*RAAR + {WRAP}) + 30*ER"
 SUCCESS = 0.2
-STARTS = (1, 2, 4, 8)
+STARTS = (1, 2, 4)
 SEED = 900_001  # of no training and no validation
 
 

@@ -213,7 +213,7 @@ def test_the_u_net_says_real_objects_and_learns_from_patterns_alone():
     assert net.image(output).shape == (2, 32, 32) and not net.image(output).is_complex()
     objectives.passive(net, output, net.truth(truth), amplitude).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
-    assert float(net.fit(torch.logit(net.truth(truth), eps=1e-7).unsqueeze(1), net.truth(truth))) < 1e-9
+    assert float(net.fit(torch.logit(net.truth(truth), eps=1e-7).unsqueeze(1), net.truth(truth))) < 1e-5
     assert architecture(repr(net)) == net
 
 

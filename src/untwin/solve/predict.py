@@ -28,7 +28,7 @@ OBJECT = 0.1  # of the largest magnitude: where the object is, as published for 
 HIDDEN = 0.05  # share of pixels that may be missing,
 HOLE = 1.5  # and how far from a measured pixel, where the network was trained without holes
 STRANGE = 1.25  # misfit over the one that 95 % of the validation samples stay below: more is outside of what was learnt
-BATCH = 64  # patterns at a time: more leave the cache
+BATCH = 16  # patterns at a time: more leave the cache
 
 
 @dataclass(frozen=True)
