@@ -121,9 +121,49 @@ def inference() -> str | None:
     return f"    {found['command']}\n\n" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
 
 
+def goals() -> str:
+    """The goals that were set before the work, and what came of them."""
+    found = weights.opened(weights.place("cdi-nn"))[1]["metrics"]
+    rows = [
+        [
+            "magnitude net: cross-entropy above its floor",
+            "at most 0.06",
+            f"{found['excess_magnitude']:.3f}",
+            met(found["excess_magnitude"] <= 0.06),
+        ],
+        ["magnitude net: intersection over union", "at least 0.85", f"{found['iou']:.3f}", met(found["iou"] >= 0.85)],
+        ["phase net: rms below the best constant", "at least 35 %", f"{100 * found['phase_gain']:.0f} %", met(found["phase_gain"] >= 0.35)],
+    ]
+    if speed := result("inference"):
+        ms = min(r["ms"] for r in speed["rows"] if "batch 256" in r["what"])
+        rows.append(["both nets, batch 256, one core, per pattern", "at most 2.5 ms", f"{ms:.2f} ms", met(ms <= 2.5)])
+    for name, title in (
+        ("starts-crystals-2d-strong-phase", "strong phases"),
+        ("starts-cdi-nn-64", "objects like its own"),
+        ("starts-volume-32", "3D"),
+    ):
+        if told := result(name):
+            most = max(r["starts"] for r in told["rows"])
+            k = 1 if title == "3D" else most
+            a, b = (next(r for r in told["rows"] if r["start"] == s and r["starts"] == k)["success"] for s in ("random", "predicted"))
+            rows.append([f"learned starts, {title}: success of {k}", f"above {a:.2f}, of random ones", f"{b:.2f}", met(b > a)])
+    if told := result("digits"):
+        by = {r["objective"]: r["error_aligned"] for r in told["rows"] if r["variant"] == "both"}
+        for objective in ("passive", "canonical", "invariant"):
+            ratio = by[objective] / by["supervised"]
+            rows.append(
+                [f"digits, shift and flip: aligned E, {TITLES[objective]} over DNN-V", "at most 0.5", f"{ratio:.2f}", met(ratio <= 0.5)]
+            )
+    return table(["what", "goal", "measured", ""], rows)
+
+
+def met(yes: bool) -> str:
+    return "reached" if yes else "not reached"
+
+
 def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for make in (shipped, curve, digits, breaking, canonical, starts, strange, inference):
+    for make in (shipped, curve, digits, breaking, canonical, starts, strange, inference, goals):
         made = make() or "Not measured yet."
         pattern = re.compile(rf"(<!-- {make.__name__} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert pattern.search(text), f"no place for {make.__name__} in {PAGE}"

@@ -71,7 +71,7 @@ def main() -> None:
     model = weights.load(options.model)
     changes = {"shape": tuple(int(n) for n in options.size.split(","))} if options.size else {}
     data = Crystals(simulation(options.recipe, **changes), SEED, 10**6)
-    names = {"random": "", "predicted": f"Predict({options.model!r})"}
+    names = {"random": "", "predicted": f"Predict({options.model!r}, every=1)"}
     cpu = dict.fromkeys(names, 0.0)
     outcome: dict[str, list[list[float]]] = {name: [] for name in names}
     alone, refused, i = [], 0, 0

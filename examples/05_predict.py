@@ -21,7 +21,7 @@ model = weights.load("cdi-nn")
 guess = next(ut.predict([pattern], model))
 print(f"{model.card['samples']:,} samples seen; misfit {guess.misfit:.2f}; E to the truth {compared(guess.image, truth).error:.2f}")
 
-# %% The guess as the start of a search. Each start but the first of four adds a random object inside the predicted support.
+# %% The guess as the start of a search: every second start begins at it, the others at random, so that agreement means something.
 recipe = "Predict + 10*(20*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 10*(20*RAAR + ShrinkWrap(sigma=0.5)) + 50*ER"
 solution = ut.reconstruct(pattern, recipe, starts=4, workers=1)
 print(solution.verdict.text)

@@ -130,7 +130,7 @@ def model(tmp_path):
 
 def test_a_start_has_the_prediction_and_its_support(model):
     problem = Problem.of(pattern(SAMPLES.image[0]))
-    recipe = parse(f"Predict({model!r}, variety=0.5)")
+    recipe = parse(f"Predict({model!r}, variety=0.5, every=1)")
     assert parse(repr(recipe)) == recipe
     (state,) = iterate(problem, recipe, begin(problem, (0, 1, 2)))
     said = next(predict([problem.pattern], model))
@@ -138,6 +138,14 @@ def test_a_start_has_the_prediction_and_its_support(model):
     assert torch.equal(state.x[0], image.where(state.support[0], image.new_zeros(())))
     assert not torch.equal(state.x[1], state.x[2]) and float(align(state.x[1:2], state.x[0], 2).error) < 0.9
     assert bool((state.support <= state.bounds).all()) and bool((state.x == 0)[~state.support].all())
+
+
+def test_one_of_two_families_knows_nothing_of_the_prediction(model):
+    problem = Problem.of(pattern(SAMPLES.image[0]))
+    before = begin(problem, (0, 1, 2, 3))
+    (after,) = iterate(problem, Predict(model), before)
+    same = [torch.equal(after.x[i], before.x[i]) and torch.equal(after.support[i], before.support[i]) for i in range(4)]
+    assert same == [False, True, False, True]
 
 
 def test_reconstruct_begins_where_it_is_told(model):

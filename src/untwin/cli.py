@@ -96,7 +96,8 @@ def reconstruct(
     recipe
         Such as "3*(20*ER+180*HIO+ShrinkWrap)+20*ER"; by default the automatic plan.
     start
-        random, or predict (predict:MODEL): a trained network gives every start its object and its support.
+        random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
+        random, so that agreement is evidence.
     starts
         Independent starts.
     seed

@@ -192,14 +192,18 @@ class Predict(Algorithm):
     model: the name of a shipped one (untwin predict --models lists them), or a file of weights. variety: each start adds a random object of
     its own inside that support, with this share of the amplitude, in [0, 1]; start 0 (its seed) of every four adds none.
     widen: pixels by which the support grows, whole. Outside of the bounds of the start there is nothing.
+    every: starts whose seed is a multiple of it begin so, the others stay random. With 2, one of two families of starts knows nothing of the
+        prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement proves little.
     """
 
     model: str = "cdi-nn"
     variety: Setting = 0.3
     widen: int = 1
+    every: int = 2
 
     def __post_init__(self) -> None:
         require(self, "variety", 0, 1, varies=True)
+        require(self, "every", 1, 1000)
         require(self, "widen", 0, 50)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -223,7 +227,13 @@ class Predict(Algorithm):
         other = random_object(problem, support, state.seeds)
         share = share.to(image.real.dtype).to(image.device).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
-        return replace(state, x=x, image=x, support=support)
+        begun = torch.tensor([seed % int(self.every) == 0 for seed in state.seeds], device=x.device).reshape((-1,) + (1,) * d)
+        return replace(
+            state,
+            x=torch.where(begun, x, state.x),
+            image=torch.where(begun, x, state.image),
+            support=torch.where(begun, support, state.support),
+        )
 
     def __repr__(self) -> str:
         return expression.write(self)

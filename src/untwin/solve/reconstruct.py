@@ -49,7 +49,8 @@ def reconstruct(
     """The object behind a far-field pattern.
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
-    start: "random", or "predict" or "predict:MODEL", where a trained network gives every start its object and its support (`Predict`).
+    start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
+        start, one of two families, its object and its support (`Predict`).
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
@@ -121,11 +122,12 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, starts: int | No
 
 
 def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
-    """The plan, its first recipe begun as `start` says."""
+    """The plan, its first recipe begun as `start` says. Families in reserve would mix predicted and random starts: there are none then."""
     first = started(start)
     if first is None:
         return plan
     fitted(problem.pattern, weights.load(first.model))
+    plan = replace(plan, reserve=0)
     return replace(plan, first=first + Whole() + plan.first if fixed else first + plan.first)
 
 
