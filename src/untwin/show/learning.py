@@ -97,7 +97,8 @@ def activations_figure(maps: list[tuple[str, np.ndarray]], pattern: np.ndarray, 
     columns = [maps[:half], maps[half:]] if len(maps) > 14 else [maps]  # one net beside the other
     lines = max(map(len, columns))
     figure = figures._figure(6.0 * len(columns), 1.5 + 0.75 * lines)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.5, 0.75 * lines])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 0.75 * lines])
+    upper, lower = parts
     axes = upper.subplots(1, 3)
     first = [
         ("pattern, log", np.log10(1 + pattern), "inferno"),
