@@ -674,8 +674,9 @@ def train(
     wanted = data or MODELS.get(model, "")
     if not wanted:
         raise InputError(f"--data is needed with {model}: a recipe, or the folder of a data set")
-    stored = Path(wanted) if is_dataset(Path(wanted)) else None
-    if stored is None and Path(wanted).is_dir():
+    written_out = "(" in wanted  # a recipe's text, which no path is
+    stored = Path(wanted) if not written_out and is_dataset(Path(wanted)) else None
+    if stored is None and not written_out and Path(wanted).is_dir():
         raise InputError(f"{wanted} is a folder without manifest.json; expected a data set that untwin simulate dataset has written")
     shape = Stored(stored).shape if stored else simulation(wanted).shape
     run = Training(
