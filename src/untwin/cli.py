@@ -638,7 +638,7 @@ def train(
     Parameters
     ----------
     model
-        cdi-nn (32 x 32 patterns), cdi-nn-64 (64 x 64), or an architecture's text, such as "CdiNN(form=64)".
+        cdi-nn (32 x 32 patterns), cdi-nn-64 (64 x 64), volume (64 x 64 x 64), or an architecture's text, such as "Volume(form=32)".
     output
         Folder of the run: new or empty, or with --resume one to go on with.
     data

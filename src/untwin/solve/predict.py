@@ -190,8 +190,8 @@ class Predict(Algorithm):
     """x = what a trained network says, support = where its magnitude is above a tenth of the largest, widened.
 
     model: the name of a shipped one, or a file of weights. variety: each start adds a random object of its own inside that support, with
-    this share of the amplitude, in [0, 1]; one start of every four (seed 0, 4, ...) adds none. widen: pixels by which the support grows, whole.
-    Outside of the bounds of the start there is nothing.
+    this share of the amplitude, in [0, 1]; one start of every four (seed 0, 4, ...) adds none. widen: pixels by which the support grows,
+    whole. Outside of the bounds of the start there is nothing.
     every: starts whose seed is a multiple of it begin so, the others stay as they are. With 2, one of two families of starts knows nothing
     of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement proves little.
     """
