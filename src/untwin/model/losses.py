@@ -1,4 +1,4 @@
-"""How far a calculated intensity is from a measured one. All per start, over measured pixels, summed."""
+"""How far what is calculated is from what was measured. All per start, over measured pixels, summed."""
 
 from __future__ import annotations
 
@@ -41,8 +41,41 @@ class Intensity(Loss):
 
 @dataclass(frozen=True)
 class Poisson(Loss):
-    """Σ f − I + I ln(I / f): half the Poisson deviance, 0 where f = I (Thibault and Guizar-Sicairos, New J. Phys. 14, 2012)."""
+    """Σ f − I + I ln(I / f): half the Poisson deviance, 0 where f = I (Thibault and Guizar-Sicairos, New J. Phys. 14, 2012).
+
+    offset: added to f and I, which keeps slopes small where f is nearly 0.
+    """
+
+    offset: float = 0.0
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
-        f, intensity = f.double().clamp(min=1e-12), intensity.double()  # the difference of large terms
+        f, intensity = f.double().clamp(min=1e-12) + self.offset, intensity.double() + self.offset  # the difference of large terms
         return _total(f - intensity + (intensity.xlogy(intensity) - intensity.xlogy(f)), measured)
+
+
+@dataclass(frozen=True)
+class Squared(Loss):
+    """Σ |f − y|²: Gaussian noise."""
+
+    def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        r = f - intensity
+        return _total(r.real.square() + r.imag.square() if r.is_complex() else r.square(), measured)
+
+
+@dataclass(frozen=True)
+class Absolute(Loss):
+    """Σ |f − y|: impulses, and others that are far off."""
+
+    def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        return _total((f - intensity).abs(), measured)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Σ r² / 2 below delta, delta (|r| − delta / 2) above (Huber, Ann. Math. Statist. 35, 1964)."""
+
+    delta: float = 0.05
+
+    def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        r = (f - intensity).abs()
+        return _total((r.square() / 2).where(r < self.delta, self.delta * (r - self.delta / 2)), measured)

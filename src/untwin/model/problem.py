@@ -107,7 +107,9 @@ class Problem:
     def __post_init__(self) -> None:
         p = self.pattern
         if not isinstance(self.physics, FarField):
-            raise InputError(f"projections need a physics that measures magnitudes, such as FarField(); got {self.physics!r}")
+            raise InputError(
+                f"projections need a physics that measures magnitudes, such as FarField(); got {self.physics!r}: try Picture and Fit"
+            )
         object.__setattr__(self, "physics", FarField(p.ndim, p.offset))  # the pattern knows its own grid
         if self.data is None:
             object.__setattr__(self, "data", Data.of(p, self.constraint.real, self.device))
@@ -167,6 +169,25 @@ class Problem:
         """(starts,) the loss of x over the measured pixels, in float64."""
         d = self.tensors
         return self.loss(self.intensity(x), d.intensity, d.measured)
+
+    @property
+    def seen(self) -> Tensor:
+        """(*grid) bool: what was measured."""
+        return self.tensors.measured
+
+    @property
+    def symmetric(self) -> bool:
+        """True: a shift and a global phase leave the pattern as it is."""
+        return True
+
+    def without(self, hidden: Tensor) -> Problem:
+        """The same problem with some pixels (and, for a real object, their mirror images) declared unmeasured. hidden: (*grid) bool."""
+        p = self.pattern
+        if self.real:
+            roll = [1 + round(2 * s) for s in p.offset or (0.0,) * p.ndim]
+            hidden = hidden | hidden.flip(tuple(range(p.ndim))).roll(roll, tuple(range(p.ndim)))
+        d = self.tensors
+        return replace(self, data=replace(d, measured=d.measured & ~hidden, imposed=d.imposed & ~hidden))
 
     def within(self, **changes: Constraint | Modulus) -> Problem:
         """The same problem with another modulus or a further constraint (for algorithms that wrap another)."""

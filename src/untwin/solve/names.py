@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
+from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
+from untwin.model.networks.siren import Siren
+from untwin.model.networks.skip import Skip
+from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
+from untwin.model.priors.grid import Grid, Uniform
+from untwin.model.priors.projector import Projector
+from untwin.model.priors.untrained import Implicit, Untrained
+from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import Box, Random, Triangle, Whole
+from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.ensemble import Plan
+from untwin.solve.fit import Fit
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Until
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
-from untwin.solve.stopping import Plateau
+from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
 
 PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
 OTHERS: tuple[type, ...] = (ShrinkWrap, AreaWrap, Detwin, Box, Triangle, Whole, Random, Predict, Settle, Capped, Proximal, Damped, Mean)
-NAMES: dict[str, type] = {c.__name__: c for c in (*PROJECTIONS, *OTHERS, Deal, Draw, Ramp, Until, Plateau, Plan)}
+NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
+PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
+FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
+LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber)
+RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
+NAMES: dict[str, type] = {
+    c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, Plan)
+}

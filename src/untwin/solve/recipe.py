@@ -56,8 +56,13 @@ class Rule(ABC):
     """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
 
     After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
-    (starts,) bool; `keep` puts the kept images into the state at the end of the segment.
+    (starts,) bool; `keep` puts the kept images into the state at the end of the segment. `given` is the problem that the steps of the
+    segment are handed: a rule may hide some of the data from them.
     """
+
+    def given(self, problem: Problem) -> Problem:
+        """A function of the problem alone, so that a run can be resumed."""
+        return problem
 
     @abstractmethod
     def begin(self, problem: Problem, state: State) -> State: ...

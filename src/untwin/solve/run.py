@@ -30,6 +30,7 @@ def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
             taken.update(algorithms)
             start = end
             continue
+        given = rule.given(problem) if rule else problem
         if rule and state.at == start:
             state = rule.begin(problem, state)
         previous = algorithms[state.at - start - 1] if state.at > start else None
@@ -40,9 +41,9 @@ def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
                 continue
             state = moved(state, progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:
-                state = algorithm.begin(problem, moved(state, memory=None))
+                state = algorithm.begin(given, moved(state, memory=None))
                 previous = algorithm
-            state = moved(algorithm.step(problem, state), step=state.step + 1, at=at)
+            state = moved(algorithm.step(given, state), step=state.step + 1, at=at)
             yield (state := rule.look(problem, state) if rule else state)
         if rule:
             yield (state := moved(rule.keep(state), at=end))

@@ -1,1 +1,1 @@
-"""Networks: plain torch modules, which know nothing of phase retrieval; and the files that their weights lie in."""
+"""Networks, trained and not: they know nothing of phase retrieval; and the files that weights lie in."""

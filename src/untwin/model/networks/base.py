@@ -1,0 +1,131 @@
+"""What every network description can do: say its sizes, build the module, draw its first weights from a generator.
+
+A description is frozen numbers. `module` is a skeleton without memory (device "meta"); the weights are a dictionary beside it, so that
+who trains them owns them: torch.func.functional_call(module, weights, input).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from untwin import expression
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Weights = dict[str, "Tensor"]
+
+
+class Network(ABC):
+    """A frozen description. grid: the pixels of the output, any dimension from 1 to 3 and any size that `check` lets through."""
+
+    @abstractmethod
+    def input_shape(self, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """(channels, *grid) of the input that the network turns into an output of this grid."""
+
+    @abstractmethod
+    def make(self, grid: tuple[int, ...], outputs: int) -> nn.Module:
+        """The module: (batch, *input_shape) -> (batch, outputs, *grid), linear at its end."""
+
+    @abstractmethod
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raise InputError where the grid is too small for the network."""
+
+    def module(self, grid: tuple[int, ...], outputs: int) -> nn.Module:
+        """The skeleton, made once."""
+        self.check(grid)
+        return _skeleton(self, tuple(grid), outputs)
+
+    def weights(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Weights:
+        """First weights, drawn from the generator: convolutions and linear layers U(−1, 1) / √fan-in, normalisations 1 and 0."""
+        return drawn(self.module(grid, outputs), generator)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@lru_cache(maxsize=64)
+def _skeleton(network: Network, grid: tuple[int, ...], outputs: int) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):
+        return network.make(grid, outputs)
+
+
+def drawn(module: nn.Module, generator: Any) -> Weights:
+    """Weights for a skeleton. A layer with an attribute `bound` is drawn from U(−bound, bound)."""
+    import torch
+
+    weights: Weights = {}
+    for prefix, layer in module.named_modules():
+        for name, p in layer.named_parameters(prefix, recurse=False):
+            if is_norm(layer):
+                weights[name] = torch.ones(p.shape) if name.endswith("weight") else torch.zeros(p.shape)
+                continue
+            fan = math.prod(getattr(layer, "weight").shape[1:])  # noqa: B009 (torch types it as a module or a tensor)
+            bound = getattr(layer, "bound", 1 / math.sqrt(fan)) if name.endswith("weight") else 1 / math.sqrt(fan)
+            u = torch.rand(p.shape, generator=generator, device=generator.device)
+            weights[name] = (2 * bound * u - bound).contiguous(memory_format=_format(p.shape))
+    return weights
+
+
+def is_norm(layer: nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
+
+
+def norm_names(module: nn.Module) -> set[str]:
+    """Names of the parameters of the normalisations."""
+    return {n for prefix, layer in module.named_modules() if is_norm(layer) for n, _ in layer.named_parameters(prefix, recurse=False)}
+
+
+def _format(shape: tuple[int, ...]) -> Any:
+    """Channels last: on a processor a fifth faster (docs/benchmarks.md), elsewhere no slower."""
+    import torch
+
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape), torch.contiguous_format)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_format(x.shape))
+
+
+def layer(kind: str, d: int, *args: Any, **named: Any) -> nn.Module:
+    """nn.Conv2d, nn.BatchNorm3d, ... for d dimensions."""
+    from torch import nn
+
+    return getattr(nn, f"{kind}{d}d")(*args, **named)
+
+
+def norm(d: int, channels: int) -> nn.Module:
+    """Batch normalisation that never looks back: the statistics are always those of the image at hand."""
+    return layer("BatchNorm", d, channels, track_running_stats=False)
+
+
+def whole(owner: Any, name: str, low: int, high: int) -> None:
+    v = getattr(owner, name)
+    if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= high:
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a whole number from {low} to {high}")
+
+
+def one_of(owner: Any, name: str, *choices: str) -> None:
+    v = getattr(owner, name)
+    if v not in choices:
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected one of {', '.join(choices)}")
+
+
+def number(owner: Any, name: str, low: float, high: float = math.inf) -> None:
+    v = getattr(owner, name)
+    if isinstance(v, bool) or not isinstance(v, int | float) or not low <= v <= high:
+        limit = f"a number of at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {limit}")
+
+
+def smooth(d: int) -> str:
+    """The linear interpolation for d dimensions, by torch's name."""
+    return ("linear", "bilinear", "trilinear")[d - 1]

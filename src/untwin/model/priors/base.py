@@ -1,0 +1,54 @@
+"""What every prior can do. G(θ) is the image; θ are tensors by name that the caller owns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from untwin import expression
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = dict[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """trained: the numbers that a fit moves. fixed: those that it leaves, such as the input of a network. Float32, by name."""
+
+    trained: Tensors
+    fixed: Tensors
+
+
+class Prior(ABC):
+    """A frozen description of how an image is parametrised. grid: pixels, any dimension; outputs: channels."""
+
+    @abstractmethod
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raise InputError where the grid does not suit it, before anything is computed."""
+
+    @abstractmethod
+    def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
+        """First numbers, a function of the torch generator alone."""
+
+    @abstractmethod
+    def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
+        """(outputs, *grid): unbounded. generator: for what is random in each step; without it, nothing is."""
+
+    @abstractmethod
+    def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
+        """(outputs, *grid): the image, within the bounds that it has."""
+
+    @abstractmethod
+    def rates(self, names: list[str]) -> dict[str, float]:
+        """The learning rate of each trained tensor."""
+
+    @property
+    def complex(self) -> bool:
+        """True where the image is complex."""
+        return False
+
+    def __repr__(self) -> str:
+        return expression.write(self)

@@ -1,0 +1,130 @@
+"""One step downhill, as a function: the old numbers are left as they were, so that any state of a run can be gone on from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from untwin import expression
+from untwin.model.networks.base import number, whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = dict[str, "Tensor"]
+Slope = Callable[[Tensors], tuple["Tensor", Tensors, Any]]  # loss, gradient, whatever else was computed
+
+
+class Descent(ABC):
+    """A method of descent. Its memory is a dictionary of tensors, numbers and tuples of them."""
+
+    @abstractmethod
+    def begin(self, numbers: Tensors) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
+        """New numbers, new memory, and what `slope` gave beside them at the old numbers."""
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Adam(Descent):
+    """Adam (Kingma and Ba, ICLR 2015). m = β1 m + (1 − β1) g, v = β2 v + (1 − β2) g², θ −= rate m̂ / (√v̂ + ε)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        number(self, "beta1", 0, 1)
+        number(self, "beta2", 0, 1)
+        number(self, "epsilon", 0)
+
+    def begin(self, numbers: Tensors) -> dict[str, Any]:
+        import torch
+
+        zero = {n: torch.zeros_like(t) for n, t in numbers.items()}
+        return {"m": zero, "v": dict(zero), "count": 0}
+
+    def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
+        import torch
+
+        _, gradient, beside = slope(numbers)
+        count = memory["count"] + 1
+        first, second = 1 - self.beta1**count, (1 - self.beta2**count) ** 0.5
+        new, m, v = {}, {}, {}
+        for n, g in gradient.items():
+            m[n] = torch.lerp(memory["m"][n], g, 1 - self.beta1)
+            v[n] = (memory["v"][n] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
+            new[n] = numbers[n].addcdiv(m[n], v[n].sqrt().div_(second).add_(self.epsilon), value=-rates[n] / first)
+        return new, {"m": m, "v": v, "count": count}, beside
+
+
+@dataclass(frozen=True, repr=False)
+class LBFGS(Descent):
+    """Limited-memory BFGS with a backtracking line search (Nocedal, Math. Comput. 35, 1980; Armijo, Pacific J. Math. 16, 1966).
+
+    history: pairs of steps and slopes that are kept. trials: of the step length in one iteration, each half of the one before.
+    The learning rates weigh the parts against each other; the longest first trial step is the largest rate.
+    """
+
+    history: int = 10
+    trials: int = 8
+
+    def __post_init__(self) -> None:
+        whole(self, "history", 1, 1000)
+        whole(self, "trials", 1, 50)
+
+    def begin(self, numbers: Tensors) -> dict[str, Any]:
+        return {"pairs": (), "before": None}
+
+    def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
+        import torch
+
+        names = list(numbers)
+        largest = max(rates.values(), default=0.0) or 1.0
+        weight = {n: rates[n] / largest for n in names}  # coordinates θ = weight u, in which the parts are alike
+
+        def flat(tensors: Tensors) -> Tensor:
+            return torch.cat([(weight[n] * tensors[n]).flatten() for n in names])
+
+        loss, gradient, beside = slope(numbers)
+        g = flat(gradient)
+        pairs = memory["pairs"]
+        if memory["before"] is not None:
+            s, before = memory["before"]
+            y = g - before
+            if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):
+                pairs = (*pairs[max(0, len(pairs) - self.history + 1) :], (s, y))
+        q, turned = g, []
+        for s, y in reversed(pairs):
+            a = (s @ q) / (y @ s)
+            q = q - a * y
+            turned.append(a)
+        if pairs:
+            s, y = pairs[-1]
+            q = q * ((s @ y) / (y @ y))
+        for (s, y), a in zip(pairs, reversed(turned)):
+            q = q + s * (a - (y @ q) / (y @ s))
+        down, slant = -q, -float(g @ q)
+        t = 1.0 if pairs else largest / max(float(q.abs().max()), 1e-30)
+        best = numbers
+        moved = torch.zeros_like(g)
+        for _ in range(self.trials):
+            trial = {}
+            at = 0
+            for n in names:
+                size = numbers[n].numel()
+                trial[n] = numbers[n] + weight[n] * t * down[at : at + size].reshape(numbers[n].shape)
+                at += size
+            value = slope(trial)[0]
+            if float(value) <= float(loss) + 1e-4 * t * slant:
+                best, moved = trial, t * down
+                break
+            t /= 2
+        stuck = best is numbers  # no step goes down: the next iteration begins from the slope alone
+        return best, {"pairs": () if stuck else pairs, "before": None if stuck else (moved, g)}, beside

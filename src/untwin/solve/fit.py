@@ -1,0 +1,268 @@
+"""Fit: the image as a function of numbers that go downhill on the misfit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.judge.symmetry import centring
+from untwin.model.networks.base import number, whole
+from untwin.model.picture import Picture
+from untwin.model.priors.base import Parts, Prior
+from untwin.model.priors.untrained import Untrained
+from untwin.model.regularizers import Regularizer
+from untwin.solve.descent import Adam, Descent
+from untwin.solve.follow import followed
+from untwin.solve.recipe import Algorithm
+from untwin.solve.state import State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+
+
+@dataclass(frozen=True, repr=False)
+class Fit(Algorithm):
+    """One iteration of min over θ of ℓ(y, f(G_θ)) + λ R(G_θ), ℓ the problem's loss for each measured number. Every start has its own θ.
+
+    In a far-field problem G fills a box around index 0 and nothing else is known of the support; its scale is that which gives as many
+    photons as were counted, in each iteration. In a picture G is the picture.
+
+    prior: G. descent: Adam() or LBFGS(). regularizer: λ R, such as TV(0.45). root: the square root of the mean loss instead of it, so that
+    λ does not depend on the noise (deep random projector).
+    average: the state's image is the mean of the outputs with this weight on the past, 0 for the output itself; the state's x is always
+        the output.
+    box: of a far-field problem, its share of the array along each axis.
+    grow: the support is the state's, grown by so many pixels; by default the whole box.
+    imitate: iterations at first in which G is fitted to the image that the state comes with, with the prior's rates, a warm start of 20
+        iterations and a cosine to a tenth. Then the descent begins anew, on the data.
+    rate: factor on the prior's learning rates on the data. warm: iterations until it is reached. decay: share of it that is left at the
+        end, by a cosine.
+    bfloat16: networks compute in that precision, numbers and physics stay as they are. For processors with units for it.
+    """
+
+    prior: Prior = field(default_factory=Untrained)
+    descent: Descent = field(default_factory=Adam)
+    regularizer: Regularizer | None = None
+    root: bool = False
+    average: float = 0.0
+    box: float = 0.5
+    grow: int | None = None
+    imitate: int = 0
+    rate: float = 1.0
+    warm: int = 0
+    decay: float = 1.0
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind, example in (("prior", Prior, "Untrained()"), ("descent", Descent, "Adam()")):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"Fit({name}={getattr(self, name)!r}): expected such as {example}")
+        if self.regularizer is not None and not isinstance(self.regularizer, Regularizer):
+            raise InputError(f"Fit(regularizer={self.regularizer!r}): expected such as TV(0.45)")
+        number(self, "average", 0, 0.99999)
+        number(self, "box", 0.05, 1)
+        number(self, "rate", 0)
+        number(self, "decay", 0, 1)
+        whole(self, "imitate", 0, 1_000_000)
+        whole(self, "warm", 0, 1_000_000)
+        if self.grow is not None:
+            whole(self, "grow", 0, 1000)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+    def canvas(self, problem: Problem | Picture) -> tuple[int, ...]:
+        """(channels, *grid) of G for a problem, checked. Raises InputError where the prior does not suit it."""
+        if isinstance(problem, Picture):
+            shape = problem.shape
+        else:
+            if problem.real and self.prior.complex:
+                raise InputError(f"{self.prior!r} is complex, and the object is real; take a real prior, such as Untrained()")
+            shape = (1, *(max(2, math.ceil(self.box * n)) for n in problem.pattern.shape))
+        self.prior.check(shape[1:])
+        return shape
+
+    def begin(self, problem: Problem, state: State) -> State:
+        import torch
+
+        shape = self.canvas(problem)
+        picture = isinstance(problem, Picture)
+        mask, target = (None, None) if picture else self._window(problem, state, shape)
+        if picture and self.imitate:
+            target = state.image
+        elif mask is not None:
+            shape = (1, *mask.shape[1:])
+        device = state.x.device
+        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(dice(s, 0, 0))) for s in state.seeds]
+        memory = {
+            "count": 0,
+            "shape": tuple(shape),
+            "trained": tuple(p.trained for p in parts),
+            "fixed": tuple(p.fixed for p in parts),
+            "descent": tuple(self.descent.begin(p.trained) for p in parts),
+            "mask": mask,
+            "target": target,
+            "mean": None,
+        }
+        if not parts[0].trained:
+            raise InputError(f"{self.prior!r} has nothing to fit")
+        if picture:
+            return replace(state, memory=memory)
+        assert mask is not None
+        support = placed(mask.unsqueeze(1).to(torch.float32), problem.pattern.shape)[:, 0] > 0
+        return replace(state, memory=memory, support=support, bounds=support)
+
+    def _window(self, problem: Problem, state: State, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """The support within the box, (starts, *box) bool, and the image to imitate, cut to it, typical magnitude 0.7."""
+        import torch
+
+        if self.grow is None and not self.imitate:
+            return torch.ones((len(state.seeds), *shape[1:]), dtype=torch.bool, device=state.x.device), None
+        d, axes = problem.ndim, tuple(range(problem.ndim))
+        image = problem.project_object(state.image, state.support)
+        inside = state.support if self.grow is None else grown(state.support, self.grow)
+        rows, masks = [], []
+        for x, s in zip(image, inside):
+            by = centring(x if self.imitate else s.to(x.real.dtype))
+            rows.append(x.roll(by, axes))
+            masks.append(s.roll(by, axes))
+        x, s = torch.stack(rows), torch.stack(masks)
+        box = tuple(min(n, max(b, _extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
+        x, s = cut(x, box), cut(s, box)
+        if self.grow is None:
+            s = torch.ones_like(s)
+        if not self.imitate:
+            return s, None
+        m = (x.real.square() + x.imag.square() if x.is_complex() else x.square()).flatten(1)
+        typical = (m.square().sum(1) / m.sum(1).clamp(min=1e-30)).sqrt().clamp(min=1e-30)
+        return s, 0.7 * x / typical.reshape((-1,) + (1,) * d)
+
+    def step(self, problem: Problem, state: State) -> State:
+        import torch
+
+        m = state.memory
+        count = m["count"]
+        fresh = self.imitate > 0 and count == self.imitate
+        factor = self._factor(count, state.progress)
+        trained, descents, images = [], [], []
+        for row, seed in enumerate(state.seeds):
+            rates = {n: r * factor for n, r in self.prior.rates(list(m["trained"][row])).items()}
+            memory = self.descent.begin(m["trained"][row]) if fresh else m["descent"][row]
+            new, memory, x = self.descent.step(m["trained"][row], memory, lambda t, r=row, s=seed: self._slope(problem, m, r, s, t), rates)
+            trained.append(new)
+            descents.append(memory)
+            images.append(x)
+        x = torch.stack(images)
+        mean = x
+        if self.average:
+            before = m["mean"]
+            if before is not None:
+                mean = torch.lerp(before, followed(problem, x, before), max(1 - self.average, 1 / (count + 1)))
+        memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
+        return replace(state, x=x, image=mean, memory=memory)
+
+    def _factor(self, count: int, progress: float) -> float:
+        """On the learning rates."""
+        if count < self.imitate:
+            return min(1.0, (count + 1) / 20) * _cosine(count / max(1, self.imitate - 1), 0.1)
+        k = count - self.imitate
+        share = 0.0
+        if self.decay < 1 and progress > 0 and count > 0:
+            last = count / progress  # the last count of this run
+            share = min(1.0, max(0.0, k / max(1.0, last - self.imitate)))
+        return self.rate * min(1.0, (k + 1) / self.warm if self.warm else 1.0) * _cosine(share, self.decay)
+
+    def _slope(self, problem: Problem | Picture, m: dict[str, Any], row: int, seed: int, numbers: dict[str, Tensor]) -> Any:
+        """Loss, gradient and the image at some numbers."""
+        import torch
+
+        shape, count = m["shape"], m["count"]
+        with torch.enable_grad():
+            leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
+            some = next(iter(leaves.values()))
+            generator = torch.Generator(some.device).manual_seed(dice(seed, 1, count))
+            with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
+                g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
+            g = g if g.is_complex() else g.float()
+            if m["mask"] is not None:
+                g = g.where(m["mask"][row], g.new_zeros(()))
+            if count < self.imitate:
+                target = m["target"][row].reshape(g.shape)
+                loss = (g - target).abs().square().sum() / target.abs().square().sum().clamp(min=1e-30)
+                x = g if isinstance(problem, Picture) else self._measured(problem, g)[0]
+            else:
+                if isinstance(problem, Picture):
+                    x = g
+                    loss = problem.misfit(x.unsqueeze(0))[0] / problem.seen.sum()
+                else:
+                    x, loss = self._measured(problem, g)
+                loss = (loss + 1e-12).sqrt() if self.root else loss
+                loss = loss if self.regularizer is None else loss + self.regularizer(g)
+            slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        gradient = {n: torch.zeros_like(t) if s is None else s for (n, t), s in zip(leaves.items(), slopes)}
+        return loss.detach(), gradient, x.detach()
+
+    def _measured(self, problem: Problem, g: Tensor) -> tuple[Tensor, Tensor]:
+        """The object (*grid) with as many photons as were counted, and its loss for each measured pixel."""
+        d = problem.tensors
+        x = placed(g.unsqueeze(0), problem.pattern.shape)[:, 0]
+        f = problem.intensity(x)
+        none = f.new_zeros(())
+        scale = d.intensity.where(d.measured, none).sum() / f.where(d.measured, none).sum().clamp(min=1e-30)
+        loss = problem.loss(scale * f + 1e-8, d.intensity, d.measured)[0] / d.measured.sum()
+        x = x * scale.sqrt()
+        if not problem.real and not x.is_complex():
+            x = x.to(x.dtype.to_complex())
+        return x[0], loss
+
+
+def dice(seed: int, purpose: int, count: int) -> int:
+    """A seed for the generator of one purpose in one iteration of one start."""
+    return int(np.random.SeedSequence([seed, purpose, count]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _cosine(share: float, end: float) -> float:
+    return end + (1 - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def placed(g: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """(batch, channels, *box) in an array of zeros, its middle b//2 at index 0."""
+    import torch
+
+    d = len(grid)
+    box = g.shape[-d:]
+    pad = [v for b, n in zip(reversed(box), reversed(grid)) for v in (0, n - b)]
+    return torch.nn.functional.pad(g, pad).roll([-(b // 2) for b in box], tuple(range(-d, 0)))
+
+
+def cut(x: Tensor, box: tuple[int, ...]) -> Tensor:
+    """The box around index 0 of (batch, *grid): undoes `placed`."""
+    d = len(box)
+    x = x.roll([b // 2 for b in box], tuple(range(-d, 0)))
+    return x[(..., *(slice(0, b) for b in box))]
+
+
+def grown(support: Tensor, pixels: int) -> Tensor:
+    """A support (batch, *grid) and its neighbours to so many pixels along each axis, on the periodic grid."""
+    for axis in range(1, support.ndim):
+        wide = support
+        for k in range(1, pixels + 1):
+            wide = wide | support.roll(k, axis) | support.roll(-k, axis)
+        support = wide
+    return support
+
+
+def _extent(support: Tensor, axis: int, n: int) -> int:
+    """The size of a box around index 0 that holds the support along an axis."""
+    import torch
+
+    line = support.movedim(axis, 0).flatten(1).any(1).cpu()
+    k = torch.fft.fftfreq(n, 1 / n)[line]
+    return int(2 * k.abs().max()) + 2 if len(k) else 1

@@ -1,0 +1,32 @@
+"""An image that drifts, held in place: what a physics cannot tell apart is no change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.picture import Picture
+    from untwin.model.problem import Problem
+
+
+def followed(problem: Problem | Picture, x: Tensor, reference: Tensor) -> Tensor:
+    """x (starts, *grid) on its reference (the same shape): in a far-field problem moved by whole pixels and turned by a global phase, in
+    others as it is."""
+    if not problem.symmetric:
+        return x
+    import torch
+
+    d = problem.ndim
+    axes = tuple(range(-d, 0))
+    c = torch.fft.ifftn(torch.fft.fftn(reference, dim=axes) * torch.fft.fftn(x, dim=axes).conj(), dim=axes)  # Σ ref(r + s) conj x(r)
+    flat = c.flatten(1)
+    where = flat.abs().argmax(1)
+    peak = flat.gather(1, where[:, None])[:, 0]
+    by = torch.stack(torch.unravel_index(where, x.shape[-d:]), 1).tolist()
+    moved = torch.stack([one.roll(s, tuple(range(d))) if any(s) else one for one, s in zip(x, by)])
+    if not x.is_complex():
+        return moved
+    turn = torch.where(peak.abs() > 0, peak / peak.abs().clamp(min=1e-30), torch.ones_like(peak))
+    return moved * turn.to(x.dtype).reshape((-1,) + (1,) * d)
