@@ -164,6 +164,33 @@ REJECTED = [
     ("predict good.npz good.npz", r"two patterns are called good; their predictions would have one name"),
     ("predict good.npz --activations x.zzz", r"cannot draw into x\.zzz"),
     ("predict good.npz -o line.npy", r"line\.npy is a file; expected a folder"),
+    ("restore", r"restore.*requires an argument"),
+    ("restore none.png", r"the image none\.png does not exist"),
+    ("restore folder", r"the image folder is a folder; expected a file: PNG, TIFF or \.npy"),
+    ("restore text.h5", r"text\.h5 is in no format.*expected PNG, TIFF or \.npy"),
+    ("restore cut.png", r"cut\.png cannot be read"),
+    ("restore nan.npy", r"nan\.npy holds 1024 values that are NaN or infinite"),
+    ("restore line.npy", r"line\.npy has shape \(32,\); expected \(height, width\)"),
+    ("restore small.npy", r"small\.npy has 4 x 5 pixels; expected 8 at least"),
+    ("restore zero.npy --task sharpen", r"unknown task 'sharpen'; expected one of denoise, inpaint"),
+    ("restore zero.npy --prior unet", r"unknown prior 'unet'; expected one of dip, drp"),
+    ("restore zero.npy --noise pink", r"unknown noise 'pink'; expected one of gaussian, impulse"),
+    ("restore zero.npy --stop EMW", r"unknown name 'EMW' in the recipe; did you mean EMV\?"),
+    ("restore zero.npy --stop 3*ER", r"'3\*ER' is not a rule; expected such as EMV"),
+    ("restore zero.npy --task inpaint", r"--task inpaint needs --mask"),
+    ("restore zero.npy --task inpaint --mask mask16.npy", r"the mask has shape \(16, 16\), the image \(32, 32\); crop or pad"),
+    ("restore zero.npy --task inpaint --mask ones.npy", r"the mask marks every pixel"),
+    ("restore zero.npy --task superres", r"--task superres needs --factor"),
+    ("restore zero.npy --task superres --factor 1", r"--factor 1: expected a whole number from 2 to 16"),
+    ("restore zero.npy --task superres --factor 2.5", r"--factor 2\.5: expected a whole number from 2 to 16"),
+    ("restore zero.npy --factor 2", r"--factor belongs to --task superres, not to denoise"),
+    ("restore zero.npy --task deblur", r"--task deblur needs --kernel"),
+    ("restore zero.npy --task deblur --kernel kernel40.npy", r"the kernel has shape \(40, 40\), the image \(32, 32\); expected no larger"),
+    ("restore zero.npy --task deblur --kernel zero.npy", r"the kernel sums to 0; expected a positive sum"),
+    ("restore zero.npy --task mri", r"--task mri with a picture needs --sampling"),
+    ("restore zero.npy --task mri --sampling mask16.npy", r"the sampling pattern has shape \(16, 16\), the k-space \(32, 32\)"),
+    ("restore tiny.npy --prior drp --output full", r"full exists and is not empty"),
+    ("restore zero.npy --steps 0", r"Invalid value .*0.* for --steps\. Must be >= 1"),
     ("simulate datset", r"Unknown command .datset.\. Did you mean .dataset.\?"),
     ("recontruct good.npz", r"Unknown command .recontruct.\. Did you mean .reconstruct.\?"),
 ]
@@ -172,6 +199,7 @@ FINE = [
     "--version",
     "reconstruct --help",
     "demo --help",
+    "restore --help",
     "inspect good.npz",
     *(f"simulate{name} --help" for name in ("", " crystal", " dataset")),
     "inspect begun",
@@ -195,6 +223,9 @@ def house(tmp_path_factory) -> Path:
         "mask16": np.zeros((16, 16), np.uint8),
         "ones": np.ones((32, 32), np.uint8),
         "support16": np.eye(16),
+        "small": np.ones((4, 5), np.uint8),
+        "tiny": np.ones((8, 9), np.uint8),
+        "kernel40": np.ones((40, 40)),
     }
     for name, values in arrays.items():
         np.save(folder / f"{name}.npy", values)
@@ -210,6 +241,7 @@ def house(tmp_path_factory) -> Path:
     (folder / "text.h5").write_text("hello world\n")
     (folder / "empty.cxi").touch()
     (folder / "unknown.toml").write_text('file = "good.npz"\nstats = 3\n')
+    (folder / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
     (folder / "types.toml").write_text('file = "good.npz"\nrecipe = 3\nstarts = "many"\n')
     (folder / "broken.toml").write_text("file = = 3\n")
     (folder / "text16.toml").write_bytes('file = "good.npz"'.encode("utf-16"))

@@ -37,6 +37,7 @@ HEIGHT = {
 # file -> (module, reason)
 UPWARD = {
     "solve/state.py": ("untwin.show.figures", "Solution.plot: a method that users expect there"),
+    "solve/restore.py": ("untwin.show.restored", "Restored.plot: likewise"),
 }
 
 

@@ -66,6 +66,7 @@ def reconstruct(
     support: str | None = None,
     recipe: str | None = None,
     start: str | None = None,
+    method: str | None = None,
     starts: int | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -98,6 +99,9 @@ def reconstruct(
     start
         random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
         random, so that agreement is evidence.
+    method
+        auto; refine (auto, and then a double deep prior that starts from its result); double-dip, siren, drp (untrained networks from
+        random numbers, with nothing known of the support).
     starts
         Independent starts.
     seed
@@ -115,8 +119,8 @@ def reconstruct(
 
     given = {
         "file": file, "data": data, "mask": mask, "centre": centre and centre.split(","), "positivity": positivity,
-        "support": support, "recipe": recipe, "start": start, "starts": starts, "seed": seed, "device": device, "workers": workers,
-        "output": output,
+        "support": support, "recipe": recipe, "start": start, "method": method, "starts": starts, "seed": seed, "device": device,
+        "workers": workers, "output": output,
     }  # fmt: skip
     run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
     _reconstruct(run, overwrite)
@@ -133,6 +137,10 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
         from untwin.solve.predict import started
 
         started(run.start)
+    method = run.method or "auto"
+    for name in ("recipe", "support", "positivity"):
+        if method != "auto" and getattr(run, name):
+            raise InputError(f"--method {method} is a plan of its own for complex objects and takes no --{name}; leave one of them out")
     pattern = _read(run.file, run.data, run.mask, run.centre)
     if run.positivity:
         require_real(pattern)
@@ -145,7 +153,8 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
         _note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with _progress() as show:
         solution = untwin.reconstruct(
-            pattern, plan, start=run.start or "random", starts=run.starts, seed=run.seed, positivity=run.positivity, support=support,
+            pattern, plan, start=run.start or "random", method=method, starts=run.starts, seed=run.seed, positivity=run.positivity,
+            support=support,
             device=run.device, workers=run.workers, report=show,
         )  # fmt: skip
     save(solution, folder, overwrite, run.table(solution.recipe))
@@ -182,7 +191,7 @@ def _note(text: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
     """A bar on a terminal, a line every ten seconds elsewhere."""
     began, taken, lowest = time.monotonic(), 0, None
 
@@ -195,12 +204,12 @@ def _progress() -> Iterator[Report]:
             TimeElapsedColumn(), console=Console(stderr=True), transient=True,
         )  # fmt: skip
         with bar:
-            task = bar.add_task("phasing", total=None)
+            task = bar.add_task(doing, total=None)
 
             def show(steps: int, r: float | None, total: int) -> None:
                 nonlocal lowest
                 lowest = r if lowest is None or (r is not None and r < lowest) else lowest
-                text = "phasing" if lowest is None else f"phasing  R = {lowest:.3f}"
+                text = doing if lowest is None else f"{doing}  {figure} = {lowest:.3g}"
                 bar.update(task, advance=steps, description=text, total=max(total, bar.tasks[0].completed + steps))
 
             yield show
@@ -214,10 +223,111 @@ def _progress() -> Iterator[Report]:
         lowest = r if lowest is None or (r is not None and r < lowest) else lowest
         if time.monotonic() - said > 10:
             said = time.monotonic()
-            known = "" if lowest is None else f", R = {lowest:.3f}"
+            known = "" if lowest is None else f", {figure} = {lowest:.3g}"
             print(f"{said - began:.0f} s: {taken:,} of about {max(total, taken):,} iterations{known}", file=sys.stderr, flush=True)
 
     yield tell
+
+
+@app.command
+def restore(
+    image: Path,
+    *,
+    task: str = "denoise",
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    mask: Path | None = None,
+    factor: str | None = None,
+    kernel: Path | None = None,
+    sampling: Path | None = None,
+    prior: str = "drp",
+    noise: str = "gaussian",
+    stop: str | None = None,
+    steps: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = 5000,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> None:
+    """Restore a picture with an untrained network that knows when to stop: PNG, TIFF or .npy, grey or colour.
+
+    The folder gets result.png, result.npy, summary.json and report.html.
+
+    Parameters
+    ----------
+    image
+        The picture; for mri complex k-space as .npy (height, width) or (coils, height, width), zero frequency in the middle.
+    task
+        denoise, inpaint (with --mask), superres (--factor), deblur (--kernel) or mri.
+    output
+        Folder for the results; by default IMAGE_restored beside you. It must not exist.
+    mask
+        File with the pixels of which nothing is known, nonzero = unknown.
+    factor
+        How many times more pixels along each axis.
+    kernel
+        File with the blur, centred, no larger than the image.
+    sampling
+        File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
+    prior
+        drp (deep random projector, fast) or dip (deep image prior).
+    noise
+        gaussian, impulse, shot or speckle: which loss suits it.
+    stop
+        A rule, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
+    steps
+        At most.
+    seed
+        Of the network; the same seed repeats the run.
+    device
+        cpu, cuda or cuda:1.
+    overwrite
+        Replace the results of an earlier run.
+    """
+    import numpy as np
+
+    from untwin.data.image import Image, read_array, read_image, read_plane
+    from untwin.solve.archive import fresh
+    from untwin.solve.recipe import parse_rule
+    from untwin.solve.restore import job, save
+
+    folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
+    rule = parse_rule(stop) if stop is not None else None
+    planes = {"mask": mask, "kernel": kernel, "sampling": sampling}
+    read = {name: read_plane(path, f"the {name}") for name, path in planes.items() if path is not None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        given = Image(np.empty(0))
+        if task == "mri" and image.suffix == ".npy" and np.iscomplexobj(a := read_array(image, "the image")):
+            if a.ndim not in (2, 3):
+                raise InputError(f"{image} has shape {a.shape}; expected k-space (height, width) or (coils, height, width)")
+            if not np.isfinite(a).all():
+                raise InputError(f"{image} holds NaN or infinity; replace them by 0, which means not measured")
+            values = a if a.ndim == 3 else a[None]
+        else:
+            given = read_image(image)
+            values = given.values
+    for w in caught:
+        if issubclass(w.category, GuessWarning):
+            _note(str(w.message))
+    planned = job(values, task, prior, noise, rule, factor=_factor(factor), **read)
+    with _progress("restoring", "statistic") as show:
+        result = planned.run(seed, steps, device, show)
+    scale, offset = (1.0, 0.0) if task == "mri" else (given.scale, given.offset)
+    save(result, folder, scale, offset, {"image": str(image), "task": task, "prior": prior, "noise": noise, "factor": factor})
+    from untwin.show.restored import restored_page
+
+    page = restored_page(result, folder / "report.html", image.name)
+    n = result.numbers
+    for text in result.warnings:
+        _note(text)
+    print(f"restored: stopped after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
+    print(f"results: {folder}/result.png, result.npy, summary.json\nreport:  {page}")
+
+
+def _factor(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise InputError(f"--factor {text}: expected a whole number from 2 to 16") from None
 
 
 @app.command

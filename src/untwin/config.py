@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,7 @@ class Run(BaseModel):
     support: str | None = None
     recipe: str | None = None
     start: str | None = None
+    method: Literal["auto", "refine", "double-dip", "siren", "drp"] | None = None
     starts: int | None = Field(default=None, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**62)
     device: str | None = None
@@ -33,7 +34,8 @@ class Run(BaseModel):
 
     def table(self, recipe: str) -> dict[str, Any]:
         """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
-        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", "recipe", "start", "starts"})
+        told_by_the_recipe = {"recipe", "start", "starts", "method"}
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", *told_by_the_recipe})
         table["file"] = str(self.file.absolute())
         for name in ("mask", "support"):
             path, _, rest = str(table.get(name, "")).partition("::")

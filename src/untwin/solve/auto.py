@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from untwin.errors import InputError
 from untwin.solve.ensemble import Plan
 from untwin.solve.recipe import Deal, Recipe, parse
 
@@ -101,3 +103,48 @@ def _behind_a_stop(starts: int) -> Plan:
 def _fixed(starts: int) -> Plan:
     """The support was given: nothing but projections."""
     return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
+
+
+METHODS = ("auto", "refine", "double-dip", "siren", "drp")
+_SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
+_REFINE = (
+    f"350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), loss=Poisson(0.1), "
+    "grow=2, imitate=100, rate=0.2, warm=20, decay=0.05)"
+)
+_SCRATCH = {  # the prior, and how many iterations
+    "double-dip": (f"DoubleDIP({_SKIP})", 1500),
+    "siren": ("Polar(Implicit(Siren(width=128)), Implicit(Siren(width=128)))", 1000),
+    "drp": (f"Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05))", 1500),
+}
+
+
+def known(name: str) -> None:
+    """Raise InputError where no method has this name."""
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}; expected one of {', '.join(METHODS)}")
+
+
+def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
+    """The plan of a method that has a name.
+
+    auto: `plan`. refine: `plan`, and then a double deep prior that starts from each family's result (docs/deep-priors.md).
+    double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
+        support, stopped by EMV, and then polished by projections in a support that is cut from it.
+    Raises InputError for another name.
+    """
+    known(name)
+    if name == "auto":
+        return plan(problem, starts)
+    if problem.real:
+        raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
+    if name == "refine":
+        return replace(plan(problem, starts), refine=parse(_REFINE))
+    prior, steps = _SCRATCH[name]
+    fit = f"Until(EMV(patience=200), {steps}*Fit({prior}, loss=Amplitude(), decay=0.1))"
+    return Plan(first=parse(f"{fit} + {_POLISH}"), starts=starts or 4, families=_families(starts or 4))
+
+
+_POLISH = (
+    "ShrinkWrap(threshold=0.12, sigma=2.0) + 10*(20*HIO + ShrinkWrap(threshold=0.18, sigma=Ramp(2.0, 0.7))) + "
+    "10*(20*RAAR + ShrinkWrap(threshold=0.2, sigma=0.7)) + 50*ER"
+)

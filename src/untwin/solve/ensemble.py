@@ -43,6 +43,7 @@ class Plan:
     finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with
         seeds 0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or
         `rounds` are done.
+    refine: at the end the result of every family goes through this, on its own, and its outcome stands.
     """
 
     first: Recipe
@@ -54,13 +55,14 @@ class Plan:
     finish: tuple[Recipe, ...] = ()
     deal: int = 1
     rounds: int = 0
+    refine: Recipe | None = None
 
     def __post_init__(self) -> None:
         for name, low in (("starts", 1), ("families", 1), ("reserve", 0), ("generations", 0), ("deal", 1), ("rounds", 0)):
             v = getattr(self, name)
             if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
                 raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
-        for r in (self.first, *self.children, *self.finish):
+        for r in (self.first, *self.children, *self.finish, *((self.refine,) if self.refine else ())):
             if not isinstance(r, Recipe):
                 raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
         if self.families > self.starts:
@@ -78,7 +80,8 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         children = max(map(length, self.children), default=0) * (self.members - self.members // 4)
         finish = sum(map(length, self.finish)) * self.deal * self.rounds * min(2, self.families)
-        return self.starts * length(self.first) + self.families * self.generations * children + finish
+        refine = length(self.refine) * self.families if self.refine else 0
+        return self.starts * length(self.first) + self.families * self.generations * children + finish + refine
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,9 @@ def breed(
     results = gather(bests)
     results = results.rows(results.order(problem))
     results, candidates = _finished(problem, plan, results, launch, tell) if plan.finish and plan.rounds else (results, results)
+    if plan.refine:
+        results = _run(problem, [(plan.refine, results.state)], launch, tell)[0]
+        candidates = results
     return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results, candidates)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from untwin import expression
 from untwin.errors import InputError
 from untwin.judge.symmetry import centring
+from untwin.model.losses import Loss
 from untwin.model.networks.base import number, whole
 from untwin.model.picture import Picture
 from untwin.model.priors.base import Parts, Prior
@@ -34,8 +35,8 @@ class Fit(Algorithm):
     In a far-field problem G fills a box around index 0 and nothing else is known of the support; its scale is that which gives as many
     photons as were counted, in each iteration. In a picture G is the picture.
 
-    prior: G. descent: Adam() or LBFGS(). regularizer: λ R, such as TV(0.45). root: the square root of the mean loss instead of it, so that
-    λ does not depend on the noise (deep random projector).
+    prior: G. descent: Adam() or LBFGS(). regularizer: λ R, such as TV(0.45). loss: instead of the problem's.
+    root: the square root of the mean loss instead of it, so that λ does not depend on the noise (deep random projector).
     average: the state's image is the mean of the outputs with this weight on the past, 0 for the output itself; the state's x is always
         the output.
     box: of a far-field problem, its share of the array along each axis.
@@ -50,6 +51,7 @@ class Fit(Algorithm):
     prior: Prior = field(default_factory=Untrained)
     descent: Descent = field(default_factory=Adam)
     regularizer: Regularizer | None = None
+    loss: Loss | None = None
     root: bool = False
     average: float = 0.0
     box: float = 0.5
@@ -66,6 +68,8 @@ class Fit(Algorithm):
                 raise InputError(f"Fit({name}={getattr(self, name)!r}): expected such as {example}")
         if self.regularizer is not None and not isinstance(self.regularizer, Regularizer):
             raise InputError(f"Fit(regularizer={self.regularizer!r}): expected such as TV(0.45)")
+        if self.loss is not None and not isinstance(self.loss, Loss):
+            raise InputError(f"Fit(loss={self.loss!r}): expected such as Poisson(0.1) or Amplitude()")
         number(self, "average", 0, 0.99999)
         number(self, "box", 0.05, 1)
         number(self, "rate", 0)
@@ -200,7 +204,7 @@ class Fit(Algorithm):
             else:
                 if isinstance(problem, Picture):
                     x = g
-                    loss = problem.misfit(x.unsqueeze(0))[0] / problem.seen.sum()
+                    loss = (self.loss or problem.loss)(problem.predict(x.unsqueeze(0)), problem.y, problem.seen)[0] / problem.seen.sum()
                 else:
                     x, loss = self._measured(problem, g)
                 loss = (loss + 1e-12).sqrt() if self.root else loss
@@ -216,7 +220,7 @@ class Fit(Algorithm):
         f = problem.intensity(x)
         none = f.new_zeros(())
         scale = d.intensity.where(d.measured, none).sum() / f.where(d.measured, none).sum().clamp(min=1e-30)
-        loss = problem.loss(scale * f + 1e-8, d.intensity, d.measured)[0] / d.measured.sum()
+        loss = (self.loss or problem.loss)(scale * f + 1e-8, d.intensity, d.measured)[0] / d.measured.sum()
         x = x * scale.sqrt()
         if not problem.real and not x.is_complex():
             x = x.to(x.dtype.to_complex())

@@ -306,3 +306,13 @@ def parse(text: str) -> Any:
     if not isinstance(recipe, Recipe | Plan):
         raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
     return recipe
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule that a text describes, such as "EMV(patience=300)"."""
+    from untwin.solve.names import NAMES
+
+    rule = expression.read(text, NAMES)
+    if not isinstance(rule, Rule):
+        raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
+    return rule

@@ -38,6 +38,7 @@ def reconstruct(
     recipe: Recipe | Plan | str | None = None,
     *,
     start: str = "random",
+    method: str = "auto",
     starts: int | None = None,
     seed: int = 0,
     positivity: bool = False,
@@ -51,6 +52,7 @@ def reconstruct(
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
     start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
         start, one of two families, its object and its support (`Predict`).
+    method: instead of a recipe, the name of a plan: auto, refine, double-dip, siren or drp (docs/deep-priors.md).
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
@@ -59,7 +61,7 @@ def reconstruct(
     """
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
-    plan = _begun(problem, _plan(problem, recipe, starts, given is not None), start, given is not None)
+    plan = _begun(problem, _plan(problem, recipe, method, starts, given is not None), start, given is not None)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
@@ -106,11 +108,17 @@ def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | 
     return fourier.cornered(mask, problem.ndim).to(problem.device)
 
 
-def _plan(problem: Problem, recipe: Recipe | Plan | str | None, starts: int | None, fixed: bool) -> Plan:
+def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, starts: int | None, fixed: bool) -> Plan:
     if starts is not None and (isinstance(starts, bool) or not isinstance(starts, int) or starts < 1):
         raise InputError(f"starts={starts!r}: expected a whole number, 1 or more")
     if isinstance(recipe, str):
         recipe = parse(recipe)
+    if method != "auto":
+        auto.known(method)
+        if recipe is not None or fixed:
+            other = "recipe" if recipe is not None else "support"
+            raise InputError(f"method={method!r} is a plan of its own and takes no {other}; leave one of them out")
+        return auto.method(method, problem, starts)
     if recipe is None:
         return auto.plan(problem, starts, fixed)
     if isinstance(recipe, Plan):

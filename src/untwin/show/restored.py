@@ -1,0 +1,101 @@
+"""A restored picture, drawn, and its page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.data.whole import write_bytes
+from untwin.show.figures import _figure
+from untwin.show.report import _STYLE, _digits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from untwin.solve.restore import Restored
+
+_MEANINGS = {
+    "steps": "iterations until it stopped, patience included",
+    "best_at": "the iteration whose image is shown",
+    "stopped_itself": "1 where the rule stopped the fit, 0 where the steps ran out",
+    "misfit": "loss of the image for each measured number",
+    "measured_fraction": "share of the numbers that were measured",
+    "seconds": "on the clock",
+    "cpu_seconds": "all cores together",
+}
+
+
+def figure(restored: Restored) -> Figure:
+    """What was given (of k-space the magnitude), the image, and where the rule stopped."""
+    f = _figure(12.0, 4.0)
+    axes = f.subplots(1, 3)
+    _show(axes[0], _visible(restored.data.numpy()), "given")
+    _show(axes[1], restored.image.numpy(), "restored")
+    steps = np.arange(1, len(restored.statistic) + 1)
+    statistic, variance = (np.array(v, dtype=float) for v in (restored.statistic, restored.variance))
+    axes[2].plot(steps, statistic, color="#0072B2", label="statistic of the rule")
+    beside = axes[2].twinx()
+    beside.plot(steps, variance, color="#D55E00", linestyle="--", label="moving variance (right)")
+    for axis, values in ((axes[2], statistic), (beside, variance)):
+        if np.nanmax(values, initial=0) > 0:
+            axis.set_yscale("log")
+    axes[2].axvline(restored.numbers["best_at"], color="black", linewidth=1, linestyle=":", label="image kept")
+    lines = [*axes[2].get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    axes[2].legend(handles=lines, fontsize=8, loc="upper right")
+    axes[2].set_xlabel("iteration")
+    axes[2].set_title("when to stop")
+    return f
+
+
+def _visible(y: np.ndarray) -> np.ndarray:
+    if not np.iscomplexobj(y):
+        return y
+    magnitude = np.log10(np.abs(y).sum(0, keepdims=True) + 1e-6)
+    return (magnitude - magnitude.min()) / max(float(np.ptp(magnitude)), 1e-30)
+
+
+def _show(axis: Any, image: np.ndarray, title: str) -> None:
+    plane = image[:, image.shape[1] // 2] if image.ndim == 4 else image
+    if plane.shape[0] == 3:
+        axis.imshow(np.clip(np.moveaxis(plane, 0, -1), 0, 1), interpolation="nearest")
+    else:
+        axis.imshow(np.abs(plane[0]), cmap="gray", vmin=0, vmax=max(1.0, float(np.abs(plane[0]).max())), interpolation="nearest")
+    axis.set_title(f"{title}, {' x '.join(map(str, image.shape[1:]))}")
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def restored_page(restored: Restored, path: Path, name: str) -> Path:
+    """Write the page and, beside it, figures/restored.png."""
+    drawn = figure(restored)
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=120)
+    (path.parent / "figures").mkdir(parents=True, exist_ok=True)
+    write_bytes(path.parent / "figures" / "restored.png", buffer.getvalue())
+    rows = "".join(
+        f'<tr><th>{escape(n.replace("_", " "))}</th><td class="n">{_digits(v) if math.isfinite(v) else "not known"}</td>'
+        f'<td class="note">{_MEANINGS.get(n, "")}</td></tr>'
+        for n, v in restored.numbers.items()
+    )
+    told = "".join(f"<li>{escape(w)}</li>" for w in restored.warnings)
+    doubts = f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{told}</ul></section>' if told else ""
+    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(name)} (untwin restore)</title><style>{_STYLE}</style></head><body>
+<header><h1>{escape(name)}</h1><div class="sub">Restored by untwin</div></header><main>{doubts}
+<section><figure><img alt="The picture as given and as restored, and the statistic of the stopping rule against the iteration"
+src="data:image/png;base64,{picture}"><figcaption>The image belongs to the least of the rule's statistic (dotted). Before it the image still
+moves towards the picture, afterwards towards the noise.</figcaption></figure></section>
+<section><h2>Numbers</h2><div class="scroll"><table>{rows}</table></div></section>
+<section><h2>How it was made</h2><pre>{escape(restored.recipe)}</pre><p class="note">seed {restored.seed}</p></section>
+</main></body></html>
+"""
+    write_bytes(path, page.encode("utf-8"))
+    return path

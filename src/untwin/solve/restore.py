@@ -1,0 +1,345 @@
+"""Restored pictures: a fit that stops by itself, for any physics of pictures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin.errors import InputError, NumericalFailure
+from untwin.model.losses import Absolute, Loss, Poisson, Squared
+from untwin.model.networks.skip import Skip
+from untwin.model.priors.base import Prior
+from untwin.model.priors.combine import Cartesian
+from untwin.model.priors.projector import Projector
+from untwin.model.priors.untrained import Untrained
+from untwin.model.regularizers import TV
+from untwin.processes import one_thread
+from untwin.solve.fit import Fit
+from untwin.solve.recipe import Rule, Until
+from untwin.solve.run import iterate
+from untwin.solve.state import State
+from untwin.solve.stopping import EMV, HeldOut
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from untwin.model.picture import Picture
+
+TASKS = ("denoise", "inpaint", "superres", "deblur", "mri")
+PRIORS = ("dip", "drp")
+NOISES: dict[str, Loss] = {"gaussian": Squared(), "impulse": Absolute(), "shot": Poisson(0.01), "speckle": Squared()}
+STEPS = 5000
+
+Report = Callable[[int, float | None, int], None]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored picture.
+
+    image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule as text.
+    numbers: steps, stopped_at, best_at, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
+    outputs (EMV) after each step. warnings: as sentences.
+    """
+
+    image: Tensor
+    data: Tensor
+    recipe: str
+    seed: int
+    numbers: dict[str, float] = field(default_factory=dict)
+    statistic: tuple[float, ...] = ()
+    variance: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def plot(self) -> Figure:
+        """What was given, what was made of it, and where it stopped."""
+        from untwin.show.restored import figure  # the second upward import: a method that users expect here
+
+        return figure(self)
+
+
+def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
+    """The settings that have a name, for an image of this grid. dip: deep image prior, an hourglass of 32 channels, its scales as many as
+    the image allows, five at most. drp: deep random projector. Raises InputError for another name, and for an image that is too small."""
+    if prior not in PRIORS:
+        raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
+    if prior == "dip":
+        depth = max((d for d in range(1, 6) if min(grid) > 2 * 2**d), default=1)
+        one: Prior = Untrained(Skip(depth=depth, width=32))
+        fit = Fit(one, average=0.99)
+    else:
+        one = Projector()
+        fit = Fit(one, regularizer=TV(0.45), root=True, average=0.9)
+    fit = replace(fit, prior=Cartesian(one, one)) if complex_ else fit
+    fit.prior.check(grid)
+    return fit
+
+
+def restore(
+    y: Any,
+    physics: Any = None,
+    prior: Prior | Fit | str | None = None,
+    stop: Rule | None = None,
+    seed: int = 0,
+    *,
+    measured: Any = None,
+    loss: Loss | None = None,
+    channels: int | None = None,
+    steps: int = STEPS,
+    device: str = "cpu",
+    report: Report | None = None,
+) -> Restored:
+    """The picture behind y.
+
+    y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
+        MRI, Forward, or any function of torch.
+    prior: "drp" (default), "dip", a Prior, or a Fit with everything. stop: a rule; by default EMV(patience=200) for a deep random
+        projector and HeldOut(patience=100) for others (docs/deep-priors.md). seed: of the prior.
+    measured: bool like y, False where nothing is known. loss: by default Squared().
+    channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
+    report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
+    Raises InputError where something does not fit, NumericalFailure where the fit comes to nothing.
+    """
+    import torch
+
+    from untwin.model.physics.image import Identity
+    from untwin.model.picture import Picture
+
+    y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
+    y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
+    measured = None if measured is None else torch.as_tensor(np.asarray(measured) != 0)
+    physics = Identity(axes=y.ndim - 1) if physics is None else physics
+    problem = Picture(y, physics, measured, channels, loss or Squared())
+    problem.predict(torch.zeros(1, *problem.shape, device=y.device))  # does it fit at all
+    fit = _fit(prior, problem)
+    fit.canvas(problem)
+    rule = _rule(fit) if stop is None else stop
+    if not isinstance(rule, Rule):
+        raise InputError(f"stop={stop!r}: expected a rule, such as EMV() or HeldOut()")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
+        raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InputError(f"steps={steps!r}: expected a whole number, 1 or more")
+    recipe = Until(rule, steps * fit)
+    clock, cpu = time.perf_counter(), time.process_time()
+    if y.device.type == "cpu" and y.numel() < 1_000_000:
+        with one_thread():
+            last, statistic, variance = _run(problem, recipe, seed, steps, report)
+    else:
+        last, statistic, variance = _run(problem, recipe, seed, steps, report)
+    image = last.image[0].detach().cpu()
+    if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
+        raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
+    found = problem.misfit(last.image) / problem.seen.sum()
+    numbers = {
+        "steps": float(last.step),
+        "best_at": float(_best(statistic)),
+        "stopped_itself": float(last.step < steps),
+        "misfit": float(found[0]),
+        "measured_fraction": float(problem.seen.double().mean()),
+        "seconds": time.perf_counter() - clock,
+        "cpu_seconds": time.process_time() - cpu,
+    }
+    said = () if last.step < steps else (f"the rule had not stopped after {steps} steps; what is shown is its best so far",)
+    return Restored(image, y.cpu(), repr(recipe), seed, numbers, tuple(statistic), tuple(variance), said)
+
+
+def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
+    if prior is None or isinstance(prior, str):
+        return fit_for(prior or "drp", problem.grid, problem.y.is_complex())
+    if isinstance(prior, Fit):
+        return prior
+    if not isinstance(prior, Prior):
+        raise InputError(f"prior={prior!r}: expected one of {', '.join(PRIORS)}, a prior such as Untrained(), or a Fit")
+    if isinstance(prior, Projector):
+        return Fit(prior, regularizer=TV(0.45), root=True, average=0.9)
+    return Fit(prior, average=0.99)
+
+
+def _rule(fit: Fit) -> Rule:
+    """A projector's input has numbers of its own for every pixel, which hidden ones would leave unfitted: EMV there, HeldOut elsewhere."""
+    parts = (fit.prior.real, fit.prior.imaginary) if isinstance(fit.prior, Cartesian) else (fit.prior,)
+    return EMV(patience=200) if any(isinstance(p, Projector) for p in parts) else HeldOut(patience=100)
+
+
+def _run(problem: Picture, recipe: Until, seed: int, steps: int, report: Report | None) -> tuple[State, list[float], list[float]]:
+    """The last state, and after each step the rule's statistic and the moving variance of the outputs."""
+    import torch
+
+    dtype = torch.complex64 if _complex(recipe) else torch.float32
+    x = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=dtype)
+    inside = torch.ones_like(x, dtype=torch.bool)
+    state = State(x=x, image=x, support=inside, bounds=inside, seeds=(seed,))
+    other = EMV(burn_in=0)
+    look = other.begin(problem, state).watch  # type: ignore[arg-type]
+    statistic, variance = [], []
+    for after in iterate(problem, recipe, state):  # type: ignore[arg-type]
+        state = after
+        if after.watch is None:
+            continue
+        look = other.look(problem, replace(after, watch=look)).watch  # type: ignore[arg-type]
+        variance.append(float(look.value[0]))
+        value = float(getattr(after.watch, "value", look.value)[0])
+        statistic.append(value)
+        if report:
+            report(1, None if math.isnan(value) else value, steps)
+    return state, statistic, variance
+
+
+def _complex(recipe: Until) -> bool:
+    from untwin.solve.recipe import steps as each
+
+    return any(isinstance(a, Fit) and a.prior.complex for a in each(recipe))
+
+
+def _best(statistic: list[float]) -> int:
+    values = np.asarray(statistic, dtype=float)
+    return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else len(statistic)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for, checked: `run` is restore with it. kind: complex for k-space."""
+
+    y: np.ndarray
+    task: str
+    fit: Fit
+    stop: Rule | None
+    loss: Loss
+    measured: np.ndarray | None = None
+    kernel: np.ndarray | None = None
+    factor: int = 1
+    sampled: np.ndarray | None = None
+
+    def run(self, seed: int, steps: int, device: str, report: Report | None) -> Restored:
+        import torch
+
+        from untwin.model.physics.image import Blur, Downsample, Identity
+        from untwin.model.physics.mri import MRI
+
+        physics: Any = Identity()
+        if self.kernel is not None:
+            physics = Blur(torch.from_numpy(self.kernel))
+        elif self.task == "superres":
+            physics = Downsample(self.factor)
+        elif self.sampled is not None:
+            physics = MRI(torch.from_numpy(self.sampled))
+        measured = self.measured
+        if self.sampled is not None:
+            measured = np.broadcast_to(self.sampled, self.y.shape)
+        out = restore(
+            self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device, report=report
+        )  # fmt: skip
+        if self.kernel is not None:  # the frame of the measured picture
+            at = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(self.kernel.shape, self.y.shape[1:]))
+            out = replace(out, image=out.image[(slice(None), *at)].contiguous())
+        if self.sampled is not None:
+            out = replace(out, image=out.image.abs().square().sum(0, keepdim=True).sqrt())
+        return out
+
+
+def job(
+    y: np.ndarray,
+    task: str,
+    prior: str = "drp",
+    noise: str = "gaussian",
+    stop: Rule | None = None,
+    mask: np.ndarray | None = None,
+    factor: int | None = None,
+    kernel: np.ndarray | None = None,
+    sampling: np.ndarray | None = None,
+) -> Job:
+    """A task on a picture, every part checked against the others without computing anything.
+
+    y: (channels, height, width), 0 to 1; for mri complex k-space (coils, height, width), zero frequency in the middle, or a picture, of
+    which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured.
+    Raises InputError.
+    """
+    for option, given, known in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
+        if given not in known:
+            raise InputError(f"unknown {option} {given!r}; expected one of {', '.join(known)}")
+    needed = {"inpaint": ("mask", mask), "superres": ("factor", factor), "deblur": ("kernel", kernel)}
+    for name, (option, value) in needed.items():
+        if task == name and value is None:
+            raise InputError(f"--task {task} needs --{option}")
+        if task != name and value is not None and not (option == "mask" and task != "mri"):
+            raise InputError(f"--{option} belongs to --task {name}, not to {task}; leave one of them out")
+    if sampling is not None and task != "mri":
+        raise InputError(f"--sampling belongs to --task mri, not to {task}; leave one of them out")
+    grid = tuple(y.shape[1:])
+    measured = None
+    if mask is not None:
+        if tuple(mask.shape) != grid:
+            raise InputError(f"the mask has shape {tuple(mask.shape)}, the image {grid}; crop or pad one of them")
+        if not (mask == 0).any():
+            raise InputError("the mask marks every pixel; nonzero means that nothing is known there: perhaps invert it")
+        measured = np.broadcast_to(mask == 0, y.shape)
+    if task == "superres":
+        if isinstance(factor, bool) or not isinstance(factor, int) or not 2 <= factor <= 16:
+            raise InputError(f"--factor {factor}: expected a whole number from 2 to 16")
+        grid = tuple(n * factor for n in grid)
+    if kernel is not None:
+        if any(k > n for k, n in zip(kernel.shape, grid)):
+            raise InputError(f"the kernel has shape {tuple(kernel.shape)}, the image {grid}; expected no larger a kernel: crop its border")
+        total = float(kernel.sum())
+        if not total > 0:
+            raise InputError(f"the kernel sums to {total:g}; expected a positive sum")
+        kernel = np.asarray(kernel / total, dtype=np.float32)
+        grid = tuple(n + k - 1 for n, k in zip(grid, kernel.shape))
+    sampled = None
+    if task == "mri":
+        y, sampled = _kspace(y, sampling)
+    fit = fit_for(prior, grid, complex_=task == "mri")
+    return Job(y, task, fit, stop, NOISES[noise], measured, kernel, factor or 1, sampled)
+
+
+def _kspace(y: np.ndarray, sampling: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """k-space with the brightest point of its plain inverse at 1, and what of it was measured."""
+    if not np.iscomplexobj(y):
+        if sampling is None:
+            raise InputError(
+                "--task mri with a picture needs --sampling, which coefficients of it to keep; or give complex k-space as .npy"
+            )
+        if y.shape[0] > 1:
+            raise InputError(f"--task mri takes a grey picture or k-space, this one has {y.shape[0]} channels; convert it")
+        y = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(y, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    sampled = np.abs(y).sum(0) > 0 if sampling is None else sampling != 0
+    if tuple(sampled.shape) != tuple(y.shape[1:]):
+        raise InputError(
+            f"the sampling pattern has shape {tuple(sampled.shape)}, the k-space {tuple(y.shape[1:])}; crop or pad one of them"
+        )
+    if not sampled.any():
+        raise InputError("nothing of k-space was measured; expected nonzero in the sampling pattern where it was")
+    y = np.where(sampled, y, 0)
+    plain = np.fft.ifft2(np.fft.ifftshift(y, axes=(1, 2)), norm="ortho")
+    return (y / max(float(np.sqrt((np.abs(plain) ** 2).sum(0)).max()), 1e-30)).astype(np.complex64), sampled
+
+
+def save(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0.0, options: dict[str, Any] | None = None) -> Path:
+    """Write result.npy (in the file's own numbers), result.png and summary.json into a folder."""
+    import io
+    import json
+
+    import untwin
+    from untwin.data.image import write_image
+    from untwin.data.whole import write_bytes, write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    values = restored.image.numpy()
+    buffer = io.BytesIO()
+    own = offset + scale * values
+    np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
+    write_bytes(folder / "result.npy", buffer.getvalue())
+    write_image(folder / "result.png", values / max(1.0, float(values.max())))
+    told = {"untwin": untwin.__version__, "recipe": restored.recipe, "seed": restored.seed, "options": options or {}}
+    told |= {"numbers": restored.numbers, "warnings": restored.warnings}
+    told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
+    write_text(folder / "summary.json", json.dumps(told, indent=1))
+    return folder

@@ -1,0 +1,203 @@
+"""untwin.restore and untwin restore: every task makes the picture better than what was given; bad input is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import untwin as ut
+from untwin import cli
+from untwin.data.image import read_image, write_image
+from untwin.errors import GuessWarning, InputError
+from untwin.solve.restore import fit_for, job, restore
+
+TINY = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=12, inputs=8)), average=0.95)
+
+
+def scene(shape=(1, 33, 40)) -> np.ndarray:
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    plane = 0.2 + 0.5 * ((y - 15) ** 2 + (x - 18) ** 2 < 90) + 0.2 * (x > 28)
+    return np.broadcast_to(plane, shape).astype(np.float32).copy()
+
+
+def psnr(a, b) -> float:
+    return -10 * math.log10(float(np.mean((np.asarray(a) - np.asarray(b)) ** 2)))
+
+
+def noisy(x: np.ndarray, sigma: float = 0.15, seed: int = 0) -> np.ndarray:
+    return np.clip(x + sigma * np.random.default_rng(seed).normal(size=x.shape), 0, 1).astype(np.float32)
+
+
+# from Python
+
+
+def test_a_noisy_picture_is_restored_and_the_fit_stops_by_itself():
+    truth = scene()
+    y = noisy(truth)
+    done = restore(y, prior=TINY, stop=ut.HeldOut(patience=40), steps=1500)
+    assert done.image.shape == truth.shape and done.image.dtype == torch.float32
+    assert psnr(done.image, truth) > psnr(y, truth) + 4
+    assert done.numbers["stopped_itself"] == 1 and done.numbers["best_at"] <= done.numbers["steps"] == len(done.statistic)
+    few = [restore(data, prior=TINY, steps=10, seed=s) for data, s in ((y, 0), (torch.from_numpy(y), 0), (y, 1))]
+    assert torch.equal(few[0].image, few[1].image) and bool(few[2].image.ne(few[0].image).any())
+    assert ut.parse(few[0].recipe).rule == ut.HeldOut(patience=100) and few[0].numbers["stopped_itself"] == 0 and few[0].warnings
+
+
+def test_the_projector_is_the_default_and_stops_by_emv():
+    truth = scene((3, 32, 33))
+    y = noisy(truth)
+    done = restore(y, prior=ut.Projector(ut.Skip(depth=1, width=16, inputs=3)), steps=150)
+    assert psnr(done.image, truth) > psnr(y, truth) + 4 and "EMV(patience=200)" in done.recipe
+    assert "Projector()" in repr(fit_for("drp", (64, 64)))
+
+
+def test_a_physics_of_ones_own():
+    truth = torch.from_numpy(scene())
+    forward = ut.Forward(lambda x: x[..., ::2], grid=(33, 40))
+    done = ut.restore(truth[..., ::2], forward, TINY, steps=150)
+    assert done.image.shape == truth.shape and psnr(done.image, truth) > 15
+
+
+def test_a_volume_is_restored_too():
+    truth = np.zeros((1, 9, 10, 11), np.float32)
+    truth[:, 2:6, 3:7, 3:8] = 0.8
+    y = noisy(truth, 0.1)
+    done = restore(y, prior=ut.Fit(ut.Untrained(ut.Skip(depth=1, width=8, inputs=4)), average=0.9), steps=120)
+    assert done.image.shape == truth.shape and psnr(done.image, truth) > psnr(y, truth)
+
+
+def test_the_figure_shows_the_stop():
+    done = restore(noisy(scene()), prior=TINY, steps=12)
+    figure = done.plot()
+    assert [a.get_title() for a in figure.axes[:2]] == ["given, 33 x 40", "restored, 33 x 40"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"prior": "unet"}, "unknown prior 'unet'"),
+        ({"prior": 3}, "prior=3"),
+        ({"stop": "EMV"}, "stop='EMV'"),
+        ({"seed": -1}, "seed=-1"),
+        ({"steps": 0}, "steps=0"),
+        ({"measured": np.ones((1, 4, 4))}, "mask"),
+        ({"physics": ut.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
+        ({"physics": ut.Blur(torch.ones(50, 50))}, "no larger than the image"),
+        ({"prior": ut.Fit(ut.Untrained(ut.Skip(depth=6)))}, "scales needs 65 pixels"),
+        ({"physics": lambda x: x[..., :-1]}, "the physics gives"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused_before_the_fit(given, says):
+    with pytest.raises(InputError, match=says):
+        restore(scene(), **given)
+
+
+# tasks
+
+
+@pytest.mark.parametrize(
+    ("task", "floor"),
+    [("denoise", 20.5), ("inpaint", 20.0), ("superres", 17.0), ("deblur", 17.0), ("mri", 20.0)],
+)
+def test_every_task_gives_the_picture_back(task, floor):
+    truth = scene((1, 24, 28))
+    options, y = {}, truth
+    rng = np.random.default_rng(1)
+    if task == "denoise":
+        y = noisy(truth)
+    elif task == "inpaint":
+        hole = rng.random(truth.shape[1:]) < 0.5
+        options["mask"], y = hole.astype(np.uint8), np.where(hole, 0.0, truth).astype(np.float32)
+    elif task == "superres":
+        options["factor"], y = 2, ut.Downsample(2)(torch.from_numpy(truth)[None])[0].numpy()
+    elif task == "deblur":
+        kernel = np.ones((3, 5))
+        options["kernel"] = 7 * kernel  # of any sum
+        padded = np.pad(truth[0], ((1, 1), (2, 2)), mode="edge")
+        y = sum(padded[i : i + 24, j : j + 28] for i in range(3) for j in range(5))[None].astype(np.float32) / 15
+    else:
+        sampled = rng.random((24, 28)) < 0.5
+        sampled[8:16, 10:18] = True
+        options["sampling"] = sampled.astype(np.uint8)
+    made = job(y, task, "drp", **options)
+    done = made.run(0, 100, "cpu", None)
+    assert done.image.shape == truth.shape
+    image = done.image.numpy()
+    image = image * (image * truth).sum() / (image * image).sum() if task == "mri" else image
+    assert psnr(image, truth) > floor
+
+
+# files and the command line
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy", "rgb.png", "deep.png", "alpha.png"])
+def test_pictures_are_read_as_they_are(name, tmp_path):
+    import tifffile
+    from skimage.io import imsave
+
+    rng = np.random.default_rng(0)
+    path = tmp_path / name
+    if name == "a.npy":
+        a = rng.random((9, 11)).astype(np.float32)
+        np.save(path, a)
+        want = a[None]
+    elif name == "a.tif":
+        a = rng.integers(0, 65536, (9, 11)).astype(np.uint16)
+        tifffile.imwrite(path, a)
+        want = a[None] / 65535
+    elif name == "deep.png":
+        a = rng.integers(0, 65536, (9, 11)).astype(np.uint16)
+        imsave(path, a, check_contrast=False)
+        want = a[None] / 65535
+    else:
+        a = rng.integers(0, 256, {"a.png": (9, 11), "rgb.png": (9, 11, 3), "alpha.png": (9, 11, 4)}[name]).astype(np.uint8)
+        imsave(path, a, check_contrast=False)
+        want = np.moveaxis(a.reshape(9, 11, -1)[..., : 1 if name == "a.png" else 3], -1, 0) / 255
+    if name == "alpha.png":
+        with pytest.warns(GuessWarning, match="transparency"):
+            found = read_image(path)
+    else:
+        found = read_image(path)
+    assert np.allclose(found.values, want, atol=1e-6) and found.values.dtype == np.float32
+    if name == "rgb.png":
+        write_image(tmp_path / "again.png", found.values)
+        assert np.array_equal(read_image(tmp_path / "again.png").values, found.values)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "rgb.png"]
+
+
+def test_numbers_of_another_range_are_scaled_and_scaled_back(tmp_path, monkeypatch, capsys):
+    a = (100 + 400 * noisy(scene())[0]).astype(np.float32)
+    np.save(tmp_path / "counts.npy", a)
+    monkeypatch.chdir(tmp_path)
+    assert ran(["restore", "counts.npy", "--steps", "8", "-o", "out"]) == 0
+    said = capsys.readouterr()
+    assert "scaled to 0..1" in said.err and "stopped after 8 steps" in said.out
+    back = np.load(tmp_path / "out" / "result.npy")
+    assert back.shape == a.shape and back.min() >= 100 and 150 < back.max() <= 500
+
+
+def ran(arguments: list[str]) -> int:
+    try:
+        cli.main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_the_command_writes_pictures_numbers_and_a_page(tmp_path, monkeypatch, capsys):
+    write_image(tmp_path / "noisy.png", noisy(scene((3, 31, 37))))
+    monkeypatch.chdir(tmp_path)
+    assert ran(["restore", "noisy.png", "--prior", "dip", "--stop", "EMV(patience=3, burn_in=5)", "--steps", "30"]) == 0
+    folder = tmp_path / "noisy_restored"
+    assert {p.name for p in folder.iterdir()} == {"result.png", "result.npy", "summary.json", "report.html", "figures"}
+    assert read_image(folder / "result.png").values.shape == (3, 31, 37) and np.load(folder / "result.npy").shape == (31, 37, 3)
+    told = json.loads((folder / "summary.json").read_text())
+    assert told["numbers"]["steps"] == len(told["statistic"]) == len(told["variance"]) and "Untrained" in told["recipe"]
+    page = (folder / "report.html").read_text()
+    assert "Untrained(network=Skip(depth=3, width=32))" in page and "data:image/png;base64" in page
+    assert ran(["restore", "noisy.png"]) == 2 and "exists and is not empty" in capsys.readouterr().err
