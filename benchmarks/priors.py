@@ -3,9 +3,10 @@
     python benchmarks/priors.py --seed 31 --count 20 --methods refine --json benchmarks/results/priors.json
     python benchmarks/priors.py --seed 31 --count 20 --methods double-dip,siren,drp --json benchmarks/results/priors.json
 
-auto: the automatic plan. refine: a double deep prior that starts from the result of each family (--method refine); the plan before it is the
-one of the line auto, so that both are paired. double-dip, siren, drp: --method of that name; "alone" is the image of its first start before
-the polish, without a support. E, floor, success and usable as in recover.py. CPU: seconds for each object, the plan before included.
+auto: the automatic plan. refine: a double deep prior that starts from the result of each family (--method refine); the plan before it is
+that of the line auto, so that both are paired. double-dip, siren, drp: --method of that name; "alone" is the image of its first start
+before the polish, without a support. E, floor, success and usable as in recover.py.
+CPU: seconds for each object, the plan before included.
 An object that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
 
