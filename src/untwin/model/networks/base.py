@@ -69,7 +69,7 @@ def drawn(module: nn.Module, generator: Any) -> Weights:
             fan = math.prod(getattr(layer, "weight").shape[1:])  # noqa: B009 (torch types it as a module or a tensor)
             bound = getattr(layer, "bound", 1 / math.sqrt(fan)) if name.endswith("weight") else 1 / math.sqrt(fan)
             u = torch.rand(p.shape, generator=generator, device=generator.device)
-            weights[name] = (2 * bound * u - bound).contiguous(memory_format=_format(p.shape))
+            weights[name] = (2 * bound * u - bound).contiguous(memory_format=layout(p.shape, module))
     return weights
 
 
@@ -84,15 +84,17 @@ def norm_names(module: nn.Module) -> set[str]:
     return {n for prefix, layer in module.named_modules() if is_norm(layer) for n, _ in layer.named_parameters(prefix, recurse=False)}
 
 
-def _format(shape: tuple[int, ...]) -> Any:
-    """Channels last: on a processor a fifth faster (docs/benchmarks.md), elsewhere no slower."""
+def layout(shape: tuple[int, ...], module: nn.Module) -> Any:
+    """The order in memory of a tensor of this shape: channels last where that is the faster one (benchmarks/fit.py).
+
+    On processors with AVX-512 it is, and on others for networks of fewer than 64 channels; with 64 it takes twice as long there.
+    """
     import torch
 
+    wide = max((p.shape[0] for p in module.parameters()), default=0) >= 64
+    if wide and not torch.cuda.is_available() and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return torch.contiguous_format
     return {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape), torch.contiguous_format)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=_format(x.shape))
 
 
 def layer(kind: str, d: int, *args: Any, **named: Any) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from untwin.model.networks.base import Network, channels_last, norm_names, number
+from untwin.model.networks.base import Network, layout, norm_names, number
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import _a_network, _on
@@ -40,8 +40,10 @@ class Projector(Prior):
 
         weights = _on(generator, self.network.weights(grid, outputs, generator))
         z = torch.randn((1, *self.network.input_shape(grid)), generator=generator, device=generator.device)
-        free = norm_names(self.network.module(grid, outputs))
-        trained = {"z": channels_last(self.spread * z), "gain": z.new_ones(z.shape[1]), "offset": z.new_zeros(z.shape[1])}
+        module = self.network.module(grid, outputs)
+        free = norm_names(module)
+        z = (self.spread * z).contiguous(memory_format=layout(z.shape, module))
+        trained = {"z": z, "gain": z.new_ones(z.shape[1]), "offset": z.new_zeros(z.shape[1])}
         return Parts(trained | {n: w for n, w in weights.items() if n in free}, {n: w for n, w in weights.items() if n not in free})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:

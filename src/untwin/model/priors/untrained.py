@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, channels_last, number
+from untwin.model.networks.base import Network, layout, number
 from untwin.model.networks.siren import Siren, coordinates
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
@@ -42,7 +42,8 @@ class Untrained(Prior):
 
         weights = self.network.weights(grid, outputs, generator)
         z = torch.rand((1, *self.network.input_shape(grid)), generator=generator, device=generator.device)
-        return Parts(_on(generator, weights), {"z": channels_last(self.spread * z)})
+        z = (self.spread * z).contiguous(memory_format=layout(z.shape, self.network.module(grid, outputs)))
+        return Parts(_on(generator, weights), {"z": z})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         import torch
