@@ -68,8 +68,7 @@ def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():
     state = ut.State(x=wanted[None], image=wanted[None], support=inside, bounds=inside, seeds=(0,))
     noisy = run_here(problem, parse("50*ER"), state).state
     noisy = replace(noisy, x=problem.project_object(noisy.image, noisy.support), at=0)
-    fit = auto.method("refine", problem).refine
-    assert fit is not None
+    fit = parse(auto._REFINE.replace("350*", "150*").replace("imitate=100", "imitate=60"))
     after = run_here(problem, fit, replace(noisy, image=noisy.x)).state
     before, now = (float(ut.align(x, wanted, 2).error[0]) for x in (noisy.x, after.image))
     assert now < 0.95 * before

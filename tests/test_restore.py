@@ -84,6 +84,7 @@ def test_the_figure_shows_the_stop():
         ({"stop": "EMV"}, "stop='EMV'"),
         ({"seed": -1}, "seed=-1"),
         ({"steps": 0}, "steps=0"),
+        ({"device": "nosuch"}, "no device 'nosuch'"),
         ({"measured": np.ones((1, 4, 4))}, "mask"),
         ({"physics": ut.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
         ({"physics": ut.Blur(torch.ones(50, 50))}, "no larger than the image"),
@@ -125,7 +126,7 @@ def test_every_task_gives_the_picture_back(task, floor):
         sampled[8:16, 10:18] = True
         options["sampling"] = sampled.astype(np.uint8)
     made = job(y, task, "drp", **options)
-    done = made.run(0, 100, "cpu", None)
+    done = made.run(0, 70, "cpu", None)
     assert done.image.shape == truth.shape
     image = done.image.numpy()
     image = image * (image * truth).sum() / (image * image).sum() if task == "mri" else image

@@ -44,6 +44,7 @@ _HOME = {
     "solve.run": ("iterate",),
     "solve.ensemble": ("Plan",),
     "solve.reconstruct": ("reconstruct",),
+    "solve.checkpoint": ("save_state", "load_state"),
     "solve.restore": ("restore", "Restored"),
     "solve.archive": ("load",),
     "simulate.dataset": ("Crystals",),

@@ -101,6 +101,9 @@ class Picture:
         return x
 
     def project_modulus(self, x: Tensor) -> Tensor:
+        return self.impose(x)[0]
+
+    def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"projections need a physics that measures magnitudes, such as FarField(); {type(self.physics).__name__} does not: "
             "try 1000*Fit(Untrained())"

@@ -108,8 +108,8 @@ def _fixed(starts: int) -> Plan:
 METHODS = ("auto", "refine", "double-dip", "siren", "drp")
 _SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
 _REFINE = (
-    f"350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), loss=Poisson(0.1), "
-    "grow=2, imitate=100, rate=0.2, warm=20, decay=0.05)"
+    f"Until(HeldOut(share=0.05, patience=100), 350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), "
+    "loss=Poisson(0.1), grow=2, imitate=100, rate=0.2, warm=20, decay=0.05))"
 )
 _SCRATCH = {  # the prior, and how many iterations
     "double-dip": (f"DoubleDIP({_SKIP})", 1500),

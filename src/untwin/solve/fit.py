@@ -170,7 +170,7 @@ class Fit(Algorithm):
             if before is not None:
                 mean = torch.lerp(before, followed(problem, x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
-        return replace(state, x=x, image=mean, memory=memory)
+        return replace(state, x=x, image=mean, error=None, memory=memory)
 
     def _factor(self, count: int, progress: float) -> float:
         """On the learning rates."""

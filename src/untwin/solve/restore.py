@@ -19,7 +19,6 @@ from untwin.model.priors.combine import Cartesian
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
-from untwin.processes import one_thread
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
@@ -113,6 +112,10 @@ def restore(
     from untwin.model.picture import Picture
 
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"no device {device!r} with this torch ({torch.__version__}); try cpu") from None
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
     measured = None if measured is None else torch.as_tensor(np.asarray(measured) != 0)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
@@ -129,11 +132,7 @@ def restore(
         raise InputError(f"steps={steps!r}: expected a whole number, 1 or more")
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
-    if y.device.type == "cpu" and y.numel() < 1_000_000:
-        with one_thread():
-            last, statistic, variance = _run(problem, recipe, seed, steps, report)
-    else:
-        last, statistic, variance = _run(problem, recipe, seed, steps, report)
+    last, statistic, variance = _run(problem, recipe, seed, steps, report)
     image = last.image[0].detach().cpu()
     if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
