@@ -38,11 +38,11 @@ FITS = {
     "drp": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.9),
 }
 RULES = {
-    "WMV": ut.WMV(patience=300),
-    "WMV, window mean": ut.WMV(patience=300, mean=True),
-    "EMV": ut.EMV(patience=300),
+    "WMV, W = 20": ut.WMV(window=20, patience=100, tolerance=0.02, burn_in=20),
+    "EMV": ut.EMV(patience=100, tolerance=0.02, burn_in=20),
     "HeldOut": ut.HeldOut(patience=100),
 }
+PAPERS = {"WMV, W = 100": ut.WMV(patience=300), "EMV, patience 300": ut.EMV(patience=300)}  # with --papers: runs several times as long
 
 
 def clean(name: str, size: int) -> torch.Tensor:
@@ -136,7 +136,10 @@ def told(runs: list[dict]) -> list[str]:
     ]
     for prior in FITS:
         mine = [r for r in runs if r["prior"] == prior]
-        for name in RULES if mine else ():
+        for name in dict.fromkeys((*RULES, *PAPERS)) if mine else ():
+            mine = [r for r in runs if r["prior"] == prior and name in r["rules"]]
+            if not mine:
+                continue
             own = [r["rules"][name] for r in mine]
             image = [r["best_mean"] - o["image"] for r, o in zip(mine, own)]
             frame = [r["best_raw"] - o["raw"] for r, o in zip(mine, own)]
@@ -166,17 +169,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one image at 64 pixels, 60 steps")
     parser.add_argument("--budget", type=float, default=math.inf, help="minutes")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--papers", action="store_true", help="with the window and nearly the patience of the papers, too")
     args = parser.parse_args()
+    if args.papers:
+        RULES.update(PAPERS)
     if args.quick:
         args.images, args.size, args.steps = "astronaut", 64, 60
     began = time.monotonic()
     kept = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []
-    runs = {(r["image"], r["noise"], r["level"], r["prior"], r["size"], r["seed"]): r for r in kept}
+    runs = {(r["image"], r["noise"], r["level"], r["prior"], r["size"], r["seed"], r["papers"]): r for r in kept}
     for prior in args.priors.split(","):
         for image in args.images.split(","):
             for noise in args.noises.split(","):
                 for level in NOISES[noise][0]:
-                    key = (image, noise, level, prior, args.size, args.seed)
+                    key = (image, noise, level, prior, args.size, args.seed, args.papers)
                     if key in runs or time.monotonic() - began > 60 * args.budget:
                         continue
                     truth = clean(image, args.size)
@@ -184,7 +190,7 @@ def main() -> None:
                     y = noisy(truth, noise, level, rng)
                     with one_thread():
                         run = trajectory(truth, y, NOISES[noise][1], FITS[prior], args.seed, args.steps)
-                    runs[key] = dict(zip(("image", "noise", "level", "prior", "size", "seed"), key)) | run
+                    runs[key] = dict(zip(("image", "noise", "level", "prior", "size", "seed", "papers"), key)) | run
                     own = ", ".join(f"{k} {v['image']:.2f} at {v['best_at']}/{v['stopped_at']}" for k, v in run["rules"].items())
                     print(f"{key}: best {run['best_raw']:.2f} raw, {run['best_mean']:.2f} mean; {own}", flush=True)
                     if args.json:

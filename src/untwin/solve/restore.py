@@ -99,7 +99,7 @@ def restore(
 
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
-    prior: "drp" (default), "dip", a Prior, or a Fit with everything. stop: a rule; by default EMV(patience=200) for a deep random
+    prior: "drp" (default), "dip", a Prior, or a Fit with everything. stop: a rule; by default EMV(patience=100, tolerance=0.02) for a deep random
         projector and HeldOut(patience=100) for others (docs/deep-priors.md). seed: of the prior.
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
@@ -165,7 +165,7 @@ def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
 def _rule(fit: Fit) -> Rule:
     """A projector's input has numbers of its own for every pixel, which hidden ones would leave unfitted: EMV there, HeldOut elsewhere."""
     parts = (fit.prior.real, fit.prior.imaginary) if isinstance(fit.prior, Cartesian) else (fit.prior,)
-    return EMV(patience=200) if any(isinstance(p, Projector) for p in parts) else HeldOut(patience=100)
+    return EMV(patience=100, tolerance=0.02) if any(isinstance(p, Projector) for p in parts) else HeldOut(patience=100)
 
 
 def _run(problem: Picture, recipe: Until, seed: int, steps: int, report: Report | None) -> tuple[State, list[float], list[float]]:
