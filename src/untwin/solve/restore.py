@@ -99,8 +99,8 @@ def restore(
 
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
-    prior: "drp" (default), "dip", a Prior, or a Fit with everything. stop: a rule; by default EMV(patience=100, tolerance=0.02) for a deep random
-        projector and HeldOut(patience=100) for others (docs/deep-priors.md). seed: of the prior.
+    prior: "drp" (default), "dip", a Prior, or a Fit with everything. seed: of the prior. stop: a rule; by default
+        EMV(patience=100, tolerance=0.02) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
