@@ -1,6 +1,6 @@
 """Phase retrieval: HIO, a double deep prior from random numbers, and the same prior started from the result of HIO.
 
-python examples/07_double_dip.py double.png
+python examples/08_double_dip.py double.png
 """
 
 # %% An object of varying magnitude and strong phase.

@@ -1,6 +1,6 @@
 """An untrained network first draws the picture and then its noise: where each rule stops.
 
-python examples/05_when_to_stop.py stop.png
+python examples/06_when_to_stop.py stop.png
 """
 
 # %% A picture and noise. The rules look on while one fit runs; the fit does not see the pixels that HeldOut keeps back.

@@ -1,6 +1,6 @@
 """Any function of torch is a physics: a camera that saw the picture through a moving slit, with a curve of its own.
 
-python examples/08_an_operator_of_your_own.py operator.png
+python examples/09_an_operator_of_your_own.py operator.png
 """
 
 # %% The operator: one column in three, and a detector that saturates softly.

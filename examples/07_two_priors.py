@@ -1,6 +1,6 @@
 """Deep image prior against deep random projector: the same noisy picture, the same processor.
 
-python examples/06_two_priors.py priors.png
+python examples/07_two_priors.py priors.png
 """
 
 # %% A picture in colour, and noise.
