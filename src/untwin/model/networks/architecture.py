@@ -166,7 +166,8 @@ class RealUNet(Architecture):
 @dataclass(frozen=True, repr=False)
 class Volume(Architecture):
     """3D: an encoder and two decoders (`volume.volume`), complex objects in the central half of the array. As in AutoPhaseNN, magnitude =
-    sigmoid, phase = π tanh, and what is below a tenth is cut off. Asked for: |x̂ s − x|² / |x|² with the phase s that fits best.
+    sigmoid and phase = π tanh; unlike there nothing is cut off below a tenth, since a net that falls below it everywhere would get no
+    gradient any more. Asked for: the binary cross-entropy of the magnitude, plus 1 − |<x̂, x>|² / (|x̂|² |x|²).
 
     form: pixels along each axis, a multiple of 16: 64 as published, 32 for a CPU. width: channels at the top (32 as published).
     """
@@ -199,14 +200,16 @@ class Volume(Architecture):
     def image(self, output: Tensor) -> Tensor:
         import torch
 
-        m = output[:, 0].sigmoid()
-        return torch.polar(m * (m >= 0.1), torch.pi * output[:, 1].tanh())
+        return torch.polar(output[:, 0].sigmoid(), torch.pi * output[:, 1].tanh())
 
     def fit(self, output: Tensor, truth: Tensor) -> Tensor:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        outline = binary_cross_entropy_with_logits(output[:, 0], truth.abs().clamp(max=1))
         said, truth = self.image(output).flatten(1), truth.flatten(1)
-        power = truth.abs().square().sum(1).clamp(min=1e-30)
-        overlap = (said.conj() * truth).sum(1).abs()
-        return ((said.abs().square().sum(1) + power - 2 * overlap) / power).mean()
+        overlap = (said.conj() * truth).sum(1).abs().square()
+        power = said.abs().square().sum(1) * truth.abs().square().sum(1)
+        return outline + (1 - overlap / power.clamp(min=1e-30)).mean()
 
 
 def _multiple(owner: Architecture, name: str, of: int, most: int) -> None:
