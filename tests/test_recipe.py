@@ -81,10 +81,28 @@ PLANS = st.builds(
 )
 
 
-def test_every_name_is_drawn_below():
-    drawn = {*PROJECTIONS, *OTHERS, Deal, Draw, Ramp, Until, Plateau, Plan}
-    assert set(NAMES.values()) == drawn and all(NAMES[c.__name__] is c for c in drawn)
+FITTED = (  # one of each, beside those that are drawn
+    "Fit(DoubleDIP(), Adam(), loss=Amplitude(), regularizer=TV())",
+    "Fit(Polar(Untrained(Skip()), Untrained(DeepDecoder())), LBFGS(), loss=Poisson(), regularizer=IsotropicTV())",
+    "Fit(Cartesian(Projector(ConvDecoder()), Implicit(Siren())), Adam(), loss=Intensity(), regularizer=L1())",
+    "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
+    "Fit(Grid(), Adam(), loss=Absolute())",
+    "Fit(Grid(), Adam(), loss=Huber())",
+)
+RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()")
+
+
+def test_every_name_is_in_some_test_below():
+    named = set(re.findall(r"(\w+)\(", " ".join((*FITTED, *RULED))))
+    drawn = {c.__name__ for c in (*PROJECTIONS, *OTHERS, Deal, Draw, Ramp, Until, Plan)}
+    assert set(NAMES) == drawn | named and all(NAMES[name].__name__ == name for name in NAMES)
     assert all(issubclass(c, Algorithm) for c in (*PROJECTIONS, *OTHERS)) and issubclass(Plateau, Rule)
+
+
+@pytest.mark.parametrize("text", [*FITTED, *(f"Until({rule}, 3*{FITTED[4]})" for rule in RULED)])
+def test_a_fit_and_its_rule_are_their_text(text):
+    recipe = parse(text)
+    assert parse(repr(recipe)) == recipe and repr(parse(repr(recipe))) == repr(recipe)
 
 
 @given(RECIPES)
