@@ -221,6 +221,29 @@ def test_the_user_can_leave_the_fast_forms_aside():
     assert said.split() == ["True", "None"]
 
 
+@pytest.mark.parametrize("missing", ["numba", "llvmlite"])
+def test_without_numba_the_plain_passes_do_it(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import torch; from untwin import engine, doctor\n"
+        "w = torch.full((1, 4), 3j); error = engine.modulus(w, torch.ones(4))\n"
+        "print(float(error[0]), w[0, 0].item(), engine._loops(), doctor._engine())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.returncode == 0 and said.stdout.startswith("16.0 1j None passes by torch"), said.stderr
+
+
+def test_where_machine_code_cannot_be_kept_it_is_compiled_again():
+    code = (
+        "import numba.core.caching as c  # no folder will do\n"
+        "c.CacheImpl._locator_classes = []\n"
+        "import torch; from untwin import engine\n"
+        "w = torch.full((1, 4), 3j); print(float(engine.modulus(w, torch.ones(4))[0]), engine._loops() is not None)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout.split() == ["16.0", "True"], said.stderr
+
+
 def test_help_and_import_do_without_torch_and_numba():
     code = "import sys, untwin, untwin.cli; print([m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

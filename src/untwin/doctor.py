@@ -124,7 +124,12 @@ def _engine() -> str:
 
     if engine.PLAIN:
         return "plain, as UNTWIN_ENGINE asks"
-    passes = "compiled passes" if importlib.util.find_spec("numba") else 'passes by torch (pip install "untwin[fast]" compiles them)'
+    if engine._loops():
+        passes = "compiled passes"
+    elif importlib.util.find_spec("numba"):
+        passes = "passes by torch (numba is installed but cannot be used with this NumPy)"
+    else:
+        passes = 'passes by torch (pip install "untwin[fast]" compiles them)'
     return f"{passes}, transforms by {'the MKL inside torch, in place' if mkl.usable() else 'torch.fft'}"
 
 

@@ -9,7 +9,6 @@ All forms agree to rounding (tests/test_engine.py). UNTWIN_ENGINE=plain leaves t
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,10 +45,11 @@ PLAIN = os.environ.get("UNTWIN_ENGINE") == "plain"  # the user wants the plain f
 
 @lru_cache
 def _loops() -> ModuleType | None:
-    if importlib.util.find_spec("numba") is None:
+    """The compiled loops; None where numba is not there or does not go with this NumPy (untwin doctor says which)."""
+    try:
+        from untwin.engine import loops
+    except ImportError:
         return None
-    from untwin.engine import loops
-
     return loops
 
 

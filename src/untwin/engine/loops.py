@@ -279,7 +279,11 @@ Loop = Callable[[int, Sequence[int]], None]
 
 
 def _loop(function: Callable[[Any], None]) -> Loop:
-    compiled: Any = cfunc(types.void(types.CPointer(types.int64)), cache=True, **_FAST)(function)
+    signature = types.void(types.CPointer(types.int64))
+    try:
+        compiled: Any = cfunc(signature, cache=True, **_FAST)(function)
+    except RuntimeError:  # nowhere to keep the machine code: compiled anew in each process
+        compiled = cfunc(signature, **_FAST)(function)
     alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
 
     def run(threads: int, block: Sequence[int]) -> None:
