@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
 from untwin.processes import cores, one_thread, pool
@@ -61,27 +57,10 @@ def _work(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended
         return run_here(problem, recipe, state, samples)
 
 
-class _Packer(pickle.Pickler):
-    """Tensors travel between processes as NumPy arrays: torch's own way costs tens of milliseconds each."""
-
-    def reducer_override(self, thing: Any) -> Any:
-        import torch
-
-        plain = isinstance(thing, torch.Tensor) and thing.is_cpu and not thing.requires_grad and thing.dtype != torch.bfloat16
-        return (torch.from_numpy, (np.ascontiguousarray(thing.resolve_conj().numpy()),)) if plain and thing.ndim else NotImplemented
-
-
-def _packed(thing: Any) -> bytes:
-    sink = io.BytesIO()
-    _Packer(sink, protocol=5).dump(thing)
-    return sink.getvalue()
-
-
-def _work_elsewhere(problem: bytes, part: bytes) -> bytes:
+def _work_elsewhere(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
     began = time.process_time()
-    unpacked, (recipe, state, samples) = pickle.loads(problem), pickle.loads(part)  # noqa: S301  (from our own process)
-    ended = _work(unpacked, recipe, state, samples)
-    return _packed(replace(ended, elsewhere=time.process_time() - began))
+    ended = _work(problem, recipe, state, samples)
+    return replace(ended, elsewhere=time.process_time() - began)
 
 
 @dataclass
@@ -115,13 +94,11 @@ class Launcher:
         from concurrent.futures import as_completed
 
         ended: dict[int, Ended] = {}
-        whole = _packed(problem)
         with pool(self.workers) as executor:
-            jobs = ((i, _packed((recipe, state, samples))) for i, (_, recipe, state) in enumerate(parts))
-            futures = {executor.submit(_work_elsewhere, whole, job): i for i, job in jobs}
+            futures = {executor.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
             for future in as_completed(futures):
                 i = futures[future]
-                ended[i] = pickle.loads(future.result())  # noqa: S301  (from our own process)
+                ended[i] = future.result()
                 self.elsewhere += ended[i].elsewhere
                 if report:
                     report(length(parts[i][1]), _lowest(ended[i]))
