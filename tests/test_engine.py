@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import untwin as ut
 from untwin import engine, fourier
 from untwin.data.measurement import Pattern
 from untwin.engine import Coefficients, Rule, memory, mkl, plain
-from untwin.model.problem import Modulus, Problem
+from untwin.model.problem import Problem
+from untwin.solve.admm import ADMM
 from untwin.solve.begin import begin
+from untwin.solve.detwin import Detwin
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.wrap import Capped, Proximal
 
@@ -250,11 +251,20 @@ def test_help_and_import_do_without_torch_and_numba():
     assert said.strip() == "[]"
 
 
-def test_the_state_carries_the_error_of_its_iterate():
+@pytest.mark.parametrize("algorithm", [ER(), DM(0.7), ADMM(), Detwin()], ids=repr)
+def test_the_state_carries_the_error_of_what_was_projected(algorithm, monkeypatch):
+    p = problem((24, 20))
+    met = []
+    original = Problem.impose
+    monkeypatch.setattr(Problem, "impose", lambda self, x: met.append(original(self, x)) or met[-1])
+    state = algorithm.begin(p, begin(p, (0, 1)))
+    assert algorithm.step(p, state).error is met[-1][1]
+
+
+def test_the_error_is_the_distance_of_the_moduli():
     p = problem((24, 20))
     state = begin(p, (0, 1))
     after = ER().step(p, state)
     amplitude = p.intensity(state.x).sqrt()
     want = ((amplitude - p.tensors.amplitude) ** 2).flatten(1).sum(1).double()
     assert after.error is not None and torch.allclose(after.error, want, rtol=1e-4)
-    assert ut.parse("ER") == ER() and Modulus().rho == 0

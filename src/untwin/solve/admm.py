@@ -33,8 +33,8 @@ class ADMM(Algorithm):
         y, dual = state.memory
         z = problem.project_object(y + dual, state.support)
         x = z - dual
-        y = problem.project_modulus(x)
-        return replace(state, x=x, image=y, memory=(y, dual + (y - z) * self.beta))
+        y, error = problem.impose(x)
+        return replace(state, x=x, image=y, error=error, memory=(y, dual + (y - z) * self.beta))
 
     def __repr__(self) -> str:
         return expression.write(self)

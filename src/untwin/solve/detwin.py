@@ -21,14 +21,14 @@ class Detwin(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        y = problem.project_modulus(state.x)
+        y, error = problem.impose(state.x)
         n = problem.pattern.shape[0]
         weight = state.support.flatten(2).sum(2).to(torch.float64)
         angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64, device=y.device) / n
         centre = torch.atan2((weight * angle.sin()).sum(1), (weight * angle.cos()).sum(1))  # circular mean: no edge
         side = torch.sin(angle[None, :] - centre[:, None]) >= 0
         half = state.support & side.reshape((len(state.seeds), n) + (1,) * (problem.ndim - 1))
-        return replace(state, x=problem.project_object(y, half), image=y)
+        return replace(state, x=problem.project_object(y, half), image=y, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -277,20 +277,13 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     wave is set to zero, and 100 RAAR + 50 ER in the solution's support grow it again from all the others. The two figures are
     alike where the object explains the data, and the free one is larger where it has been fitted to noise. Reported, never used to choose.
     """
-    p = problem.pattern
-    rng = np.random.default_rng(20_251)
-    free = p.measured & (rng.random(p.shape) < FREE_SHARE)
-    if problem.real:
-        twin = tuple(slice(None, None, -1) for _ in p.shape)
-        roll = tuple(1 + round(2 * s) for s in p.offset)
-        free |= np.roll(free[twin], roll, tuple(range(p.ndim))) & p.measured
-    if not free.any() or free.all():
-        return math.nan, math.nan
     import torch
 
-    cut = replace(p, measured=p.measured & ~free, intensity=np.where(free, 0, p.intensity))
-    without = replace(problem, pattern=cut, data=None)
-    hidden = torch.from_numpy(free).to(problem.device)
+    seen = problem.seen
+    without = problem.without(torch.from_numpy(np.random.default_rng(20_251).random(seen.shape) < FREE_SHARE).to(seen.device))
+    hidden = seen & ~without.seen
+    if not bool(hidden.any()) or bool((hidden == seen).all()):
+        return math.nan, math.nan
     wave = problem.physics.propagate(problem.project_object(state.image, state.support))
     x = problem.physics.backpropagate(wave.where(~hidden, wave.new_zeros(())))
     x = x.real if problem.real else x
@@ -298,7 +291,7 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     f = problem.intensity(problem.project_object(ended.image, ended.support))
     t = problem.tensors
     return (
-        float(metrics.log_likelihood(f, t.intensity, without.tensors.measured)),
+        float(metrics.log_likelihood(f, t.intensity, without.seen)),
         float(metrics.log_likelihood(f, t.intensity, hidden)),
     )
 
