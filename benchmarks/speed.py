@@ -4,7 +4,8 @@
     python benchmarks/speed.py --threads 2 --clock wall --json benchmarks/results/speed-two-threads.json
     python benchmarks/speed.py --cohere /path/to/its/environment/bin/python --sizes 64x64x64 128x128x128
 
-Limit: the fastest pair of transforms that was met, and 45 bytes per pixel at the speed of a copy (untwin.doctor.Limit). Contestants
+Limit: the fastest pair of transforms that was met (untwin's own have no name of their own: an iteration is one piece of code), and 45
+bytes per pixel at the speed of a copy (untwin.doctor.Limit). Forms of untwin in stretches of 20 iterations, as in a run. Contestants
 in turn, medians; the clock is CPU time of the process (one thread) unless --clock wall. Then the cost against the number of starts
 and of worker processes (--starts), as whole runs of 400 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
 64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it.
@@ -21,6 +22,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+FORMS = ("untwin", "untwin, without [fast]", "untwin, plain torch")
 
 PEER = """
 import contextlib, json, os, sys, tempfile, time
@@ -59,7 +62,7 @@ def contestants(shape: tuple[int, ...], threads: int) -> dict:
     from untwin.doctor import trial
 
     both = trial(shape)
-    fast, loops = both.pop("HIO"), engine._loops
+    stretch, compiled = both.pop("HIO"), engine._compiled
     rng = np.random.default_rng(0)
     amplitude = np.sqrt(rng.poisson(100, shape)).astype(np.float32)
     support = np.zeros(shape, bool)
@@ -67,11 +70,11 @@ def contestants(shape: tuple[int, ...], threads: int) -> dict:
     x0 = (rng.random(shape) * support).astype(np.complex64)
     tensor = torch.from_numpy(x0)
 
-    def form(plain: bool, compiled: bool):
+    def form(plain: bool, machine_code: bool):
         def run() -> None:
-            engine.PLAIN, engine._loops = plain, loops if compiled else (lambda: None)
-            fast()
-            engine.PLAIN, engine._loops = False, loops
+            engine.PLAIN, engine._compiled = plain, compiled if machine_code else (lambda: None)
+            stretch()
+            engine.PLAIN, engine._compiled = False, compiled
 
         return run
 
@@ -111,10 +114,8 @@ def contestants(shape: tuple[int, ...], threads: int) -> dict:
     for name, made in (("FFT pyfftw", pyfftw), ("FFT mkl_fft", mkl_fft)):
         with contextlib.suppress(ImportError):
             both[name] = made()
-    both["untwin, fast"] = form(False, True)
-    both["untwin, without numba"] = form(False, False)
-    both["untwin, plain torch"] = form(True, False)
-    both["untwin, fast, shrink wrap in each"] = wrapped(shape)
+    both |= dict(zip(FORMS, (form(False, True), form(False, False), form(True, False))))
+    both["untwin, shrink wrap in each"] = wrapped(shape)
     both["scipy loop"] = textbook(scipy_forward, scipy_inverse, False)
     if np.prod(shape) < 10_000_000:
         both["numpy loop"] = textbook(np.fft.fftn, np.fft.ifftn, False)
@@ -142,7 +143,7 @@ def wrapped(shape: tuple[int, ...]):
 
 
 def measure(shape: tuple[int, ...], args: argparse.Namespace) -> dict:
-    from untwin.doctor import Limit, timed
+    from untwin.doctor import STRETCH, Limit, timed
 
     pixels = 1
     for n in shape:
@@ -151,7 +152,7 @@ def measure(shape: tuple[int, ...], args: argparse.Namespace) -> dict:
     taken = timed(contestants(shape, args.threads), rounds=args.rounds, clock=clock)
     pairs = {k: v for k, v in taken.items() if k == "transforms" or k.startswith("FFT")}
     least = Limit(min(pairs.values()), 16 * pixels / taken["copy"], pixels)
-    engines = {k: v for k, v in taken.items() if k not in pairs and k != "copy"}
+    engines = {k: v / (STRETCH if k in FORMS else 1) for k, v in taken.items() if k not in pairs and k != "copy"}
     if args.cohere and len(shape) == 3 and pixels < 10_000_000:
         for package in ("np", "torch"):
             for wrap in ("", "wrap"):
@@ -233,7 +234,7 @@ def main() -> None:
     cubes = [r for r in rows if len(r["shape"]) == 3]
     exponent = None
     if len(cubes) > 1:
-        n, t = (np.log([f(r) for r in cubes]) for f in (lambda r: np.prod(r["shape"]), lambda r: r["iteration_ms"]["untwin, fast"]))
+        n, t = (np.log([f(r) for r in cubes]) for f in (lambda r: np.prod(r["shape"]), lambda r: r["iteration_ms"]["untwin"]))
         exponent = float(np.polyfit(n, t, 1)[0])
         print(f"\ncost of an iteration ~ voxels^{exponent:.2f}")
     many = []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SMALL = 2**20  # bytes below which the allocator of the system is as good
 KEPT = 4  # free blocks of one size that are kept
+SIZES = 4  # sizes that are remembered
 _PAGE = 4096
 _free: dict[int, list[np.ndarray]] = {}
 
@@ -28,7 +29,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return torch.empty(shape, dtype=dtype)
-    if size not in _free:
+    if size not in _free and len(_free) >= SIZES:
         release()  # another problem has begun
     waiting = _free.setdefault(size, [])
     block = waiting.pop() if waiting else _block(size)

@@ -1,4 +1,4 @@
-"""The passes in plain torch: the reference that the fast forms are held against, and the form for any device and precision."""
+"""The passes in plain torch: the reference that machine code is held against, and the form for any device and precision."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ def _stripes(starts: int, n: int, like: Tensor) -> Iterator[slice]:
     yield from (slice(j, min(j + size, n)) for j in range(0, n, size))
 
 
-def modulus(w: Tensor, target: Tensor, rho: float, hole: float | Tensor, width: int) -> Tensor:
-    """engine.modulus."""
+def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 1.0, width: int = 0) -> Tensor:
+    """Impose the data on w (starts, *grid) complex, in place; returns the error Σ (|w| − target)² over what is imposed, (starts,) float64.
+
+    target: (*grid), the modulus, negative where nothing is imposed. There w is multiplied by hole: a number, or (starts,) numbers.
+    rho: 0 sets |w| to the target; above 0 it is the Poisson proximal step (model.problem.Modulus).
+    width: above 0, w is the half spectrum of a real array that is so wide (rfftn): what stands for its mirror image counts twice.
+    """
     import torch
 
     starts = w.numel() // target.numel()
@@ -70,7 +75,7 @@ def total(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
 
 
 def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
-    """engine.update."""
+    """x' of a row of the table, a new tensor. x, y: (starts, *grid), real or complex. support: (starts, *grid) bool."""
     import torch
 
     from untwin.engine import memory
@@ -122,6 +127,6 @@ def ceiling(inside: Tensor, x: Tensor) -> Tensor:
 
 
 def fienup(x: Tensor, y: Tensor, support: Tensor, beta: float) -> Tensor:
-    """engine.fienup."""
+    """x' of HIO for real nonnegative objects: y where it satisfies both, x − β y elsewhere; a new tensor. Shapes as for `update`."""
     satisfied = (support & (y >= 0)) | (y == 0)
     return y.where(satisfied, x.add(y, alpha=-beta))

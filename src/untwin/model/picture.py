@@ -109,6 +109,9 @@ class Picture:
             "try 1000*Fit(Untrained())"
         )
 
+    def advance(self, x: Tensor, support: Tensor, row: object, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        return (x, *self.impose(x))
+
     def without(self, hidden: Tensor) -> Picture:
         """The same picture with some values declared unmeasured. hidden: bool like y."""
         return replace(self, measured=self.seen & ~hidden)

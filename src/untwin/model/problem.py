@@ -10,7 +10,7 @@ import numpy as np
 
 from untwin import engine, fourier
 from untwin.data.measurement import Pattern
-from untwin.engine import Coefficients
+from untwin.engine import Coefficients, Fienup, Rule, plain
 from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.model.constraints import Constraint, Nonnegative, Support
@@ -38,9 +38,9 @@ class Modulus:
     def __call__(self, w: Tensor, target: Tensor, width: int = 0) -> Tensor:
         """Scale w (starts, *grid), in place, to the modulus that the data allow; returns Σ (|w| − target)², (starts,) float64.
 
-        target: (*grid), √I where it is imposed, negative elsewhere. width: as for engine.modulus.
+        target: (*grid), √I where it is imposed, negative elsewhere. width: as for engine.plain.modulus.
         """
-        return engine.modulus(w, target, self.rho, self.hole, width)
+        return plain.modulus(w, target, self.rho, self.hole, width)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Data:
 
     intensity, measured: as read, for losses. amplitude, imposed: what the projection sets; for a real object the average of
     both halves of the pattern, and a pixel is imposed where either half was measured. target: both in one, the amplitude, or −1
-    where nothing is imposed. half: its half for rfftn.
+    where nothing is imposed. half: its half for rfftn. arranged: for engine.iterations.
     """
 
     intensity: Tensor
@@ -64,6 +64,12 @@ class Data:
     @cached_property
     def half(self) -> Tensor:
         return self.target[..., : self.target.shape[-1] // 2 + 1].contiguous()
+
+    @cached_property
+    def arranged(self) -> Tensor:
+        from untwin.engine import iterations
+
+        return iterations.arranged(self.target)
 
     @classmethod
     def of(cls, pattern: Pattern, real: bool, device: str = "cpu", dtype: torch.dtype | None = None) -> Data:
@@ -130,6 +136,11 @@ class Problem:
     def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
         met, Σ (|F x| − √I)² over the imposed pixels, (starts,) float64."""
+        import torch
+
+        found = self._compiled(x, x.new_zeros((1, *x.shape[1:]), dtype=torch.bool).expand(x.shape), Coefficients(0, 0, 0, 0, 0), 1)
+        if found:
+            return found[1:]
         d = self.tensors
         if self.real and not x.is_complex() and not any(self.physics.offset):
             grid = self.pattern.shape
@@ -145,11 +156,36 @@ class Problem:
         """P_M x."""
         return self.impose(x)[0]
 
-    def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients) -> Tensor:
-        """x' = a x + c y + s P_S(u x + v y), a new tensor."""
+    def advance(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Iterations x' = `update` of x and y = P_M x; returns x', and the y and the error of the last `impose`."""
+        found = self._compiled(x, support, row, steps)
+        if found:
+            return found
+        for _ in range(steps - 1):
+            x = self.update(x, self.impose(x)[0], support, row)
+        y, error = self.impose(x)
+        return self.update(x, y, support, row), y, error
+
+    def _compiled(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """`advance` by machine code, where there is one for it."""
         rule = self.constraint.rule
+        if rule is None or x.is_complex() == self.real or any(self.physics.offset):
+            return None
+        row = _plain(row, rule)
+        if isinstance(row, Fienup) and x.is_complex() or (found := engine.together(x, support, rule)) is None:
+            return None
+        return found.run(x, support, self.tensors.arranged, row, rule, self.modulus.rho, self.modulus.hole, steps)
+
+    def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
+        """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
+        rule = self.constraint.rule
+        row = _plain(row, rule)
+        if isinstance(row, Fienup):
+            if rule == Rule(positive=True) and not x.is_complex():
+                return plain.fienup(x, y, support, row.beta)
+            return y.where(self.satisfies(y, support), x.add(y, alpha=-row.beta))
         if rule is not None and x.is_complex() != self.real:
-            return engine.update(x, y, support, row, rule)
+            return plain.update(x, y, support, row, rule)
         z = self.project_object(total(((row.v, y), (row.u, x))), support)
         return total(((row.s, z), (row.a, x), (row.c, y)))
 
@@ -205,6 +241,13 @@ class Problem:
         """The problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
         return cls(pattern, constraint=constraint, device=device)
+
+
+def _plain(row: Coefficients | Fienup, rule: Rule | None) -> Coefficients | Fienup:
+    """Under a plain support Fienup's form is a row of the table (HPR)."""
+    if isinstance(row, Fienup) and rule == Rule():
+        return Coefficients(a=1, c=-row.beta, s=1, u=-1, v=1 + row.beta)
+    return row
 
 
 def require_real(pattern: Pattern) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 BATCH_PIXELS = 16_384  # up to this size a batch beats the pool on a CPU (measured: benchmarks/launch.py)
+STRETCH = 20  # steps that may be taken without a look at the state
 BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
 
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
@@ -44,7 +45,7 @@ def run_here(problem: Problem, recipe: Recipe, state: State, samples: int = 0) -
     every = max(1, length(recipe) // samples) if samples else 0
     steps: list[int] = []
     values: list[tuple[float, ...]] = []
-    for state in iterate(problem, recipe, state):  # noqa: B020
+    for state in iterate(problem, recipe, state, every or STRETCH):  # noqa: B020
         if every and state.step % every == 0 and (not steps or state.step > steps[-1]):
             steps.append(state.step)
             values.append(residual(problem, state))

@@ -17,16 +17,14 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from untwin import engine, expression
-from untwin.engine import Coefficients
+from untwin import expression
+from untwin.engine import Coefficients, Fienup
 from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.solve.recipe import Algorithm, require
 from untwin.solve.state import moved
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from untwin.model.problem import Problem
     from untwin.solve.state import State
 
@@ -34,12 +32,19 @@ if TYPE_CHECKING:
 class Projection(Algorithm):
     """A row of the table."""
 
+    @property
+    def steady(self) -> bool:
+        return True
+
     @abstractmethod
-    def coefficients(self) -> Coefficients: ...
+    def coefficients(self) -> Coefficients | Fienup: ...
 
     def step(self, problem: Problem, state: State) -> State:
-        y, error = problem.impose(state.x)
-        return moved(state, x=problem.update(state.x, y, state.support, self.coefficients()), image=y, error=error)
+        return self.stretch(problem, state, 1)
+
+    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+        x, image, error = problem.advance(state.x, state.support, self.coefficients(), steps)
+        return moved(state, x=x, image=image, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -95,7 +100,7 @@ class HPR(Projection):
 
 
 @dataclass(frozen=True, repr=False)
-class HIO(Algorithm):
+class HIO(Projection):
     """Hybrid input-output, Fienup's form (Appl. Opt. 21, 1982): x' = y where y satisfies the constraint, x − β y elsewhere.
 
     beta: feedback, above 0 and at most 1.
@@ -106,24 +111,12 @@ class HIO(Algorithm):
     def __post_init__(self) -> None:
         require(self, "beta", 0, 1, open_low=True)
 
-    def step(self, problem: Problem, state: State) -> State:
-        y, error = problem.impose(state.x)
-        return moved(state, x=self._next(problem, state.x, y, state.support), image=y, error=error)
-
-    def _next(self, problem: Problem, x: Tensor, y: Tensor, support: Tensor) -> Tensor:
-        rule, b = problem.constraint.rule, self.beta
-        if rule == engine.Rule():  # the support alone: the row of HPR
-            return problem.update(x, y, support, Coefficients(a=1, c=-b, s=1, u=-1, v=1 + b))
-        if rule == engine.Rule(positive=True) and not x.is_complex():
-            return engine.fienup(x, y, support, b)
-        return y.where(problem.satisfies(y, support), x.add(y, alpha=-b))
-
-    def __repr__(self) -> str:
-        return expression.write(self)
+    def coefficients(self) -> Fienup:
+        return Fienup(self.beta)
 
 
 @dataclass(frozen=True, repr=False)
-class DM(Algorithm):
+class DM(Projection):
     """Difference map (Elser, J. Opt. Soc. Am. A 20, 2003): x' = x + β [P_S f_M − P_M f_S], with
     f_M = P_M x + (P_M x − x) / β and f_S = P_S x − (P_S x − x) / β. For β = 1 it is the row of the table.
 
@@ -137,12 +130,18 @@ class DM(Algorithm):
         if self.beta == 0:
             raise InputError("DM(beta=0): the map would stand still; expected a number between -2 and 2, not 0")
 
-    def step(self, problem: Problem, state: State) -> State:
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=1, c=-1, s=1, u=-1, v=2)
+
+    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+        if self.beta == 1:
+            return super().stretch(problem, state, steps)
+        for _ in range(steps):
+            state = self._step(problem, state)
+        return state
+
+    def _step(self, problem: Problem, state: State) -> State:
         x, b = state.x, self.beta
-        if b == 1:
-            y, error = problem.impose(x)
-            row = Coefficients(a=1, c=-1, s=1, u=-1, v=2)
-            return moved(state, x=problem.update(x, y, state.support, row), image=y, error=error)
         m = problem.project_modulus(x)
         s = problem.project_object(x, state.support)
         f_m = total(((1 + 1 / b, m), (-1 / b, x)))
@@ -150,6 +149,3 @@ class DM(Algorithm):
         y, error = problem.impose(f_s)
         image = total(((1.0, x), (b, problem.project_object(f_m, state.support)), (-b, y)))
         return moved(state, x=image, image=y, error=error)
-
-    def __repr__(self) -> str:
-        return expression.write(self)

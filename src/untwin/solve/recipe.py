@@ -51,6 +51,17 @@ class Algorithm(Recipe):
     @abstractmethod
     def step(self, problem: Problem, state: State) -> State: ...
 
+    @property
+    def steady(self) -> bool:
+        """True where every step does the same, whatever the progress: several may then be taken at once."""
+        return False
+
+    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+        """The state after so many steps: what `step` would come to."""
+        for _ in range(steps):
+            state = self.step(problem, state)
+        return state
+
 
 class Rule(ABC):
     """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 
-def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
+def iterate(problem: Problem, recipe: Recipe, state: State, every: int = 1) -> Iterator[State]:
     """Yield the state after each step of the recipe, from where `state.at` says (0: the beginning).
+
+    every: above 1, equal steps are taken together where that is faster, and the state is yielded after each stretch of them: after
+        each multiple of `every` steps at least. The states are the same.
 
     A rule is asked after each step of its segment; when every start has stopped, the rest of the segment is passed over. Algorithms begin
     anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
@@ -43,7 +46,12 @@ def iterate(problem: Problem, recipe: Recipe, state: State) -> Iterator[State]:
             if algorithm != previous:
                 state = algorithm.begin(given, moved(state, memory=None))
                 previous = algorithm
-            state = moved(algorithm.step(given, state), step=state.step + 1, at=at)
+            steps = 1
+            if every > 1 and algorithm.steady and rule is None:
+                ahead = algorithms[at - start - 1 : at - start - 1 + every - state.step % every]
+                steps = next((i for i, a in enumerate(ahead) if a != algorithm), len(ahead))
+            after = algorithm.stretch(given, state, steps) if steps > 1 else algorithm.step(given, state)
+            state = moved(after, step=state.step + steps, at=at + steps - 1)
             yield (state := rule.look(problem, state) if rule else state)
         if rule:
             yield (state := moved(rule.keep(state), at=end))

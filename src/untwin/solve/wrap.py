@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from untwin import expression
 from untwin.errors import InputError
 from untwin.model.constraints import Ceiling
 from untwin.model.problem import Modulus
-from untwin.solve.recipe import Algorithm, Setting, require, value
+from untwin.solve.recipe import Algorithm, Ramp, Setting, require, value
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -33,21 +34,38 @@ class Wrapper(Algorithm):
         return expression.write(self)
 
 
-@dataclass(frozen=True, repr=False)
-class Capped(Wrapper):
-    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.Ceiling)."""
+class Given(Wrapper):
+    """The algorithm, handed another problem."""
 
-    algorithm: Algorithm
+    @abstractmethod
+    def given(self, problem: Problem, state: State) -> Problem: ...
+
+    @property
+    def steady(self) -> bool:
+        return self.algorithm.steady
 
     def begin(self, problem: Problem, state: State) -> State:
         return self.algorithm.begin(problem, state)
 
     def step(self, problem: Problem, state: State) -> State:
-        return self.algorithm.step(problem.within(constraint=problem.constraint & Ceiling()), state)
+        return self.algorithm.step(self.given(problem, state), state)
+
+    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+        return self.algorithm.stretch(self.given(problem, state), state, steps)
 
 
 @dataclass(frozen=True, repr=False)
-class Proximal(Wrapper):
+class Capped(Given):
+    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.Ceiling)."""
+
+    algorithm: Algorithm
+
+    def given(self, problem: Problem, state: State) -> Problem:
+        return problem.within(constraint=problem.constraint & Ceiling())
+
+
+@dataclass(frozen=True, repr=False)
+class Proximal(Given):
     """The algorithm with the Poisson proximal step in place of the hard modulus (model.problem.Modulus).
 
     rho: weight of the computed modulus against the counts, above 0; 0.3 is good for few photons.
@@ -59,15 +77,12 @@ class Proximal(Wrapper):
     def check(self) -> None:
         require(self, "rho", 0, 100, open_low=True)
 
-    def begin(self, problem: Problem, state: State) -> State:
-        return self.algorithm.begin(problem, state)
-
-    def step(self, problem: Problem, state: State) -> State:
-        return self.algorithm.step(problem.within(modulus=Modulus(self.rho, problem.modulus.hole)), state)
+    def given(self, problem: Problem, state: State) -> Problem:
+        return problem.within(modulus=Modulus(self.rho, problem.modulus.hole))
 
 
 @dataclass(frozen=True, repr=False)
-class Damped(Wrapper):
+class Damped(Given):
     """The algorithm with the wave in unmeasured pixels multiplied by gamma in each step. For real nonnegative objects only:
     without positivity nothing holds the mean up.
 
@@ -77,15 +92,16 @@ class Damped(Wrapper):
     algorithm: Algorithm
     gamma: Setting = 0.98
 
+    @property
+    def steady(self) -> bool:
+        return super().steady and not isinstance(self.gamma, Ramp)
+
     def check(self) -> None:
         require(self, "gamma", 0, 1, open_low=True, varies=True)
 
-    def begin(self, problem: Problem, state: State) -> State:
-        return self.algorithm.begin(problem, state)
-
-    def step(self, problem: Problem, state: State) -> State:
+    def given(self, problem: Problem, state: State) -> Problem:
         hole = value(self.gamma, state, "gamma").reshape((-1,) + (1,) * problem.ndim)
-        return self.algorithm.step(problem.within(modulus=Modulus(problem.modulus.rho, hole)), state)
+        return problem.within(modulus=Modulus(problem.modulus.rho, hole))
 
 
 @dataclass(frozen=True, repr=False)
