@@ -191,7 +191,7 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path, undisturbed, m
     assert process.exitcode == -signal.SIGKILL
     left = content(tmp_path)
     assert all(undisturbed[name] == values for name, values in left.items() if name in undisturbed), "what has its name is complete"
-    assert bool(set(left) - set(undisturbed)) == (not moment.startswith("after")), "a part of a file is left, or this test aims badly"
+    assert bool(set(left) - set(undisturbed)) == moment.startswith("before"), "a part of a file is left, or this test aims badly"
     write(tmp_path, RECIPE, 2, 150, shard=70)
     assert content(tmp_path) == undisturbed
 

@@ -22,17 +22,39 @@ if TYPE_CHECKING:
 
 app = App(
     name="untwin",
-    help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.",
+    help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.\n\n"
+    "Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 70 a bug in untwin, 130 interrupted. "
+    "With --debug, any command shows the traceback of an error.",
     version=untwin.__version__,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
 
 
+BUG = 70  # the exit code of what nobody has foreseen
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 70 a bug in untwin, 130
+    interrupted. With --debug anywhere, a traceback before the message."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
     try:
-        app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False)
+        app([a for a in arguments if a != "--debug"], exit_on_error=False, print_error=False)
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        _ended(error)
+    except KeyboardInterrupt:
+        _stop("interrupted; what is complete stays, nothing is half-written", 130)
+
+
+def _ended(error: Exception) -> None:
+    """The one message and the exit code of what went wrong."""
+    try:
+        raise error
     except CycloptsError as error:
         _stop(str(error).strip() + "\nSee untwin --help.", 2)
     except InputError as error:
@@ -43,10 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
         _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
     except BrokenPipeError:
         sys.stderr.close()
-    except KeyboardInterrupt:
-        _stop("interrupted; what is complete stays, nothing is half-written", 130)
     except OSError as error:
         _stop(f"{error.strerror or error}: {error.filename or 'the file system'}; check the path, the space and the permissions", 2)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        _stop(f"this is a bug in untwin ({what}); run the command again with --debug and report what it says", BUG)
 
 
 def _stop(message: str, code: int) -> None:
@@ -409,20 +432,14 @@ def simulate_crystal(
     overwrite
         Replace files of these names.
     """
-    from untwin.data.whole import place
+    from untwin.data.whole import new_file
     from untwin.simulate.crystals import crystal, simulation
 
     truth = truth or output.with_name(f"{output.stem}_truth.cxi")
     if output.absolute() == truth.absolute():
         raise InputError(f"{output} cannot hold both the measurement and the truth; expected two names")
     for path in (output, truth):
-        if path.suffix.lower() not in (".cxi", ".h5", ".hdf5"):
-            raise InputError(f"cannot write {path}; expected a name that ends in .cxi (or .h5)")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; expected the name of a file")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; choose another name or --overwrite")
-        place(path)
+        new_file(path, (".cxi", ".h5", ".hdf5"), overwrite)
     options = {"dislocations": dislocations, "faults": faults, "photons": photons, "beamstop": beamstop, "oversampling": oversampling}
     given = {name: value for name, value in options.items() if value is not None}
     if recipe is not None and given:
@@ -438,8 +455,6 @@ def simulate_crystal(
     drawn = made.draw(seed, [index])
     pattern = simulated(drawn.intensity[0].numpy(), drawn.measured[0].numpy())
     origin = {"recipe": repr(made), "seed": seed, "index": index}
-    for path in (output, truth):
-        path.parent.mkdir(parents=True, exist_ok=True)
     write_object(truth, image=drawn.image[0].numpy(), support=drawn.support[0].numpy(), process={**origin, "labels": drawn.labels[0]})
     write_pattern(output, pattern, process=origin)
     hidden = int((~pattern.measured).sum())
@@ -566,6 +581,7 @@ def inspect(
     mask: str | None = None,
     centre: str | None = None,
     picture: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Say what is in a file and what untwin would make of it; of a data set, what it is, with a contact sheet.
 
@@ -581,12 +597,14 @@ def inspect(
         Zero frequency in the file's pixels, such as 40,40.5; by default found.
     picture
         Draw the pattern into this PNG; of a data set, the contact sheet: without it, into contact.png in its folder.
+    overwrite
+        Replace a picture of this name.
     """
     from untwin.config import resolved
     from untwin.data.centre import REAL
     from untwin.data.dataset import is_dataset
 
-    _drawable(picture)
+    _drawable(picture, overwrite)
     if is_dataset(file):
         _inspect_dataset(file, picture)
         return
@@ -615,10 +633,9 @@ def inspect(
         print(f"{name:>13}  {text}")
     print(f"{'next':>13}  untwin reconstruct {file}" + (" --positivity" if pattern.asymmetry < REAL else ""))
     if picture:
-        from untwin.show.figures import plot_pattern
+        from untwin.show.figures import plot_pattern, save_figure
 
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        plot_pattern(pattern).savefig(picture, dpi=120)
+        save_figure(plot_pattern(pattern), picture)
         print(f"{'picture':>13}  {picture}")
 
 
@@ -643,20 +660,22 @@ def _inspect_dataset(folder: Path, picture: Path | None) -> None:
     if missing:
         return
     from untwin.show.contact import contact_sheet
+    from untwin.show.figures import save_figure
 
     shards = Shards(folder)
     n = min(m.count, 24 if len(m.shape) == 2 else 12)
     planes = "" if len(m.shape) == 2 else ": the planes z, y, x through the middle"
     title = f"samples 0 to {n - 1} of {m.count:,}, {shape}, seed {m.seed}{planes}"
     place = picture or folder / "contact.png"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet([shards[i] for i in range(n)], (m.recipe if len(m.recipe) < 40 else "a recipe") + "  " + title).savefig(place, dpi=120)
+    save_figure(contact_sheet([shards[i] for i in range(n)], (m.recipe if len(m.recipe) < 40 else "a recipe") + "  " + title), place)
     print(f"{'picture':>13}  {place}")
 
 
-def _drawable(picture: Path | None) -> None:
-    if picture and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise InputError(f"cannot draw into {picture}; expected a name that ends in .png (or .pdf, .svg)")
+def _drawable(picture: Path | None, overwrite: bool) -> None:
+    from untwin.data.whole import new_file
+
+    if picture:
+        new_file(picture, (".png", ".pdf", ".svg"), overwrite)
 
 
 @app.command
@@ -665,6 +684,7 @@ def compare(
     b: Path,
     *,
     picture: Annotated[Path | None, Parameter(name=["--picture", "-o"])] = None,
+    overwrite: bool = False,
 ) -> None:
     """Align two objects (shift, twin, global phase) and say how far apart they are.
 
@@ -676,14 +696,16 @@ def compare(
         The same; a is moved onto it.
     picture
         Draw both, aligned, into this PNG.
+    overwrite
+        Replace a picture of this name.
     """
+    _drawable(picture, overwrite)
     _compare(a, b, picture, (a.name, b.name))
 
 
 def _compare(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> None:
     from untwin.data.object import read_object
 
-    _drawable(picture)
     first, second = (read_object(p / "result.cxi" if p.is_dir() else p) for p in (a, b))
     if first.image.shape != second.image.shape:
         raise InputError(f"{a} holds an object of shape {first.image.shape}, {b} of {second.image.shape}; expected the same")
@@ -694,10 +716,9 @@ def _compare(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> 
     print(f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {turned}); phase differs by {c.phase_rms:.3f} rad rms")
     print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
-        from untwin.show.figures import compare_figure
+        from untwin.show.figures import compare_figure, save_figure
 
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        compare_figure(c.moved, second.image, second.voxel_size or first.voxel_size, names).savefig(picture, dpi=120)
+        save_figure(compare_figure(c.moved, second.image, second.voxel_size or first.voxel_size, names), picture)
         print(f"picture: {picture}")
 
 
@@ -854,13 +875,13 @@ def predict(
     device
         cpu, cuda or cuda:1.
     overwrite
-        Replace predictions of the same name.
+        Replace predictions of the same name, and the picture.
     """
     from untwin.data.dataset import Shards, is_dataset
     from untwin.data.whole import place
     from untwin.model.networks import weights
 
-    _drawable(activations)
+    _drawable(activations, overwrite)
     weights.check(model)
     if not patterns:
         raise InputError("no pattern given; expected untwin predict FILE...")
@@ -880,7 +901,7 @@ def predict(
         raise InputError(f"two patterns are called {twice}; their predictions would have one name")
     there = next((name for name in names if (output / f"{name}.cxi").exists()), None)
     if there and not overwrite:
-        raise InputError(f"{output / there}.cxi exists; choose another folder or --overwrite")
+        raise InputError(f"{output / f'{there}.cxi'} exists; choose another folder or --overwrite")
     from untwin.data.cxi import write_object
     from untwin.solve import predict as predictor
 
@@ -889,7 +910,6 @@ def predict(
     said = predictor.predict([p for _, p in found], trained, device)
     strange, misfits = [], []
     for (name, pattern), one in zip(found, said):
-        output.mkdir(parents=True, exist_ok=True)
         process = {"model": trained.name, "architecture": repr(trained.architecture), "misfit": one.misfit, "warnings": list(one.warnings)}
         write_object(output / f"{name}.cxi", image=one.image, support=one.support, process=process, voxel_size=pattern.voxel_size)
         misfits.append(one.misfit)
@@ -903,9 +923,9 @@ def predict(
     middle = sorted(misfits)[len(misfits) // 2]
     print(f"{len(found):,} in {output}: misfit {middle:.3f} (median), {1e3 * seconds / len(found):.1f} ms each with writing")
     if activations:
+        from untwin.show.figures import save_figure
         from untwin.show.learning import activations_figure
 
-        activations.parent.mkdir(parents=True, exist_ok=True)
-        activations_figure(*predictor.activations(found[0][1], trained)).savefig(activations, dpi=120)
+        save_figure(activations_figure(*predictor.activations(found[0][1], trained)), activations)
         print(f"picture: {activations}")
     print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from untwin.errors import InputError
 
+LIMIT = 100_000  # bytes of a run.toml
+
 
 class Run(BaseModel):
     """One reconstruction, as run.toml holds it. Paths may be relative to where untwin is called."""
@@ -49,10 +51,16 @@ def resolved(config: Path | None, given: dict[str, Any]) -> Run:
     table: dict[str, Any] = {}
     if config is not None:
         try:
-            table = tomllib.loads(config.read_text(encoding="utf-8"))
+            with config.open("rb") as file:
+                text = file.read(LIMIT + 1)
+            if len(text) > LIMIT:
+                raise InputError(f"{config} has more than {LIMIT:,} bytes; expected a run.toml, such as lies in every result folder")
+            table = tomllib.loads(text.decode("utf-8"))
         except FileNotFoundError:
             raise InputError(f"no file {config}; a run.toml lies in every result folder") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{config} is not TOML ({error}); a run.toml lies in every result folder") from None
     try:
         return Run(**{**table, **given})
@@ -69,4 +77,4 @@ def _sentence(error: dict[str, Any], config: Path | None) -> str:
         near = difflib.get_close_matches(name, Run.model_fields, n=1)
         return f"unknown setting {name!r}{where}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
     said = str(error["msg"])
-    return f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}"
+    return f"{name} = {repr(error['input'])[:80]}: {said[0].lower()}{said[1:]}"

@@ -31,6 +31,10 @@ def read(text: str, names: Mapping[str, type]) -> Any:
         raise InputError(
             f'cannot read the recipe {text!r}: not an expression near {text[at : at + 12]!r}; write it as "20*ER + 180*HIO(beta=0.9)"'
         ) from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read the recipe {text[:80]!r}: {error}; write it in plain letters, on one line") from None
     except (RecursionError, MemoryError):
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
 

@@ -8,10 +8,10 @@ from typing import IO
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named
+from untwin.data.entry import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
-_RATIO, _LARGE = 1000, 2**30  # a member that unpacks to more than 1000 times its size and more than 1 GiB is a bomb
+_MANY = 10_000  # arrays in one archive
 
 
 def entries(path: Path) -> list[Entry]:
@@ -21,6 +21,8 @@ def entries(path: Path) -> list[Entry]:
             return [_header(file, "")]
     found = []
     with zipfile.ZipFile(path) as archive:
+        if len(archive.infolist()) > _MANY:
+            raise InputError(f"{path.name} holds {len(archive.infolist())} files, {_MANY} at most; save the pattern alone")
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 with archive.open(info) as member:
@@ -40,11 +42,7 @@ def load(path: Path, name: str) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(f"{entry.name}.npy")
         _complete(entry, info.file_size, path.name)
-        if info.file_size > _LARGE and info.file_size > _RATIO * max(1, info.compress_size):
-            raise InputError(
-                f"{path.name}: {entry} unpacks to {info.file_size // max(1, info.compress_size)} times its size; "
-                "this looks like a zip bomb. Save it with numpy.save if it is real"
-            )
+        unpacked(entry, min(info.compress_size, path.stat().st_size), path.name)
         with archive.open(info) as member:
             return np.lib.format.read_array(member, allow_pickle=False)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from untwin.errors import InputError
 
+BRIGHTEST = 1e30  # photons in a pixel: single precision holds the sum of as many pixels as there can be
 _TOO_MANY = 0.2  # of the pixels: more than this masked by the values themselves is not a pattern any more
 _SAME = 4  # pixels that share one extreme value: not by chance
 
@@ -39,16 +40,17 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
     measured = ~(bad | gaps)
     if not measured.any():
         raise InputError(f"{what} has no trusted pixel left: every one is masked, NaN or a gap code; check the mask")
-    intensity = np.where(measured, values, 0).astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
+    with np.errstate(over="ignore"):
+        intensity = np.where(measured, values, 0).astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
     intensity = _nonnegative(intensity, what, guesses)
     brightest = intensity.max()
     if brightest == 0:
         raise InputError(f"{what} is 0 in every trusted pixel: nothing was measured; choose another array or check the mask")
     if intensity[measured].min() == brightest:
         raise InputError(f"{what} is {brightest:g} in every trusted pixel: no diffraction; choose another array")
-    if brightest > 1e30:
-        raise InputError(f"{what} goes up to {brightest:.3g}; expected photons per pixel. Divide by the detector's gain")
     intensity = _squared(intensity, measured, guesses)
+    if intensity.max() > BRIGHTEST:
+        raise InputError(f"{what} goes up to {brightest:.3g}; expected photons per pixel. Divide by the detector's gain")
     measured = _unsaturated(intensity, measured, guesses)
     intensity[~measured] = 0
     return np.ascontiguousarray(intensity, dtype=np.float32), measured, guesses

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data import door, hdf5
+from untwin.data.counts import BRIGHTEST
 from untwin.data.measurement import Geometry, Pattern, Source
-from untwin.data.whole import whole
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ _DETECTOR = "/entry_1/instrument_1/detector_1"
 _IMAGE = "/entry_1/image_1"
 _DATA = "/entry_1/data_1"
 _STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What a Pattern holds beside its arrays."""
+
+    geometry: Geometry
+    source: Source
+    offset: tuple[float, ...]
+    asymmetry: float
+    warnings: tuple[str, ...]
 
 
 def data_path(tree: hdf5.Tree) -> str | None:
@@ -96,24 +107,31 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     """The Pattern that write_result or write_pattern stored, exactly; None in any other file."""
     if tree.find(_STORED) is None:
         return None
-    kept = json.loads(tree.text(f"{_STORED}/json") or "{}")
+    from pydantic import TypeAdapter
+
+    kept = TypeAdapter(_Kept).validate_json(tree.text(f"{_STORED}/json") or "{}")
+    known = kept.geometry
+    sizes = [v for v in (known.wavelength, known.distance, *(known.pixel_size or ())) if v is not None]
     intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
     mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
-    if intensity.dtype != np.float32 or intensity.ndim not in (2, 3) or not np.isfinite(intensity).all() or (intensity < 0).any():
+    if (
+        (intensity.dtype, intensity.shape) != (np.float32, mask.shape)
+        or intensity.ndim not in (2, 3)
+        or not intensity.any()
+        or not ((intensity >= 0) & (intensity <= BRIGHTEST)).all()
+        or len(kept.offset) != intensity.ndim
+        or not set(kept.offset) <= {0, 0.5}
+        or not all(0 < v < np.inf for v in sizes)
+    ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
-    sequence = {"pixel_size": tuple, "shape": tuple, "centre": tuple}
-
-    def fields(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: sequence[k](v) if k in sequence and v is not None else v for k, v in values.items()}
-
     return Pattern(
         intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
         measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
-        geometry=Geometry(**fields(kept["geometry"])),
-        source=Source(**fields(kept["source"])),
-        offset=tuple(kept["offset"]),
-        asymmetry=kept["asymmetry"],
-        warnings=tuple(kept["warnings"]),
+        geometry=known,
+        source=kept.source,
+        offset=kept.offset,
+        asymmetry=kept.asymmetry,
+        warnings=kept.warnings,
     )
 
 
@@ -158,7 +176,12 @@ def read_modes(path: str | Path) -> np.ndarray | None:
 
     with door.spoken(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
         found = tree.find(f"{_IMAGE}/modes")
-        return tree.load(found) if isinstance(found, h5py.Dataset) else None
+        if not isinstance(found, h5py.Dataset):
+            return None
+        modes = tree.load(found)
+        if modes.dtype != np.complex64 or modes.ndim not in (3, 4) or not np.isfinite(modes).all():
+            raise InputError(f"the modes in {Path(path).name} were changed after they were written; reconstruct again")
+        return modes
 
 
 def _support(tree: hdf5.Tree) -> np.ndarray | None:
@@ -222,7 +245,6 @@ def write_result(
     The file appears whole or not at all, and replaces one of that name. Raises InputError where it cannot be written or
     where the object is not finite.
     """
-    import h5py
 
     target = Path(path)
     image = np.asarray(image)
@@ -233,7 +255,7 @@ def write_result(
         raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
     if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
-    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+    with hdf5.written(target) as file:
         _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
     return target
 
@@ -247,12 +269,11 @@ def write_object(
     voxel_size: tuple[float, ...] | None = None,
 ) -> Path:
     """Write an object without a measurement, such as the truth of a simulation; arguments, promises and errors as for write_result."""
-    import h5py
 
     target, image, support = Path(path), np.asarray(image), np.asarray(support)
     if image.shape != support.shape or not np.isfinite(image).all():
         raise InputError(f"object {image.shape} and support {support.shape}: expected one shape and finite values; nothing written")
-    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+    with hdf5.written(target) as file:
         _object(_head(file), image, support != 0, None, (), voxel_size)
         _process_1(file, process)
     return target
@@ -264,10 +285,9 @@ def write_pattern(path: str | Path, pattern: Pattern, *, process: dict[str, Any]
     process: strings and numbers by name; anything else is stored as JSON text. The file appears whole or not at all, and replaces
     one of that name. Raises InputError where it cannot be written.
     """
-    import h5py
 
     target = Path(path)
-    with whole(target) as temporary, h5py.File(temporary, "x") as file:
+    with hdf5.written(target) as file:
         entry = _head(file)
         _measurement(file, pattern)
         names = ["z", "y", "x"][-pattern.ndim :]
@@ -400,7 +420,7 @@ def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: Any) -> h
 
 
 def _grid(group: h5py.Group, name: str, values: np.ndarray, units: str = "") -> None:
-    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
+    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True, fletcher32=True)
     group[name].attrs["units"] = units
 
 

@@ -19,6 +19,7 @@ from untwin.errors import InputError
 
 MANIFEST = "manifest.json"
 FORMAT = "untwin data set 1"
+LIMIT, SHARDS = 2**20, 10**6  # bytes of a manifest, and files of a data set, at most
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"no {MANIFEST} in {folder}; expected a folder that untwin simulate dataset has written")
     try:
+        if path.stat().st_size > LIMIT:
+            raise ValueError(f"{path.stat().st_size:,} bytes")
         told = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**{**told, "shape": tuple(told["shape"])})
         kinds = {"recipe": str, "text": str, "seed": int, "count": int, "shard": int, "objects": bool, "versions": dict}
@@ -80,7 +83,9 @@ def read_manifest(folder: str | Path) -> Manifest:
             raise ValueError(f"{wrong[0]} is {getattr(manifest, wrong[0])!r}" if wrong else f"format {manifest.format!r}")
         if len(manifest.shape) not in (2, 3) or not all(type(n) is int and n > 0 for n in manifest.shape):
             raise ValueError(f"shape is {manifest.shape}")
-    except (ValueError, TypeError, KeyError) as error:
+        if manifest.shards > SHARDS:
+            raise ValueError(f"{manifest.shards:,} shards")
+    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
         raise InputError(f"{path} is not the manifest of a data set ({error}); expected format {FORMAT!r}: write the set again") from None
     return manifest
 

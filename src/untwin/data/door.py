@@ -14,7 +14,7 @@ from untwin.errors import InputError
 
 _READABLE = "CXI, HDF5 or NeXus (.cxi .h5 .nxs), NumPy (.npy .npz), TIFF (.tif)"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_STARTS = {
+STARTS = {
     b"PK\x03\x04": "numpy",
     b"PK\x05\x06": "numpy",
     b"\x93NUMPY": "numpy",
@@ -27,8 +27,8 @@ _STARTS = {
 
 def existing(path: str | Path) -> Path:
     """The path of a file that can be opened; an InputError otherwise."""
-    found = Path(path).expanduser()
     try:
+        found = Path(path).expanduser()
         if found.is_dir():
             raise InputError(f"{path} is a folder; expected a file: {_READABLE}")
         if not found.exists():
@@ -38,7 +38,7 @@ def existing(path: str | Path) -> Path:
             raise InputError(f"{path} is not a regular file; expected {_READABLE}")
         if found.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again. Readable: {_READABLE}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be opened: {error}") from error
@@ -55,7 +55,7 @@ def kind(path: Path) -> str:
             if file.read(8) == _HDF5:
                 return "hdf5"
             offset = max(512, 2 * offset)
-    for magic, name in _STARTS.items():
+    for magic, name in STARTS.items():
         if start.startswith(magic):
             return name
     hint = ""

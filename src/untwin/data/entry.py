@@ -12,6 +12,7 @@ import numpy as np
 from untwin.errors import InputError
 
 BUDGET = 8 * 2**30  # bytes that one array may declare
+RATIO, LARGE = 1000, 2**26  # deflate reaches 1032, of a constant
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ def named(entries: Sequence[Entry], name: str, what: str) -> Entry:
     hint = f" Did you mean {near[0]}?" if near else ""
     grids = [e for e in entries if e.is_grid] or list(entries)
     raise InputError(f"{what} has no dataset {name}.{hint} It holds {listed(grids)}.")
+
+
+def unpacked(entry: Entry, stored: int, what: str) -> None:
+    """Raise InputError where an array is larger than LARGE and RATIO times what the file stores of it."""
+    if entry.nbytes > LARGE and entry.nbytes > RATIO * max(stored, 1):
+        raise InputError(
+            f"{what}: {entry} unpacks to {entry.nbytes / 2**20:.0f} MB from {stored} bytes: nothing was measured, or it is a decompression "
+            "bomb. If it is real, cut out the region around the peak"
+        )
 
 
 def affordable(entry: Entry, what: str) -> None:

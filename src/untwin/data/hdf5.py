@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.entry import BUDGET, Entry, affordable
+from untwin.data import door
+from untwin.data.entry import LARGE, Entry, affordable, unpacked
+from untwin.data.whole import write_bytes
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,14 +45,30 @@ def opened(path: Path) -> Iterator[Tree]:
         yield Tree(file, path.resolve().parent, stack, {path.resolve(): file})
 
 
+@contextmanager
+def written(target: Path, **options: Any) -> Iterator[h5py.File]:
+    """A file to fill, which takes its place at the end of the block, complete or not at all. It is built in memory: where the disk is full,
+    HDF5 itself leaves a file that it can neither finish nor close, and the process crashes at its end. Raises InputError where it cannot be
+    written."""
+    import h5py
+
+    with h5py.File(target.name, "w", driver="core", backing_store=False, **options) as file:
+        yield file
+        file.flush()
+        content = file.id.get_file_image()
+    write_bytes(target, content)
+
+
 @dataclass
 class Tree:
-    """An open file, with the folder that nothing may leave. The one mutable thing is the list of further open files."""
+    """An open file, with the folder that nothing may leave. What changes is the list of further open files,
+    and how many sources of virtual datasets were looked at."""
 
     root: h5py.File
     folder: Path
     stack: ExitStack
     files: dict[Path, Any] = field(default_factory=dict)
+    sources: int = 0
 
     def find(self, name: str, start: Any = None, depth: int = 0) -> Any:
         """The group or dataset at `name` (from the root, or from a group), or None where there is none."""
@@ -101,8 +119,9 @@ class Tree:
                     continue
                 seen.add((info.fileno, info.addr))
                 if isinstance(thing, h5py.Dataset):
-                    if thing.shape is not None and thing.dtype.kind in "biufc":
-                        found.append(Entry(f"{prefix}/{part}", thing.shape, thing.dtype))
+                    with suppress(TypeError):  # a type that NumPy does not have
+                        if thing.shape is not None and thing.dtype.kind in "biufc":
+                            found.append(Entry(f"{prefix}/{part}", thing.shape, thing.dtype))
                 elif depth < _DEEP:
                     waiting.append((f"{prefix}/{part}", thing, depth + 1))
         return found
@@ -120,10 +139,7 @@ class Tree:
         found = self.find(name)
         if not isinstance(found, h5py.Dataset) or not found.shape:
             raise InputError(f"{self._name} has no dataset {name}; write it again")
-        if h5py.check_string_dtype(found.dtype) is not None:
-            self._local(found, 0)
-        else:
-            self._readable(found, 0)
+        self._readable(found, 0, text=h5py.check_string_dtype(found.dtype) is not None)
         return found[rows]
 
     def number(self, name: str) -> float | None:
@@ -143,7 +159,7 @@ class Tree:
         found = self.find(name)
         if not isinstance(found, h5py.Dataset) or found.size != 1 or h5py.check_string_dtype(found.dtype) is None:
             return None
-        self._local(found, 0)
+        self._readable(found, 0, text=True)
         return _text(np.asarray(found[()]).ravel()[0])
 
     def default(self) -> h5py.Dataset | None:
@@ -183,7 +199,8 @@ class Tree:
 
         target = self._inside(filename, who, owner)
         if target not in self.files:
-            self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
+            with door.spoken(target, "HDF5"):
+                self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
         return self.files[target]
 
     def _inside(self, filename: str, who: str, owner: Any) -> Path:
@@ -198,19 +215,22 @@ class Tree:
             raise InputError(f"{self._name}: {who} needs {filename}, which is not there; copy it next to the file")
         return target
 
-    def _readable(self, dataset: h5py.Dataset, depth: int) -> None:
+    def _readable(self, dataset: h5py.Dataset, depth: int, text: bool = False) -> int:
+        """The bytes that this dataset is stored in, after every check of what reading it would do."""
         what = self._name
         entry = Entry(dataset.name or "", dataset.shape or (), dataset.dtype)
-        affordable(entry, what)
+        if text and entry.nbytes > LARGE:
+            raise InputError(f"{what}: {entry} declares {entry.nbytes / 2**20:.0f} MB of text, {LARGE / 2**20:.0f} at most; write it again")
+        if not text:
+            affordable(entry, what)
         if dataset.chunks is not None:
             chunk = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-            if chunk > BUDGET // 4:
-                raise InputError(f"{what}: {entry} is stored in chunks of {chunk / 2**30:.1f} GiB; rewrite it with smaller ones")
-            stored = dataset.id.get_storage_size()
-            if entry.nbytes > 2**30 and entry.nbytes > 1000 * max(stored, 1):
-                raise InputError(f"{what}: {entry} is {entry.nbytes / 2**30:.1f} GiB from {stored} bytes in the file; nothing was measured")
+            if chunk > max(4 * entry.nbytes, LARGE):
+                raise InputError(f"{what}: {entry} is stored in chunks of {chunk / 2**20:.0f} MB; rewrite it with smaller ones")
         self._filters(dataset)
-        self._local(dataset, depth)
+        stored = self._local(dataset, depth)
+        unpacked(entry, stored, what)
+        return stored
 
     def _filters(self, dataset: h5py.Dataset) -> None:
         import h5py
@@ -227,16 +247,22 @@ class Tree:
                     'Install the reader: pip install "untwin[detector]"'
                 )
 
-    def _local(self, dataset: h5py.Dataset, depth: int) -> None:
-        """Everything that HDF5 would open by itself to read this dataset is inside the folder, too."""
+    def _local(self, dataset: h5py.Dataset, depth: int) -> int:
+        """The bytes that this dataset is stored in, after checking that everything that HDF5 would open by itself to read it is inside
+        the folder, too."""
         import h5py
 
         if depth > _DEEP:
             raise InputError(f"{self._name}: the virtual dataset {dataset.name} refers to itself; write it again")
-        for filename, _, _ in dataset.external or ():
-            self._inside(filename, f"{dataset.name} keeps its values in another file and", dataset.file)
+        if dataset.external:
+            who = f"{dataset.name} keeps its values in another file and"
+            return sum(self._inside(filename, who, dataset.file).stat().st_size for filename, _, _ in dataset.external)
         if not dataset.is_virtual:
-            return
+            return dataset.id.get_storage_size()
+        stored = 0
+        self.sources += dataset.id.get_create_plist().get_virtual_count()
+        if self.sources > _MANY:
+            raise InputError(f"{self._name}: {dataset.name} has more than {_MANY} sources; write it as one array")
         for source in dataset.virtual_sources():
             who = f"the virtual dataset {dataset.name}"
             if "%" in source.file_name:
@@ -245,9 +271,14 @@ class Tree:
             found = self.find("/" + source.dset_name.lstrip("/"), other)
             if not isinstance(found, h5py.Dataset):
                 raise InputError(f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there")
+            if found.external:  # HDF5 would look for its values in the working folder
+                raise InputError(
+                    f"{self._name}: {who} needs {source.dset_name}, which keeps its values in another file; read that directly"
+                )
             if not _plain(other, source.dset_name):
                 raise InputError(f"{self._name}: {who} goes through links in {source.file_name}; read that file directly")
-            self._readable(found, depth + 1)
+            stored += self._readable(found, depth + 1)
+        return stored
 
 
 def _plain(file: Any, name: str) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from untwin.data import arrays, door, tiff
 from untwin.data.whole import whole
 from untwin.errors import GuessWarning, InputError
 
 READABLE = "PNG, TIFF or .npy"
+PIXELS = 2**26  # of a PNG
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,26 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
         raise InputError(f"{what} {path} does not exist; check the path")
     if path.is_dir():
         raise InputError(f"{what} {path} is a folder; expected a file: {READABLE}")
-    head = path.read_bytes()[:8]
+    with door.existing(path).open("rb") as file:
+        head = file.read(24)
+    kind = "png" if head.startswith(b"\x89PNG") else door.STARTS.get(head[:4], "numpy" if head.startswith(b"\x93NUMPY") else "")
     try:
-        if head.startswith(b"\x93NUMPY"):
-            return np.load(path, allow_pickle=False)
-        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            import tifffile
-
-            return np.asarray(tifffile.imread(path))
-        if head.startswith(b"\x89PNG"):
+        if kind == "numpy" and head.startswith(b"\x93"):
+            return arrays.load(path, "")
+        if kind == "tiff":
+            return tiff.load(path, "", colour=True)
+        if kind == "png":
             from skimage.io import imread
 
+            width, height = struct.unpack(">2I", head[16:24])
+            if width * height > PIXELS:
+                raise InputError(f"{what} {path} declares {width} x {height} pixels, {PIXELS:,} at most; cut it into smaller ones")
             return np.asarray(imread(path))
+    except InputError:
+        raise
     except Exception as error:  # whatever a reader says of a broken file
         raise InputError(f"{what} {path} cannot be read ({type(error).__name__}: {error}); copy or write it again") from None
-    raise InputError(f"{what} {path} is in no format that can be read here (it starts with {head!r}); expected {READABLE}")
+    raise InputError(f"{what} {path} is in no format that can be read here (it starts with {head[:8]!r}); expected {READABLE}")
 
 
 def read_image(path: str | Path) -> Image:

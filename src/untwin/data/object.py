@@ -60,13 +60,15 @@ def checked_object(
 ) -> ObjectFile:
     """An ObjectFile, or an InputError where the values cannot be one."""
     values = door.grid(values, what)
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(values, dtype=np.complex64)
     if not np.isfinite(values).all():
-        raise InputError(f"{what} has NaN or infinite values; expected a finite object")
+        raise InputError(f"{what} has values that are NaN, infinite or above 3e38; expected a finite object")
     if support is not None:
         support = np.asarray(door.grid(support, f"the support of {what}") != 0)
         if support.shape != values.shape:
             raise InputError(f"{what} has shape {values.shape}, its support {support.shape}; expected the same")
-    return ObjectFile(np.ascontiguousarray(values, dtype=np.complex64), support, voxel_size, process or {})
+    return ObjectFile(values, support, voxel_size, process or {})
 
 
 def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:

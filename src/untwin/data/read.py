@@ -154,7 +154,7 @@ def _from_array(file: Path, format: str, data: str | None, mask: str | Path | No
 def _given_mask(file: Path, format: str, mask: str | Path, guesses: list[str]) -> np.ndarray:
     """The mask that the user names: a file, FILE::NAME, or a dataset of the input itself."""
     text = str(mask)
-    if Path(text).expanduser().exists() or "::" in text or format == "tiff":
+    if "::" in text or text.startswith("~") or Path(text).exists() or format == "tiff":
         where, name = split(mask)
     else:
         where, name = file, text

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named
+from untwin.data.entry import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
 
 def entries(path: Path) -> list[Entry]:
     """One entry where all pages have one shape; otherwise one for each series of pages, named by its number."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         return _entries(file, path.name)
 
 
-def load(path: Path, name: str) -> np.ndarray:
-    """The pages of one series as an array."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        found = _entries(file, path.name)
+def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
+    """The pages of one series as an array. colour: pictures with several samples per pixel are welcome."""
+    size = path.stat().st_size
+    with _opened(path) as file:
+        found = _entries(file, path.name, colour)
         entry = named(found, name, path.name)
         affordable(entry, path.name)
+        unpacked(entry, size, path.name)
         series = file.series[found.index(entry)]
         for page in series.pages:
             if page is None:
                 raise InputError(f"{path.name} lacks some of its pages; write the stack again")
-            if page.compression == 1 and sum(page.databytecounts) < page.nbytes:
+            if page.compression == 1 and (sum(page.databytecounts) < page.nbytes or entry.nbytes > size):
                 raise InputError(f"{path.name} is cut short: a page needs {page.nbytes} bytes; copy the file again")
         try:
             return series.asarray()
@@ -45,12 +46,27 @@ def load(path: Path, name: str) -> np.ndarray:
             ) from error
 
 
-def _entries(file: Any, what: str) -> list[Entry]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file; what tifffile would log of it is not said, since it comes out as an error or does not matter."""
+    import tifffile
+
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    finally:
+        logger.setLevel(level)
+
+
+def _entries(file: Any, what: str, colour: bool = False) -> list[Entry]:
     found = []
     if not file.series:
         raise InputError(f"{what} is a TIFF file without any image; copy or write it again")
     for number, series in enumerate(file.series):
-        if series.keyframe.samplesperpixel > 1:
+        if series.keyframe.samplesperpixel > 1 and not colour:
             raise InputError(f"{what} is a colour image (shape {series.shape}); expected one number for each detector pixel")
         if series.dtype is None:
             raise InputError(f"{what} does not say what kind of numbers it holds; write it again as integers or floats")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,10 @@ PART = ".part"  # how the name of an unfinished file ends; it begins with a dot
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
     """A name to write under. At the end of the block the file takes the place of `target`; where the block raises, or the
-    process is killed, `target` is what it was. Raises InputError where it cannot be written."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PART}")
+    process is killed, `target` is what it was. Its folder is made. Raises InputError where it cannot be written."""
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
         os.replace(temporary, target)
@@ -41,14 +43,32 @@ def write_bytes(target: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def place(path: Path) -> Path:
-    """The path, checked: a file or folder of this name can be made there. Nothing is made yet. Raises InputError."""
-    parent = next(p for p in [path, *path.absolute().parents] if p.exists())
+def place(path: Path, needed: int = 0) -> Path:
+    """The path, checked: a file or folder of this name can be made there, with `needed` bytes. Nothing is made yet. Raises InputError."""
+    try:
+        parent = next(p for p in [path, *path.absolute().parents] if p.exists())
+        free = shutil.disk_usage(parent).free
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path}: {error}; choose another name") from error
     if parent != path and not parent.is_dir():
         raise InputError(f"{path} would lie in {parent}, which is a file; choose another folder")
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write in {parent}; choose another folder")
+    if free < needed:
+        raise InputError(f"{needed / 2**20:.0f} MB are needed for {path}, {free / 2**20:.0f} MB are free; make room or choose another disk")
     return path
+
+
+def new_file(path: Path, endings: tuple[str, ...], overwrite: bool) -> Path:
+    """The path of a file to write, checked before anything is computed: its ending, that nothing is there unless overwrite is set, and what
+    `place` checks. Raises InputError."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"cannot write {path}; expected a name that ends in {endings[0]} (or {', '.join(endings[1:])})")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected the name of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another name or --overwrite")
+    return place(path)
 
 
 def _flush(path: Path) -> None:

@@ -17,6 +17,7 @@ from untwin.errors import InputError
 from untwin.learn.pairs import Batch
 
 CANVAS = 64  # pixels of the array; the digit lies in its central 32 x 32
+LARGEST = 16 + 784 * 60_000  # bytes of the larger file
 FILES = {"training": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 
 
@@ -79,7 +80,8 @@ def _images(folder: str, part: str) -> np.ndarray:
     if path is None:
         raise InputError(f"no {name} (or .gz) in {folder}; expected a folder with the idx files of MNIST")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
         magic, count, height, width = struct.unpack(">4i", content[:16])
         if (magic, height, width) != (2051, 28, 28) or len(content) != 16 + count * 784 or count < 1:
             raise ValueError(f"magic {magic}, {count} images of {height} x {width}, {len(content)} bytes")

@@ -6,13 +6,16 @@ support.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from untwin.data.whole import write_bytes
 from untwin.judge.trust import AGREE
 
 if TYPE_CHECKING:
@@ -38,6 +41,18 @@ class Drawing:
     title: str
     caption: str
     alt: str
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """The figure as a PNG (120 dots per inch), PDF or SVG file."""
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=120 if kind == "png" else 300)
+    return out.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Into a file whose ending says the kind; complete or not there. Raises InputError where it cannot be written."""
+    write_bytes(path, encoded(figure, path.suffix[1:].lower()))
 
 
 # ---------------------------------------------------------------------------------------------------- the object

@@ -12,7 +12,8 @@ import numpy as np
 
 from untwin.data.whole import write_bytes, write_text
 from untwin.show import figures
-from untwin.show.report import _STYLE, _bytes, _table
+from untwin.show.figures import encoded
+from untwin.show.report import _STYLE, _table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,9 +50,8 @@ def curves_figure(rows: list[dict[str, Any]]) -> Figure:
 
 def training_report(folder: Path, card: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
     """Write curves.json, figures/curves.png and report.html, which stands alone, into the folder; returns the page."""
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_text(folder / "curves.json", json.dumps(rows, indent=1) + "\n")
-    png = _bytes(curves_figure(rows), "png")
+    png = encoded(curves_figure(rows), "png")
     write_bytes(folder / "figures" / "curves.png", png)
     last = {_TITLES.get(k, k.replace("_", " ")): f"{v:.4g}" for k, v in (rows[-1] if rows else {}).items()}
     told = {k.replace("_", " "): str(v) for k, v in card.get("training", {}).items()}

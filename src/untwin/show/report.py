@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib.metadata
-import io
 import math
 import platform
 from html import escape
@@ -12,16 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.data.whole import write_bytes
-from untwin.errors import InputError
 from untwin.judge.trust import AGREE
 from untwin.show import figures
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from untwin.solve.state import Solution
 
-_DPI = 120
 
 # name in Solution.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
 _NUMBERS: dict[str, tuple[str, str, float, str]] = {
@@ -116,18 +111,14 @@ def report(solution: Solution, path: str | Path) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "report.html"
     folder = path.parent / "figures"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error}; choose another place for the report") from error
     sections = []
     for name, drawing in figures.FIGURES.items():
         figure = drawing.draw(solution)
         if figure is None:
             continue
-        png = _bytes(figure, "png")
+        png = figures.encoded(figure, "png")
         write_bytes(folder / f"{name}.png", png)
-        write_bytes(folder / f"{name}.pdf", _bytes(figure, "pdf"))
+        figures.save_figure(figure, folder / f"{name}.pdf")
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
@@ -263,9 +254,3 @@ def _finite(value: float, form: str) -> str:
 def _table(rows: dict[str, str]) -> str:
     body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
     return f'<div class="scroll"><table>{body}</table></div>'
-
-
-def _bytes(figure: Figure, kind: str) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=_DPI if kind == "png" else 300)
-    return out.getvalue()

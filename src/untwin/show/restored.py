@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from html import escape
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.whole import write_bytes
-from untwin.show.figures import _figure
+from untwin.show.figures import _figure, encoded
 from untwin.show.report import _STYLE, _digits
 
 if TYPE_CHECKING:
@@ -73,11 +72,8 @@ def _show(axis: Any, image: np.ndarray, title: str) -> None:
 
 def restored_page(restored: Restored, path: Path, name: str) -> Path:
     """Write the page and, beside it, figures/restored.png."""
-    drawn = figure(restored)
-    buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=120)
-    (path.parent / "figures").mkdir(parents=True, exist_ok=True)
-    write_bytes(path.parent / "figures" / "restored.png", buffer.getvalue())
+    png = encoded(figure(restored), "png")
+    write_bytes(path.parent / "figures" / "restored.png", png)
     rows = "".join(
         f'<tr><th>{escape(n.replace("_", " "))}</th><td class="n">{_digits(v) if math.isfinite(v) else "not known"}</td>'
         f'<td class="note">{_MEANINGS.get(n, "")}</td></tr>'
@@ -85,7 +81,7 @@ def restored_page(restored: Restored, path: Path, name: str) -> Path:
     )
     told = "".join(f"<li>{escape(w)}</li>" for w in restored.warnings)
     doubts = f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{told}</ul></section>' if told else ""
-    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture = base64.b64encode(png).decode("ascii")
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(name)} (untwin restore)</title><style>{_STYLE}</style></head><body>

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.dataset import MANIFEST, Manifest, is_dataset, manifest_text, place, read_manifest, simulated
+from untwin.data import hdf5
+from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, place, read_manifest, simulated
 from untwin.data.measurement import Pattern
-from untwin.data.whole import PART, whole, write_text
+from untwin.data.whole import PART, write_text
 from untwin.data.whole import place as writable
 from untwin.errors import InputError, NumericalFailure
 from untwin.processes import pool
@@ -120,6 +121,10 @@ def planned(
     if shard is None:
         shard = min(SHARD, max(1, SHARD_PIXELS // int(np.prod(recipe_of.shape))))
     _whole_number("shard", shard, 1)
+    if -(-count // shard) > SHARDS:
+        raise InputError(
+            f"{count:,} samples in shards of {shard:,} are {-(-count // shard):,} files, {SHARDS:,} at most; ask for larger ones"
+        )
     manifest = Manifest(
         recipe=recipe if isinstance(recipe, str) else repr(recipe),
         text=repr(recipe_of),
@@ -218,7 +223,7 @@ def _write_shard(
         **({"image": np.complex64, "support": np.uint8} if manifest.objects else {}),
     }
     labels: list[bytes] = []
-    with whole(manifest.path(folder, k)) as temporary, h5py.File(temporary, "x", libver=("earliest", "v110")) as file:
+    with hdf5.written(manifest.path(folder, k), libver=("earliest", "v110")) as file:
         file.attrs.update({"format": manifest.format, "recipe": manifest.text, "seed": manifest.seed})
         chunks = (rows, *manifest.shape)
         made = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from untwin.data.whole import write_bytes
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
 
@@ -14,9 +17,11 @@ def write_demo(folder: Path, seed: int) -> tuple[Path, Path]:
     """Write pattern.npz (intensity, mask) and truth.npz (image) into the folder; returns their paths."""
     rng = np.random.default_rng(seed)
     pattern, truth = measure(shapes.poly((96, 96), rng), 3e6, rng, stop=2.5)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "pattern.npz", folder / "truth.npz"
     counts = np.fft.fftshift(pattern.intensity)
-    np.savez_compressed(paths[0], intensity=counts, mask=np.fft.fftshift(~pattern.measured))
-    np.savez_compressed(paths[1], image=truth)
+    contents: list[dict[str, Any]] = [{"intensity": counts, "mask": np.fft.fftshift(~pattern.measured)}, {"image": truth}]
+    for path, named in zip(paths, contents):
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **named)
+        write_bytes(path, buffer.getvalue())
     return paths

@@ -138,6 +138,7 @@ def load(folder: str | Path) -> Solution:
     if "summary" not in found.process:
         raise InputError(f"{path} is not a result of untwin; expected a folder that untwin reconstruct has written")
     import torch
+    from pydantic import TypeAdapter
 
     from untwin.judge.resolution import Curve
     from untwin.judge.trust import Verdict
@@ -147,31 +148,41 @@ def load(folder: str | Path) -> Solution:
         told = json.loads(str(found.process["summary"]))
         modes = read_modes(path)
 
-        def curve(c: dict | None) -> Curve | None:
-            return None if c is None else Curve(tuple(c["frequency"]), tuple(c["value"]), c["level"], c["crossing"])
+        def made(kind: Any, values: Any) -> Any:
+            return TypeAdapter(kind).validate_python(values)
 
         def start(s: dict) -> Start:
-            figures = {k: _number(s[k]) for k in ("r_factor", "score", "error")}
-            return Start(seed=s["seed"], support=s["support"], twin=s["twin"], reason=s["reason"], **figures)
+            return made(Start, {**s, **{k: _number(s[k]) for k in ("r_factor", "score", "error")}})
 
+        def history(h: dict) -> History:
+            return made(History, {**h, "r_factor": tuple(map(_number, h["r_factor"]))})
+
+        def curve(c: dict | None) -> Curve | None:
+            return None if c is None else made(Curve, {**c, "value": tuple(map(_number, c["value"]))})
+
+        pattern = read(path)
+        if pattern.shape != found.image.shape or (modes is not None and modes.shape[1:] != found.image.shape):
+            raise ValueError(f"an object of shape {found.image.shape} with a pattern of {pattern.shape}")
         return Solution(
             image=torch.from_numpy(found.image),
             support=torch.from_numpy(np.asarray(found.support)),
-            pattern=read(path),
-            recipe=told["recipe"],
-            seed=told["seed"],
-            positivity=told["positivity"],
-            verdict=Verdict(**told["verdict"]),
+            pattern=pattern,
+            recipe=made(str, told["recipe"]),
+            seed=made(int, told["seed"]),
+            positivity=made(bool, told["positivity"]),
+            verdict=made(Verdict, told["verdict"]),
             numbers={k: _number(v) for k, v in told["numbers"].items()},
             starts=tuple(map(start, told["starts"])),
-            history=tuple(History(h["label"], tuple(h["steps"]), tuple(map(_number, h["r_factor"]))) for h in told["history"]),
+            history=tuple(map(history, told["history"])),
             prtf=curve(told["prtf"]),
             fsc=curve(told["fsc"]),
             modes=None if modes is None else torch.from_numpy(modes),
-            mode_weights=tuple(told["mode_weights"]),
-            warnings=tuple(told["warnings"]),
+            mode_weights=made(tuple[float, ...], told["mode_weights"]),
+            warnings=made(tuple[str, ...], told["warnings"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a result of untwin ({type(error).__name__}: {error}); expected one that untwin reconstruct has written"
         ) from None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).with_name("shipped")
 ENDING = ".safetensors"
 FORMAT = "untwin weights 1"
+HEADER, TENSORS = 2**20, 10_000  # bytes of a header, and tensors in a file, at most
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,22 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: torch.from_numpy(v) for name, v in arrays.items()}, card
 
 
+def _header(path: Path) -> None:
+    """Raise InputError where the header is larger than untwin writes it, before the library reads it."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        told = json.loads(file.read(size)) if size <= HEADER else None
+    if told is None or not isinstance(told, dict) or len(told) > TENSORS:
+        raise InputError(f"{path} cannot be read as weights (a header of {size:,} bytes); at most {HEADER:,} bytes and {TENSORS:,} tensors")
+
+
 def opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The same as arrays, without torch. Raises InputError."""
     from safetensors import SafetensorError, safe_open
 
     wanted = f"expected a {ENDING} file that untwin train has written"
     try:
+        _header(path)
         with safe_open(path, "np") as file:
             told = file.metadata() or {}
             if told.get("format") != FORMAT:
