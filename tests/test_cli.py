@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import re
 import shlex
@@ -15,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from untwin import cli, config
-from untwin.data.dataset import Shards, manifest_text
+from untwin.data.dataset import Shards, manifest_text, read_manifest
 from untwin.data.read import read, read_object
 from untwin.errors import InputError, NumericalFailure
 from untwin.simulate import shapes
@@ -191,6 +193,43 @@ REJECTED = [
     ("restore zero.npy --task mri --sampling mask16.npy", r"the sampling pattern has shape \(16, 16\), the k-space \(32, 32\)"),
     ("restore tiny.npy --prior drp --output full", r"full exists and is not empty"),
     ("restore zero.npy --steps 0", r"Invalid value .*0.* for --steps\. Must be >= 1"),
+    *(
+        (f"{command} {path}", match)
+        for path, match in (
+            ("there.png", r"there\.png exists; choose another name or --overwrite"),
+            ("shut.png", r"shut\.png is a folder; expected the name of a file"),
+            ("line.npy/x.png", r"line\.npy/x\.png would lie in .*line\.npy, which is a file"),
+        )
+        for command in (
+            "inspect good.npz --picture",
+            "compare object16.npz object16.npz -o",
+            "predict good.npz --activations",
+        )
+    ),
+    *(
+        (f"{command} line.npy/x", r"line\.npy/x would lie in .*line\.npy, which is a file")
+        for command in (
+            "reconstruct good.npz -o",
+            "restore zero.npy -o",
+            "predict good.npz -o",
+            "train cdi-nn -o",
+            "demo -o",
+            "simulate dataset -o",
+        )
+    ),
+    ("simulate crystal -o line.npy/x.cxi", r"line\.npy/x\.cxi would lie in .*line\.npy, which is a file"),
+    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or --overwrite"),
+    ("demo -o full", r"full exists and is not empty"),
+    ("train cdi-nn -o full", r"full is not empty; choose another folder"),
+    ("simulate dataset -o full", r"full holds files and no manifest\.json"),
+    ("predict good.npz -o said", r"said/good\.cxi exists; choose another folder or --overwrite"),
+    ("reconstruct ~nobody.npz", r"~nobody\.npz (cannot be opened|does not exist)"),
+    ("reconstruct --config deep.toml", r"deep\.toml is not TOML"),
+    ("reconstruct --config long.toml", r"long\.toml has more than 100,000 bytes"),
+    ("reconstruct --config digits.toml", r"digits\.toml is not TOML"),
+    ("reconstruct --config nul.toml", r"cannot read the recipe"),
+    ("inspect wide", r"wide/manifest\.json is not the manifest of a data set \(1,000,000,000,000 shards\)"),
+    ("inspect nested", r"nested/manifest\.json is not the manifest"),
     ("simulate datset", r"Unknown command .datset.\. Did you mean .dataset.\?"),
     ("recontruct good.npz", r"Unknown command .recontruct.\. Did you mean .reconstruct.\?"),
 ]
@@ -254,6 +293,18 @@ def house(tmp_path_factory) -> Path:
     for name, told in cards.items():
         save_file({"w": np.ones(9, np.float32)}, folder / f"{name}.safetensors", told)
     (folder / "cut.safetensors").write_bytes((folder / "bare.safetensors").read_bytes()[:-9])
+    (folder / "there.png").touch()
+    (folder / "shut.png").mkdir()
+    (folder / "said").mkdir()
+    (folder / "said" / "good.cxi").touch()
+    (folder / "deep.toml").write_text("a = " + "[" * 5000)
+    (folder / "long.toml").write_text("#" * 10**6)
+    (folder / "digits.toml").write_text("seed = " + "9" * 5000)
+    (folder / "nul.toml").write_text('file = "good.npz"\nrecipe = "ER\\u0000"')
+    wide = dataclasses.replace(read_manifest(folder / "begun"), count=10**12, shard=1)
+    for name, text in {"wide": manifest_text(wide), "nested": "[" * 10**5}.items():
+        (folder / name).mkdir()
+        (folder / name / "manifest.json").write_text(text)
     (folder / "folder").mkdir()
     (folder / "full").mkdir()
     (folder / "full" / "thesis.tex").touch()
@@ -331,6 +382,12 @@ def test_the_program_itself_shows_its_help(house):
         (KeyboardInterrupt(), 130, "interrupted; what is complete stays, nothing is half-written"),
         (OSError(28, "No space left on device", "new"), 2, "No space left on device: new; check the path, the space and the permissions"),
         (InputError("no"), 2, "no"),
+        (MemoryError(), 2, "out of memory; try --workers 1, fewer --starts or a smaller array"),
+        (
+            RuntimeError("a\nb"),
+            70,
+            "this is a bug in untwin (RuntimeError: a b); run the command again with --debug and report what it says",
+        ),
     ],
 )
 def test_what_goes_wrong_on_the_way_has_its_exit_code(house, monkeypatch, capsys, error, code, message):
@@ -343,7 +400,24 @@ def test_what_goes_wrong_on_the_way_has_its_exit_code(house, monkeypatch, capsys
         cli.main(["reconstruct", "good.npz", "-o", "new"])
     assert stop.value.code == code
     assert capsys.readouterr().err == f"untwin: {message}\n"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["reconstruct", "good.npz", "--debug", "-o", "new"])
+    said = capsys.readouterr().err
+    assert stop.value.code == code and said.endswith(f"untwin: {message}\n")
+    assert isinstance(error, KeyboardInterrupt) or said.startswith("Traceback"), "with --debug, where it happened"
     assert not (house / "new").exists()
+
+
+def test_only_main_decides_how_the_program_ends():
+    """So every command has the exit codes of main: no other function of the command line exits or catches everything."""
+    for node in ast.parse(Path(cli.__file__).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name not in ("main", "_ended", "_stop"):
+            for inner in ast.walk(node):
+                assert not (isinstance(inner, ast.Name) and inner.id == "SystemExit") and "sys.exit" not in ast.unparse(inner), node.name
+                assert not (
+                    isinstance(inner, ast.ExceptHandler)
+                    and ast.unparse(inner.type or ast.Name("Exception")) in ("Exception", "BaseException")
+                ), node.name
 
 
 def test_options_come_before_the_file_and_the_file_before_defaults(house, monkeypatch):

@@ -46,6 +46,8 @@ def write_bytes(target: Path, content: bytes) -> None:
 def place(path: Path, needed: int = 0) -> Path:
     """The path, checked: a file or folder of this name can be made there, with `needed` bytes. Nothing is made yet. Raises InputError."""
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)  # a name that is too long, or has a NUL in it
         parent = next(p for p in [path, *path.absolute().parents] if p.exists())
         free = shutil.disk_usage(parent).free
     except (OSError, ValueError) as error:
@@ -64,11 +66,12 @@ def new_file(path: Path, endings: tuple[str, ...], overwrite: bool) -> Path:
     `place` checks. Raises InputError."""
     if path.suffix.lower() not in endings:
         raise InputError(f"cannot write {path}; expected a name that ends in {endings[0]} (or {', '.join(endings[1:])})")
+    place(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of a file")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name or --overwrite")
-    return place(path)
+    return path
 
 
 def _flush(path: Path) -> None:

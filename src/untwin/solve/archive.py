@@ -76,11 +76,12 @@ def _plain(value: Any) -> Any:
 
 def fresh(folder: Path, overwrite: bool) -> Path:
     """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
+    place(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
-    return place(folder)
+    return folder
 
 
 def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
