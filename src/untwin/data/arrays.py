@@ -27,6 +27,9 @@ def entries(path: Path) -> list[Entry]:
             if info.filename.endswith(".npy"):
                 with archive.open(info) as member:
                     found.append(_header(member, info.filename.removesuffix(".npy")))
+    names = [entry.name for entry in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path.name} holds two arrays of one name; write it again")
     if not found:
         raise InputError(f"{path.name} is a zip archive without NumPy arrays; expected one written by numpy.savez")
     return found

@@ -1,0 +1,204 @@
+"""Each guarantee, the test that holds it, and a fault in the code that this test was seen to find.
+
+    python benchmarks/mutants.py [--only G12] [--table]
+
+Every mutant is one replacement in a copy of src/untwin; the test named beside it must pass on the untouched copy and fail on the changed one.
+Writes benchmarks/results/mutants.json and the table in docs/guarantees.md; --table only writes the table again from the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+RESULTS = HOME / "benchmarks" / "results" / "mutants.json"
+PAGE = HOME / "docs" / "guarantees.md"
+BEGIN, END = "<!-- from benchmarks/mutants.py -->", "<!-- end -->"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """guarantee: its number. says: the fault in words. file: in src/untwin. old, new: text; old stands there once. test: in tests/."""
+
+    guarantee: str
+    says: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = [
+    Mutant(
+        "G1",
+        "the name before the disk: rename, then fsync",
+        "data/whole.py",
+        "        _flush(temporary)\n        os.replace(temporary, target)",
+        "        os.replace(temporary, target)\n        _flush(target)",
+        "test_files.py::test_a_file_reaches_the_disk_before_its_name",
+    ),
+    Mutant(
+        "G1",
+        "written in place",
+        "data/whole.py",
+        'temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")',
+        "temporary = target",
+        "test_files.py::test_what_fails_half_way_leaves_the_old_file_and_nothing_else",
+    ),
+    Mutant(
+        "G1",
+        "no checksum in a result",
+        "data/cxi.py",
+        ", fletcher32=True",
+        "",
+        "test_files.py::test_a_checksum_finds_a_flipped_bit_in_a_result",
+    ),
+    Mutant(
+        "G10",
+        "only some errors of the file libraries become messages",
+        "data/door.py",
+        "    except Exception as error:\n        text",
+        "    except OSError as error:\n        text",
+        "test_data_bad.py::test_content_that_is_no_pattern",
+    ),
+    Mutant(
+        "G10",
+        "what nobody has foreseen shows a traceback",
+        "cli.py",
+        "        _stop(f\"this is a bug",
+        "        raise\n        _stop(f\"this is a bug",
+        "test_cli.py::test_what_goes_wrong_on_the_way_has_its_exit_code",
+    ),
+    Mutant(
+        "G10",
+        "torch before the input is checked",
+        "model/networks/weights.py",
+        '    wanted = f"expected a {ENDING} file',
+        '    import torch\n    wanted = f"expected a {ENDING} file',
+        "test_cli.py::test_a_bad_input_is_refused_in_one_message",
+    ),
+    Mutant(
+        "G11",
+        "FFT order is taken without a word",
+        "data/read.py",
+        '            guesses.append("the peak is at a corner',
+        '            str("the peak is at a corner',
+        "test_data_read.py::test_fft_order_is_recognised",
+    ),
+    Mutant(
+        "G12",
+        "links may leave the folder",
+        "data/hdf5.py",
+        "if not target.is_relative_to(self.folder):",
+        "if False:",
+        "test_data_bad.py::test_links_out_of_the_folder_are_not_followed",
+    ),
+    Mutant(
+        "G12",
+        "a link in the path of a linked file is not resolved",
+        "data/hdf5.py",
+        "(Path(owner.filename).resolve().parent / filename).resolve()",
+        "(Path(owner.filename).resolve().parent / filename)",
+        "test_data_bad.py::test_links_out_of_the_folder_are_not_followed",
+    ),
+    Mutant(
+        "G13",
+        "declared sizes are believed",
+        "data/entry.py",
+        "or entry.nbytes > BUDGET:",
+        "or False:",
+        "test_data_bad.py::test_bombs_and_torn_files_are_refused_from_their_headers",
+    ),
+    Mutant(
+        "G18",
+        "a file that exists is replaced unasked",
+        "data/whole.py",
+        "    if path.exists() and not overwrite:",
+        "    if False:",
+        "test_files.py::test_places_that_cannot_be_are_refused_before_anything_is_computed",
+    ),
+    Mutant(
+        "G18",
+        "HDF5 writes to the disk itself",
+        "data/hdf5.py",
+        'h5py.File(target.name, "w", driver="core", backing_store=False, **options)',
+        'h5py.File(target, "w", **options)',
+        "test_files.py::test_on_a_full_disk_what_was_there_stays_and_the_message_is_one_line",
+    ),
+    Mutant(
+        "G21",
+        "a result is centred by the wrong shift",
+        "data/cxi.py",
+        '_grid(detector, "data", np.fft.fftshift(pattern.intensity), "photons")',
+        '_grid(detector, "data", np.fft.ifftshift(pattern.intensity), "photons")',
+        "test_data_cxi.py::test_a_result_comes_back_equal_and_upright",
+    ),
+]
+
+
+def passes(source: Path, test: str) -> bool:
+    """True where the test passes on this source; a test that does not exist or cannot be collected is an error."""
+    told = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
+    ended = subprocess.run(command, cwd=HOME, env=told, capture_output=True, text=True, timeout=900)
+    if ended.returncode not in (0, 1) or "no tests ran" in ended.stdout:
+        raise SystemExit(f"{test} cannot be run:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+    return ended.returncode == 0
+
+
+def seen(mutant: Mutant) -> bool:
+    """True where the test fails on the mutant."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "untwin"
+        shutil.copytree(HOME / "src" / "untwin", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        file = copy / mutant.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.file} holds {text.count(mutant.old)} times {mutant.old!r}; expected once: put the mutant right")
+        file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        return not passes(Path(name), mutant.test)
+
+
+def table() -> None:
+    """The rows of the JSON, by guarantee, between the marks of the page."""
+    rows = json.loads(RESULTS.read_text())["rows"]
+    lines = ["| | test | the fault it was seen to find |", "|---|---|---|"]
+    for row in sorted(rows, key=lambda row: int(row["guarantee"][1:])):
+        lines.append(f"| {row['guarantee']} | `{row['test']}` | {row['says']} |")
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(re.sub(f"(?s){BEGIN}.*{END}", lambda _: "\n".join((BEGIN, *lines, END)), text), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="of one guarantee, such as G12; the JSON keeps the others")
+    parser.add_argument("--table", action="store_true")
+    args = parser.parse_args()
+    if not args.table:
+        chosen = [m for m in MUTANTS if args.only in (None, m.guarantee)]
+        for test in sorted({m.test for m in chosen}):
+            if not passes(HOME / "src", test):
+                raise SystemExit(f"{test} fails on the code as it is")
+        rows = json.loads(RESULTS.read_text())["rows"] if args.only and RESULTS.exists() else []
+        rows = [row for row in rows if row["guarantee"] != args.only]
+        for m in chosen:
+            found = seen(m)
+            print(f"{'found' if found else 'NOT FOUND':>9}  {m.guarantee:<4} {m.says}  ({m.test})", flush=True)
+            if not found:
+                raise SystemExit("a mutant lives: the test does not hold what it should")
+            rows.append({"guarantee": m.guarantee, "says": m.says, "file": m.file, "test": m.test})
+        RESULTS.write_text(json.dumps({"command": " ".join(["python benchmarks/mutants.py", *sys.argv[1:]]), "rows": rows}, indent=1) + "\n")
+    table()
+
+
+if __name__ == "__main__":
+    main()
