@@ -227,7 +227,7 @@ def test_places_that_cannot_be_are_refused_before_anything_is_computed(tmp_path)
 
 
 def test_a_checksum_finds_a_flipped_bit_in_a_result(tmp_path):
-    """The arrays carry Fletcher's checksum: 12 bits flipped one after the other inside the compressed object."""
+    """The compressed arrays carry a checksum (Adler's, by zlib): 12 bits flipped one after the other inside the object."""
     solved(tmp_path / "r.cxi")
     import h5py
 

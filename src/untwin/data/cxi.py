@@ -420,7 +420,7 @@ def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: Any) -> h
 
 
 def _grid(group: h5py.Group, name: str, values: np.ndarray, units: str = "") -> None:
-    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True, fletcher32=True)
+    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
     group[name].attrs["units"] = units
 
 

@@ -138,7 +138,12 @@ class Shards:
         with door.spoken(path, "a shard of a data set"), hdf5.opened(path) as tree:
             found: dict[str, Any] = {name: tree.rows(name, rows) for name in names}
             wanted = self.manifest.indices(k)[rows]
-            if list(found["index"]) != list(wanted) or found["counts"].shape != (len(wanted), *self.shape):
+            grids = [v for name, v in found.items() if name not in ("index", "labels")]
+            if (
+                list(found["index"]) != list(wanted)
+                or len(found["labels"]) != len(wanted)
+                or any(v.shape != (len(wanted), *self.shape) or not np.isfinite(v).all() for v in grids)
+            ):
                 raise InputError(f"{path} is not shard {k} of this data set; remove it and run {self.manifest.command(self.folder)}")
             return {**found, "index": list(wanted), "labels": [json.loads(label) for label in found["labels"]]}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data import door
+from untwin.data import door, trial
 from untwin.data.entry import LARGE, Entry, affordable, unpacked
 from untwin.data.whole import write_bytes
 from untwin.errors import InputError
@@ -40,9 +40,15 @@ def opened(path: Path) -> Iterator[Tree]:
     """The file, for reading; with all the files that it links to, closed at the end."""
     import h5py
 
+    _tried(path)
     with ExitStack() as stack:
         file = stack.enter_context(h5py.File(path, "r"))
         yield Tree(file, path.resolve().parent, stack, {path.resolve(): file})
+
+
+def _tried(path: Path) -> None:
+    if not trial.survives(path):
+        raise InputError(f"{path.name} is damaged in a way that stops the HDF5 library; copy or write it again")
 
 
 @contextmanager
@@ -200,6 +206,7 @@ class Tree:
         target = self._inside(filename, who, owner)
         if target not in self.files:
             with door.spoken(target, "HDF5"):
+                _tried(target)
                 self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
         return self.files[target]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,16 @@ def load_state(path: str | Path, device: str = "cpu") -> State:
     import torch
 
     try:
-        held = torch.load(Path(path), map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files by others
+            held = torch.load(Path(path), map_location=device, weights_only=True)
         if not isinstance(held, dict) or held.get("untwin") != "state":
             raise InputError(f"{path} holds no state; expected a file that save_state has written")
-        return _made(held["state"])
+        state = _made(held["state"])
+        grids = [state.x, state.image, state.support, state.bounds]
+        if any(g.shape != state.x.shape for g in grids) or [type(seed) for seed in state.seeds] != [int] * len(state.x):
+            raise ValueError("its parts do not fit")
+        return state
     except FileNotFoundError:
         raise InputError(f"no file {path}; save_state writes one") from None
     except InputError:
