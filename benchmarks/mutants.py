@@ -151,7 +151,7 @@ def passes(source: Path, test: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
     ended = subprocess.run(command, cwd=HOME, env=told, capture_output=True, text=True, timeout=900)
     if ended.returncode not in (0, 1) or "no tests ran" in ended.stdout:
-        raise SystemExit(f"{test} cannot be run:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+        raise SystemExit(f"{test} cannot be run ({ended.returncode}):\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
     return ended.returncode == 0
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from untwin.data import hdf5, trial
+from untwin.data.image import read_image
 from untwin.data.read import read, read_object
 from untwin.errors import InputError
 
@@ -225,3 +229,130 @@ def test_a_missing_filter_names_its_cure(tmp_path, monkeypatch):
         f.create_dataset("data", data=GOOD, compression="lzf")
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
     refuse(tmp_path / "z.h5", r'filter 32000\).*pip install "untwin\[detector\]"')
+
+
+# found by tests/fuzz.py, or by thinking like it
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    """The first was checked and the last was read."""
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as z, pytest.warns(UserWarning, match="Duplicate name"):
+        for values in (GOOD, GOOD[:9]):
+            content = io.BytesIO()
+            np.save(content, values)
+            z.writestr("intensity.npy", content.getvalue())
+    refuse(tmp_path / "d.npz", "two arrays of one name")
+
+
+@pytest.mark.parametrize("lie", [None, 10**8])
+def test_a_zip_bomb_is_refused_whatever_its_directory_says(tmp_path, lie):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z, z.open("intensity.npy", "w") as member:
+        member.write(header((9000, 1000)))
+        for _ in range(9):
+            member.write(bytes(8 * 10**6))
+    if lie:  # the compressed size, by which the ratio would look harmless
+        content = bytearray(path.read_bytes())
+        at = content.find(b"PK\x01\x02")
+        content[at + 20 : at + 24] = lie.to_bytes(4, "little")
+        path.write_bytes(content)
+    refuse(path, "decompression bomb")
+
+
+def test_bombs_in_hdf5(house):
+    with h5py.File(house / "b.h5", "w") as f:
+        f.create_dataset("zeros", data=np.zeros((5000, 5000), "f4"), chunks=(500, 500), compression="gzip", compression_opts=9)
+        f.create_dataset("chunk", (32, 32), "f4", maxshape=(None, None), chunks=(2**14, 2**13))
+        f.create_dataset("lazy", (5000, 5000), "f4")
+        layout = h5py.VirtualLayout((5000, 5000), "f4")
+        layout[:32, :32] = h5py.VirtualSource(".", "small", (32, 32))
+        f["small"] = GOOD
+        f.create_virtual_dataset("wide", layout)
+        f.create_dataset("entry_1/image_1/data_space", (1,), "S2000000000", chunks=(1,), compression="gzip")
+        f["entry_1/image_1/data"] = GOOD
+    for name, match in (("zeros", "bomb"), ("lazy", "bomb"), ("wide", "bomb"), ("chunk", "chunks of 512 MB")):
+        refuse(house / "b.h5", match, data=name)
+    refuse(house / "b.h5", "MB of text")
+
+
+@pytest.mark.filterwarnings("ignore::untwin.errors.GuessWarning")
+def test_virtual_datasets_that_fan_out_take_no_time(tmp_path):
+    """Each level names the one below it 32 times. The datasets are looked at once each, and what is too deep is refused."""
+    with h5py.File(tmp_path / "v.h5", "w") as f:
+        f["level0"] = GOOD
+        for k in range(1, 9):
+            layout = h5py.VirtualLayout((32, 32), "f4")
+            for row in range(32):
+                layout[row] = h5py.VirtualSource(".", f"level{k - 1}", (32, 32))[row]
+            f.create_virtual_dataset(f"level{k}", layout)
+        layout = h5py.VirtualLayout((6000, 32), "f4")
+        for row in range(6000):
+            layout[row] = h5py.VirtualSource(".", "level0", (32, 32))[0]
+        f.create_virtual_dataset("long", layout)
+    began = time.process_time()
+    refuse(tmp_path / "v.h5", "refers to itself", data="level8")
+    refuse(tmp_path / "v.h5", "6,000 sources, 5,000 at most", data="long")
+    with hdf5.opened(tmp_path / "v.h5") as tree:
+        tree._local(tree.find("level4"), 0)
+    assert time.process_time() - began < 2
+
+
+def test_a_virtual_source_does_not_read_raw_values_from_the_working_folder(house, monkeypatch):
+    """HDF5 looks for external values of a source where the program runs, not where the file lies."""
+    monkeypatch.chdir(house.parent)
+    np.full((32, 32), 7, np.float32).tofile("raw.bin")
+    GOOD.tofile(house / "raw.bin")
+    with h5py.File(house / "source.h5", "w") as f:
+        f.create_dataset("d", (32, 32), "f4", external=[("raw.bin", 0, GOOD.nbytes)])
+    with h5py.File(house / "a.h5", "w") as f:
+        layout = h5py.VirtualLayout((32, 32), "f4")
+        layout[...] = h5py.VirtualSource("source.h5", "d", (32, 32))
+        f.create_virtual_dataset("v", layout)
+    refuse(house / "a.h5", "keeps its values in another file", data="v")
+
+
+def test_values_beyond_single_precision_are_refused_after_the_last_step(tmp_path):
+    amplitudes = np.sqrt(GOOD.astype(float))
+    amplitudes[3, 3] = 1e25  # 1e50 when squared
+    refuse(npy(tmp_path, amplitudes), "expected photons")
+    np.save(tmp_path / "o.npy", GOOD.astype(complex) * 1e300)
+    with pytest.raises(InputError, match="above 3e38"):
+        read_object(tmp_path / "o.npy")
+
+
+def test_pictures_are_checked_from_their_headers(tmp_path):
+    (tmp_path / "b.npy").write_bytes(header((10**5, 10**4)))
+    (tmp_path / "c.npy").write_bytes(header((64, 64)) + b"\0" * 99)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (2**17).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0")
+    for name, match in (("b.npy", "cut short"), ("c.npy", "cut short"), ("b.png", "declares 131072 x 131072 pixels")):
+        with pytest.raises(InputError, match=match):
+            read_image(tmp_path / name)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo.png")
+        with pytest.raises(InputError, match="not a regular file"):
+            read_image(tmp_path / "fifo.png")
+
+
+def test_a_home_of_nobody_is_no_traceback(tmp_path):
+    refuse("~nobody-at-all/p.npz", "cannot be opened|does not exist")
+    refuse(npy(tmp_path, GOOD), "cannot be opened|does not exist", mask="~nobody-at-all/p.npz")
+
+
+def test_where_hdf5_crashes_or_never_ends_the_file_is_named(tmp_path, monkeypatch):
+    """The child that looks first is made to die, and to run for ever."""
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        f["data"] = GOOD
+    assert trial.survives(tmp_path / "a.h5")
+    for i, look in enumerate((lambda path: os.kill(os.getpid(), signal.SIGKILL), forever)):
+        monkeypatch.setattr(trial, "_look", look)
+        with h5py.File(tmp_path / f"{i}.h5", "w") as f:
+            f["data"] = GOOD
+        refuse(tmp_path / f"{i}.h5", rf"{i}\.h5 is damaged in a way that stops the HDF5 library")
+
+
+def forever(path: str) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
+    while True:
+        pass

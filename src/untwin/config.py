@@ -77,4 +77,4 @@ def _sentence(error: dict[str, Any], config: Path | None) -> str:
         near = difflib.get_close_matches(name, Run.model_fields, n=1)
         return f"unknown setting {name!r}{where}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
     said = str(error["msg"])
-    return f"{name} = {repr(error['input'])[:80]}: {said[0].lower()}{said[1:]}"
+    return f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}"

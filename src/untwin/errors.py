@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+LONGEST = 1500
+
 
 class InputError(ValueError):
-    """Bad input, in one message: what came, what was expected, what to try. The command line exits with 2."""
+    """Bad input, in one line: what came, what was expected, what to try. What came may be long, so that the middle of a message above
+    LONGEST characters is left out. The command line exits with 2."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(str(message).splitlines())
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
 
 
 class GuessWarning(UserWarning):

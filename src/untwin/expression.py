@@ -34,7 +34,7 @@ def read(text: str, names: Mapping[str, type]) -> Any:
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot read the recipe {text[:80]!r}: {error}; write it in plain letters, on one line") from None
+        raise InputError(f"cannot read the recipe {text!r}: {error}; write it in plain letters, on one line") from None
     except (RecursionError, MemoryError):
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
 

@@ -117,7 +117,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     if (
         (intensity.dtype, intensity.shape) != (np.float32, mask.shape)
         or intensity.ndim not in (2, 3)
-        or not intensity.any()
+        or not intensity[~is_bad(mask)].any()
         or not ((intensity >= 0) & (intensity <= BRIGHTEST)).all()
         or len(kept.offset) != intensity.ndim
         or not set(kept.offset) <= {0, 0.5}

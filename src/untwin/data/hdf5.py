@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DEEP = 32  # links or groups followed one after the other
 _MANY = 20_000  # objects looked at in one file
+_SOURCES, _NESTED = 5_000, 4  # of one virtual dataset; virtual datasets made of virtual datasets
 _FILTERS = {
     32008: "bitshuffle",
     32004: "LZ4",
@@ -67,14 +68,14 @@ def written(target: Path, **options: Any) -> Iterator[h5py.File]:
 
 @dataclass
 class Tree:
-    """An open file, with the folder that nothing may leave. What changes is the list of further open files,
-    and how many sources of virtual datasets were looked at."""
+    """An open file, with the folder that nothing may leave. What grows is the list of further open files, and that of datasets that may be
+    read (file and address -> bytes that they are stored in)."""
 
     root: h5py.File
     folder: Path
     stack: ExitStack
     files: dict[Path, Any] = field(default_factory=dict)
-    sources: int = 0
+    checked: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def find(self, name: str, start: Any = None, depth: int = 0) -> Any:
         """The group or dataset at `name` (from the root, or from a group), or None where there is none."""
@@ -224,6 +225,12 @@ class Tree:
 
     def _readable(self, dataset: h5py.Dataset, depth: int, text: bool = False) -> int:
         """The bytes that this dataset is stored in, after every check of what reading it would do."""
+        import h5py
+
+        info = h5py.h5o.get_info(dataset.id)  # pyright: ignore[reportAttributeAccessIssue]
+        key = (info.fileno, info.addr)
+        if key in self.checked:
+            return self.checked[key]
         what = self._name
         entry = Entry(dataset.name or "", dataset.shape or (), dataset.dtype)
         if text and entry.nbytes > LARGE:
@@ -237,6 +244,7 @@ class Tree:
         self._filters(dataset)
         stored = self._local(dataset, depth)
         unpacked(entry, stored, what)
+        self.checked[key] = stored
         return stored
 
     def _filters(self, dataset: h5py.Dataset) -> None:
@@ -259,17 +267,17 @@ class Tree:
         the folder, too."""
         import h5py
 
-        if depth > _DEEP:
-            raise InputError(f"{self._name}: the virtual dataset {dataset.name} refers to itself; write it again")
+        if depth > _NESTED:
+            raise InputError(f"{self._name}: the virtual dataset {dataset.name} refers to itself, or to too many others; write it again")
         if dataset.external:
             who = f"{dataset.name} keeps its values in another file and"
             return sum(self._inside(filename, who, dataset.file).stat().st_size for filename, _, _ in dataset.external)
         if not dataset.is_virtual:
             return dataset.id.get_storage_size()
         stored = 0
-        self.sources += dataset.id.get_create_plist().get_virtual_count()
-        if self.sources > _MANY:
-            raise InputError(f"{self._name}: {dataset.name} has more than {_MANY} sources; write it as one array")
+        count = dataset.id.get_create_plist().get_virtual_count()
+        if count > _SOURCES:
+            raise InputError(f"{self._name}: {dataset.name} has {count:,} sources, {_SOURCES:,} at most; write it as one array")
         for source in dataset.virtual_sources():
             who = f"the virtual dataset {dataset.name}"
             if "%" in source.file_name:
