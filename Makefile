@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench fuzz soak mutants clean
 
 help:
 	@echo "make demo    set up .venv, simulate a crystal behind a beamstop, reconstruct it, write untwin_demo/report.html"
@@ -11,6 +11,9 @@ help:
 	@echo "make check   ruff format, ruff lint, pyright (basic)"
 	@echo "make format  let ruff format and sort"
 	@echo "make bench   a quick round of the benchmarks"
+	@echo "make fuzz    2000 damaged files of each kind, with a new seed that it prints"
+	@echo "make soak    200 reconstructions in one process: does anything leak?"
+	@echo "make mutants put faults into a copy of the code, and see the tests find them"
 	@echo "make clean   remove .venv and caches"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -40,6 +43,15 @@ format: .venv/developing
 bench: .venv/installed
 	$(BIN)/python benchmarks/recover.py --quick
 	$(BIN)/python benchmarks/crystal.py --quick
+
+fuzz: .venv/developing
+	$(BIN)/python tests/fuzz.py --count 2000
+
+soak: .venv/installed
+	$(BIN)/python benchmarks/soak.py --json benchmarks/results/soak.json
+
+mutants: .venv/developing
+	$(BIN)/python benchmarks/mutants.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache untwin_demo

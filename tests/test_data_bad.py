@@ -350,6 +350,24 @@ def test_where_hdf5_crashes_or_never_ends_the_file_is_named(tmp_path, monkeypatc
         refuse(tmp_path / f"{i}.h5", rf"{i}\.h5 is damaged in a way that stops the HDF5 library")
 
 
+@pytest.mark.filterwarnings("ignore::untwin.errors.GuessWarning")
+def test_much_of_everything_is_no_damage(tmp_path):
+    """Thousands of attributes, of datasets, of groups in groups: read, or refused for what they are, in little time."""
+    began = time.process_time()
+    with h5py.File(tmp_path / "attributes.h5", "w") as f:
+        f.attrs.update({f"a{i}": i for i in range(2000)})
+        f["data"] = GOOD
+    assert read(tmp_path / "attributes.h5").shape == (32, 32)
+    with h5py.File(tmp_path / "many.h5", "w") as f:
+        for i in range(6000):
+            f.create_dataset(f"d{i}", (1,), "u1")
+    refuse(tmp_path / "many.h5", "holds more than 5000 objects; name the dataset")
+    with h5py.File(tmp_path / "deep.h5", "w") as f:
+        f["/".join("g" * 900)] = GOOD
+    refuse(tmp_path / "deep.h5", "No 2D or 3D")
+    assert time.process_time() - began < 6, "with making them"
+
+
 def forever(path: str) -> None:
     import resource
 

@@ -9,12 +9,14 @@ import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import untwin
 from samples import lopsided, pattern, state, thing, wave
+from untwin.cli import main
 from untwin.data.cxi import write_object, write_pattern, write_result
 from untwin.data.image import write_image
 from untwin.data.whole import new_file, place, whole, write_bytes, write_text
@@ -224,6 +226,16 @@ def test_places_that_cannot_be_are_refused_before_anything_is_computed(tmp_path)
         new_file(tmp_path / "folder.png", (".png", ".pdf"), True)
     with pytest.raises(InputError, match=r"\d+ MB are needed for .*, \d+ MB are free"):
         place(tmp_path / "r", needed=2**62)
+
+
+def test_a_disk_that_will_be_full_is_said_before_the_computing(tmp_path, monkeypatch, capsys):
+    write_pattern(tmp_path / "p.cxi", pattern(thing((32, 32), 0), photons=1e5), process={})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+    monkeypatch.setattr("untwin.reconstruct", lambda *_, **__: pytest.fail("it computes"), raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["reconstruct", "p.cxi"])
+    assert stop.value.code == 2 and "are needed for p_out, 0 MB are free" in capsys.readouterr().err and not Path("p_out").exists()
 
 
 def test_a_checksum_finds_a_flipped_bit_in_a_result(tmp_path):

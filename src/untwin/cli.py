@@ -32,6 +32,7 @@ app = App(
 
 
 BUG = 70  # the exit code of what nobody has foreseen
+RESULT = 100  # bytes that a result takes for each pixel, uncompressed, with up to six modes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -150,6 +151,7 @@ def reconstruct(
 
 
 def _reconstruct(run: Any, overwrite: bool) -> Solution:
+    from untwin.data.whole import place
     from untwin.model.problem import require_real
     from untwin.solve.archive import fresh, save
     from untwin.solve.recipe import parse
@@ -165,6 +167,7 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
         if method != "auto" and getattr(run, name):
             raise InputError(f"--method {method} is a plan of its own for complex objects and takes no --{name}; leave one of them out")
     pattern = _read(run.file, run.data, run.mask, run.centre)
+    place(folder, RESULT * pattern.intensity.size)
     if run.positivity:
         require_real(pattern)
     support = None

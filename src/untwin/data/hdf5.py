@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import h5py
 
 _DEEP = 32  # links or groups followed one after the other
-_MANY = 20_000  # objects looked at in one file
+_MANY = 5_000  # objects looked at in one file
 _SOURCES, _NESTED = 5_000, 4  # of one virtual dataset; virtual datasets made of virtual datasets
 _FILTERS = {
     32008: "bitshuffle",
