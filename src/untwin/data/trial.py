@@ -9,6 +9,7 @@ import warnings
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 _SECONDS, _ENOUGH = 1, 0.3  # of CPU: a library call that goes on for so long never ends; looking ends by itself after so much
 
@@ -55,7 +56,7 @@ def _look(path: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with h5py.File(path, "r") as file:
-        waiting: list[h5py.Group | h5py.Dataset] = [file]
+        waiting: list[Any] = [file]
         while waiting and time.process_time() < _ENOUGH:  # of the child alone
             thing = waiting.pop(0)
             for key in ("default", "signal", "units"):
@@ -63,7 +64,7 @@ def _look(path: str) -> None:
                     thing.attrs.get(key)
             with suppress(Exception):
                 if isinstance(thing, h5py.Dataset):
-                    thing.external, thing.is_virtual, thing.dtype, thing.chunks, thing.id.get_storage_size()
+                    _ = thing.external, thing.is_virtual, thing.dtype, thing.chunks, thing.id.get_storage_size()
                     continue
                 for name in thing:
                     if time.process_time() > _ENOUGH:
