@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from untwin.data.cxi import write_object, write_pattern, write_result
+from untwin.data.dataset import simulated
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.data.read import read, read_object, read_support
 from untwin.errors import GuessWarning, InputError
@@ -168,6 +170,39 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path, monkeypatch):
     write_result(path, **good)
     write_result(path, **good)
     assert [p.name for p in tmp_path.iterdir()] == ["r.cxi"]
+
+
+@pytest.mark.parametrize(
+    "change", ["nothing", "every pixel bad", "negative", "not finite", "another size", "an offset", "a type", "a list", "no JSON"]
+)
+def test_what_a_file_of_untwin_says_of_itself_is_checked_again(tmp_path, change):
+    """It may have been changed since, and what it says is not looked at by anybody else."""
+    path = write_pattern(tmp_path / "p.cxi", simulated(counts().astype(np.float32), np.ones((32, 40), bool)), process={})
+    with h5py.File(path, "r+") as file:
+        detector = file["/entry_1/instrument_1/detector_1"]
+        told = json.loads(detector["pattern_1/json"][()])
+        match change:
+            case "every pixel bad":
+                detector["mask"][...] = 1
+            case "negative" | "not finite":
+                detector["data"][3, 4] = -5 if change == "negative" else np.inf
+            case "another size":
+                del detector["mask"]
+                detector["mask"] = np.zeros((32, 41), np.uint32)
+            case "an offset":
+                told["offset"] = [0.0, 0.3]
+            case "a type":
+                told["geometry"]["distance"] = "far"
+            case "a list":
+                told = [told]
+        text = "{" if change == "no JSON" else json.dumps(told)
+        del detector["pattern_1/json"]
+        detector["pattern_1/json"] = text
+    if change == "nothing":
+        assert read(path).shape == (32, 40)
+        return
+    with pytest.raises(InputError, match="changed after it was written|cannot be read as HDF5"):
+        read(path)
 
 
 def counts(shape=(32, 40)) -> np.ndarray:

@@ -34,4 +34,4 @@ def test_a_dozen_reconstructions_leave_no_file_no_thread_and_little_memory(tmp_p
         seen.append(held())
     (files, threads, _), (files_, threads_, after) = seen[2], seen[-1]
     assert files_ <= files and threads_ <= threads
-    assert after - seen[2][2] < 5, "eleven results of 48 x 48 in all their forms are more than 10 MB"
+    assert after - seen[2][2] < 5, "MB; a rough limit, since libraries still grow in the first rounds"
