@@ -143,6 +143,14 @@ MUTANTS = [
         "test_data_bad.py::test_a_virtual_source_does_not_read_raw_values_from_the_working_folder",
     ),
     Mutant(
+        "G12",
+        "a TIFF file may name others",
+        "data/tiff.py",
+        "tifffile.TiffFile(path, is_ome=False, is_ndtiff=False, is_mmstack=False)",
+        "tifffile.TiffFile(path)",
+        "test_data_bad.py::test_a_tiff_file_is_read_alone",
+    ),
+    Mutant(
         "G13",
         "the directory of a zip archive is believed",
         "data/arrays.py",

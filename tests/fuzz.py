@@ -652,6 +652,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(KINDS))
     parser.add_argument("--case", type=int)
     parser.add_argument("--keep", type=Path, help="where the file of --case goes")
+    parser.add_argument("--json", type=Path, help="where the count goes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     kinds = [args.only] if args.only else list(KINDS)
@@ -668,6 +669,8 @@ def main() -> None:
             wrong += 1
             print(f"--seed {args.seed} --only {kinds[i // len(cases)]} --case {cases[i % len(cases)]}: {'; '.join(found)}", flush=True)
     print(f"{len(jobs)} files, {wrong} break the law")
+    if args.json:
+        args.json.write_text(json.dumps({"seed": args.seed, "kinds": kinds, "files": len(jobs), "broken": wrong}, indent=1) + "\n")
     sys.exit(bool(wrong))
 
 

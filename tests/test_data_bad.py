@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from untwin.data import hdf5, trial
+from untwin.data import hdf5, tiff, trial
 from untwin.data.image import read_image
 from untwin.data.read import read, read_object
 from untwin.errors import InputError
@@ -374,3 +374,22 @@ def forever(path: str) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
     while True:
         pass
+
+
+OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:a"><Image ID="Image:0">
+<Pixels ID="Pixels:0" DimensionOrder="XYZTC" Type="float" SizeX="32" SizeY="32" SizeZ="9" SizeT="1" SizeC="1">
+<TiffData IFD="0" FirstZ="0" PlaneCount="1"><UUID FileName="a.tif">urn:uuid:a</UUID></TiffData>
+<TiffData IFD="0" FirstZ="1" PlaneCount="1"><UUID FileName="../secret.tif">urn:uuid:b</UUID></TiffData></Pixels></Image></OME>"""
+
+
+def test_a_tiff_file_is_read_alone(house):
+    """OME-TIFF can name other files, anywhere; so can the index of an NDTiff. Only the pages of the file itself are taken."""
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(
+        house.parent / "secret.tif", GOOD + 1000, description=OME.replace('UUID="urn:uuid:a"', 'UUID="urn:uuid:b"'), metadata=None
+    )
+    tifffile.imwrite(house / "a.tif", GOOD, description=OME, metadata=None)
+    with tifffile.TiffFile(house / "a.tif") as file:
+        assert file.series[0].asarray().max() > 1000, "this file does name the other one"
+    for entry in tiff.entries(house / "a.tif"):
+        np.testing.assert_array_equal(tiff.load(house / "a.tif", entry.name), GOOD)

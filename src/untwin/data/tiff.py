@@ -48,14 +48,15 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file; what tifffile would log of it is not said, since it comes out as an error or does not matter."""
+    """The file, without the formats that take pages from other files. What tifffile would log of it is not said, since it comes out as an
+    error or does not matter."""
     import tifffile
 
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(path, is_ome=False, is_ndtiff=False, is_mmstack=False) as file:
             yield file
     finally:
         logger.setLevel(level)
