@@ -64,7 +64,7 @@ REJECTED = [
     ("reconstruct line.npy", r"has 1 axes \(32\); expected a 2D image or a 3D volume"),
     ("reconstruct four.npy", r"4 axes \(2×3×16×16\): 2 scans\? Expected 2D or 3D; save one"),
     ("reconstruct nan.npy", r"1024 pixels \(100 %\) are NaN.*choose another array"),
-    ("reconstruct zero.npy", r"is 0 in every trusted pixel: nothing was measured; choose another"),
+    ("reconstruct zero.npy", r"is 0 in every pixel: no diffraction, nothing was measured; choose another"),
     ("reconstruct negative.npy", r"nowhere above 0, down to -\d+; expected an intensity"),
     ("reconstruct good.npz --mask mask16.npy", r"the mask has shape \(16, 16\), intensity in good\.npz \(32, 32\); crop or pad"),
     ("reconstruct good.npz --mask nomask.npy", r"nomask\.npy is neither a file nor an array in good\.npz; check its path"),

@@ -27,6 +27,8 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
         raise InputError(f"{what} is boolean: a mask or a support, not an intensity; choose another array")
     if bad.all():
         raise InputError(f"the mask marks every pixel of {what} as bad; nonzero means bad: invert the mask if it marks good ones")
+    if values.dtype.kind in "iuf" and (least := values.min()) == values.max():  # before anything takes memory
+        raise InputError(f"{what} is {least:g} in every pixel: no diffraction, nothing was measured; choose another array")
     guesses: list[str] = []
     if bad.mean() > 0.5:
         guesses.append(f"the mask marks {_percent(bad)} of the pixels as bad (nonzero = bad); invert it if it marks the good ones")

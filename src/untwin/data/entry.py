@@ -12,7 +12,7 @@ import numpy as np
 from untwin.errors import InputError
 
 BUDGET = 8 * 2**30  # bytes that one array may declare
-RATIO, LARGE = 1000, 2**26  # deflate reaches 1032, of a constant
+RATIO, LARGE = 1000, 2**28  # deflate reaches 1032, of a constant, such as a mask without bad pixels
 
 
 @dataclass(frozen=True)
