@@ -1,6 +1,6 @@
 """Each guarantee, the test that holds it, and a fault in the code that this test was seen to find.
 
-    python benchmarks/mutants.py [--only G12] [--table]
+    python benchmarks/mutants.py [--only G12 G13] [--table]
 
 Every mutant is one replacement in a copy of src/untwin; the test named beside it must pass on the untouched code and fail on the copy.
 Writes benchmarks/results/mutants.json and the table in docs/guarantees.md; --table only writes the table again from the JSON.
@@ -316,15 +316,15 @@ def table() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="of one guarantee, such as G12; the JSON keeps the others")
+    parser.add_argument("--only", nargs="+", help="of some guarantees, such as G12 G13; the JSON keeps the others")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
     if not args.table:
-        chosen = [m for m in MUTANTS if args.only in (None, m.guarantee)]
+        chosen = [m for m in MUTANTS if not args.only or m.guarantee in args.only]
         if not passes(HOME / "src", *sorted({m.test for m in chosen})):
             raise SystemExit("one of the tests fails on the code as it is")
         rows = json.loads(RESULTS.read_text())["rows"] if args.only and RESULTS.exists() else []
-        rows = [row for row in rows if row["guarantee"] != args.only]
+        rows = [row for row in rows if row["guarantee"] not in args.only] if args.only else []
         for m in chosen:
             found = seen(m)
             print(f"{'found' if found else 'NOT FOUND':>9}  {m.guarantee:<4} {m.says}  ({m.test})", flush=True)
