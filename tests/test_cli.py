@@ -166,7 +166,7 @@ REJECTED = [
     ("predict good.npz good.npz", r"two patterns are called good; their predictions would have one name"),
     ("predict good.npz --activations x.zzz", r"cannot write x\.zzz"),
     ("predict good.npz -o line.npy", r"line\.npy is a file; expected a folder"),
-    ("restore", r"restore.*requires an argument"),
+    ("restore", r"no picture given; expected untwin restore IMAGE"),
     ("restore none.png", r"the image none\.png does not exist"),
     ("restore folder", r"the image folder is a folder; expected a file: PNG, TIFF or \.npy"),
     ("restore text.h5", r"text\.h5 is in no format.*expected PNG, TIFF or \.npy"),

@@ -308,17 +308,23 @@ def test_a_contact_sheet_has_a_picture_of_every_sample(tmp_path, recipe, objects
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are a matter of POSIX")
-def test_ctrl_c_ends_the_command_with_130_and_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_ends_the_command_with_130_and_leaves_nothing_half_written(tmp_path, number):
     command = [sys.executable, "-m", "untwin", "simulate", "dataset", "-o", "ds", "--recipe", RECIPE, "--count", "100000", "--shard", "100"]
-    process = subprocess.Popen([*command, "--workers", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 (also where this process is in the background)
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard
+    )
     while len(list((tmp_path / "ds").glob("shard-*.h5"))) < 2:
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, number)  # as a terminal or a batch system does
+    began = time.monotonic()
     _, said = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
     assert process.returncode == 130, said
     lines = [line for line in said.splitlines() if " per second, " not in line]
-    assert lines == ["untwin: interrupted; what is complete stays, nothing is half-written"]
+    assert lines == ["untwin: interrupted; complete shards stay; the same command goes on"]
     assert not [p for p in (tmp_path / "ds").iterdir() if p.name.startswith(".")]
 
 

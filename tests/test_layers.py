@@ -21,6 +21,7 @@ HEIGHT = {
     "fourier": 1,
     "expression": 1,
     "processes": 1,
+    "provenance": 1,
     "data": 2,
     "model": 3,
     "judge": 4,

@@ -134,9 +134,16 @@ def test_weights_come_back_with_their_card(stored):
 
 
 def hostile(path, kind: str) -> None:
+    """Made by someone who leaves the SHA-256 out, unless it is only a flipped bit."""
     whole = path.read_bytes()
+    if kind == "a flipped bit":
+        path.write_bytes(whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:])
+        return
     size = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8 : 8 + size])
+    del header["__metadata__"]["sha256"]
+    text = json.dumps(header).encode()
+    whole, size = struct.pack("<Q", len(text)) + text + whole[8 + size :], len(text)
     match kind:
         case "cut short":
             path.write_bytes(whole[:-1000])
@@ -171,6 +178,7 @@ KINDS = {
     "code for an architecture": "__import__",
     "a card that is a list": "its card is a list",
     "not finite": "not finite numbers",
+    "a flipped bit": "its SHA-256 does not fit",
 }
 
 

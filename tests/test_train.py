@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import untwin
-from untwin.errors import InputError
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.pairs import VALIDATION, Fresh, Stored
 from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, train
 from untwin.model.networks import weights
@@ -138,6 +138,56 @@ def test_two_processes_one_killed_on_the_way_end_as_if_nothing_had_happened(tmp_
     page = (tmp_path / "cut" / "report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64" in page and len(json.loads((tmp_path / "cut" / "curves.json").read_text())) == 6
     assert re.search(r"Trained on 24 samples of `cdi-nn`", (tmp_path / "cut" / "card.md").read_text(encoding="utf-8"))
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
+    """In the middle of the steps between two validations."""
+
+    def run(folder: Path, *more: str) -> subprocess.Popen:
+        options = ["--steps", "40", "--check", "20", *OPTIONS[2:4], *OPTIONS[6:]]
+        command = [sys.executable, "-m", "untwin", "train", "cdi-nn", "-o", str(folder), *options, *more]
+        return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    cut = tmp_path / "cut"
+    process = run(cut)
+    assert "20 steps" in process.stdout.readline()
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - began < 5
+    assert said == "untwin: interrupted; what is done is kept; the same command with --resume goes on\n"
+    assert 20 < weights.read(cut / CHECKPOINT)[1]["step"] < 40
+    made = Training(**weights.read(cut / CHECKPOINT)[1]["training"])
+    rows = train(made, pairs(made), cut, resume=True)
+    whole = train(made, pairs(made), tmp_path / "whole")
+    assert same(tensors(cut), tensors(tmp_path / "whole"))
+    assert [r["loss"] for r in rows] == [r["loss"] for r in whole] and rows[-1]["seconds"] > rows[0]["seconds"]
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):
+    train(SMALL, pairs(), tmp_path / "whole")
+    train(SMALL, pairs(), tmp_path)
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+    with pytest.warns(CheckpointWarning, match=r"SHA-256 does not fit.*the one before it is used"):
+        rows = train(SMALL, pairs(), tmp_path, resume=True)
+    assert [r["step"] for r in rows] == [2, 4] and same(tensors(tmp_path), tensors(tmp_path / "whole"))
+
+
+def test_a_training_that_comes_to_nan_ends_and_keeps_what_was_before(tmp_path):
+    class Spoilt(Fresh):
+        def batch(self, indices, device="cpu"):
+            drawn = super().batch(indices, device)
+            if indices[0] == 4 * 14:
+                drawn.intensity[0, 3, 3] = float("nan")
+            return drawn
+
+    run = replace(SMALL, steps=60, check=12)
+    with pytest.raises(NumericalFailure, match=r"came to NaN or infinity before step 20; .* is from before that. Train again with a lower"):
+        train(run, Spoilt(pairs().training, pairs().validation), tmp_path)
+    kept, card = weights.read(tmp_path / CHECKPOINT)
+    assert card["step"] == 12 and all(bool(v.isfinite().all()) for v in kept.values()) and not (tmp_path / WEIGHTS).exists()
 
 
 def _children(parent: int) -> list[int]:

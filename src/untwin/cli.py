@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
 import untwin
-from untwin.errors import GuessWarning, InputError, NumericalFailure
+from untwin.errors import CheckpointWarning, GuessWarning, InputError, NumericalFailure, WorkerLost
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
+    from untwin.solve.checkpoint import Checkpoint
     from untwin.solve.ensemble import Report
     from untwin.solve.state import Solution
 
@@ -36,20 +39,28 @@ RESULT = 100  # bytes that a result takes for each pixel, uncompressed, with up 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 70 a bug in untwin, 130
-    interrupted. With --debug anywhere, a traceback before the message."""
+    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, or too few, 70 a bug in untwin,
+    130 interrupted. With --debug anywhere, a traceback before the message."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
+    with _signals(), warnings.catch_warnings():
+        warnings.showwarning = _warned(warnings.showwarning)
+        warnings.simplefilter("always", CheckpointWarning)
+        _run([a for a in arguments if a != "--debug"], "--debug" in arguments)
+
+
+def _run(arguments: list[str], debug: bool) -> None:
     try:
-        app([a for a in arguments if a != "--debug"], exit_on_error=False, print_error=False)
+        app(arguments, exit_on_error=False, print_error=False)
     except Exception as error:
         if debug:
             import traceback
 
             traceback.print_exc()
         _ended(error)
-    except KeyboardInterrupt:
-        _stop("interrupted; what is complete stays, nothing is half-written", 130)
+    except KeyboardInterrupt as asked:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it is heard
+        _stop(f"interrupted; {asked or 'what is complete stays, nothing is half-written'}", 130)
 
 
 def _ended(error: Exception) -> None:
@@ -78,6 +89,74 @@ def _stop(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM is heard as Ctrl-C is: by a KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _warned(show: Callable[..., None]) -> Callable[..., None]:
+    """How a warning is shown: one about checkpoints as a note."""
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CheckpointWarning):
+            _note(str(message))
+        else:
+            show(message, category, *where, **more)
+
+    return shown
+
+
+@contextmanager
+def _kept(command: str, kept: Checkpoint, folder: Path, resume: bool) -> Iterator[None]:
+    """Inside, an interruption says how to go on, where anything is kept. That goes when the block is done, or has failed for good."""
+    if not resume:
+        kept.clear()
+    try:
+        yield
+    except (KeyboardInterrupt, WorkerLost) as error:
+        if not kept.begun():
+            raise
+        how = f"what is done is kept; go on with: untwin {command} --resume {folder}"
+        raise type(error)("; ".join([*map(str, error.args), how])) from None
+    except (InputError, NumericalFailure) as error:
+        if isinstance(error, NumericalFailure) or not (resume or kept.done()):
+            kept.clear()
+            with suppress(OSError):
+                folder.rmdir()  # if there is nothing in it
+        raise
+    kept.clear()
+
+
+def _resumed(command: str, folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
+    """The options of the run that a folder holds unfinished; None where it is finished, and that is said."""
+    from untwin.solve.archive import CHECKPOINT, unfinished
+    from untwin.solve.checkpoint import told
+
+    other = next((name for name, value in given.items() if value is not None and value is not False), None)
+    if other:
+        raise InputError(f"--resume takes everything from {folder}; leave {other} out")
+    if not unfinished(folder):
+        if (folder / "summary.json").exists():
+            print(f"{folder} holds a finished run; nothing to do")
+            return None
+        raise InputError(f"no run in {folder} to go on with; begin with: untwin {command} FILE -o {folder}")
+    found = told(folder / CHECKPOINT)
+    if found is None or found["options"].get("command") != command:
+        what = "nothing" if found is None else f"a run of untwin {found['options'].get('command')}"
+        raise InputError(f"{folder} holds {what} to go on with; begin anew with --overwrite")
+    return {k: v for k, v in found["options"].items() if k != "command"}
+
+
 @app.command
 def reconstruct(
     file: Path | None = None,
@@ -96,6 +175,7 @@ def reconstruct(
     device: str | None = None,
     workers: int | None = None,
     config: Path | None = None,
+    resume: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Phase a far-field pattern, 2D or 3D: the complex object, a verdict on it, and pictures.
@@ -136,6 +216,8 @@ def reconstruct(
         Processes on a CPU; by default all cores.
     config
         A run.toml; options given here come before it.
+    resume
+        Go on with a run that was cut short: the folder of its results. It ends with the bits that it would have had.
     overwrite
         Replace the results of an earlier run.
     """
@@ -146,17 +228,31 @@ def reconstruct(
         "support": support, "recipe": recipe, "start": start, "method": method, "starts": starts, "seed": seed, "device": device,
         "workers": workers, "output": output,
     }  # fmt: skip
-    run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
-    _reconstruct(run, overwrite)
+    if resume is None:
+        run: Run = resolved(config, {k: v for k, v in given.items() if v is not None})
+        _complete(_reconstruct(run, overwrite))
+        return
+    named = {("FILE" if k == "file" else f"--{k}"): v for k, v in given.items() if k != "workers"}
+    options = _resumed("reconstruct", resume, {**named, "--config": config, "--overwrite": overwrite})
+    if options is not None:
+        run = resolved(None, {**options, "output": resume, **({"workers": workers} if workers else {})})
+        _complete(_reconstruct(run, True, resume=True))
 
 
-def _reconstruct(run: Any, overwrite: bool) -> Solution:
+def _complete(solution: Solution) -> None:
+    if solution.reason:
+        raise NumericalFailure(solution.reason)
+
+
+def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Solution:
     from untwin.data.whole import place
     from untwin.model.problem import require_real
-    from untwin.solve.archive import fresh, save
+    from untwin.solve.archive import CHECKPOINT, fresh, save
+    from untwin.solve.checkpoint import Checkpoint
     from untwin.solve.recipe import parse
 
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
+    kept = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
     plan = parse(run.recipe) if run.recipe is not None else None
     if run.start is not None:
         from untwin.solve.predict import started
@@ -177,14 +273,15 @@ def _reconstruct(run: Any, overwrite: bool) -> Solution:
         support = read_support(run.support, pattern)
     if plan is not None and "ShrinkWrap" not in repr(plan) and "AreaWrap" not in repr(plan) and support is None:
         _note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
-    with _progress() as show:
-        solution = untwin.reconstruct(
-            pattern, plan, start=run.start or "random", method=method, starts=run.starts, seed=run.seed, positivity=run.positivity,
-            support=support,
-            device=run.device, workers=run.workers, report=show,
-        )  # fmt: skip
-    save(solution, folder, overwrite, run.table(solution.recipe))
-    return _show(solution, folder)
+    with _kept("reconstruct", kept, folder, resume):
+        with _progress() as show:
+            solution = untwin.reconstruct(
+                pattern, plan, start=run.start or "random", method=method, starts=run.starts, seed=run.seed, positivity=run.positivity,
+                support=support, device=run.device, workers=run.workers, checkpoint=kept, report=show,
+            )  # fmt: skip
+        save(solution, folder, True, run.table(solution.recipe))
+        _show(solution, folder)
+    return solution
 
 
 def _show(solution: Solution, folder: Path) -> Solution:
@@ -197,6 +294,8 @@ def _show(solution: Solution, folder: Path) -> Solution:
 
 
 def _say(solution: Solution) -> None:
+    for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were said when it was read
+        _note(text)
     mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
     print(f"{mark}: {solution.verdict.text}")
 
@@ -257,7 +356,7 @@ def _progress(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
 
 @app.command
 def restore(
-    image: Path,
+    image: Path | None = None,
     *,
     task: str = "denoise",
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
@@ -271,6 +370,7 @@ def restore(
     steps: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = 5000,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     device: str = "cpu",
+    resume: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Restore a picture with an untrained network that knows when to stop: PNG, TIFF or .npy, grey or colour.
@@ -305,17 +405,49 @@ def restore(
         Of the network; the same seed repeats the run.
     device
         cpu, cuda or cuda:1.
+    resume
+        Go on with a run that was cut short: the folder of its results. It ends with the bits that it would have had.
     overwrite
         Replace the results of an earlier run.
     """
+    if resume is not None:
+        options = _resumed("restore", resume, {"IMAGE": image, "--output": output, "--overwrite": overwrite})
+        if options is not None:
+            taken = {k: v for k, v in options.items() if not k.endswith("_sha256")}
+            paths = {k: Path(taken[k]) for k in ("image", "mask", "kernel", "sampling") if taken[k] is not None}
+            _restore(resume, **{**taken, **paths}, resume=True)
+        return
+    if image is None:
+        raise InputError("no picture given; expected untwin restore IMAGE")
+    from untwin.solve.archive import fresh
+
+    folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
+    _restore(
+        folder, image=image, task=task, mask=mask, factor=factor, kernel=kernel, sampling=sampling, prior=prior, noise=noise, stop=stop,
+        steps=steps, seed=seed, device=device,
+    )  # fmt: skip
+
+
+def _restore(
+    folder: Path, *, image: Path, task: str, mask: Path | None, factor: str | None, kernel: Path | None, sampling: Path | None, prior: str,
+    noise: str, stop: str | None, steps: int, seed: int, device: str, resume: bool = False,
+) -> None:  # fmt: skip
     import numpy as np
 
     from untwin.data.image import Image, read_array, read_image, read_plane
-    from untwin.solve.archive import fresh
+    from untwin.data.whole import sha256
+    from untwin.solve.archive import CHECKPOINT
+    from untwin.solve.checkpoint import Checkpoint
     from untwin.solve.recipe import parse_rule
     from untwin.solve.restore import job, save
 
-    folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
+    options = {
+        "command": "restore", "task": task, "factor": factor, "prior": prior, "noise": noise, "stop": stop, "steps": steps, "seed": seed,
+        "device": device,
+    }  # fmt: skip
+    files = {"image": image, "mask": mask, "kernel": kernel, "sampling": sampling}
+    options |= {name: None if path is None else str(path.absolute()) for name, path in files.items()}
+    kept = Checkpoint(folder / CHECKPOINT, options)
     rule = parse_rule(stop) if stop is not None else None
     planes = {"mask": mask, "kernel": kernel, "sampling": sampling}
     read = {name: read_plane(path, f"the {name}") for name, path in planes.items() if path is not None}
@@ -335,13 +467,15 @@ def restore(
         if issubclass(w.category, GuessWarning):
             _note(str(w.message))
     planned = job(values, task, prior, noise, rule, factor=_factor(factor), **read)
-    with _progress("restoring", "statistic") as show:
-        result = planned.run(seed, steps, device, show)
-    scale, offset = (1.0, 0.0) if task == "mri" else (given.scale, given.offset)
-    save(result, folder, scale, offset, {"image": str(image), "task": task, "prior": prior, "noise": noise, "factor": factor})
-    from untwin.show.restored import restored_page
+    options |= {f"{name}_sha256": sha256(path) for name, path in files.items() if path is not None}
+    with _kept("restore", kept, folder, resume):
+        with _progress("restoring", "statistic") as show:
+            result = planned.run(seed, steps, device, show, kept)
+        scale, offset = (1.0, 0.0) if task == "mri" else (given.scale, given.offset)
+        save(result, folder, scale, offset, options)
+        from untwin.show.restored import restored_page
 
-    page = restored_page(result, folder / "report.html", image.name)
+        page = restored_page(result, folder / "report.html", image.name)
     n = result.numbers
     for text in result.warnings:
         _note(text)
@@ -522,8 +656,11 @@ def simulate_dataset(
     if (output / "manifest.json").exists() and not manifest.missing(output):
         print(f"{output} is complete: {count:,} samples in {_shards(manifest.shards)}; nothing to do")
         return
-    with _samples() as show:
-        write(output, asked, seed, count, shard=shard, workers=workers or cores(), objects=objects, report=show)
+    try:
+        with _samples() as show:
+            write(output, asked, seed, count, shard=shard, workers=workers or cores(), objects=objects, report=show)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("complete shards stay; the same command goes on") from None
     print(f"{output}: {count:,} samples of {' x '.join(map(str, manifest.shape))} in {_shards(manifest.shards)}")
     print(f"next: untwin inspect {output}")
 
@@ -800,7 +937,7 @@ def train(
     from untwin.data.dataset import is_dataset
     from untwin.data.whole import place, write_text
     from untwin.learn.pairs import VALIDATION, Fresh, Stored
-    from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, Worker
+    from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, Worker, begun
     from untwin.model.networks.architecture import MODELS, architecture
     from untwin.simulate.crystals import simulation
 
@@ -823,9 +960,9 @@ def train(
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; expected a folder for the run")
     if not resume and output.exists() and any(output.iterdir()):
-        more = "add --resume to go on, or choose" if (output / CHECKPOINT).exists() else "choose"
+        more = "add --resume to go on, or choose" if begun(output) else "choose"
         raise InputError(f"{output} is not empty; {more} another folder")
-    if resume and not (output / CHECKPOINT).exists():
+    if resume and not begun(output):
         raise InputError(f"no {CHECKPOINT} in {output}; leave --resume out to begin")
     if stored is not None and not Stored(stored).shards.manifest.objects:
         raise InputError(f"{stored} holds no objects, which training and validation need; write it again without --no-objects")
@@ -843,7 +980,11 @@ def train(
         known = "  ".join(f"{k} {row[k]:.4g}" for k in ("loss", "error", "iou", "phase_gain", "misfit") if k in row)
         print(f"{row['step']:>8,} steps  {row['samples']:>11,} samples  {row['seconds']:>7,.0f} s  {known}", flush=True)
 
-    rows = train(run, pairs, output, resume=resume, device=chosen, report=tell)
+    try:
+        rows = train(run, pairs, output, resume=resume, device=chosen, report=tell)
+    except KeyboardInterrupt:
+        kept = "what is done is kept; the same command with --resume goes on" if begun(output) else "nothing had been done yet"
+        raise KeyboardInterrupt(kept) from None
     if worker.rank:
         return
     told = {**card(run, rows), "architecture": repr(of)}

@@ -34,16 +34,20 @@ class Run(BaseModel):
     workers: int | None = Field(default=None, ge=1, le=1024)
     output: Path | None = None
 
-    def table(self, recipe: str) -> dict[str, Any]:
-        """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
-        told_by_the_recipe = {"recipe", "start", "starts", "method"}
-        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", *told_by_the_recipe})
+    def options(self) -> dict[str, Any]:
+        """The settings that are not the default, files by their full path."""
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
         table["file"] = str(self.file.absolute())
         for name in ("mask", "support"):
             path, _, rest = str(table.get(name, "")).partition("::")
             if path and Path(path).exists():
                 table[name] = str(Path(path).absolute()) + (f"::{rest}" if rest else "")
-        return {**table, "recipe": recipe}
+        return table
+
+    def table(self, recipe: str) -> dict[str, Any]:
+        """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
+        told_by_the_recipe = ("recipe", "start", "starts", "method")
+        return {**{k: v for k, v in self.options().items() if k not in told_by_the_recipe}, "recipe": recipe}
 
 
 def resolved(config: Path | None, given: dict[str, Any]) -> Run:

@@ -18,5 +18,13 @@ class GuessWarning(UserWarning):
     """A choice that untwin made where the input left it open; each one says how to decide otherwise."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or not be read; the run goes on as well as it can."""
+
+
 class NumericalFailure(RuntimeError):
-    """No start came to anything. The command line exits with 3."""
+    """No start came to anything, or too few. The command line exits with 3."""
+
+
+class WorkerLost(NumericalFailure):
+    """A worker process was ended from outside."""

@@ -1,16 +1,17 @@
-"""Processes on this machine: how many, and one thread in each."""
+"""Processes on this machine: how many, one thread in each, and how they are asked to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.errors import NumericalFailure
+from untwin.errors import WorkerLost
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -38,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def pool(workers: int) -> Iterator[Executor]:
-    """Worker processes with one thread each; they are ended at once where the block raises (Ctrl-C too). Raises NumericalFailure
+    """Worker processes with one thread each; they are ended at once where the block raises (Ctrl-C too). Raises WorkerLost
     where a worker was ended from outside."""
     import torch
     from loky import get_reusable_executor
@@ -58,15 +59,62 @@ def pool(workers: int) -> Iterator[Executor]:
     try:
         yield executor
     except TerminatedWorkerError:
-        raise NumericalFailure("a worker process was ended from outside (out of memory?); try fewer workers or a smaller array") from None
+        raise WorkerLost("a worker process was ended from outside (out of memory?); try fewer workers or a smaller array") from None
     except BaseException:
         executor.shutdown(wait=True, kill_workers=True)
         raise
 
 
 def _calm() -> None:
-    """Ctrl-C goes to every process of a terminal; this one leaves it to its parent, which then ends it without a word."""
+    """Signals go to every process of a terminal or of a job; this one leaves them to its parent, which then ends it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+PATIENCE = 3.0  # seconds that a step may still take when the user wants to stop
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Inside, the signals that would raise KeyboardInterrupt wait: the loop asks between two steps whether there was one, and raises it
+    itself. Where a step lasts too long, it is raised within. Later signals are not heard until the block ends."""
+    ours = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is signal.default_int_handler]
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    caught: list[int] = []
+    alarm: list[Any] = []  # the handler of the alarm that is replaced, while ours is set
+
+    def take(number: int, frame: Any) -> None:
+        if not caught and hasattr(signal, "setitimer"):
+            alarm.append(signal.signal(signal.SIGALRM, late))
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        caught.append(number)
+
+    def late(number: int, frame: Any) -> None:
+        disarm()
+        raise KeyboardInterrupt
+
+    def disarm() -> None:
+        if alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm.pop())
+
+    def asked() -> bool:
+        if caught:
+            disarm()
+        return bool(caught)
+
+    for number in ours:
+        signal.signal(number, take)
+    try:
+        yield asked
+        if asked():
+            raise KeyboardInterrupt
+    finally:
+        disarm()
+        for number in ours:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _as_array(tensor: Tensor) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from untwin.data.counts import photons
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.oversampling import undersampled_axes
+from untwin.data.whole import sha256
 from untwin.errors import GuessWarning, InputError
 from untwin.fourier import fast_size
 
@@ -53,7 +53,7 @@ def read(
             if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
                 if cxi.holds_object(tree):
                     return stored
-                return replace(stored, source=replace(stored.source, path=str(path), sha256=_sha256(file)))
+                return replace(stored, source=replace(stored.source, path=str(path), sha256=sha256(file)))
             raw = _from_hdf5(tree, file, data, mask, guesses)
     else:
         raw = _from_array(file, format, data, mask)
@@ -84,7 +84,7 @@ def read(
         source=Source(
             path=str(path),
             dataset=raw.name or None,
-            sha256=_sha256(file),
+            sha256=sha256(file),
             shape=values.shape,
             centre=placed.centre,
             mask=str(mask) if mask is not None else raw.mask_name,
@@ -93,11 +93,6 @@ def read(
         asymmetry=placed.asymmetry,
         warnings=tuple(guesses),
     )
-
-
-def _sha256(file: Path) -> str:
-    with door.spoken(file, "a file"), file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -41,6 +42,15 @@ def write_bytes(target: Path, content: bytes) -> None:
     """Likewise."""
     with whole(target) as temporary:
         temporary.write_bytes(content)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes. Raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from None
 
 
 def place(path: Path, needed: int = 0) -> Path:

@@ -1,5 +1,5 @@
 """Training: one straight loop over steps. Sample i is a function of the recipe, the seed and i, so a run that was cut short goes on
-where its last checkpoint stands and ends, on a CPU, with the same bits."""
+where its last checkpoint stands (20 seconds of work ago, or a few where one takes long) and ends, on a CPU, with the same bits."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ import dataclasses
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.errors import InputError
+from untwin.data.sealed import before
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.objectives import OBJECTIVES
 from untwin.learn.pairs import Data
 from untwin.learn.validate import measured_amplitude, validated
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import architecture
+from untwin.processes import stoppable
+from untwin.provenance import made_with
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
 
+CHECK = 10  # steps between two looks whether the loss is still a number
+EVERY = 20.0  # seconds of work between checkpoints, at most, unless
+SHARE = 50.0  # they would take more than a fiftieth of the time
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 
@@ -72,12 +80,14 @@ class Training:
 
 @dataclass
 class Progress:
-    """What training changes, in place. rows: one per validation."""
+    """What training changes, in place. rows: one per validation. loss: the sum since the last of them. seconds: of work so far."""
 
     net: Module
     optimizer: Optimizer
     step: int
     rows: list[dict[str, Any]]
+    loss: Tensor
+    seconds: float = 0.0
 
 
 def train(
@@ -89,7 +99,8 @@ def train(
     device: str = "cpu",
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train to the end, with a checkpoint every `check` steps; returns the rows of the curves. Writes weights.safetensors at the end.
+    """Train to the end; returns the rows of the curves. Writes weights.safetensors at the end, a checkpoint after every validation and
+    every 20 seconds, and one where the user interrupts.
 
     resume: go on from the checkpoint in the folder. Several processes (torchrun): each takes its share of every batch and gradients
     are averaged. On CUDA the network works in bfloat16 where that is safe (autocast). report: called with each row.
@@ -101,15 +112,14 @@ def train(
     crew = Worker()
     if run.batch % crew.size:
         raise InputError(f"batch {run.batch} for {crew.size} processes; expected a multiple")
-    with crew:
+    with crew, stoppable() as asked:
         now = _begin(run, folder, resume, device)
         _first_sample(run, data, of)
         held = data.held(run.held, device) if crew.rank == 0 else None
         now.net.train()
         kind = torch.device(device).type
-        clock, busy = time.time(), time.process_time()
-        before = now.rows[-1]["seconds"] if now.rows else 0.0
-        loss_sum = torch.zeros((), device=device)
+        clock, busy, earlier = time.monotonic(), time.process_time(), now.seconds
+        due = clock + EVERY
         while now.step < run.steps:
             for group in now.optimizer.param_groups:
                 group["lr"] = run.rate_at(now.step)
@@ -125,29 +135,41 @@ def train(
             torch.nn.utils.clip_grad_norm_(now.net.parameters(), 1.0)
             now.optimizer.step()
             now.step += 1
-            loss_sum += loss.detach()
-            if now.step % run.check == 0 or now.step == run.steps:
+            now.loss += loss.detach()
+            now.seconds = earlier + time.monotonic() - clock
+            checked = now.step % run.check == 0 or now.step == run.steps
+            stop, began = asked(), time.monotonic()
+            if (now.step % CHECK == 0 or checked or stop) and not math.isfinite(float(now.loss)):
+                raise NumericalFailure(_lost(run, now, folder))
+            if checked:
                 if crew.rank == 0:
                     since = (now.step - 1) % run.check + 1
                     row = {
                         "step": now.step,
                         "samples": now.step * run.batch,
-                        "loss": float(loss_sum) / since,
+                        "loss": float(now.loss) / since,
                         "rate": run.rate_at(now.step),
                     }
-                    row |= {"seconds": before + time.time() - clock, "cpu_seconds": time.process_time() - busy}
+                    row |= {"seconds": now.seconds, "cpu_seconds": time.process_time() - busy}
                     row |= validated(of, now.net, held)
-                    if not math.isfinite(row["loss"]):
-                        raise InputError(f"the loss is {row['loss']} at step {now.step}; train again with a lower --rate than {run.rate:g}")
                     now.rows.append(row)
-                    _save(run, now, folder)
-                    if report:
-                        report(row)
-                loss_sum.zero_()
+                now.loss.zero_()
+            if crew.rank == 0 and (checked or stop or began > due):
+                _save(run, now, folder, device)
+                due = time.monotonic() + max(EVERY, SHARE * (time.monotonic() - began))
+                if checked and report:
+                    report(now.rows[-1])
+            if stop:
+                raise KeyboardInterrupt
         if crew.rank == 0:
-            told = {**card(run, now.rows), "holes": held is not None and not bool(held.measured.all())}
+            told = {**card(run, now.rows), "made": made_with(device), "holes": held is not None and not bool(held.measured.all())}
             weights.save(folder / WEIGHTS, now.net, of, told)
     return now.rows
+
+
+def _lost(run: Training, now: Progress, folder: Path) -> str:
+    kept = f"; {folder / CHECKPOINT} is from before that" if (folder / CHECKPOINT).exists() else ""
+    return f"the training came to NaN or infinity before step {now.step}{kept}. Train again with a lower --rate than {run.rate:g}"
 
 
 def card(run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -173,16 +195,32 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
     net = of.build(torch.Generator().manual_seed(run.seed)).to(device=device, memory_format=_memory(of))  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.Adam(net.parameters(), lr=run.rate, fused=True)
     path = folder / CHECKPOINT
+    nothing = torch.zeros((), device=device)
     if not resume:
-        return Progress(net, optimizer, 0, [])
-    if not path.exists():
+        return Progress(net, optimizer, 0, [], nothing)
+    if not begun(folder):
         raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
-    tensors, told = weights.read(path)
+    try:
+        tensors, told = weights.read(path)
+    except InputError as error:
+        path = before(path)
+        if not path.exists():
+            raise
+        warnings.warn(f"{error}: the one before it is used", CheckpointWarning, stacklevel=2)
+        tensors, told = weights.read(path)
     mine = dataclasses.asdict(run)
     other = told.get("training", {})
     for name, v in mine.items():
         if other.get(name) != v:
             raise InputError(f"{folder} was trained with {name} = {other.get(name)!r}, asked for is {v!r}; use the same, or another folder")
+    made = made_with(device)
+    for name, was in told.get("made", made).items():
+        if made.get(name) != was:
+            warnings.warn(
+                f"{folder} was begun with {name} {was}, this is {made.get(name)}: the training goes on, with other last bits",
+                CheckpointWarning,
+                stacklevel=3,
+            )
     own = net.state_dict()
     try:
         net.load_state_dict({k: tensors[f"net.{k}"] for k in own})
@@ -191,7 +229,8 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
             moments = {k: torch.empty_like(p).copy_(tensors[f"adam.{i}.{k}"]) for k in ("exp_avg", "exp_avg_sq")}
             state[i] = {"step": tensors[f"adam.{i}.step"].clone(), **moments}
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return Progress(net, optimizer, int(told["step"]), list(told["rows"]))
+        loss = nothing.copy_(tensors["loss"])
+        return Progress(net, optimizer, int(told["step"]), list(told["rows"]), loss, float(told["seconds"]))
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({str(error)[:120]}); begin again in another folder") from None
 
@@ -202,12 +241,26 @@ def _memory(of: Any) -> Any:
     return torch.channels_last if len(of.shape) == 2 else torch.contiguous_format
 
 
-def _save(run: Training, now: Progress, folder: Path) -> None:
-    tensors = {f"net.{k}": v.detach().cpu() for k, v in now.net.state_dict().items()}
+def begun(folder: Path) -> bool:
+    """True where there is something to go on from."""
+    return any(p.exists() for p in (folder / CHECKPOINT, before(folder / CHECKPOINT)))
+
+
+def _save(run: Training, now: Progress, folder: Path, device: str) -> None:
+    """The checkpoint; the last one stays beside it. Raises NumericalFailure where the weights are not finite."""
+    import torch
+
+    tensors = {"loss": now.loss.detach().cpu()} | {f"net.{k}": v.detach().cpu() for k, v in now.net.state_dict().items()}
     for i, state in now.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.detach().cpu() for k, v in state.items()}
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
+        raise NumericalFailure(_lost(run, now, folder))
     folder.mkdir(parents=True, exist_ok=True)
-    weights.write(folder / CHECKPOINT, tensors, {"training": dataclasses.asdict(run), "step": now.step, "rows": now.rows})
+    path = folder / CHECKPOINT
+    told = {"training": dataclasses.asdict(run), "step": now.step, "rows": now.rows, "seconds": now.seconds, "made": made_with(device)}
+    with suppress(FileNotFoundError):
+        os.replace(path, before(path))
+    weights.write(path, tensors, told)
 
 
 def _first_sample(run: Training, data: Data, of: Any) -> None:

@@ -18,7 +18,14 @@ from untwin.errors import InputError
 if TYPE_CHECKING:
     from untwin.solve.state import Solution
 
+CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
 FILES = ("result.cxi", "run.toml", "summary.json")
+CONVENTIONS = {
+    "fft_convention": "object to detector: exp(-2 pi i k r / N)",
+    "axis_order": "as in the input file, slowest first; in pictures axis 0 points down",
+    "centre_convention": "zero frequency of the pattern and origin of the object at pixel N//2 of every axis, counted from 0",
+    "mask_meaning": "mask: 0 is a measured pixel, bit 1 one that was not used; support: 1 inside the object",
+}
 
 
 def settings(solution: Solution) -> dict[str, Any]:
@@ -40,6 +47,8 @@ def summary(solution: Solution) -> dict[str, Any]:
             "verdict": dataclasses.asdict(solution.verdict),
             "numbers": solution.numbers,
             "warnings": solution.warnings,
+            "reason": solution.reason,
+            "made": solution.made,
             "recipe": solution.recipe,
             "seed": solution.seed,
             "positivity": solution.positivity,
@@ -74,11 +83,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def unfinished(folder: Path) -> bool:
+    """True where a run has kept what it had done, and has not come to its end."""
+    return (folder / CHECKPOINT).is_dir()
+
+
 def fresh(folder: Path, overwrite: bool) -> Path:
     """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
     place(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
+    if unfinished(folder) and not overwrite:
+        raise InputError(f"{folder} holds a run that has not ended; go on with --resume {folder}, or begin anew with --overwrite")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
     return folder
@@ -105,7 +121,9 @@ def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[st
         "input_file": solution.pattern.source.path or "",
         "input_sha256": solution.pattern.source.sha256 or "",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "fft_convention": "object to detector: exp(-2 pi i k r / N)",
+        **CONVENTIONS,
+        **{k: v for k, v in solution.made.items() if k in ("commit", "device", "threads", "workers", "engine", "python")},
+        "parameters": json.dumps(run or settings(solution)),
         "verdict": solution.verdict.text,
         "summary": json.dumps(summary(solution)),
     }
@@ -180,6 +198,8 @@ def load(folder: str | Path) -> Solution:
             modes=None if modes is None else torch.from_numpy(modes),
             mode_weights=made(tuple[float, ...], told["mode_weights"]),
             warnings=made(tuple[str, ...], told["warnings"]),
+            reason=made(str, told.get("reason", "")),
+            made=made(dict[str, str | int], told.get("made", {})),
         )
     except InputError:
         raise

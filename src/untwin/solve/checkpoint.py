@@ -1,52 +1,284 @@
-"""A state in a file, with all that moves, so that a run goes on from it bit for bit on the same machine."""
+"""What a run has done so far, in a folder, so that it goes on from there bit for bit on the same machine; and single states in files.
+
+A run is parts (a batch of starts, a fit) in an order that follows from the run itself. Each is a file, named by what the part is: where it
+stands, or how it ended. A part that ended is never worked out again, and one that was under way goes on from its last state.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
+import shutil
+import time
 import warnings
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from untwin.data.whole import write_bytes
-from untwin.errors import InputError
+from untwin.data import sealed
+from untwin.data.whole import PART
+from untwin.errors import CheckpointWarning, InputError
+from untwin.processes import stoppable
 from untwin.solve.state import State
 from untwin.solve.stopping import Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+EVERY = 20.0  # seconds of work between checkpoints, at least,
+SHARE = 50.0  # and so many times what the last one took: a fiftieth of the time
+RATE = 2e8  # bytes per second that a disk is trusted with before anything has been written to it
+LOOK = 0.5  # seconds after which a worker looks whether it is still wanted
+_RUN, _STOP = "run.untwin", "stop"
 
 _KNOWN = {cls.__name__: cls for cls in (State, Watch)}
 
 
-def save_state(state: State, path: str | Path) -> Path:
-    """Write a state that `iterate` has yielded: complete, or not at all."""
-    import torch
+@dataclass
+class Held:
+    """Where a part stands. trace: what was written down after some of the steps, plain values. beside: whatever else moves."""
 
-    buffer = io.BytesIO()
-    torch.save({"untwin": "state", "state": _told(state)}, buffer)
-    write_bytes(Path(path), buffer.getvalue())
+    state: State
+    trace: list[Any]
+    beside: Any = None
+    ended: bool = False
+
+
+@dataclass
+class Checkpoint:
+    """The folder in which a run keeps what it has done; without a folder nothing is kept.
+
+    options: plain values that say how to begin this run, for whoever goes on with it. every: seconds of work between two writings.
+    Parts that have ended wait in memory until it is time to write, so that a run of seconds writes nothing but what it is.
+    """
+
+    folder: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    every: float = field(default_factory=lambda: EVERY)
+    run: str = ""
+    owner: int = field(default_factory=os.getpid)
+    waiting: dict[str, Held] = field(default_factory=dict)
+    due: float = 0.0
+    cost: float = 0.0
+    looked: float = 0.0
+
+    def begin(self, about: dict[str, Any]) -> None:
+        """Say what the run is: about, plain values. Raises InputError where the folder holds another run, naming what differs."""
+        text = json.dumps(about, sort_keys=True, default=str)
+        self.run = hashlib.sha256(text.encode()).hexdigest()
+        self._later(self.every)
+        if self.folder is None:
+            return
+        found = told(self.folder)
+        if found is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            content = json.dumps({"about": about, "options": self.options}, default=str).encode()
+            sealed.write(self.folder / _RUN, lambda file: file.write(content))
+            return
+        now = json.loads(text)
+        for name in {**found["about"], **now}:
+            was, is_ = found["about"].get(name), now.get(name)
+            if was != is_:
+                raise InputError(
+                    f"the run in {self.folder} was begun with {name} {_short(was)}, this is {_short(is_)}: it would not end with the same "
+                    f"bits. Go on with what it was begun with, or begin anew in another folder"
+                )
+        for path in [self.folder / _STOP, *self.folder.glob(f".*{PART}")]:
+            path.unlink(missing_ok=True)
+
+    def name(self, *what: Any) -> str:
+        """Of a part of this run: what it is, in values whose text says it all."""
+        return hashlib.sha256("\n".join([self.run, *map(repr, what)]).encode()).hexdigest()[:40]
+
+    def read(self, name: str, device: str = "cpu") -> Held | None:
+        """Where a part stands, as it was kept last; None where nothing is kept. What is damaged is worked out again (CheckpointWarning)."""
+        if name in self.waiting:
+            return self.waiting[name]
+        if self.folder is None:
+            return None
+        try:
+            content = sealed.read(self.folder / name)
+            return None if content is None else Held(**_loaded(content, device))
+        except (InputError, TypeError) as error:
+            warnings.warn(f"{error}: this part of the run is worked out again", CheckpointWarning, stacklevel=2)
+            return None
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Callable[..., None]]:
+        """Work on a part. `reached(state, trace, beside)` after each step says where it stands: this is kept when it is time, and when the
+        work is interrupted. Raises KeyboardInterrupt when the user wants to stop."""
+        now: list[tuple[State, list[Any], int, Any]] = []
+
+        def held() -> dict[str, Held]:
+            state, trace, count, beside = now[0]
+            return {name: Held(state, trace[:count], beside)}
+
+        def reached(state: State, trace: list[Any], beside: Any = None) -> None:
+            now[:] = [(state, trace, len(trace), beside)]  # in one go: an interruption finds the old or the new
+            if asked():
+                raise KeyboardInterrupt
+            if self.folder is None:
+                return
+            clock = time.monotonic()
+            if clock > self.looked + LOOK:
+                self.looked = clock
+                self._wanted()
+            if clock > self.due and not self._postponed(state):
+                self.keep(held())
+
+        if os.getpid() != self.owner and not self.due:
+            self._later(self.every)
+        with stoppable() as asked:
+            try:
+                yield reached
+            except KeyboardInterrupt:
+                if now:
+                    self.keep(held())
+                raise
+
+    def ended(self, name: str, held: Held) -> None:
+        """A part has ended; it is kept when it is time."""
+        if self.folder is None:
+            return
+        held.ended = True
+        self.waiting[name] = held
+        if time.monotonic() > self.due:
+            self.keep()
+
+    def keep(self, under_way: dict[str, Held] | None = None) -> None:
+        """Write what waits, and the part that is under way. Where the disk does not take it the run goes on, and says so
+        (CheckpointWarning); what was kept before stays."""
+        if self.folder is None:
+            return
+        began = time.monotonic()
+        try:
+            for name, held in {**self.waiting, **(under_way or {})}.items():
+                content = {"state": _told(held.state), "trace": held.trace, "beside": _told(held.beside), "ended": held.ended}
+                sealed.write(self.folder / name, lambda file, content=content: _save(content, file))
+                self.waiting.pop(name, None)
+        except InputError as error:
+            warnings.warn(f"no checkpoint: {error}", CheckpointWarning, stacklevel=2)
+        self.cost = time.monotonic() - began
+        self._later(max(self.every, SHARE * self.cost))
+
+    def begun(self) -> bool:
+        """True where there is a run to go on with."""
+        return self.folder is not None and (self.folder / _RUN).exists()
+
+    def done(self) -> bool:
+        """True where some of its work is kept."""
+        return self.folder is not None and any(path.suffix not in (".untwin", PART) for path in self.folder.glob("*"))
+
+    def clear(self) -> None:
+        """The run is done, its result is safe: nothing of this is needed any more."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ask_to_stop(self) -> None:
+        """Processes that work on parts of this run stop at their next step."""
+        if self.folder is not None:
+            with suppress(OSError):
+                (self.folder / _STOP).touch()
+
+    def for_worker(self) -> Checkpoint:
+        """What travels to another process."""
+        return Checkpoint(self.folder, {}, self.every, self.run, self.owner)
+
+    def _wanted(self) -> None:
+        """In another process than the run's own: raise KeyboardInterrupt where that one has ended or wants to stop."""
+        if os.getpid() != self.owner and (os.getppid() != self.owner or (self.folder and (self.folder / _STOP).exists())):
+            raise KeyboardInterrupt
+
+    def _postponed(self, state: State) -> bool:
+        """The first checkpoint waits, too, until it is sure to take no more than its share."""
+        if not self.cost:
+            self.cost = 3 * state.x.nbytes / RATE
+            if SHARE * self.cost > self.every:
+                self._later(SHARE * self.cost - self.every)
+                return True
+        return False
+
+    def _later(self, seconds: float) -> None:
+        self.due = time.monotonic() + seconds
+
+
+def told(folder: Path) -> dict[str, Any] | None:
+    """What the unfinished run in a checkpoint folder says of itself: about, options; None where there is none. Raises InputError where it
+    is damaged."""
+    content = sealed.read(folder / _RUN)
+    if content is None:
+        return None
+    try:
+        found = json.loads(content)
+        return {"about": dict(found["about"]), "options": dict(found["options"])}
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / _RUN} is not what untwin has written; begin anew in another folder") from None
+
+
+def digest(*arrays: np.ndarray | Tensor | None) -> str:
+    """SHA-256 of arrays, their shapes and kinds."""
+    import numpy as np
+
+    sha256 = hashlib.sha256()
+    for a in arrays:
+        a = None if a is None else np.ascontiguousarray(a.detach().cpu().numpy() if hasattr(a, "detach") else a)  # type: ignore[union-attr]
+        sha256.update(b"none" if a is None else f"{a.dtype} {a.shape}".encode())
+        sha256.update(b"" if a is None else a.reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
+
+
+def save_state(state: State, path: str | Path) -> Path:
+    """Write a state that `iterate` has yielded: complete, or not at all. What was there before stays as NAME.before."""
+    sealed.write(Path(path), lambda file: _save({"state": _told(state)}, file))
     return Path(path)
 
 
 def load_state(path: str | Path, device: str = "cpu") -> State:
     """The state in a file, to hand to `iterate` with the same problem and recipe. Raises InputError where there is none."""
+    content = sealed.read(Path(path))
+    if content is None:
+        raise InputError(f"no file {path}; save_state writes one")
+    return _loaded(content, device)["state"]
+
+
+def _save(content: dict[str, Any], file: Any) -> None:
     import torch
 
+    buffer = io.BytesIO()  # a disk that is full is an OSError of the file, and not whatever torch makes of it
+    torch.save({"untwin": "state", **content}, buffer)
+    file.write(buffer.getbuffer())
+
+
+def _loaded(content: bytes, device: str) -> dict[str, Any]:
+    import torch
+
+    expected = "expected a file that save_state or a checkpoint has written"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files by others
-            held = torch.load(Path(path), map_location=device, weights_only=True)
-        if not isinstance(held, dict) or held.get("untwin") != "state":
-            raise InputError(f"{path} holds no state; expected a file that save_state has written")
-        state = _made(held["state"])
+            held = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        if not isinstance(held, dict) or held.pop("untwin", None) != "state":
+            raise InputError(f"this holds no state; {expected}")
+        found = {name: v if name == "trace" else _made(v) for name, v in held.items()}
+        state = found["state"]
         grids = [state.x, state.image, state.support, state.bounds]
         if any(g.shape != state.x.shape for g in grids) or [type(seed) for seed in state.seeds] != [int] * len(state.x):
             raise ValueError("its parts do not fit")
-        return state
-    except FileNotFoundError:
-        raise InputError(f"no file {path}; save_state writes one") from None
+        return found
     except InputError:
         raise
     except Exception as error:  # whatever torch says of a file that is none of its own
-        raise InputError(f"{path} holds no state ({type(error).__name__}); expected a file that save_state has written") from None
+        raise InputError(f"this holds no state ({type(error).__name__}); {expected}") from None
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 60 else f"{text[:50]}..."
 
 
 def _told(value: Any) -> Any:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from untwin import expression
-from untwin.errors import InputError
+from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
 from untwin.judge.symmetry import align, distances
 from untwin.solve.begin import begin
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
     from untwin.solve.launch import Launcher
     from untwin.solve.launch import Report as Steps
 
+Failed = list[tuple[int, str]]  # seed and reason
 Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
 
 CANDIDATES = 32  # finished candidates that are kept for the mean,
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together (two of them always)
+
+NAN = "NaN or infinity"  # why a start has failed
 
 NEAR = 0.3  # E below which the results of two families are on their way to the same object, before the finish
 
@@ -86,8 +91,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Population:
-    """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson), r_factor, pixels in the support,
-    unknowns (metrics.unknowns)."""
+    """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson; infinite where a start has come to
+    nothing or is not finite), r_factor, pixels in the support, unknowns (metrics.unknowns)."""
 
     state: State
     deviance: Tensor
@@ -97,7 +102,7 @@ class Population:
 
     @classmethod
     def of(cls, problem: Problem, state: State) -> Population:
-        """Figures of P_S of the estimates; a start that has come to nothing or to NaN is infinitely bad."""
+        """Figures of P_S of the estimates."""
         import torch
 
         d = problem.tensors
@@ -110,7 +115,7 @@ class Population:
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
         pixels = state.support.flatten(1).sum(1).double()
-        dead = torch.cat(deviance).isnan() | (pixels == 0)
+        dead = ~torch.cat(deviance).isfinite() | ~torch.cat(r).isfinite() | ~torch.cat(free).isfinite() | (pixels == 0)
         return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
@@ -120,8 +125,22 @@ class Population:
         """Rows from the best to the worst."""
         return self.scores(problem).argsort(stable=True).tolist()
 
+    def dead(self) -> list[int]:
+        """Rows that have come to nothing."""
+        return (~self.deviance.isfinite()).nonzero().flatten().tolist()
+
+    def living(self) -> Population:
+        dead = self.dead()
+        return self.rows([i for i in range(len(self.state.seeds)) if i not in dead]) if dead else self
+
     def rows(self, rows: list[int]) -> Population:
         return Population(take(self.state, rows), self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
+
+    def replaced(self, rows: list[int], others: Population) -> Population:
+        """With others, in order, in place of some rows."""
+        n = len(self.state.seeds)
+        at = [n + rows.index(i) if i in rows else i for i in range(n)]
+        return gather([self, others]).rows(at)
 
 
 def gather(populations: list[Population]) -> Population:
@@ -164,18 +183,24 @@ def children(problem: Problem, population: Population, count: int, seed: int) ->
     return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, seeds=seeds)
 
 
-def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Steps | None) -> list[Population]:
+def _reason(population: Population, row: int) -> str:
+    return "empty support" if int(population.pixels[row]) == 0 else NAN
+
+
+def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Steps | None, failed: Failed) -> list[Population]:
     done = [Population.of(problem, e.state) for e in launch.map(problem, jobs, report=report)]
+    failed.extend((p.state.seeds[i], _reason(p, i)) for p in done for i in p.dead() if _reason(p, i) == NAN)
     if report:
         report(0, min(float(p.r_factor.min()) for p in done))
     return done
 
 
 def _generation(
-    problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None
+    problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None, failed: Failed
 ) -> list[Population]:
     jobs, survivors = [], []
-    for k, family in enumerate(families):
+    for k, grown in enumerate(families):
+        family = grown.living()
         n = len(family.state.seeds)
         keep = max(1, n // 4)
         brood = children(problem, family, max(1, n - keep), seed + 10_007 * k)
@@ -185,11 +210,13 @@ def _generation(
             if rows:
                 jobs.append((k, recipe, take(brood, rows)))
         survivors.append(family.rows(family.order(problem)[:keep]))
-    done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
+    done = _run(problem, [(r, s) for _, r, s in jobs], launch, report, failed)
     return [gather([survivors[k], *(p for (j, _, _), p in zip(jobs, done) if j == k)]) for k in range(len(families))]
 
 
-def _finish(problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None) -> tuple[Population, Population]:
+def _finish(
+    problem: Problem, plan: Plan, population: Population, launch: Launcher, report: Steps | None, failed: Failed
+) -> tuple[Population, Population]:
     """Rounds of the finish on every member; each ends at its own best. Also the best of all candidates that were met on the way."""
     current = [population.rows([i]) for i in range(len(population.state.seeds))]
     active = set(range(len(current)))
@@ -200,7 +227,7 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
             one = current[i].state
             dealt = replace(take(one, [0] * plan.deal), seeds=tuple(range(plan.deal)), x=one.image.expand(plan.deal, *one.image.shape[1:]))
             jobs += [(i, recipe, dealt) for recipe in plan.finish]
-        done = _run(problem, [(r, s) for _, r, s in jobs], launch, report)
+        done = _run(problem, [(r, s) for _, r, s in jobs], launch, report, failed)
         met = gather([met, *done])
         met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.tensors.amplitude.numel()))])
         for i in sorted(active):
@@ -219,12 +246,20 @@ def _finish(problem: Problem, plan: Plan, population: Population, launch: Launch
 @dataclass(frozen=True)
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
-    family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again."""
+    family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
+    failed: seeds of starts and children that came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
     candidates: Population
+    failed: tuple[tuple[int, str], ...] = ()
+    broken: bool = False
+
+
+def spare(seed: int, attempt: int) -> int:
+    """The seed of the start that stands in for another, whose seed that was, at the first, second ... attempt."""
+    return int(np.random.SeedSequence([seed, 9, attempt]).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
 def breed(
@@ -236,41 +271,75 @@ def breed(
     report: Report | None = None,
 ) -> Outcome:
     """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s of the first ones belongs to family s modulo
-    their number."""
+    their number. A start that comes to nothing is replaced by one with a seed of its own, as long as no more than half of them have failed
+    (or one). Raises NumericalFailure where none is left."""
     firsts, traces, bests = [], [], []
-    total = plan.steps()
+    failed: Failed = []
+    total, asked = plan.steps(), 0
     tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
 
-    def raise_families(count: int, starts: int) -> None:
-        seeds = tuple(seed + sum(len(f.state.seeds) for f in firsts) + i for i in range(starts))
+    def independent(seeds: tuple[int, ...]) -> tuple[Population, list[int]]:
+        """The first generation; and the rows of `seeds` that have come to something."""
+        now, attempt, most = list(seeds), 0, len(failed) + max(1, len(seeds) // 2)
         ended = launch.map(problem, [(plan.first, begin(problem, seeds, support))], samples=25, report=tell)[0]
-        firsts.append(Population.of(problem, ended.state))
-        traces.append(ended)
-        families = [firsts[-1].rows(list(range(k, starts, count))) for k in range(count)]
-        for g in range(plan.generations if plan.children else 0):
-            families = _generation(problem, plan, families, seeds[0] + 1_000_003 * (g + 1), launch, tell)
+        grown, lines = Population.of(problem, ended.state), list(ended.traces)
+        while rows := grown.dead():
+            failed.extend((now[i], _reason(grown, i)) for i in rows)
+            if len(failed) > most:
+                break
+            attempt += 1
+            for i in rows:
+                now[i] = spare(seeds[i], attempt)
+            again = launch.map(problem, [(plan.first, begin(problem, tuple(now[i] for i in rows), support))], samples=25, report=tell)[0]
+            grown = grown.replaced(rows, Population.of(problem, again.state))
+            for i, line in zip(rows, again.traces):
+                lines[i] = line
+        living = [i for i in range(len(seeds)) if i not in rows]
+        firsts.append(grown.living())
+        traces.extend(lines[i] for i in living)
+        return grown, living
+
+    def raise_families(count: int, starts: int) -> None:
+        nonlocal asked
+        seeds = tuple(range(seed + asked, seed + asked + starts))
+        asked += starts
+        grown, living = independent(seeds)
+        members = [[i for i in living if i % count == k] for k in range(count)]
+        families = [grown.rows(rows) for rows in members if rows]
+        for g in range(plan.generations if plan.children and families else 0):
+            families = _generation(problem, plan, families, seeds[0] + 1_000_003 * (g + 1), launch, tell, failed)
         bests.extend(f.rows(f.order(problem)[:1]) for f in families)
 
     raise_families(plan.families, plan.starts)
-    for _ in range(plan.reserve):
+    broken = len(firsts[0].state.seeds) < plan.starts
+    if not bests:
+        raise NumericalFailure(
+            f"every start came to nothing: {failed[0][1]} ({len(failed)} tried); try more starts, another recipe or a given support"
+        )
+    for _ in range(0 if broken else plan.reserve):
         if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < NEAR:
             break
         raise_families(1, plan.members)
     results = gather(bests)
     results = results.rows(results.order(problem))
-    results, candidates = _finished(problem, plan, results, launch, tell) if plan.finish and plan.rounds else (results, results)
+    candidates = results
+    if plan.finish and plan.rounds:
+        results, candidates = _finished(problem, plan, results, launch, tell, failed)
     if plan.refine:
-        results = _run(problem, [(plan.refine, results.state)], launch, tell)[0]
-        candidates = results
-    return Outcome(gather(firsts), tuple(t for ended in traces for t in ended.traces), results, candidates)
+        refined = _run(problem, [(plan.refine, results.state)], launch, tell, failed)[0]
+        lost = refined.dead()  # what they were before stands
+        results = candidates = refined.replaced(lost, results.rows(lost)) if lost else refined
+    return Outcome(gather(firsts), tuple(traces), results, candidates, tuple(failed), broken)
 
 
-def _finished(problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None) -> tuple[Population, Population]:
+def _finished(
+    problem: Problem, plan: Plan, results: Population, launch: Launcher, report: Steps | None, failed: Failed
+) -> tuple[Population, Population]:
     """The best result and the one most like it go through the finish; the others follow as they are. Also the candidates met."""
     n = len(results.state.seeds)
     chosen = [0]
     if n > 1:
         x = objects(problem, results)
         chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
-    finished, met = _finish(problem, plan, results.rows(chosen), launch, report)
+    finished, met = _finish(problem, plan, results.rows(chosen), launch, report, failed)
     return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)]), met

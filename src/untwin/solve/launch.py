@@ -1,17 +1,19 @@
-"""Where starts run: in a batch here, or one by one in a pool of processes with one thread each."""
+"""Where starts run: in this process, or in a pool of processes with one thread each; in the same batches in both."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
-from untwin.processes import cores, one_thread, pool
+from untwin.processes import PATIENCE, cores, one_thread, pool
+from untwin.solve.checkpoint import Checkpoint, Held
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
-from untwin.solve.state import join, take
+from untwin.solve.state import CHECK, alive, join, take
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -22,6 +24,8 @@ STRETCH = 20  # steps that may be taken without a look at the state
 BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
 
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
+Parts = dict[str, tuple[int, Recipe, "State"]]  # by name: number of the job, recipe, starts
+Came = Callable[[str, "Ended"], None]
 
 
 @dataclass(frozen=True)
@@ -40,70 +44,125 @@ def residual(problem: Problem, state: State) -> tuple[float, ...]:
     return tuple(r_factor(f, d.intensity, d.measured).tolist())
 
 
-def run_here(problem: Problem, recipe: Recipe, state: State, samples: int = 0) -> Ended:
-    """The recipe, with the R-factor looked at `samples` times on the way."""
+def run_here(
+    problem: Problem, recipe: Recipe, state: State, samples: int = 0, checkpoint: Checkpoint | None = None, name: str = ""
+) -> Ended:
+    """The recipe, with the R-factor looked at `samples` times on the way. name: of this part of a run in its checkpoint; it goes on from
+    what is kept there.
+
+    A batch whose starts have all come to NaN or infinity ends at once, unless a rule is in force, which keeps an earlier image.
+    """
     every = max(1, length(recipe) // samples) if samples else 0
-    steps: list[int] = []
-    values: list[tuple[float, ...]] = []
-    for state in iterate(problem, recipe, state, every or STRETCH):  # noqa: B020
-        if every and state.step % every == 0 and (not steps or state.step > steps[-1]):
-            steps.append(state.step)
-            values.append(residual(problem, state))
-    traces = tuple((tuple(steps), tuple(v[i] for v in values)) for i in range(len(state.seeds)))
-    return Ended(take(state, list(range(len(state.seeds)))), traces)
+    every -= every % CHECK if every > CHECK else 0
+    kept = checkpoint or Checkpoint()
+    held = kept.read(name, problem.device) if name else None
+    state, trace = (held.state, held.trace) if held else (state, [])
+    with kept.part(name) as reached:
+        for state in iterate(problem, recipe, state, math.gcd(every, CHECK)):  # noqa: B020
+            if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
+                trace.append((state.step, residual(problem, state)))
+            reached(state, trace)
+            if state.step % CHECK == 0 and state.watch is None and not bool(alive(state).any()):
+                break
+    return _ended(take(state, list(range(len(state.seeds)))), trace)
 
 
-def _work(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
+def _ended(state: State, trace: list[tuple[int, tuple[float, ...]]]) -> Ended:
+    steps = tuple(step for step, _ in trace)
+    return Ended(state, tuple((steps, tuple(values[i] for _, values in trace)) for i in range(len(state.seeds))))
+
+
+def _held(ended: Ended) -> Held:
+    steps = ended.traces[0][0]
+    return Held(ended.state, [(step, tuple(values[i] for _, values in ended.traces)) for i, step in enumerate(steps)])
+
+
+def _work(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> Ended:
     with one_thread():
-        return run_here(problem, recipe, state, samples)
+        return run_here(problem, recipe, state, samples, checkpoint, name)
 
 
-def _work_elsewhere(problem: Problem, recipe: Recipe, state: State, samples: int) -> Ended:
+def _work_elsewhere(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> Ended | None:
+    """None where it was interrupted; what it has done is then kept."""
     began = time.process_time()
-    ended = _work(problem, recipe, state, samples)
+    try:
+        ended = _work(problem, recipe, state, samples, checkpoint, name)
+    except KeyboardInterrupt:
+        return None
     return replace(ended, elsewhere=time.process_time() - began)
 
 
 @dataclass
 class Launcher:
-    """Runs recipes on populations. workers: processes; 1 runs everything in this one, in batches of at most `batch` starts.
-    elsewhere: CPU seconds that other processes have spent so far."""
+    """Runs recipes on populations, in batches of at most `batch` starts: what is in a batch does not depend on the workers, since the same
+    start may end with other last bits in a batch of another size.
+
+    workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
+    elsewhere: CPU seconds that other processes have spent so far. calls: of map, so far.
+    """
 
     workers: int
     batch: int = BATCH
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     elsewhere: float = 0.0
+    calls: int = 0
 
     def map(self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None) -> list[Ended]:
-        """The populations after their recipes, in order. Each start is on its own, so the outcome does not depend on the workers."""
-        size = self.batch if self.workers == 1 else 1
-        parts = []
+        """The populations after their recipes, in order."""
+        self.calls += 1
+        parts: Parts = {}
         for j, (recipe, state) in enumerate(jobs):
             n = len(state.seeds)
-            parts += [(j, recipe, take(state, list(range(i, min(i + size, n))))) for i in range(0, n, size)]
-        ended = self._here(problem, parts, samples, report) if self.workers == 1 else self._pool(problem, parts, samples, report)
-        return [_joined([e for (j, _, _), e in zip(parts, ended) if j == k]) for k in range(len(jobs))]
+            for i in range(0, n, self.batch):
+                some = take(state, list(range(i, min(i + self.batch, n))))
+                parts[self.checkpoint.name(self.calls, j, i, recipe, some.seeds, samples)] = (j, recipe, some)
+        ended: dict[str, Ended] = {}
 
-    def _here(self, problem: Problem, parts: list[tuple[int, Recipe, State]], samples: int, report: Report | None) -> list[Ended]:
-        ended = []
-        for _, recipe, state in parts:
-            ended.append(_work(problem, recipe, state, samples) if problem.device == "cpu" else run_here(problem, recipe, state, samples))
+        def came(name: str, one: Ended) -> None:
+            ended[name] = one
             if report:
-                report(length(recipe) * len(state.seeds), _lowest(ended[-1]))
-        return ended
+                report(length(parts[name][1]) * len(parts[name][2].seeds), _lowest(one))
 
-    def _pool(self, problem: Problem, parts: list[tuple[int, Recipe, State]], samples: int, report: Report | None) -> list[Ended]:
-        from concurrent.futures import as_completed
+        for name in parts:
+            if (held := self.checkpoint.read(name, problem.device)) and held.ended:
+                came(name, _ended(held.state, held.trace))
+        left = {name: part for name, part in parts.items() if name not in ended}
+        if left:
+            (self._here if self.workers == 1 else self._pool)(problem, left, samples, came)
+        return [_joined([ended[name] for name, (j, _, _) in parts.items() if j == k]) for k in range(len(jobs))]
 
-        ended: dict[int, Ended] = {}
+    def _here(self, problem: Problem, parts: Parts, samples: int, came: Came) -> None:
+        work = _work if problem.device == "cpu" else run_here
+        for name, (_, recipe, state) in parts.items():
+            one = work(problem, recipe, state, samples, self.checkpoint, name)
+            self.checkpoint.ended(name, _held(one))
+            came(name, one)
+
+    def _pool(self, problem: Problem, parts: Parts, samples: int, came: Came) -> None:
+        from concurrent.futures import as_completed, wait
+
+        travelling = self.checkpoint.for_worker()
         with pool(self.workers) as executor:
-            futures = {executor.submit(_work_elsewhere, problem, recipe, state, samples): i for i, (_, recipe, state) in enumerate(parts)}
-            for future in as_completed(futures):
-                i = futures[future]
-                ended[i] = future.result()
-                self.elsewhere += ended[i].elsewhere
-                if report:
-                    report(length(parts[i][1]), _lowest(ended[i]))
-        return [ended[i] for i in range(len(parts))]
+            futures = {
+                executor.submit(_work_elsewhere, problem, recipe, state, samples, travelling, name): name
+                for name, (_, recipe, state) in parts.items()
+            }
+            try:
+                for future in as_completed(futures):
+                    one = future.result()
+                    if one is None:
+                        raise KeyboardInterrupt
+                    self.elsewhere += one.elsewhere
+                    self.checkpoint.ended(futures[future], _held(one))
+                    came(futures[future], one)
+            except KeyboardInterrupt:
+                self.checkpoint.ask_to_stop()
+                for future in futures:
+                    future.cancel()
+                for future in wait(futures, PATIENCE if self.checkpoint.folder else 0).done:
+                    if not future.cancelled() and not future.exception() and (one := future.result()):
+                        self.checkpoint.ended(futures[future], _held(one))
+                raise
 
 
 def _lowest(ended: Ended) -> float | None:
@@ -114,15 +173,15 @@ def _joined(parts: list[Ended]) -> Ended:
     return Ended(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
 
 
-def launcher(problem: Problem, workers: int | None = None) -> Launcher:
+def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None) -> Launcher:
     """Small arrays on a CPU in batches in this process; larger ones in as many processes as there are cores; on a GPU as large a
     batch as half of its free memory holds."""
     import torch
 
-    pixels = problem.tensors.amplitude.numel()
+    pixels, kept = problem.tensors.amplitude.numel(), checkpoint or Checkpoint()
     if problem.device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(problem.device).index or 0)
-        return Launcher(1, batch=max(1, int(free / 2 / (pixels * 8 * 12))))
+        return Launcher(1, max(1, int(free / 2 / (pixels * 8 * 12))), kept)
     if pixels <= BATCH_PIXELS:
-        return Launcher(workers or 1)
-    return Launcher(workers or cores(), batch=1)
+        return Launcher(workers or 1, BATCH, kept)
+    return Launcher(workers or cores(), 1, kept)

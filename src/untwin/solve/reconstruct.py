@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from untwin import fourier
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError, NumericalFailure
+from untwin.errors import InputError, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
 from untwin.judge.symmetry import align, centring
 from untwin.model.networks import weights
 from untwin.model.problem import Problem, require_real
-from untwin.solve import auto
+from untwin.provenance import made_with
+from untwin.solve import auto, memory
 from untwin.solve.begin import Whole
+from untwin.solve.checkpoint import EVERY, Checkpoint, digest
 from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.outline import hidden
@@ -45,6 +49,7 @@ def reconstruct(
     support: np.ndarray | Tensor | None = None,
     device: str | None = None,
     workers: int | None = None,
+    checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
 ) -> Solution:
     """The object behind a far-field pattern.
@@ -56,8 +61,10 @@ def reconstruct(
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
+    checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
+        the same bits (same machine, versions, device). It stays until you delete it.
     report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
-    Raises InputError where something does not fit, NumericalFailure where no start comes to anything.
+    Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
@@ -65,10 +72,39 @@ def reconstruct(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
-    launch = launcher(problem, workers)
-    outcome = breed(problem, plan, seed, launch, support=given, report=report)
+    kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
+    launch = launcher(problem, workers, kept)
+    needed = memory.require(problem, plan, launch)
+    made = made_with(problem.device)
+    kept.begin(_identity(problem, plan, seed, given, made))
     with one_thread():
-        return _judged(problem, plan, outcome, seed, (clock, cpu - launch.elsewhere))
+        try:
+            outcome = breed(problem, plan, seed, launch, support=given, report=report)
+        except (KeyboardInterrupt, WorkerLost):
+            kept.keep()
+            raise
+        if time.perf_counter() - clock > EVERY:
+            kept.keep()
+        return _judged(
+            problem, plan, outcome, seed, (clock, cpu - launch.elsewhere), {**made, "workers": launch.workers, "memory_estimated": needed}
+        )
+
+
+def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, made: dict[str, Any]) -> dict[str, Any]:
+    """What a run is: where this is the same, its bits are."""
+    p, t = problem.pattern, problem.tensors
+    return {
+        **{k: v for k, v in made.items() if k != "threads"},  # one is used
+        "input file of SHA-256": p.source.sha256,
+        "pattern of SHA-256": digest(p.intensity, p.measured, t.intensity, t.measured, t.amplitude, t.imposed),
+        "centre": p.offset,
+        "constraint": repr(problem.constraint),
+        "loss": repr(problem.loss),
+        "modulus": repr(problem.modulus),
+        "support of SHA-256": digest(support),
+        "recipe": repr(plan),
+        "seed": seed,
+    }
 
 
 def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -> Problem:
@@ -139,14 +175,12 @@ def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     return replace(plan, first=first + Whole() + plan.first if fixed else first + plan.first)
 
 
-def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tuple[float, float]) -> Solution:
+def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tuple[float, float], made: dict[str, str | int]) -> Solution:
     import torch
 
     d, p = problem.ndim, problem.pattern
     final, best = outcome.results, outcome.results.rows([0])
     others = list(range(1, len(final.state.seeds)))
-    if not math.isfinite(float(best.deviance[0])):
-        raise NumericalFailure("every start came to nothing (an empty support or no finite value); try more starts or a given support")
     chosen = objects(problem, best)[0]
     independent = align(objects(problem, final), chosen, d)
     errors = tuple(float(independent.error[i]) for i in others)
@@ -155,6 +189,7 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
     first = align(objects(problem, outcome.first), image, d)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
+    lost = tuple(Start(s, math.nan, math.inf, 0, reason=why) for s, why in outcome.failed)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -172,6 +207,7 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         "score": float(scores[len(table)]),
         "agreement": agreement,
         "starts": float(len(table)),
+        "starts_failed": float(len(lost)),
         "starts_agreeing": float(len(agreeing)),
         "twins_turned": float(sum(s.twin for s in agreeing)),
         "families": float(1 + len(errors)),
@@ -193,6 +229,9 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         _resolution(p, transfer),
         numbers["hidden_speckles"],
     )
+    reason, said = _failures(outcome)
+    if reason:
+        judgement = trust.Verdict(None, f"{judgement.text}; {reason}: do not trust this before you know why")
     shown, mask = _presented(problem, image, best.state.support[0])
     lines = [History(f"start {s}", *t) for s, t in zip(outcome.first.state.seeds, outcome.traces)]
     return Solution(
@@ -204,14 +243,28 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         positivity=problem.real,
         verdict=judgement,
         numbers=numbers,
-        starts=table,
+        starts=table + lost,
         history=tuple(lines),
         prtf=transfer,
         fsc=shell,
         modes=_presented_modes(problem, image, modes),
         mode_weights=tuple(weights),
-        warnings=p.warnings,
+        warnings=p.warnings + said,
+        reason=reason,
+        made=made,
     )
+
+
+def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    """Why the solution is partial, or nothing; and what there is to say of starts that failed."""
+    if not outcome.failed:
+        return "", ()
+    why = ", ".join(f"{n} by {reason}" for reason, n in Counter(reason for _, reason in outcome.failed).items())
+    count, living = len(outcome.failed), len(outcome.first.state.seeds)
+    if outcome.broken:
+        reason = f"{count} starts failed ({why}), more than half; the result rests on the {living} that did not"
+        return reason, (reason,)
+    return "", (f"{count} starts or children failed ({why}) and were left out; others stand in for them",)
 
 
 def _mean(problem: Problem, outcome: Outcome, best: Tensor) -> Tensor:

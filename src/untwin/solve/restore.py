@@ -19,10 +19,12 @@ from untwin.model.priors.combine import Cartesian
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
+from untwin.provenance import made_with
+from untwin.solve.checkpoint import Checkpoint, Held, digest
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
-from untwin.solve.state import State
+from untwin.solve.state import CHECK, State, alive
 from untwin.solve.stopping import EMV, HeldOut
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Restored:
 
     image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule as text.
     numbers: steps, stopped_at, best_at, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
-    outputs (EMV) after each step. warnings: as sentences.
+    outputs (EMV) after each step. warnings: as sentences. made: what computed it (provenance.made_with).
     """
 
     image: Tensor
@@ -56,6 +58,7 @@ class Restored:
     statistic: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    made: dict[str, str | int] = field(default_factory=dict)
 
     def plot(self) -> Figure:
         """What was given, what was made of it, and where it stopped."""
@@ -93,6 +96,7 @@ def restore(
     channels: int | None = None,
     steps: int = STEPS,
     device: str = "cpu",
+    checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
 ) -> Restored:
     """The picture behind y.
@@ -103,8 +107,10 @@ def restore(
         EMV(patience=100, tolerance=0.02) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
+    checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
+        same bits (same machine, versions, device, threads). It stays until you delete it.
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
-    Raises InputError where something does not fit, NumericalFailure where the fit comes to nothing.
+    Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
     import torch
 
@@ -132,7 +138,13 @@ def restore(
         raise InputError(f"steps={steps!r}: expected a whole number, 1 or more")
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
-    last, statistic, variance = _run(problem, recipe, seed, steps, report)
+    kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
+    made = made_with(device)
+    ramp = torch.linspace(0, 1, math.prod(problem.shape), device=y.device).reshape(1, *problem.shape)
+    data = digest(problem.y, problem.seen, problem.predict(ramp))  # what a physics does to a picture tells it from another
+    kept.begin({**made, "data of SHA-256": data, "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
+    last, trace, alive = _run(problem, recipe, seed, steps, kept, report)
+    statistic, variance = ([row[i] for row in trace] for i in (0, 1))
     image = last.image[0].detach().cpu()
     if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
@@ -147,7 +159,9 @@ def restore(
         "cpu_seconds": time.process_time() - cpu,
     }
     said = () if last.step < steps else (f"the rule had not stopped after {steps} steps; what is shown is its best so far",)
-    return Restored(image, y.cpu(), repr(recipe), seed, numbers, tuple(statistic), tuple(variance), said)
+    if not alive:
+        said = (f"the fit came to NaN or infinity before step {last.step}; what is shown is the best image before that",)
+    return Restored(image, y.cpu(), repr(recipe), seed, numbers, tuple(statistic), tuple(variance), said, made)
 
 
 def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
@@ -168,28 +182,35 @@ def _rule(fit: Fit) -> Rule:
     return EMV(patience=100, tolerance=0.02) if any(isinstance(p, Projector) for p in parts) else HeldOut(patience=100)
 
 
-def _run(problem: Picture, recipe: Until, seed: int, steps: int, report: Report | None) -> tuple[State, list[float], list[float]]:
-    """The last state, and after each step the rule's statistic and the moving variance of the outputs."""
+def _run(
+    problem: Picture, recipe: Until, seed: int, steps: int, kept: Checkpoint, report: Report | None
+) -> tuple[State, list[tuple[float, float]], bool]:
+    """The last state; after each step the rule's statistic and the moving variance of the outputs; whether it ended with numbers."""
     import torch
 
     dtype = torch.complex64 if _complex(recipe) else torch.float32
     x = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=dtype)
     inside = torch.ones_like(x, dtype=torch.bool)
-    state = State(x=x, image=x, support=inside, bounds=inside, seeds=(seed,))
     other = EMV(burn_in=0)
-    look = other.begin(problem, state).watch  # type: ignore[arg-type]
-    statistic, variance = [], []
-    for after in iterate(problem, recipe, state):  # type: ignore[arg-type]
-        state = after
-        if after.watch is None:
-            continue
-        look = other.look(problem, replace(after, watch=look)).watch  # type: ignore[arg-type]
-        variance.append(float(look.value[0]))
-        value = float(getattr(after.watch, "value", look.value)[0])
-        statistic.append(value)
-        if report:
-            report(1, None if math.isnan(value) else value, steps)
-    return state, statistic, variance
+    name = kept.name("fit")
+    held = kept.read(name, str(problem.y.device))
+    if held is None:
+        first = State(x=x, image=x, support=inside, bounds=inside, seeds=(seed,))
+        held = Held(first, [], other.begin(problem, first).watch)  # type: ignore[arg-type]
+    state, trace, look, fine = held.state, held.trace, held.beside, True
+    if report and trace:
+        report(len(trace), None, steps)
+    with kept.part(name) as reached:
+        for state in iterate(problem, recipe, state):  # type: ignore[arg-type]  # noqa: B020
+            if state.watch is not None:
+                fine = bool(alive(state).all()) if state.step % CHECK == 0 else fine
+                look = other.look(problem, replace(state, watch=look)).watch  # type: ignore[arg-type]
+                value = float(getattr(state.watch, "value", look.value)[0])
+                trace.append((value, float(look.value[0])))
+                if report:
+                    report(1, None if math.isnan(value) else value, steps)
+            reached(state, trace, look)
+    return state, trace, fine
 
 
 def _complex(recipe: Until) -> bool:
@@ -217,7 +238,7 @@ class Job:
     factor: int = 1
     sampled: np.ndarray | None = None
 
-    def run(self, seed: int, steps: int, device: str, report: Report | None) -> Restored:
+    def run(self, seed: int, steps: int, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
         import torch
 
         from untwin.model.physics.image import Blur, Downsample, Identity
@@ -234,7 +255,8 @@ class Job:
         if self.sampled is not None:
             measured = np.broadcast_to(self.sampled, self.y.shape)
         out = restore(
-            self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device, report=report
+            self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device,
+            checkpoint=checkpoint, report=report,
         )  # fmt: skip
         if self.kernel is not None:  # the frame of the measured picture
             at = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(self.kernel.shape, self.y.shape[1:]))
@@ -322,7 +344,7 @@ def _kspace(y: np.ndarray, sampling: np.ndarray | None) -> tuple[np.ndarray, np.
 
 
 def save(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0.0, options: dict[str, Any] | None = None) -> Path:
-    """Write result.npy (in the file's own numbers), result.png and summary.json into a folder."""
+    """Write result.npy (in the file's own numbers), result.png and summary.json into a folder. options: told in summary.json."""
     import io
     import json
 
@@ -337,7 +359,8 @@ def save(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0
     np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
     write_bytes(folder / "result.npy", buffer.getvalue())
     write_image(folder / "result.png", values / max(1.0, float(values.max())))
-    told = {"untwin": untwin.__version__, "recipe": restored.recipe, "seed": restored.seed, "options": options or {}}
+    told: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
+    told |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
     told |= {"numbers": restored.numbers, "warnings": restored.warnings}
     told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
     write_text(folder / "summary.json", json.dumps(told, indent=1))

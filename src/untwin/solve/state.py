@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from untwin.judge.resolution import Curve
     from untwin.judge.trust import Verdict
 
+CHECK = 10  # steps between two looks whether starts still hold numbers
+
 
 @dataclass(frozen=True)
 class State:
@@ -51,6 +53,16 @@ def moved(state: State, **changes: Any) -> State:
     new = object.__new__(State)
     new.__dict__.update(state.__dict__, **changes)
     return new
+
+
+def alive(state: State) -> Tensor:
+    """(starts,) bool: False where a start has come to NaN or infinity, by the error that the last projection has met; without one, by x."""
+    import torch
+
+    if state.error is not None:
+        return state.error.isfinite()
+    x = state.x.detach()
+    return (torch.view_as_real(x) if x.is_complex() else x).isfinite().flatten(1).all(1)
 
 
 def join(states: list[State]) -> State:
@@ -116,6 +128,7 @@ class Solution:
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
     modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
     warnings: every guess and doubt, as sentences.
+    reason: why the result is partial (more than half of the starts failed), or nothing. made: what computed it (provenance.made_with).
     """
 
     image: Tensor
@@ -133,6 +146,8 @@ class Solution:
     modes: Tensor | None = None
     mode_weights: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    reason: str = ""
+    made: dict[str, str | int] = field(default_factory=dict)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write result.cxi, run.toml and summary.json into a folder that does not exist yet (or, with overwrite, replace

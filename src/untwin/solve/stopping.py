@@ -13,6 +13,7 @@ from untwin import expression
 from untwin.errors import InputError
 from untwin.solve.follow import followed
 from untwin.solve.recipe import Rule, require
+from untwin.solve.state import CHECK, alive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ class Watch:
 
 
 class Least(Rule):
-    """Stops a start when its statistic has not fallen by `tolerance` (relative) for `patience` looks."""
+    """Stops a start when its statistic has not fallen by `tolerance` (relative) for `patience` looks, or when it has come to NaN."""
 
     patience: int
     tolerance: float
@@ -73,7 +74,10 @@ class Least(Rule):
         lower = (value < w.best * (1 - self.tolerance)) & ~w.stopped
         latest = value.isnan() & w.best.isinf() & state.image.flatten(1).isfinite().all(1)  # until there is a statistic, the last image
         wide = (lower | latest).reshape((-1,) + (1,) * (state.x.ndim - 1))
-        since = torch.where(lower, torch.zeros_like(w.since), w.since + ~value.isnan() * ~w.best.isinf())
+        since = torch.where(lower, torch.zeros_like(w.since), w.since + ~w.best.isinf())
+        stopped = w.stopped | (since >= self.patience)
+        if state.step % CHECK == 0:
+            stopped = stopped | ~alive(state)
         watch = Watch(
             value=value,
             best=torch.where(lower, value, w.best),
@@ -82,7 +86,7 @@ class Least(Rule):
             image=torch.where(wide, self.offered(state, more), w.image),
             x=torch.where(wide, state.x, w.x),
             support=torch.where(wide, state.support, w.support),
-            stopped=w.stopped | (since >= self.patience),
+            stopped=stopped,
             more=more,
         )
         return replace(state, watch=watch)

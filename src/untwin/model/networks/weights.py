@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,20 @@ def place(model: str | Path) -> Path:
 
 
 def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
-    """Tensors, and plain values beside them, in one file."""
+    """Tensors, and plain values beside them, in one file, with the SHA-256 of both."""
     from safetensors.torch import save
 
-    write_bytes(path, save({k: v.contiguous() for k, v in tensors.items()}, {"format": FORMAT, "card": json.dumps(card)}))
+    text, kept = json.dumps(card), {k: v.contiguous() for k, v in tensors.items()}
+    seal = _digest({k: v.numpy() for k, v in kept.items()}, text)
+    write_bytes(path, save(kept, {"format": FORMAT, "card": text, "sha256": seal}))
+
+
+def _digest(arrays: dict[str, np.ndarray], text: str) -> str:
+    sha256 = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        sha256.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        sha256.update(arrays[name].tobytes())
+    return sha256.hexdigest()
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,6 +118,8 @@ def opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 raise InputError(f"{path} holds tensors and no card of format {FORMAT!r}; {wanted}")
             card = json.loads(told["card"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
+            if told.get("sha256", seal := _digest(arrays, told["card"])) != seal:  # files of version 0.1.0 have none
+                raise InputError(f"{path} is damaged: its SHA-256 does not fit; copy or train it again")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

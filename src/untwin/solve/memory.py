@@ -1,0 +1,130 @@
+"""How much memory a reconstruction takes, said before it begins. Counted in arrays of the object's kind; held against measured peaks by
+benchmarks/memory.py."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from untwin.errors import InputError
+from untwin.solve import ensemble
+from untwin.solve.admm import ADMM
+from untwin.solve.fit import Fit
+from untwin.solve.recipe import Recipe, segments
+from untwin.solve.stopping import WMV, Least
+from untwin.solve.wrap import Mean, Wrapper
+
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+    from untwin.solve.ensemble import Plan
+    from untwin.solve.launch import Launcher
+    from untwin.solve.recipe import Algorithm
+
+PICTURES = 300e6  # bytes that figures and report take beside what is there (measured)
+WORKER = 400e6  # of a process of the pool before it has work: torch and the compiled passes (measured)
+NETWORK = 100.0  # arrays of the box in which a prior lives that its layers keep for the gradient (measured with those of the methods)
+SLACK = 1.05  # what the allocator keeps back
+
+
+def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
+    """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
+    one = problem.tensors.amplitude.numel() * problem.tensors.amplitude.element_size() * (1 if problem.real else 2)
+    start = 2 + 2 * problem.tensors.amplitude.numel() / one  # x, image; support, bounds
+    data = 20 * problem.tensors.amplitude.numel()
+    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
+    many = min(launch.batch, plan.starts)
+    work = many * max(_work(problem, recipe) for recipe in recipes)
+    kept = start * plan.starts
+    families = plan.families + plan.reserve
+    brood = (plan.members - max(1, plan.members // 4)) * plan.families if plan.children and plan.generations else 0
+    dealt = plan.deal * len(plan.finish) * min(2, families) if plan.rounds else 0
+    candidates = min(dealt + families, max(2, min(ensemble.CANDIDATES, ensemble.CANDIDATE_PIXELS * 8 // one))) if dealt else families
+    stages = (
+        3 * kept,
+        2 * kept + 4 * start * brood,
+        kept + 4 * start * dealt + 3 * start * candidates,
+        kept + 4 * plan.starts + 4 * candidates,
+    )
+    elsewhere = 0.0
+    if launch.workers > 1:
+        parts = max(1, math.ceil(max(plan.starts, brood, dealt) / launch.batch))
+        elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
+        work = 0
+    return int(_resident() + PICTURES + SLACK * one * (max(stages) + work) + elsewhere)
+
+
+def require(problem: Problem, plan: Plan, launch: Launcher) -> int:
+    """The estimate. Raises InputError where this machine has less, naming a smaller setting that fits."""
+    needed = estimate(problem, plan, launch)
+    there = available()
+    if problem.device != "cpu" or there is None or needed - _resident() <= there:
+        return needed
+    raise InputError(
+        f"this run takes about {needed / 2**30:.3g} GiB, {there / 2**30:.3g} GiB are free; {_smaller(problem, plan, launch, there)}"
+    )
+
+
+def available() -> int | None:
+    """Bytes that this machine, or the container that this process runs in, can still give; None where nobody says."""
+    found = []
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError):
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for most, now in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            root = Path("/sys/fs/cgroup")
+            found.append(int((root / most).read_text()) - int((root / now).read_text()))
+        except (OSError, ValueError):
+            continue
+    return min(found, default=None)
+
+
+def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
+    """A setting that fits: fewer workers, then fewer starts, then a smaller array."""
+    from dataclasses import replace
+
+    def fits(plan: Plan, workers: int) -> bool:
+        return estimate(problem, plan, replace(launch, workers=workers)) - _resident() <= there
+
+    for workers in range(launch.workers - 1, 0, -1):
+        if fits(plan, workers):
+            return f"try --workers {workers}"
+    for starts in range(plan.starts - 1, 0, -1):
+        if fits(replace(plan, starts=starts, families=min(plan.families, starts)), 1):
+            return f"try --workers 1 --starts {starts}"
+    return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
+
+
+def _work(problem: Problem, recipe: Recipe) -> float:
+    """Arrays of the object that one start takes in its steps, beside where it begins."""
+    most = 5.0
+    for rule, algorithms in segments(recipe):
+        watch = 0.0
+        if isinstance(rule, Least):
+            watch = 3.0 + (rule.window if isinstance(rule, WMV) else 0)
+        most = max(most, *(5.0 + watch + _carried(problem, a) for a in set(algorithms)))
+    return most
+
+
+def _carried(problem: Problem, algorithm: Algorithm) -> float:
+    """What an algorithm remembers or computes on the way, in arrays."""
+    if isinstance(algorithm, Wrapper):
+        return (2.0 if isinstance(algorithm, Mean) else 1.0) + _carried(problem, algorithm.algorithm)
+    if isinstance(algorithm, ADMM):
+        return 4.0
+    if isinstance(algorithm, Fit):
+        return NETWORK * algorithm.box**problem.ndim
+    return 0.0
+
+
+def _resident() -> int:
+    """Bytes of this process that are resident now; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
