@@ -203,6 +203,17 @@ def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
     return rows
 
 
+def table(found: dict) -> str:
+    """As docs/benchmarks.md has it: contestants down, sizes across."""
+    rows = found["rows"]
+    names = list(dict.fromkeys(name for r in rows for name in r["ratio"]))
+    lines = ["| over the limit | " + " | ".join("x".join(map(str, r["shape"])) for r in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    lines.append("| *limit, ms* | " + " | ".join(f"{r['limit_ms']:.2g}" for r in rows) + " |")
+    for name in names:
+        lines.append(f"| {name} | " + " | ".join(f"{r['ratio'][name]:.2f}" if name in r["ratio"] else "" for r in rows) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=["256x256", "1024x1024", "64x64x64", "128x128x128", "256x256x256"])
@@ -212,7 +223,11 @@ def main() -> None:
     parser.add_argument("--starts", nargs="*", type=int, default=[], help="numbers of starts for the second table, such as 1 2 4 8 16 32")
     parser.add_argument("--cohere", help="the python of an environment with cohere_core")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--table", type=Path, help="print the table of a JSON file, and measure nothing")
     args = parser.parse_args()
+    if args.table:
+        print(table(json.loads(args.table.read_text())))
+        return
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
     import numpy as np
     import torch
