@@ -55,7 +55,7 @@ from untwin.simulate.detector import measure
 from untwin.solve.archive import load, save
 from untwin.solve.checkpoint import load_state, save_state
 from untwin.solve.recipe import parse, parse_rule
-from untwin.solve.state import History, Solution, Start, State
+from untwin.solve.state import History, Reconstruction, Start, State
 
 SECONDS, MEGABYTES = 2.0, 300
 Rng = np.random.Generator
@@ -74,11 +74,11 @@ def counts() -> np.ndarray:
     return np.fft.fftshift(pattern().intensity)
 
 
-def solution() -> Solution:
+def solution() -> Reconstruction:
     image = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 32, 32)).astype(np.float32))
     image = torch.complex(image[0], image[1])
     curve = Curve((0.1, 0.2), (0.9, 0.4), 0.5, 0.15)
-    return Solution(
+    return Reconstruction(
         image, image.abs() > 1, pattern(), "20*ER", 0, False, Verdict(True, "good"), {"r_factor": 0.1, "chi": float("nan")},
         (Start(0, 0.1, 2.0, 90), Start(1, 0.2, 3.0, 80, 0.1, True, "no")), (History("ER", (0, 10), (0.5, 0.1)),), curve, curve,
         image[None], (1.0,), ("a doubt",),

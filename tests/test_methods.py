@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -52,9 +53,69 @@ def test_a_refinement_starts_from_the_results_and_is_judged_like_them(shape):
     assert solution.image.shape == shape and bool(torch.view_as_real(solution.image).isfinite().all())
     assert solution.verdict.text and solution.numbers["families"] == 2 and "imitate=6" in solution.recipe
     assert bool((solution.image[~solution.support] == 0).all())
-    other = ut.reconstruct(pattern, plain, workers=1)
-    assert not torch.equal(solution.image, other.image)
     assert replace(plain, refine=fit).steps() == plain.steps() + 2 * length(fit)
+    again = ut.reconstruct(pattern, replace(plain, refine=fit), workers=2)
+    assert (
+        torch.equal(again.image, solution.image) and again.numbers["log_likelihood_refined"] == solution.numbers["log_likelihood_refined"]
+    )
+
+
+SEARCH = parse(
+    "4*(40*HIO + ShrinkWrap(threshold=0.15, sigma=Ramp(2.0, 0.7))) + 4*(30*RAAR + ShrinkWrap(threshold=0.15, sigma=0.7)) + 20*ER"
+)
+
+
+@pytest.mark.parametrize(
+    ("seed", "refine", "kept"),
+    [
+        (3, "20*RAAR + 20*ER", True),  # families that agree, and go on to do so
+        (6, "20*RAAR + 20*ER", False),  # families that do not
+        (3, f"2*Fit({TINY}, rate=0.0)", False),  # as drawn: nothing of the object
+        (3, f"3*Fit({TINY}, rate=1e30)", False),  # nothing at all
+        (3, "ShrinkWrap(threshold=0.5, sigma=0.5) + Whole + 3*ER + ShrinkWrap(threshold=1.2, sigma=0.5)", False),  # alike, and cut away
+    ],
+)
+def test_a_refinement_is_kept_where_families_are_alike_after_it_and_given_up_elsewhere(seed, refine, kept):
+    pattern, _ = crystal(photons=1e6, seed=seed)
+    poor = Plan(SEARCH, starts=2, families=2)
+    plain = ut.reconstruct(pattern, poor, workers=1)
+    solution = ut.reconstruct(pattern, replace(poor, refine=parse(refine)), workers=1)
+    n = solution.numbers
+    assert n["refined"] == kept == (n["refined_agreement"] < 0.25 and n["log_likelihood_refined"] <= 1.25 * n["log_likelihood_plain"])
+    assert n["log_likelihood_plain"] == plain.numbers["log_likelihood"] and "refined" not in plain.numbers
+    assert n["log_likelihood"] == n["log_likelihood_refined" if kept else "log_likelihood_plain"]
+    assert torch.equal(solution.image, plain.image) != kept
+    assert ("refined by a deep prior" if kept else "given up") in solution.verdict.text
+
+
+@pytest.mark.parametrize(("refine", "kept"), [("40*RAAR + 40*ER", True), (f"2*Fit({TINY}, rate=0.0)", False)])
+def test_the_refinement_of_a_single_family_is_kept_where_the_half_deviance_falls(refine, kept):
+    pattern, _ = crystal(photons=1e6)
+    solution = ut.reconstruct(pattern, Plan(SEARCH, starts=1, refine=parse(refine)), workers=1)
+    n = solution.numbers
+    assert n["refined"] == kept == (n["log_likelihood_refined"] < n["log_likelihood_plain"]) and math.isnan(n["refined_agreement"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "photons", "stop", "positivity", "refined"),
+    [
+        ((64, 64), 1e5, 0, False, True),
+        ((64, 64), 1e4, 0, False, True),
+        ((64, 64), 1e6, 0, False, False),
+        ((64, 64), 1e5, 2, False, False),
+        ((64, 64), 1e5, 0, True, False),
+        ((128, 128), 2e5, 0, False, False),
+        ((32, 32, 32), 3e5, 0, False, False),
+    ],
+)
+def test_the_automatic_plan_refines_where_that_was_measured_to_help(shape, photons, stop, positivity, refined):
+    rng = np.random.default_rng(5)
+    pattern = measure(CLASSES["real"](shape, rng), photons, rng, stop)[0]
+    problem = ut.Problem.of(pattern, positivity=positivity)
+    assert (auto.plan(problem).refine is not None) == refined
+    assert auto.plan(problem, fixed=True).refine is None
+    if not positivity:
+        assert auto.method("refine", problem).refine is not None
 
 
 def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():

@@ -57,12 +57,12 @@ def stored(pattern: Pattern, folder: Path) -> Path:
     return folder / "pattern.npz"
 
 
-def aligned(solution: ut.Solution, truth: np.ndarray):
+def aligned(solution: ut.Reconstruction, truth: np.ndarray):
     d = truth.ndim
     return ut.align(cornered(solution.image, d).unsqueeze(0), cornered(torch.from_numpy(truth), d), d)
 
 
-def same_bits(a: ut.Solution, b: ut.Solution) -> bool:
+def same_bits(a: ut.Reconstruction, b: ut.Reconstruction) -> bool:
     return torch.equal(a.image, b.image) and torch.equal(a.support, b.support)
 
 

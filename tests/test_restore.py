@@ -51,7 +51,7 @@ def test_the_projector_is_the_default_and_stops_by_emv():
     truth = scene((3, 32, 33))
     y = noisy(truth)
     done = restore(y, prior=ut.Projector(ut.Skip(depth=1, width=16, inputs=3)), steps=150)
-    assert psnr(done.image, truth) > psnr(y, truth) + 4 and "EMV(patience=100, tolerance=0.02)" in done.recipe
+    assert psnr(done.image, truth) > psnr(y, truth) + 4 and ut.parse(done.recipe).rule == ut.EMV()
     assert "Projector()" in repr(fit_for("drp", (64, 64)))
 
 
@@ -68,6 +68,26 @@ def test_a_volume_is_restored_too():
     y = noisy(truth, 0.1)
     done = restore(y, prior=ut.Fit(ut.Untrained(ut.Skip(depth=1, width=8, inputs=4)), average=0.9), steps=120)
     assert done.image.shape == truth.shape and psnr(done.image, truth) > psnr(y, truth)
+
+
+def test_what_is_restored_is_a_solution(tmp_path):
+    y = noisy(scene())
+    done = restore(y, prior=TINY, steps=3)
+    assert isinstance(done, ut.Solution) and issubclass(ut.Reconstruction, ut.Solution) and done.image.shape == y.shape
+    folder = done.save(tmp_path / "out")
+    assert np.array_equal(np.load(folder / "result.npy"), done.image[0].numpy())
+    told = json.loads((folder / "summary.json").read_text())
+    assert told["recipe"] == done.recipe and told["numbers"] == done.numbers and told["warnings"] == list(done.warnings)
+    with pytest.raises(InputError, match="exists and is not empty"):
+        done.save(folder)
+    assert done.save(folder, overwrite=True) == folder
+
+
+@pytest.mark.parametrize(("stop", "jitter", "said"), [(ut.EMV(), 1 / 30, 1), (ut.WMV(), 0.0, 0), (ut.HeldOut(), 1 / 30, 0)])
+def test_a_variance_that_the_priors_own_noise_hides_is_said(stop, jitter, said):
+    one = ut.Untrained(ut.Skip(depth=2, width=12, inputs=8), jitter=jitter)
+    done = restore(noisy(scene()), prior=ut.Fit(one), stop=stop, steps=2)
+    assert sum("hides the variance" in w for w in done.warnings) == said
 
 
 def test_the_figure_shows_the_stop():

@@ -18,7 +18,7 @@ from untwin.judge.resolution import Curve
 from untwin.judge.trust import Verdict
 from untwin.show import figures
 from untwin.show.report import report
-from untwin.solve.state import History, Solution, Start
+from untwin.solve.state import History, Reconstruction, Start
 
 LETTER = ("#####", "#....", "####.", "#....", "#....", "#....", "#....")
 
@@ -47,7 +47,7 @@ def ball(n: int) -> np.ndarray:
     return (body * np.exp(0.2j * x)).astype(np.complex64)
 
 
-def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = (), **changed) -> Solution:
+def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = (), **changed) -> Reconstruction:
     d, image = image.ndim, image * 30
     measured = np.ones(image.shape, dtype=bool)
     measured[(slice(0, 2),) * d] = False
@@ -71,7 +71,7 @@ def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = ()
         "mode_weights": (0.9, 0.06),
         "warnings": ("<script>alert('x')</script>", "a guess"),
     }
-    return Solution(**{**fields, **changed})
+    return Reconstruction(**{**fields, **changed})
 
 
 FLAT = {name for name in figures.FIGURES if name != "isosurface"}

@@ -15,7 +15,7 @@ from samples import lopsided, pattern, problem, state, thing, wave
 from test_fit import DIP, SMALL, blank, far, last, picture
 from untwin.errors import InputError
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Until, parse
+from untwin.solve.recipe import Algorithm, Until, parse, parse_rule
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 from untwin.solve.stopping import EMV, WMV, HeldOut, SelfValidation, Thinned
@@ -52,7 +52,7 @@ def shown(rule, frames: torch.Tensor, beside: float = 0.0) -> list[State]:
 
 def test_wmv_is_the_variance_of_the_window():
     frames = film()
-    states = shown(WMV(window=7, patience=1000), frames)
+    states = shown(WMV(window=7, patience=1000, burn_in=0), frames)
     for k, s in enumerate(states[:-1]):
         value = s.watch.value
         if k < 6:
@@ -83,7 +83,9 @@ def test_emv_is_its_recursion():
         assert bool(s.watch.value.isnan().all()) if k < 3 else torch.allclose(s.watch.value, variance, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rule", [WMV(window=8, patience=1000), EMV(patience=1000, burn_in=5)], ids=repr)
+@pytest.mark.parametrize(
+    "rule", [WMV(window=8, patience=1000, tolerance=0.0, burn_in=0), EMV(patience=1000, tolerance=0.0, burn_in=5)], ids=repr
+)
 def test_a_rule_keeps_the_image_of_the_least_of_its_statistic_for_each_start(rule):
     frames = film()
     states = shown(rule, frames, beside=3.0)
@@ -97,7 +99,7 @@ def test_a_rule_keeps_the_image_of_the_least_of_its_statistic_for_each_start(rul
 
 def test_the_window_mean_is_that_of_the_best_window():
     frames = film()
-    states = shown(WMV(window=8, patience=1000, mean=True), frames)
+    states = shown(WMV(window=8, patience=1000, tolerance=0.0, burn_in=0, mean=True), frames)
     at = torch.stack([s.watch.value for s in states[:-1]]).nan_to_num(nan=math.inf).argmin(0)
     for row in range(2):
         assert torch.allclose(states[-1].image[row], frames[row, int(at[row]) - 7 : int(at[row]) + 1].mean(0), atol=1e-6)
@@ -126,9 +128,12 @@ def test_a_burn_in_is_waited_for():
     assert int(states[-2].watch.at.min()) >= 30
 
 
-def test_defaults_are_those_of_the_papers():
-    assert (WMV().window, WMV().patience) == (100, 1000)
-    assert (EMV().alpha, EMV().patience, EMV().burn_in) == (0.1, 1000, 100)
+def test_the_numbers_of_the_papers_have_a_name():
+    paper = WMV.published()
+    assert (paper.window, paper.patience, paper.tolerance, paper.burn_in) == (100, 1000, 0, 0)
+    paper = EMV.published()
+    assert (paper.alpha, paper.patience, paper.tolerance, paper.burn_in) == (0.1, 1000, 0, 100)
+    assert all(parse_rule(repr(r)) == r for r in (WMV(), EMV(), WMV.published(), EMV.published()))
     assert (SelfValidation().window, SelfValidation().patience, SelfValidation().rate) == (256, 500, 1e-3)
 
 
@@ -231,7 +236,7 @@ def test_self_validation_is_least_where_frames_are_like_those_before():
         shown(SelfValidation(window=8, size=16), torch.rand(1, 4, 1, 5, 5, 5))
 
 
-@pytest.mark.parametrize("text", ["WMV(window=30, mean=True)", "EMV(alpha=0.2)", "HeldOut(share=0.1, seed=3)", "Thinned()"])
+@pytest.mark.parametrize("text", ["WMV(window=30, mean=True)", "EMV(alpha=0.3)", "HeldOut(share=0.1, seed=3)", "Thinned()"])
 def test_the_text_of_a_rule_is_the_rule(text):
     recipe = parse(f"Until({text}, 20*Fit(prior=DoubleDIP()))")
     assert parse(repr(recipe)) == recipe and repr(recipe.rule) == text

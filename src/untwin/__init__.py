@@ -29,7 +29,7 @@ _HOME = {
     "judge.symmetry": ("align", "twin"),
     "judge.resolution": ("Curve", "prtf", "fsc"),
     "judge.trust": ("Verdict",),
-    "solve.state": ("State", "Solution", "Start", "History"),
+    "solve.state": ("State", "Solution", "Reconstruction", "Start", "History"),
     "solve.recipe": ("Algorithm", "Recipe", "Rule", "Then", "Repeat", "Until", "Draw", "Ramp", "Deal", "parse"),
     "solve.projections": ("ER", "HIO", "RAAR", "DM", "SF", "HPR"),
     "solve.admm": ("ADMM",),

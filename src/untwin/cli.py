@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.solve.checkpoint import Checkpoint
     from untwin.solve.ensemble import Report
-    from untwin.solve.state import Solution
+    from untwin.solve.state import Reconstruction
 
 app = App(
     name="untwin",
@@ -239,12 +239,12 @@ def reconstruct(
         _complete(_reconstruct(run, True, resume=True))
 
 
-def _complete(solution: Solution) -> None:
+def _complete(solution: Reconstruction) -> None:
     if solution.reason:
         raise NumericalFailure(solution.reason)
 
 
-def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Solution:
+def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruction:
     from untwin.data.whole import place
     from untwin.model.problem import require_real
     from untwin.solve.archive import CHECKPOINT, fresh, save
@@ -284,7 +284,7 @@ def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Solution:
     return solution
 
 
-def _show(solution: Solution, folder: Path) -> Solution:
+def _show(solution: Reconstruction, folder: Path) -> Reconstruction:
     from untwin.show.report import report as write_report
 
     _say(solution)
@@ -293,7 +293,7 @@ def _show(solution: Solution, folder: Path) -> Solution:
     return solution
 
 
-def _say(solution: Solution) -> None:
+def _say(solution: Reconstruction) -> None:
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were said when it was read
         _note(text)
     mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]

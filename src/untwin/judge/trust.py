@@ -20,19 +20,29 @@ class Verdict:
 
 
 def verdict(
-    r_factor: float, errors: tuple[float, ...], agreeing: int, starts: int, turned: int, resolution: str = "", hidden: float = 0
+    r_factor: float,
+    errors: tuple[float, ...],
+    agreeing: int,
+    starts: int,
+    turned: int,
+    resolution: str = "",
+    hidden: float = 0,
+    refined: bool | None = None,
 ) -> Verdict:
     """The verdict on a solution.
 
     errors: E between the solution and the result of each other family of starts, none of which ever saw it; the nearest one decides.
     agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
     resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
-        every one is a slow variation across the object of which nothing was measured.
+        every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
+        without one.
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:
         twins = f", {turned} {'twin' if turned == 1 else 'twins'} turned" if turned else ""
         facts.append(f"{agreeing} of {starts} starts agree (error < {AGREE:g} after alignment{twins})")
+    if refined is not None:
+        facts.append("refined by a deep prior" if refined else "a refinement by a deep prior did not hold and was given up")
     if not errors:
         return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
     nearest = min(errors)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from untwin.data.measurement import Pattern
-    from untwin.solve.state import Solution
+    from untwin.solve.state import Reconstruction
 
 _BLUE, _GREEN, _RED, _GREY = "#0072B2", "#009E73", "#D55E00", "#999999"  # Okabe and Ito, 2008
 _OUTSIDE = "#d9d9d9"  # no phase here
@@ -37,7 +37,7 @@ class Drawing:
     """A figure of the report. draw returns None where it does not apply. caption: one sentence on how to read it.
     alt: what is in it, for someone who cannot see it."""
 
-    draw: Callable[[Solution], Figure | None]
+    draw: Callable[[Reconstruction], Figure | None]
     title: str
     caption: str
     alt: str
@@ -58,7 +58,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- the object
 
 
-def plot_object(solution: Solution) -> Figure:
+def plot_object(solution: Reconstruction) -> Figure:
     """Magnitude and phase around the support: in 2D also both at once, in 3D in three planes through its centre."""
     image, support = _upright(solution), solution.support.numpy()
     if image.ndim == 2:
@@ -113,7 +113,7 @@ def _to_scale(planes: list[_Plane], window: list[tuple[int, int]], voxel: tuple[
     return figure, figure.subplots(2, len(planes), gridspec_kw={"width_ratios": widths})
 
 
-def plot_isosurface(solution: Solution) -> Figure | None:
+def plot_isosurface(solution: Reconstruction) -> Figure | None:
     """The surface at half the bulk's magnitude, coloured by phase, from two opposite sides (3D only)."""
     if solution.image.ndim != 3:
         return None
@@ -222,7 +222,7 @@ def isosurface_level(magnitude: np.ndarray, support: np.ndarray) -> float:
     return 0.5 * float(np.median(inside[inside >= 0.5 * np.percentile(inside, 99)]))
 
 
-def plot_magnitude(solution: Solution) -> Figure | None:
+def plot_magnitude(solution: Reconstruction) -> Figure | None:
     """Histogram of the magnitude inside the support, with the isosurface's level."""
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
     level = isosurface_level(magnitude, support)
@@ -245,7 +245,7 @@ def plot_magnitude(solution: Solution) -> Figure | None:
     return figure
 
 
-def plot_profiles(solution: Solution) -> Figure | None:
+def plot_profiles(solution: Reconstruction) -> Figure | None:
     """Magnitude along each axis through the support's centre, with 10-90 % widths where the profile has an edge."""
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
     if not magnitude[support].any():
@@ -331,7 +331,7 @@ def plot_pattern(pattern: Pattern) -> Figure:
     return figure
 
 
-def plot_intensity(solution: Solution) -> Figure:
+def plot_intensity(solution: Reconstruction) -> Figure:
     """Measured and calculated intensity on one log scale, and the difference of their square roots."""
     pattern = solution.pattern
     intensity, measured = np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured)
@@ -364,7 +364,7 @@ def plot_intensity(solution: Solution) -> Figure:
     return figure
 
 
-def _calculated(solution: Solution) -> np.ndarray:
+def _calculated(solution: Reconstruction) -> np.ndarray:
     """Intensity of the solution's object, zero frequency at N//2."""
     from untwin import fourier
     from untwin.model.physics.farfield import FarField
@@ -413,7 +413,7 @@ def _frequencies(axis: Axes, plane: _Plane, shape: tuple[int, ...]) -> None:
 # ----------------------------------------------------------------------------------------------------- the trust
 
 
-def plot_convergence(solution: Solution) -> Figure | None:
+def plot_convergence(solution: Reconstruction) -> Figure | None:
     """R-factor against iteration; the start that ends lowest is drawn on top."""
     lines = [(h, np.array(h.r_factor, float)) for h in solution.history]
     lines = [(h, r) for h, r in lines if (np.isfinite(r) & (r > 0)).any()]
@@ -457,7 +457,7 @@ def plot_convergence(solution: Solution) -> Figure | None:
     return figure
 
 
-def plot_starts(solution: Solution) -> Figure | None:
+def plot_starts(solution: Reconstruction) -> Figure | None:
     """Every start, best first: its score, and how far its result is from the solution after alignment."""
     ranked = [s for s in solution.starts if not s.reason]
     by_score = all(math.isfinite(s.score) for s in ranked)
@@ -517,7 +517,7 @@ def plot_starts(solution: Solution) -> Figure | None:
     return figure
 
 
-def plot_resolution(solution: Solution) -> Figure | None:
+def plot_resolution(solution: Reconstruction) -> Figure | None:
     """PRTF and FSC against spatial frequency, with their levels and crossings."""
     curves = [("PRTF", solution.prtf, _BLUE, "-"), ("FSC", solution.fsc, _RED, "--")]
     curves = [(name, c, colour, dash) for name, c, colour, dash in curves if c is not None and len(c.frequency)]
@@ -647,7 +647,7 @@ def _names(d: int) -> str:
     return "zyx"[-d:]
 
 
-def _upright(solution: Solution) -> np.ndarray:
+def _upright(solution: Reconstruction) -> np.ndarray:
     """The image, turned so that its magnitude-weighted mean phase is 0: a positive object comes out positive."""
     image = solution.image.numpy()
     total = image[solution.support.numpy()].sum(dtype=np.complex128)

@@ -15,10 +15,10 @@ from untwin.judge.trust import AGREE
 from untwin.show import figures
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Solution
+    from untwin.solve.state import Reconstruction
 
 
-# name in Solution.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
+# name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
 _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "r_factor": (
         "R-factor",
@@ -42,6 +42,10 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
         "",
     ),
     "free_log_likelihood": ("log-likelihood, free", "of those hidden: much larger means fitted to noise", 1, ""),
+    "refined": ("refined", "1 where the mean of the families after a deep prior is shown, 0 where it was given up", 1, ""),
+    "log_likelihood_plain": ("log-likelihood, plain", "before the refinement", 1, ""),
+    "log_likelihood_refined": ("log-likelihood, refined", "after it", 1, ""),
+    "refined_agreement": ("agreement, refined", "error between the families after the refinement", 1, ""),
     "score": ("score", "half deviance plus the number of unknowns; lower is better", 1, ""),
     "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
     "starts": ("starts", "independent, each from its own seed", 1, ""),
@@ -103,7 +107,7 @@ td { overflow-wrap: anywhere; }
 """
 
 
-def report(solution: Solution, path: str | Path) -> Path:
+def report(solution: Reconstruction, path: str | Path) -> Path:
     """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as
     figures/NAME.png and figures/NAME.pdf. Returns the page's path. The page needs no other file and no network.
     Raises InputError where it cannot be written."""
@@ -128,7 +132,7 @@ def report(solution: Solution, path: str | Path) -> Path:
     return path
 
 
-def _page(solution: Solution, sections: list[str]) -> str:
+def _page(solution: Reconstruction, sections: list[str]) -> str:
     source = solution.pattern.source.path or "pattern"
     kind, symbol, words = _STATES[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
@@ -148,7 +152,7 @@ def _page(solution: Solution, sections: list[str]) -> str:
 """
 
 
-def _warnings(solution: Solution) -> str:
+def _warnings(solution: Reconstruction) -> str:
     every = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
     if not every:
         return ""
@@ -156,7 +160,7 @@ def _warnings(solution: Solution) -> str:
     return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
 
 
-def _numbers(solution: Solution) -> str:
+def _numbers(solution: Reconstruction) -> str:
     rows = []
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
@@ -168,7 +172,7 @@ def _numbers(solution: Solution) -> str:
     return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
 
 
-def _data(solution: Solution) -> dict[str, str]:
+def _data(solution: Reconstruction) -> dict[str, str]:
     pattern, geometry = solution.pattern, solution.pattern.geometry
     rows = {
         "file": pattern.source.path or "given as an array",
@@ -194,7 +198,7 @@ def _data(solution: Solution) -> dict[str, str]:
     return {name: text for name, text in rows.items() if text}
 
 
-def _parameters(solution: Solution) -> dict[str, str]:
+def _parameters(solution: Reconstruction) -> dict[str, str]:
     rows = {
         "seed": str(solution.seed),
         "starts": str(len(solution.starts)),
@@ -215,7 +219,7 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-def _starts(solution: Solution) -> str:
+def _starts(solution: Reconstruction) -> str:
     if not solution.starts:
         return ""
     numeric = ("seed", "R-factor", "score", "support", "error to the solution")

@@ -1,4 +1,4 @@
-"""A Solution on disk: result.cxi (arrays and provenance), run.toml (repeats the run), summary.json (every number)."""
+"""A Reconstruction on disk: result.cxi (arrays and provenance), run.toml (repeats the run), summary.json (every number)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from untwin.data.whole import place, write_text
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Solution
+    from untwin.solve.state import Reconstruction
 
 CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
 FILES = ("result.cxi", "run.toml", "summary.json")
@@ -28,7 +28,7 @@ CONVENTIONS = {
 }
 
 
-def settings(solution: Solution) -> dict[str, Any]:
+def settings(solution: Reconstruction) -> dict[str, Any]:
     """What repeats the run: the options of `untwin reconstruct`, resolved."""
     s = solution.pattern.source
     origin = {"file": s.path, "data": s.dataset, "mask": s.mask}
@@ -38,7 +38,7 @@ def settings(solution: Solution) -> dict[str, Any]:
     return {**known, "recipe": solution.recipe, "seed": solution.seed, "positivity": solution.positivity}
 
 
-def summary(solution: Solution) -> dict[str, Any]:
+def summary(solution: Reconstruction) -> dict[str, Any]:
     """Every number of a solution, ready for JSON (NaN and infinity become null)."""
     p = solution.pattern
     return _plain(
@@ -100,7 +100,7 @@ def fresh(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
-def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
+def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
     """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows.
     Raises InputError where the folder holds something already."""
     import torch
@@ -144,8 +144,8 @@ def save(solution: Solution, folder: Path, overwrite: bool = False, run: dict[st
     return folder
 
 
-def load(folder: str | Path) -> Solution:
-    """The Solution that `save` wrote. Raises InputError where there is none."""
+def load(folder: str | Path) -> Reconstruction:
+    """The Reconstruction that `save` wrote. Raises InputError where there is none."""
     from untwin.data.cxi import read_modes
     from untwin.data.read import read, read_object
 
@@ -161,7 +161,7 @@ def load(folder: str | Path) -> Solution:
 
     from untwin.judge.resolution import Curve
     from untwin.judge.trust import Verdict
-    from untwin.solve.state import History, Solution, Start
+    from untwin.solve.state import History, Reconstruction, Start
 
     try:
         told = json.loads(str(found.process["summary"]))
@@ -182,7 +182,7 @@ def load(folder: str | Path) -> Solution:
         pattern = read(path)
         if pattern.shape != found.image.shape or (modes is not None and modes.shape[1:] != found.image.shape):
             raise ValueError(f"an object of shape {found.image.shape} with a pattern of {pattern.shape}")
-        return Solution(
+        return Reconstruction(
             image=torch.from_numpy(found.image),
             support=torch.from_numpy(np.asarray(found.support)),
             pattern=pattern,

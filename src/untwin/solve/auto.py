@@ -25,12 +25,17 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     """
     if fixed:
         return _fixed(starts or 4)
-    from untwin.solve.outline import hidden_speckles, hull_by_noise
+    from untwin.solve.outline import hidden, hidden_speckles, hull_by_noise
 
     if problem.real and hidden_speckles(problem.pattern) > 8 and hull_by_noise(problem.pattern) is None:
         return _behind_a_stop(starts or 10)
-    large = problem.pattern.intensity.size > 32_768
-    return _large(starts or 8) if large else _small(starts or 24, reserve=0 if starts else 2)
+    size = problem.pattern.intensity.size
+    if size > 32_768:
+        return _large(starts or 8)
+    small = _small(starts or 24, reserve=0 if starts else 2)
+    few = FEW[0] <= problem.pattern.photons / size <= FEW[1]
+    refined = few and not problem.real and problem.ndim == 2 and size <= REFINED and not len(hidden(problem.pattern))
+    return replace(small, refine=parse(_REFINE)) if refined else small
 
 
 def _families(starts: int) -> int:
@@ -105,15 +110,19 @@ def _fixed(starts: int) -> Plan:
     return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
 
 
+FEW = (2.0, 40.0)  # photons per pixel of the detector, between which a complex object is refined by a deep prior (docs/deep-priors.md),
+REFINED = 5_000  # on arrays of so many pixels at most, where that costs less than a minute
+
 METHODS = ("auto", "refine", "double-dip", "siren", "drp")
 _SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
 _REFINE = (
     f"Until(HeldOut(share=0.05, patience=100), 350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), "
     "loss=Poisson(0.1), grow=2, imitate=100, rate=0.2, warm=20, decay=0.05))"
 )
+_SIREN = "Implicit(Siren(width=64, layers=2), rate=0.003)"
 _SCRATCH = {  # the prior, and how many iterations
     "double-dip": (f"DoubleDIP({_SKIP})", 1500),
-    "siren": ("Polar(Implicit(Siren(width=128)), Implicit(Siren(width=128)))", 1000),
+    "siren": (f"Polar({_SIREN}, {_SIREN})", 800),
     "drp": (f"Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05))", 1500),
 }
 
@@ -140,11 +149,11 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     if name == "refine":
         return replace(plan(problem, starts), refine=parse(_REFINE))
     prior, steps = _SCRATCH[name]
-    fit = f"Until(EMV(patience=200), {steps}*Fit({prior}, loss=Amplitude(), decay=0.1))"
-    return Plan(first=parse(f"{fit} + {_POLISH}"), starts=starts or 4, families=_families(starts or 4))
+    fit = f"Until(EMV(alpha=0.1, patience=200, tolerance=0.0, burn_in=100), {steps}*Fit({prior}, loss=Amplitude(), decay=0.1))"
+    return Plan(first=parse(fit) + POLISH, starts=starts or 4, families=_families(starts or 4))
 
 
-_POLISH = (
+POLISH = parse(
     "ShrinkWrap(threshold=0.12, sigma=2.0) + 10*(20*HIO + ShrinkWrap(threshold=0.18, sigma=Ramp(2.0, 0.7))) + "
     "10*(20*RAAR + ShrinkWrap(threshold=0.2, sigma=0.7)) + 50*ER"
 )

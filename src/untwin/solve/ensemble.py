@@ -48,7 +48,8 @@ class Plan:
     finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with
         seeds 0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or
         `rounds` are done.
-    refine: at the end the result of every family goes through this, on its own, and its outcome stands.
+    refine: at the end the result of every family goes through this, on its own; `reconstruct` keeps what comes out where two families are
+        alike afterwards, or, of a single family, where the half deviance has fallen.
     """
 
     first: Recipe
@@ -247,12 +248,14 @@ def _finish(
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
+    refined: the results after Plan.refine, row by row.
     failed: seeds of starts and children that came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
     candidates: Population
+    refined: Population | None = None
     failed: tuple[tuple[int, str], ...] = ()
     broken: bool = False
 
@@ -325,11 +328,11 @@ def breed(
     candidates = results
     if plan.finish and plan.rounds:
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
+    refined = None
     if plan.refine:
-        refined = _run(problem, [(plan.refine, results.state)], launch, tell, failed)[0]
-        lost = refined.dead()  # what they were before stands
-        results = candidates = refined.replaced(lost, results.rows(lost)) if lost else refined
-    return Outcome(gather(firsts), tuple(traces), results, candidates, tuple(failed), broken)
+        jobs = [(plan.refine, take(results.state, [row])) for row in range(len(results.state.seeds))]
+        refined = gather(_run(problem, jobs, launch, tell, failed))
+    return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
 
 
 def _finished(

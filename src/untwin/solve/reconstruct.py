@@ -1,4 +1,4 @@
-"""From a pattern to a Solution: the plan is run, its best is chosen, aligned with the others, and judged."""
+"""From a pattern to a Reconstruction: the plan is run, its best is chosen, aligned with the others, and judged."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.outline import hidden
 from untwin.solve.predict import fitted, started
 from untwin.solve.recipe import Recipe, parse
-from untwin.solve.state import History, Solution, Start, State
+from untwin.solve.state import History, Reconstruction, Start, State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean
+WORSE = 1.25  # times the half deviance of the plain results, above which refined ones are given up
 FREE_SHARE = 0.03  # of the measured pixels, held out for the free log-likelihood
 
 
@@ -51,7 +52,7 @@ def reconstruct(
     workers: int | None = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
-) -> Solution:
+) -> Reconstruction:
     """The object behind a far-field pattern.
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
@@ -175,17 +176,19 @@ def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     return replace(plan, first=first + Whole() + plan.first if fixed else first + plan.first)
 
 
-def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tuple[float, float], made: dict[str, str | int]) -> Solution:
+def _judged(
+    problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tuple[float, float], made: dict[str, str | int]
+) -> Reconstruction:
     import torch
 
     d, p = problem.ndim, problem.pattern
+    outcome, image, refinement = _kept(problem, outcome)
     final, best = outcome.results, outcome.results.rows([0])
     others = list(range(1, len(final.state.seeds)))
     chosen = objects(problem, best)[0]
     independent = align(objects(problem, final), chosen, d)
     errors = tuple(float(independent.error[i]) for i in others)
     agreement = min(errors, default=math.nan)
-    image = _mean(problem, outcome, chosen)
     first = align(objects(problem, outcome.first), image, d)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
@@ -202,7 +205,7 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
     nearest = independent.x[others[errors.index(agreement)]] if others else None
     shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
 
-    numbers = _numbers(problem, best, image)
+    numbers = _numbers(problem, best, image) | refinement
     numbers |= {
         "score": float(scores[len(table)]),
         "agreement": agreement,
@@ -228,13 +231,14 @@ def _judged(problem: Problem, plan: Plan, outcome: Outcome, seed: int, began: tu
         int(numbers["twins_turned"]),
         _resolution(p, transfer),
         numbers["hidden_speckles"],
+        bool(refinement["refined"]) if refinement else None,
     )
     reason, said = _failures(outcome)
     if reason:
         judgement = trust.Verdict(None, f"{judgement.text}; {reason}: do not trust this before you know why")
     shown, mask = _presented(problem, image, best.state.support[0])
     lines = [History(f"start {s}", *t) for s, t in zip(outcome.first.state.seeds, outcome.traces)]
-    return Solution(
+    return Reconstruction(
         image=shown,
         support=mask,
         pattern=p,
@@ -267,15 +271,40 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     return "", (f"{count} starts or children failed ({why}) and were left out; others stand in for them",)
 
 
-def _mean(problem: Problem, outcome: Outcome, best: Tensor) -> Tensor:
-    """The object that is reported: the mean of the finished candidates that are alike and explain the data nearly as well as the best.
+def _kept(problem: Problem, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str, float]]:
+    """What is shown, (*grid) complex: of the plain results, or the mean of the refined ones. Also the outcome that it is of, and the
+    numbers that say so.
+
+    Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
+    the object and not the prior's doing, and their mean is nearer to it than either. Where they are not, or where the prior smooths
+    the counts away, the plain results stand. A single family is kept where its half deviance falls (docs/deep-priors.md).
+    """
+    import torch
+
+    plain = _mean(problem, outcome, NEARLY)
+    if outcome.refined is None:
+        return outcome, plain, {}
+    results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
+    again = replace(outcome, results=results, candidates=results)
+    refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.tensors
+    f = problem.intensity(torch.stack([plain, refined]))
+    before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
+    nearest = min(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
+    told = {"refined": float(kept), "log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
+    return (again, refined, told) if kept else (outcome, plain, told)
+
+
+def _mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
+    """The mean of the candidates that are like the best result and whose scores are within `nearly` of the best one's.
 
     They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
     are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
     """
+    best = objects(problem, outcome.results.rows([0]))[0]
     found = align(objects(problem, outcome.candidates), best, problem.ndim)
     scores = outcome.candidates.scores(problem)
-    alike = (found.error.cpu() < trust.ALIKE) & (scores.cpu() < scores.min().cpu() + NEARLY)
+    alike = (found.error.cpu() < trust.ALIKE) & (scores.cpu() <= scores.min().cpu() + nearly)
     if int(alike.sum()) < 2:
         return best
     mean = problem.project_object(found.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from untwin.solve.checkpoint import Checkpoint, Held, digest
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
-from untwin.solve.state import CHECK, State, alive
-from untwin.solve.stopping import EMV, HeldOut
+from untwin.solve.state import CHECK, Solution, State, alive
+from untwin.solve.stopping import EMV, WMV, HeldOut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,24 +41,24 @@ STEPS = 5000
 Report = Callable[[int, float | None, int], None]
 
 
-@dataclass(frozen=True)
-class Restored:
+@dataclass(frozen=True, kw_only=True)
+class Restored(Solution):
     """A restored picture.
 
-    image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule as text.
-    numbers: steps, stopped_at, best_at, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
-    outputs (EMV) after each step. warnings: as sentences. made: what computed it (provenance.made_with).
+    image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule.
+    numbers: steps, best_at, stopped_itself, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
+    outputs (EMV) after each step.
     """
 
-    image: Tensor
     data: Tensor
-    recipe: str
-    seed: int
-    numbers: dict[str, float] = field(default_factory=dict)
     statistic: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
-    warnings: tuple[str, ...] = ()
-    made: dict[str, str | int] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """result.png, result.npy and summary.json."""
+        from untwin.solve.archive import fresh
+
+        return save(self, fresh(Path(folder), overwrite))
 
     def plot(self) -> Figure:
         """What was given, what was made of it, and where it stopped."""
@@ -104,7 +104,7 @@ def restore(
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
     prior: "drp" (default), "dip", a Prior, or a Fit with everything. seed: of the prior. stop: a rule; by default
-        EMV(patience=100, tolerance=0.02) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
+        EMV() for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
     checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
@@ -161,7 +161,19 @@ def restore(
     said = () if last.step < steps else (f"the rule had not stopped after {steps} steps; what is shown is its best so far",)
     if not alive:
         said = (f"the fit came to NaN or infinity before step {last.step}; what is shown is the best image before that",)
-    return Restored(image, y.cpu(), repr(recipe), seed, numbers, tuple(statistic), tuple(variance), said, made)
+    if isinstance(rule, EMV | WMV) and any(isinstance(p, Untrained) and p.jitter for p in _parts(fit)):
+        said += ("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0",)
+    return Restored(
+        image=image,
+        recipe=repr(recipe),
+        seed=seed,
+        numbers=numbers,
+        warnings=said,
+        made=made,
+        data=y.cpu(),
+        statistic=tuple(statistic),
+        variance=tuple(variance),
+    )
 
 
 def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
@@ -178,8 +190,11 @@ def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
 
 def _rule(fit: Fit) -> Rule:
     """A projector's input has numbers of its own for every pixel, which hidden ones would leave unfitted: EMV there, HeldOut elsewhere."""
-    parts = (fit.prior.real, fit.prior.imaginary) if isinstance(fit.prior, Cartesian) else (fit.prior,)
-    return EMV(patience=100, tolerance=0.02) if any(isinstance(p, Projector) for p in parts) else HeldOut(patience=100)
+    return EMV() if any(isinstance(p, Projector) for p in _parts(fit)) else HeldOut(patience=100)
+
+
+def _parts(fit: Fit) -> tuple[Prior, ...]:
+    return (fit.prior.real, fit.prior.imaginary) if isinstance(fit.prior, Cartesian) else (fit.prior,)
 
 
 def _run(

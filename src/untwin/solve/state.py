@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,48 +117,65 @@ class History:
     r_factor: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Solution:
-    """What a reconstruction leaves: the object, what it rests on, and whether to believe it.
+@dataclass(frozen=True, kw_only=True)
+class Solution(ABC):
+    """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
 
-    image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
-    support: (*grid) bool, centred likewise.
-    recipe: its text; reconstruct(pattern, recipe, seed=seed) repeats the run.
-    numbers: every figure of merit by name (r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
-        agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...).
-    starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
-    modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
-    warnings: every guess and doubt, as sentences.
-    reason: why the result is partial (more than half of the starts failed), or nothing. made: what computed it (provenance.made_with).
+    image: what was sought. recipe: the text of what was done; with the same data and seed it repeats the run.
+    numbers: every figure by name. warnings: every guess and doubt, as sentences.
+    made: what computed it (provenance.made_with).
     """
 
     image: Tensor
-    support: Tensor
-    pattern: Pattern
     recipe: str
     seed: int
+    numbers: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    made: dict[str, str | int] = field(default_factory=dict)
+
+    @abstractmethod
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write it into a folder that does not exist yet (or, with overwrite, replace its files there). Raises InputError where the
+        folder exists."""
+
+    @abstractmethod
+    def plot(self) -> Figure:
+        """A matplotlib Figure of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction(Solution):
+    """The object behind a far-field pattern, what it rests on, and whether to believe it.
+
+    image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
+    support: (*grid) bool, centred likewise.
+    numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
+        agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
+    starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
+    modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
+    reason: why the result is partial (more than half of the starts failed), or nothing.
+    """
+
+    support: Tensor
+    pattern: Pattern
     positivity: bool
     verdict: Verdict
-    numbers: dict[str, float] = field(default_factory=dict)
     starts: tuple[Start, ...] = ()
     history: tuple[History, ...] = ()
     prtf: Curve | None = None
     fsc: Curve | None = None
     modes: Tensor | None = None
     mode_weights: tuple[float, ...] = ()
-    warnings: tuple[str, ...] = ()
     reason: str = ""
-    made: dict[str, str | int] = field(default_factory=dict)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """Write result.cxi, run.toml and summary.json into a folder that does not exist yet (or, with overwrite, replace
-        those files). Raises InputError where the folder exists."""
+        """result.cxi, run.toml and summary.json."""
         from untwin.solve.archive import save
 
         return save(self, Path(folder), overwrite)
 
     def plot(self) -> Figure:
-        """Magnitude and phase of the object through its centre, as a matplotlib Figure."""
+        """Magnitude and phase of the object through its centre."""
         from untwin.show.figures import plot_object  # the one upward import: a method that users expect here
 
         return plot_object(self)

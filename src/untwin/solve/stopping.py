@@ -144,14 +144,20 @@ class WMV(Least):
     object, afterwards towards the noise. In a far-field problem the iterates are held in place first (shift, global phase).
 
     window: W. patience: looks without a new least. tolerance: a new least is lower by this share. burn_in: steps before the first look
-    counts. mean: keep the mean of the window instead of the image of its last step.
+    counts. mean: keep the mean of the window instead of the image of its last step. The defaults are those that were measured to end near
+    the best image (docs/deep-priors.md); `WMV.published()` has the paper's.
     """
 
-    window: int = 100
-    patience: int = 1000
-    tolerance: float = 0.0
-    burn_in: int = 0
+    window: int = 20
+    patience: int = 100
+    tolerance: float = 0.02
+    burn_in: int = 20
     mean: bool = False
+
+    @classmethod
+    def published(cls) -> WMV:
+        """The numbers of the paper, whose fits are long: W = 100, patience 1000, any new least counts."""
+        return cls(window=100, patience=1000, tolerance=0.0, burn_in=0)
 
     def __post_init__(self) -> None:
         _check(self, window=2, burn_in=0)
@@ -190,14 +196,20 @@ class EMV(Least):
 
         mean' = (1 − α) mean + α x;   EMV' = (1 − α) (EMV + α |x − mean|² / n).
 
-    alpha: α. patience, tolerance, burn_in: as in WMV. mean: keep the moving mean instead of the image.
+    alpha: α. patience, tolerance, burn_in: as in WMV. mean: keep the moving mean instead of the image. `EMV.published()` has the paper's
+    numbers.
     """
 
-    alpha: float = 0.1
-    patience: int = 1000
-    tolerance: float = 0.0
-    burn_in: int = 100
+    alpha: float = 0.2
+    patience: int = 100
+    tolerance: float = 0.02
+    burn_in: int = 20
     mean: bool = False
+
+    @classmethod
+    def published(cls) -> EMV:
+        """The numbers of the paper: α = 0.1, patience 1000, any new least after 100 steps counts."""
+        return cls(alpha=0.1, patience=1000, tolerance=0.0, burn_in=100)
 
     def __post_init__(self) -> None:
         _check(self, burn_in=0)
