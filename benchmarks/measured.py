@@ -31,7 +31,7 @@ def overlap(a: torch.Tensor, b: torch.Tensor) -> float:
     return best
 
 
-def timed(pattern: ut.Pattern, seed: int, **options) -> tuple[ut.Solution, dict]:
+def timed(pattern: ut.Pattern, seed: int, **options) -> tuple[ut.Reconstruction, dict]:
     began = time.perf_counter()
     solution = ut.reconstruct(pattern, seed=seed, **options)
     n = solution.numbers

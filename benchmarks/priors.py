@@ -1,12 +1,13 @@
 """The double-DIP question: untrained priors against, after and before the classical recipe, on fresh simulated objects.
 
-    python benchmarks/priors.py --seed 31 --count 20 --methods refine --json benchmarks/results/priors.json
-    python benchmarks/priors.py --seed 31 --count 20 --methods double-dip,siren,drp --json benchmarks/results/priors.json
+    python benchmarks/priors.py --seed 9101 --count 5 --methods refine --conditions "1e5;2e4;1e4" --json benchmarks/results/refine.json
+    python benchmarks/priors.py --seed 41 --count 1 --conditions 1e6 --methods "refine,siren fast,dip slow" --json FILE
 
-auto: the automatic plan. refine: a double deep prior that starts from the result of each family (--method refine); the plan before it is
-that of the line auto, so that both are paired. double-dip, siren, drp: --method of that name; "alone" is the image of its first start
-before the polish, without a support. E, floor, success and usable as in recover.py.
-CPU: seconds for each object, the plan before included.
+auto: the automatic plan without a refinement. refine: a double deep prior that starts from the result of each family; the plan before it
+is that of the line auto, so that both are paired. "rule": the object with the lower half deviance of the two, which is what reconstruct
+keeps. double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
+without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
+CPU: seconds for each object, all its starts and whatever came before included.
 An object that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
 
@@ -28,10 +29,41 @@ from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Population, breed
+from untwin.solve.ensemble import Outcome, Plan, Population, breed, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Then, length, parse
-from untwin.solve.reconstruct import _judged
+from untwin.solve.reconstruct import _judged, _mean
+
+_NET = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
+_SHRUNK = (
+    "300*Fit(DoubleDIP(), loss=Amplitude()) + 6*(ShrinkWrap(threshold=Ramp(0.1, 0.2), sigma=Ramp(3.0, 1.0)) + "
+    "100*Fit(DoubleDIP(), loss=Amplitude(), grow=1, imitate=40, decay=0.3))"
+)
+
+
+def _siren(width: int, layers: int, w0: float, rate: float = 1e-3) -> str:
+    one = f"Implicit(Siren(width={width}, layers={layers}, w0={w0}), rate={rate})"
+    return f"Polar({one}, {one})"
+
+
+SEARCHED = {  # priors from random numbers: changes of the methods double-dip and siren, for some 5 to 20 s on a 64 x 64 pattern
+    "dip": "600*Fit(DoubleDIP(), loss=Amplitude(), decay=0.1)",
+    "dip poisson": "600*Fit(DoubleDIP(), loss=Poisson(0.1), decay=0.1)",
+    "dip slow": "600*Fit(DoubleDIP(), loss=Amplitude(), rate=0.3, decay=0.1)",
+    "dip wide": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip angle": f"600*Fit(Polar(Untrained({_NET}), Untrained({_NET}), vector=False), loss=Amplitude(), decay=0.1)",
+    "dip cartesian": f"600*Fit(Cartesian(Untrained({_NET}), Untrained({_NET})), loss=Amplitude(), decay=0.1)",
+    "dip shrunk": _SHRUNK,
+    "siren small": f"800*Fit({_siren(64, 2, 30.0)}, loss=Amplitude(), decay=0.1)",
+    "siren low": f"800*Fit({_siren(64, 2, 12.0)}, loss=Amplitude(), decay=0.1)",
+    "siren fast": f"800*Fit({_siren(64, 2, 30.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
+    "siren faster": f"800*Fit({_siren(64, 2, 30.0, 1e-2)}, loss=Amplitude(), decay=0.1)",
+    "siren fast w0 20": f"800*Fit({_siren(64, 2, 20.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
+    "siren fast w0 45": f"800*Fit({_siren(64, 2, 45.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
+    "dip fast": "600*Fit(DoubleDIP(), loss=Amplitude(), rate=3.0, decay=0.1)",
+    "siren poisson": f"800*Fit({_siren(64, 2, 30.0)}, loss=Poisson(0.1), decay=0.1)",
+    "siren long": f"800*Fit({_siren(128, 3, 30.0)}, loss=Amplitude(), decay=0.1)",
+}
 
 CONDITIONS = {"1e6": (1e6, 0), "1e6, stop 2": (1e6, 2), "1e6, stop 3": (1e6, 3), "1e5": (1e5, 0), "2e4": (2e4, 0), "1e4": (1e4, 0)}
 
@@ -49,41 +81,45 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def refined(problem: ut.Problem, truth: torch.Tensor) -> dict[str, dict]:
-    """auto, and refine from the very same results."""
-    plan = auto.plan(problem)
-    clock = time.process_time()
+    """auto, and refine from the very same results; also what would have come out had the refinement always been kept."""
+    plan = replace(auto.plan(problem), refine=None)
+    began, clock = time.perf_counter(), time.process_time()
     launch = launcher(problem, 1)
     outcome = breed(problem, plan, 0, launch)
-    plain = _judged(problem, plan, outcome, 0, (time.perf_counter(), clock))
+    plain = _judged(problem, plan, outcome, 0, (began, clock), {})
     middle = time.process_time()
     again = auto.method("refine", problem)
     assert again.refine is not None
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.state)])[0].state)
-    better = _judged(problem, again, replace(outcome, results=results, candidates=results), 0, (time.perf_counter(), clock))
+    better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}
     for name, s, cpu in (("auto", plain, middle - clock), ("refine", better, time.process_time() - clock)):
-        own = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
-        told[name] = own | {"half_deviance": s.numbers["log_likelihood"], "r_factor": s.numbers["r_factor"]}
+        told[name] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
+        told[name] |= {"half_deviance": s.numbers["log_likelihood"], "agreement": s.numbers["agreement"]}
+    by = results.rows(results.deviance.argsort(stable=True).tolist())
+    always = _mean(problem, replace(outcome, results=by, candidates=by), math.inf)
+    distances = ut.align(objects(problem, by)[1:], objects(problem, by)[0], problem.ndim).error.tolist()
+    n = better.numbers
+    told["refine"] |= {"kept": n["refined"], "always": error(always, truth), "distances": distances}
+    told["refine"] |= {"half_deviances": [n["log_likelihood_plain"], n["log_likelihood_refined"]]}
     return told
 
 
-def scratch(problem: ut.Problem, name: str, truth: torch.Tensor) -> dict[str, dict]:
-    """A prior from random numbers: its first start alone, and the whole method."""
-    plan = auto.method(name, problem)
-    clock = time.process_time()
-    assert isinstance(plan.first, Then)
-    with one_thread():
-        state = run_here(problem, plan.first.parts[0], begin(problem, (0,))).state
-    alone = {
-        "error": error(problem.project_object(state.image, state.support)[0], truth),
-        "trusted": None,
-        "cpu": time.process_time() - clock,
-    }
-    alone |= {"steps": state.step, "of": length(plan.first.parts[0])}
-    clock = time.process_time()
-    s = ut.reconstruct(problem, plan, seed=0, workers=1)
+def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) -> dict[str, dict]:
+    """A prior from random numbers: the best of its starts alone, by their half deviance, and what the polish makes of the same starts."""
+    plan = auto.method(name, problem, starts) if name in auto.METHODS else Plan(parse(SEARCHED[name]) + auto.POLISH, starts=starts)
+    assert isinstance(plan.first, Then) and isinstance(auto.POLISH, Then)
+    began, clock = time.perf_counter(), time.process_time()
+    fit = Then(plan.first.parts[: -len(auto.POLISH.parts)])
+    state = run_here(problem, fit, begin(problem, tuple(range(starts)))).state
+    fitted = Population.of(problem, state)
+    alone = {"error": error(objects(problem, fitted.rows([int(fitted.deviance.argmin())]))[0], truth), "trusted": None}
+    alone |= {"cpu": time.process_time() - clock, "steps": state.step}
+    ended = Population.of(problem, run_here(problem, auto.POLISH, replace(state, at=0, step=0)).state)
+    results = ended.rows(ended.order(problem))
+    s = _judged(problem, plan, Outcome(ended, (), results, results), 0, (began, clock), {})
     whole = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": time.process_time() - clock}
-    return {f"{name} alone": alone, f"{name}, then classical": whole}
+    return {f"{name} alone": alone, f"{name}, then classical": whole | {"steps": length(auto.POLISH)}}
 
 
 def told(objects: list[dict]) -> list[str]:
@@ -115,6 +151,40 @@ def told(objects: list[dict]) -> list[str]:
     return lines
 
 
+def ruled(objects: list[dict]) -> list[str]:
+    """What the rule of the refinement keeps, and what that is worth, one line for each class and condition."""
+    lines = [
+        "| class | photons | n | kept | of these E fell, median (worst) | had the others been kept: E fell, median (worst) |",
+        "|---|---|---|---|---|---|",
+    ]
+    mine = [o for o in objects if "kept" in o["methods"].get("refine", {})]
+    cells = [*dict.fromkeys((o["class"], o["condition"]) for o in mine), ("all", "")] if mine else []
+    for kind, condition in cells:
+        own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
+        row = [kind, condition, str(len(own)), str(sum(m["refine"]["kept"] == 1 for m in own))]
+        for kept in (1, 0):
+            e = np.array([m["refine"]["always"] - m["auto"]["error"] for m in own if m["refine"]["kept"] == kept])
+            row.append(f"{np.sum(e < 0)} of {len(e)}, {np.median(e):+.3f} ({e.max():+.3f})" if len(e) else "")
+        lines.append("| " + " | ".join(row) + " |")
+    return lines
+
+
+def crossed(objects: list[dict]) -> list[str]:
+    """Priors from random numbers, one line for each: median E alone, and then of the classical polish, by class."""
+    classes = list(dict.fromkeys(o["class"] for o in objects))
+    names = list(dict.fromkeys(m.removesuffix(" alone") for o in objects for m in o["methods"] if m.endswith(" alone")))
+    lines = ["| prior | " + " | ".join(classes) + " | CPU s |", "|---" * (len(classes) + 2) + "|"] if names else []
+    for name in names:
+        row, cpu = [name], []
+        for kind in classes:
+            own = [o["methods"] for o in objects if o["class"] == kind and f"{name} alone" in o["methods"]]
+            pair = [np.median([m[f"{name}{how}"]["error"] for m in own]) for how in (" alone", ", then classical") if own]
+            row.append(", ".join(f"{e:.3f}" for e in pair))
+            cpu += [m[f"{name} alone"]["cpu"] for m in own]
+        lines.append("| " + " | ".join([*row, f"{np.mean(cpu):.1f}"]) + " |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=31)
@@ -122,6 +192,7 @@ def main() -> None:
     parser.add_argument("--classes", default="defect,complex,poly,real")
     parser.add_argument("--conditions", default="1e5;1e6;1e6, stop 3;2e4", help="separated by ;")
     parser.add_argument("--methods", default="refine,double-dip,siren")
+    parser.add_argument("--starts", type=int, default=2, help="of the methods that begin with random numbers")
     parser.add_argument("--shape", default="64,64")
     parser.add_argument("--quick", action="store_true", help="one defect at 1e5 photons, refine only")
     parser.add_argument("--budget", type=float, default=math.inf, help="minutes")
@@ -152,7 +223,7 @@ def main() -> None:
                             own = {"class": kind, "condition": condition, "seed": args.seed, "index": i, "shape": list(shape)}
                             own |= {"floor": floor_of(problem, wanted), "methods": {}}
                     with one_thread():
-                        own["methods"] |= refined(problem, wanted) if name == "refine" else scratch(problem, name, wanted)
+                        own["methods"] |= refined(problem, wanted) if name == "refine" else scratch(problem, name, wanted, args.starts)
                     objects[key] = own
                     said = ", ".join(f"{m} {v['error']:.3f} ({v['cpu']:.1f} s)" for m, v in own["methods"].items())
                     print(f"{kind}, {condition}, {i}: floor {own['floor']:.3f}, {said}", flush=True)
@@ -161,7 +232,8 @@ def main() -> None:
                         head = {"script": "priors", "untwin": ut.__version__, "torch": torch.__version__, "machine": platform.machine()}
                         head |= {"plans": {m: repr(auto.method(m, problem)) for m in auto.METHODS}}
                         args.json.write_text(json.dumps({**head, "objects": list(objects.values())}))
-    print("\n" + "\n".join(told(list(objects.values()))))
+    rows = list(objects.values())
+    print("\n" + "\n".join([*told(rows), "", *ruled(rows), "", *crossed(rows)]))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Where the stopping rules end, over images x noises x levels, and what the priors cost until then.
 
-    python benchmarks/stopping.py --seed 1 --json benchmarks/results/stopping.json
+    python benchmarks/stopping.py --seed 2 --size 128 --images astronaut,camera,coffee,chelsea --priors drp
+    python benchmarks/stopping.py --seed 2 --size 128 --images astronaut,camera,coffee,chelsea --priors dip --noises gaussian --steps 1500
+    (both with --json benchmarks/results/stopping.json)
 
-Each run is one trajectory of one prior on one noisy picture with 5 % of its pixels hidden from the fit (for HeldOut). WMV, EMV and HeldOut
-look at every step of it; the run ends when all have stopped, or after --steps. Gap: dB between the image that a rule returns and the best
-image of that kind in the run ("raw" an output of the network, "mean" the moving mean of the outputs, weight 0.99). PSNR is against the
-clean picture, on all pixels. Noise is clipped to [0, 1]. Images: those of scikit-image that are CC0 or in the public domain.
+Each run is one trajectory of one prior on one noisy picture with 5 % of its pixels hidden from the fit (for HeldOut). Every statistic
+follows it, and each rule, which is a statistic with a patience and a tolerance, ends where it would have ended it. The run goes on until
+all rules but those with the published window or patience have stopped, or to --steps. Gap: dB between the image that a rule returns and
+the best image of that kind in the run ("raw" an output of the network, "mean" the moving mean of the outputs). PSNR is against the clean
+picture, on all pixels. Noise is clipped to [0, 1]. Images: those of scikit-image that are CC0 or in the public domain.
 A run that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
 
@@ -37,12 +40,37 @@ FITS = {
     "dip without jitter": ut.Fit(ut.Untrained(ut.Skip(width=32), jitter=0.0), average=0.9),
     "drp": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.9),
 }
-RULES = {
-    "WMV, W = 20": ut.WMV(window=20, patience=100, tolerance=0.02, burn_in=20),
-    "EMV": ut.EMV(patience=100, tolerance=0.02, burn_in=20),
-    "HeldOut": ut.HeldOut(patience=100),
+SEARCHED = {  # the deep random projector, one setting changed
+    "drp TV 0.2": ut.Fit(ut.Projector(), regularizer=ut.TV(0.2), root=True, average=0.9),
+    "drp TV 0.8": ut.Fit(ut.Projector(), regularizer=ut.TV(0.8), root=True, average=0.9),
+    "drp rate 0.03": ut.Fit(ut.Projector(rate=0.03), regularizer=ut.TV(0.45), root=True, average=0.9),
+    "drp average 0.97": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.97),
+    "drp width 32": ut.Fit(ut.Projector(ut.Skip(depth=1, width=32, inputs=3)), regularizer=ut.TV(0.45), root=True, average=0.9),
+    "drp depth 2": ut.Fit(ut.Projector(ut.Skip(depth=2, width=64, inputs=3)), regularizer=ut.TV(0.45), root=True, average=0.9),
+    "drp isotropic": ut.Fit(ut.Projector(), regularizer=ut.IsotropicTV(0.6), root=True, average=0.9),
 }
-PAPERS = {"WMV, W = 100": ut.WMV(patience=300), "EMV, patience 300": ut.EMV(patience=300)}  # with --papers: runs several times as long
+STATISTICS = {
+    "WMV, W = 20": ut.WMV(window=20),
+    "WMV, W = 50": ut.WMV(window=50),
+    "WMV, W = 100": ut.WMV(window=100),
+    "EMV": ut.EMV(burn_in=0),
+    "EMV, α = 0.1": ut.EMV(alpha=0.1, burn_in=0),
+    "HeldOut": ut.HeldOut(),
+}
+RULES: dict[str, tuple[str, int, float, int]] = {  # statistic, patience, tolerance, burn-in
+    "WMV, W = 20": ("WMV, W = 20", 100, 0.02, 20),
+    "WMV, W = 20, patience 50": ("WMV, W = 20", 50, 0.02, 20),
+    "WMV, W = 20, patience 200": ("WMV, W = 20", 200, 0.02, 20),
+    "WMV, W = 50": ("WMV, W = 50", 100, 0.02, 20),
+    "WMV, W = 100, patience 200": ("WMV, W = 100", 200, 0.02, 0),
+    "EMV": ("EMV", 100, 0.02, 20),
+    "EMV, α = 0.1": ("EMV, α = 0.1", 100, 0.02, 20),
+    "EMV, α = 0.1, patience 200": ("EMV, α = 0.1", 200, 0.02, 20),
+    "HeldOut": ("HeldOut", 100, 1e-3, 0),
+    "HeldOut, patience 200": ("HeldOut", 200, 1e-3, 0),
+    "WMV, published": ("WMV, W = 100", 1000, 0.0, 0),
+    "EMV, published": ("EMV, α = 0.1", 1000, 0.0, 100),
+}
 
 
 def clean(name: str, size: int) -> torch.Tensor:
@@ -76,46 +104,53 @@ def psnr(x: torch.Tensor, truth: torch.Tensor) -> float:
     return -10 * math.log10(float((x - truth).square().mean()))
 
 
+def walked(values: list[float], patience: int, tolerance: float, burn_in: int) -> tuple[int, int | None]:
+    """Where a rule with this statistic keeps its image, and where it stops (None: not yet), counted from step 1."""
+    best, at, since = math.inf, len(values), 0
+    for k, value in enumerate(values, 1):
+        if k > burn_in and value < best * (1 - tolerance):
+            best, at, since = value, k, 0
+        elif math.isfinite(best):
+            since += 1
+            if since >= patience:
+                return at, k
+    return at, None
+
+
 def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit, seed: int, steps: int) -> dict:
-    """One run with every rule looking on."""
+    """One run with every statistic looking on."""
     problem = ut.Picture(y, loss=loss)
-    given = RULES["HeldOut"].given(problem)
+    given = STATISTICS["HeldOut"].given(problem)
     zero = torch.zeros(1, *problem.shape)
     inside = torch.ones_like(zero, dtype=torch.bool)
     begun = ut.State(x=zero, image=zero, support=inside, bounds=inside, seeds=(seed,))
-    watches = {name: rule.begin(problem, begun).watch for name, rule in RULES.items()}
-    ended: dict[str, dict] = {}
-    raw, mean, fitting, looking = [], [], 0.0, dict.fromkeys(RULES, 0.0)
+    watches = {name: rule.begin(problem, begun).watch for name, rule in STATISTICS.items()}
+    values: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    looking = dict.fromkeys(STATISTICS, 0.0)
+    raw, mean, fitting, decisive = [], [], 0.0, [rule for rule in RULES.values() if rule[0] != "WMV, W = 100" and rule[1] < 1000]
     clock = time.process_time()
     for state in ut.iterate(given, steps * fit, begun):
         fitting += time.process_time() - clock
         raw.append(psnr(state.x[0], truth))
         mean.append(psnr(state.image[0], truth))
-        for name, rule in RULES.items():
-            if name in ended:
-                continue
+        for name, rule in STATISTICS.items():
             clock = time.process_time()
-            seen = rule.look(problem, replace(state, watch=watches[name]))
+            watches[name] = rule.look(problem, replace(state, watch=watches[name])).watch
             looking[name] += time.process_time() - clock
-            watches[name] = seen.watch
-            if bool(rule.done(seen).all()) or state.step == steps:
-                kept = rule.keep(seen)
-                ended[name] = {
-                    "raw": psnr(kept.x[0], truth),
-                    "image": psnr(kept.image[0], truth),
-                    "best_at": int(seen.watch.at[0]),
-                    "stopped_at": state.step,
-                    "fired": bool(rule.done(seen).all()),
-                    "cpu": fitting + looking[name],
-                    "cpu_look": looking[name] / state.step,
-                }
-        if len(ended) == len(RULES):
+            values[name].append(float(watches[name].value[0]))
+        if state.step % 20 == 0 and all(walked(values[s], p, t, b)[1] for s, p, t, b in decisive):
             break
         clock = time.process_time()
     n = len(raw)
+    ended = {}
+    for name, (statistic, patience, tolerance, burn_in) in RULES.items():
+        at, stop = walked(values[statistic], patience, tolerance, burn_in)
+        cpu = (fitting + looking[statistic]) / n * (stop or n)
+        ended[name] = {"raw": raw[at - 1], "image": mean[at - 1], "best_at": at, "stopped_at": stop, "cpu": cpu}
     return {
         "steps": n,
         "cpu_step": fitting / n,
+        "cpu_look": {name: t / n for name, t in looking.items()},
         "noisy": psnr(y, truth),
         "best_raw": max(raw),
         "best_raw_at": 1 + int(np.argmax(raw)),
@@ -130,32 +165,56 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
 def told(runs: list[dict]) -> list[str]:
     """The table, one line for each prior and rule."""
     lines = [
-        "| prior | rule | runs | gap of the mean output: mean, worst | gap of the raw output: mean, worst | over best raw frame | "
-        "stopped at | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| prior | pixels | rule | runs | gap of the mean output: mean, worst | gap of the raw output: mean, worst | over best raw frame | "
+        "stopped at (not at all) | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for prior in FITS:
-        mine = [r for r in runs if r["prior"] == prior]
-        for name in dict.fromkeys((*RULES, *PAPERS)) if mine else ():
-            mine = [r for r in runs if r["prior"] == prior and name in r["rules"]]
+    for prior, size in dict.fromkeys((r["prior"], r["size"]) for r in runs):
+        same = [r for r in runs if (r["prior"], r["size"]) == (prior, size)]
+        for name in RULES:
+            mine = [r for r in same if name in r["rules"]]
             if not mine:
                 continue
             own = [r["rules"][name] for r in mine]
             image = [r["best_mean"] - o["image"] for r, o in zip(mine, own)]
             frame = [r["best_raw"] - o["raw"] for r, o in zip(mine, own)]
             over = [o["image"] - r["best_raw"] for r, o in zip(mine, own)]
+            never = sum(o["stopped_at"] is None for o in own)
             cells = (
                 prior,
+                str(size),
                 name,
                 str(len(mine)),
                 f"{np.mean(image):.2f}, {np.max(image):.2f}",
                 f"{np.mean(frame):.2f}, {np.max(frame):.2f}",
                 f"{np.mean(over):+.2f}",
-                f"{np.median([o['stopped_at'] for o in own]):.0f}",
+                f"{np.median([o['stopped_at'] or r['steps'] for r, o in zip(mine, own)]):.0f} ({never})",
                 f"{np.mean([o['cpu'] for o in own]):.1f}",
             )
             lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def compared(runs: list[dict], ours: str = "drp", stop: str = "EMV", theirs: str = "dip", their_stop: str = "HeldOut") -> list[str]:
+    """The projector against deep image prior on the same noisy picture, each to its own stop."""
+    lines = [
+        f"| image | pixels | noise | {ours}, {stop}: dB | {theirs}, {their_stop}: dB | difference | CPU s | CPU s | times |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    where = ("image", "size", "noise", "level", "seed")
+    other = {tuple(r[k] for k in where): r for r in runs if r["prior"] == theirs}
+    both = [(r, other[k]) for r in runs if r["prior"] == ours and stop in r["rules"] and (k := tuple(r[k] for k in where)) in other]
+    rows = []
+    for r, o in both:
+        a, b = r["rules"][stop], o["rules"][their_stop]
+        rows.append((a["image"], b["image"], a["image"] - b["image"], a["cpu"], b["cpu"], b["cpu"] / a["cpu"]))
+        lines.append(f"| {r['image']} | {r['size']} | {r['noise']} {r['level']:g} | " + _dB(rows[-1]))
+    return [*lines, "| mean |  |  | " + _dB(tuple(np.mean(rows, axis=0)))] if rows else []
+
+
+def _dB(row: tuple[float, ...]) -> str:
+    a, b, by, cpu, other, ratio = row
+    return f"{a:.2f} | {b:.2f} | {by:+.2f} | {cpu:.1f} | {other:.1f} | {ratio:.1f} |"
 
 
 def main() -> None:
@@ -169,36 +228,36 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one image at 64 pixels, 60 steps")
     parser.add_argument("--budget", type=float, default=math.inf, help="minutes")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--papers", action="store_true", help="with the window and nearly the patience of the papers, too")
     args = parser.parse_args()
-    if args.papers:
-        RULES.update(PAPERS)
     if args.quick:
         args.images, args.size, args.steps = "astronaut", 64, 60
     began = time.monotonic()
     kept = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []
-    runs = {(r["image"], r["noise"], r["level"], r["prior"], r["size"], r["seed"], r["papers"]): r for r in kept}
+    runs = {(r["image"], r["noise"], r["level"], r["prior"], r["size"], r["seed"]): r for r in kept}
     for prior in args.priors.split(","):
         for image in args.images.split(","):
             for noise in args.noises.split(","):
                 for level in NOISES[noise][0]:
-                    key = (image, noise, level, prior, args.size, args.seed, args.papers)
+                    key = (image, noise, level, prior, args.size, args.seed)
                     if key in runs or time.monotonic() - began > 60 * args.budget:
                         continue
                     truth = clean(image, args.size)
                     rng = np.random.default_rng([args.seed, IMAGES.index(image), list(NOISES).index(noise), round(100 * level)])
                     y = noisy(truth, noise, level, rng)
                     with one_thread():
-                        run = trajectory(truth, y, NOISES[noise][1], FITS[prior], args.seed, args.steps)
-                    runs[key] = dict(zip(("image", "noise", "level", "prior", "size", "seed", "papers"), key)) | run
-                    own = ", ".join(f"{k} {v['image']:.2f} at {v['best_at']}/{v['stopped_at']}" for k, v in run["rules"].items())
+                        run = trajectory(truth, y, NOISES[noise][1], (FITS | SEARCHED)[prior], args.seed, args.steps)
+                    runs[key] = dict(zip(("image", "noise", "level", "prior", "size", "seed"), key)) | run
+                    own = ", ".join(
+                        f"{k} {v['image']:.2f} at {v['best_at']}/{v['stopped_at']}"
+                        for k, v in run["rules"].items()
+                        if k in ("WMV, W = 20", "EMV", "HeldOut")
+                    )
                     print(f"{key}: best {run['best_raw']:.2f} raw, {run['best_mean']:.2f} mean; {own}", flush=True)
                     if args.json:
                         args.json.parent.mkdir(parents=True, exist_ok=True)
                         head = {"script": "stopping", "untwin": ut.__version__, "torch": torch.__version__, "machine": platform.machine()}
-                        rules = {name: repr(rule) for name, rule in RULES.items()}
-                        args.json.write_text(json.dumps({**head, "rules": rules, "runs": list(runs.values())}))
-    print("\n" + "\n".join(told(list(runs.values()))))
+                        args.json.write_text(json.dumps({**head, "rules": RULES, "runs": list(runs.values())}))
+    print("\n" + "\n".join([*told(list(runs.values())), "", *compared(list(runs.values()))]))
 
 
 if __name__ == "__main__":
