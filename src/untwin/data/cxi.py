@@ -379,7 +379,7 @@ def _storable(value: Any) -> str | int | float | np.number:
 def _measurement(file: h5py.File, pattern: Pattern) -> None:
     _group(file, "/entry_1/instrument_1", "NXinstrument")
     detector = _group(file, _DETECTOR, "NXdetector")
-    _grid(detector, "data", np.fft.fftshift(pattern.intensity), "photons")
+    _grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")
     _grid(detector, "mask", np.where(np.fft.fftshift(pattern.measured), 0, INVALID).astype(np.uint32))
     known = pattern.geometry
     if known.wavelength:
