@@ -79,9 +79,9 @@ def solution() -> Reconstruction:
     image = torch.complex(image[0], image[1])
     curve = Curve((0.1, 0.2), (0.9, 0.4), 0.5, 0.15)
     return Reconstruction(
-        image, image.abs() > 1, pattern(), "20*ER", 0, False, Verdict(True, "good"), {"r_factor": 0.1, "chi": float("nan")},
-        (Start(0, 0.1, 2.0, 90), Start(1, 0.2, 3.0, 80, 0.1, True, "no")), (History("ER", (0, 10), (0.5, 0.1)),), curve, curve,
-        image[None], (1.0,), ("a doubt",),
+        image=image, support=image.abs() > 1, pattern=pattern(), recipe="20*ER", seed=0, positivity=False, verdict=Verdict(True, "good"),
+        numbers={"r_factor": 0.1, "chi": float("nan")}, starts=(Start(0, 0.1, 2.0, 90), Start(1, 0.2, 3.0, 80, 0.1, True, "no")),
+        history=(History("ER", (0, 10), (0.5, 0.1)),), prtf=curve, fsc=curve, modes=image[None], mode_weights=(1.0,), warnings=("a doubt",),
     )  # fmt: skip
 
 
