@@ -411,7 +411,7 @@ def test_what_goes_wrong_on_the_way_has_its_exit_code(house, monkeypatch, capsys
 def test_only_main_decides_how_the_program_ends():
     """So every command has the exit codes of main: no other function of the command line exits or catches everything."""
     for node in ast.parse(Path(cli.__file__).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name not in ("main", "_ended", "_stop"):
+        if isinstance(node, ast.FunctionDef) and node.name not in ("main", "_run", "_ended", "_stop"):
             for inner in ast.walk(node):
                 assert not (isinstance(inner, ast.Name) and inner.id == "SystemExit") and "sys.exit" not in ast.unparse(inner), node.name
                 assert not (

@@ -60,7 +60,7 @@ def _run(arguments: list[str], debug: bool) -> None:
     except KeyboardInterrupt as asked:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # it is heard
-        _stop(f"interrupted; {asked or 'what is complete stays, nothing is half-written'}", 130)
+        _stop(f"interrupted; {str(asked) or 'what is complete stays, nothing is half-written'}", 130)
 
 
 def _ended(error: Exception) -> None:
