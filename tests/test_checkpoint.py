@@ -389,7 +389,7 @@ def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(house, monkeyp
     assert Path("said").read_text() == f"untwin: interrupted; what is done is kept; go on with: untwin {command} --resume {folder}\n"
     with pytest.raises(SystemExit) as stop:
         cli.main([*COMMANDS[command], "-o", folder])
-    assert stop.value.code == 2 and f"go on with --resume {folder}" in capsys.readouterr().err
+    assert stop.value.code == 2 and f"go on with: untwin {command} --resume {folder}, or begin anew" in capsys.readouterr().err
     assert ran([command, "--resume", folder]) == 0
     assert equal(command, Path(folder)) and not Path(folder, "checkpoint").exists()
 
@@ -426,6 +426,8 @@ def test_what_cannot_be_gone_on_with_is_said(house, monkeypatch, capsys):
 
     whole = "reconstruct_whole"
     assert said("reconstruct", "--resume", whole, code=0) == f"{whole} holds a finished run; nothing to do\n"
+    for flag in (("--steps", "9"), ("--seed", "7"), ("--prior", "dip"), ("--mask", "m.npy"), ("--task", "mri")):
+        assert f"leave {flag[0]} out" in said("restore", "--resume", "nowhere", *flag)
     assert "no run in nowhere to go on with; begin with: untwin restore FILE -o nowhere" in said("restore", "--resume", "nowhere")
     assert "takes everything from x; leave --seed out" in said("reconstruct", "--resume", "x", "--seed", "3")
     assert "takes everything from x; leave FILE out" in said("reconstruct", "pattern.npz", "--resume", "x")

@@ -11,7 +11,7 @@ import torch
 
 import untwin as ut
 from untwin import cli
-from untwin.data.image import read_image, write_image
+from untwin.data.image import read_array, read_image, write_image
 from untwin.errors import GuessWarning, InputError
 from untwin.solve.restore import fit_for, job, restore
 
@@ -222,3 +222,16 @@ def test_the_command_writes_pictures_numbers_and_a_page(tmp_path, monkeypatch, c
     page = (folder / "report.html").read_text()
     assert "Untrained(network=Skip(depth=3, width=32))" in page and "data:image/png;base64" in page
     assert ran(["restore", "noisy.png"]) == 2 and "exists and is not empty" in capsys.readouterr().err
+
+
+def test_masks_of_one_bit_and_the_first_of_several_images_are_read(tmp_path):
+    import tifffile
+    from PIL import Image
+
+    known = np.random.default_rng(0).random((13, 21)) > 0.5
+    Image.fromarray(known).save(tmp_path / "one-bit.tif")
+    assert (read_array(tmp_path / "one-bit.tif", "mask") != 0).tolist() == known.tolist()
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        for n in (12, 6):
+            file.write(np.full((n, n), n, np.uint8))
+    assert read_array(tmp_path / "two.tif", "picture").shape == (12, 12)

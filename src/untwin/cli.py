@@ -73,13 +73,13 @@ def _ended(error: Exception) -> None:
         _stop(str(error), 2)
     except NumericalFailure as error:
         _stop(str(error), 3)
-    except MemoryError:
-        _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
     except BrokenPipeError:
         sys.stderr.close()
     except OSError as error:
         _stop(f"{error.strerror or error}: {error.filename or 'the file system'}; check the path, the space and the permissions", 2)
     except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":  # torch's
+            _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
         what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         _stop(f"this is a bug in untwin ({what}); run the command again with --debug and report what it says", BUG)
 
@@ -358,18 +358,18 @@ def _progress(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
 def restore(
     image: Path | None = None,
     *,
-    task: str = "denoise",
+    task: str | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     mask: Path | None = None,
     factor: str | None = None,
     kernel: Path | None = None,
     sampling: Path | None = None,
-    prior: str = "drp",
-    noise: str = "gaussian",
+    prior: str | None = None,
+    noise: str | None = None,
     stop: str | None = None,
-    steps: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = 5000,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
-    device: str = "cpu",
+    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = None,
+    seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    device: str | None = None,
     resume: Path | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -382,7 +382,7 @@ def restore(
     image
         The picture; for mri complex k-space as .npy (height, width) or (coils, height, width), zero frequency in the middle.
     task
-        denoise, inpaint (with --mask), superres (--factor), deblur (--kernel) or mri.
+        denoise (by default), inpaint (with --mask), superres (--factor), deblur (--kernel) or mri.
     output
         Folder for the results; by default IMAGE_restored beside you. It must not exist.
     mask
@@ -394,24 +394,29 @@ def restore(
     sampling
         File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
     prior
-        drp (deep random projector, fast) or dip (deep image prior).
+        drp (deep random projector, fast, by default) or dip (deep image prior).
     noise
-        gaussian, impulse, shot or speckle: which loss suits it.
+        gaussian (by default), impulse, shot or speckle: which loss suits it.
     stop
         A rule, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
     steps
-        At most.
+        At most; by default 5000.
     seed
-        Of the network; the same seed repeats the run.
+        Of the network, by default 0; the same seed repeats the run.
     device
-        cpu, cuda or cuda:1.
+        cpu (by default), cuda or cuda:1.
     resume
         Go on with a run that was cut short: the folder of its results. It ends with the bits that it would have had.
     overwrite
         Replace the results of an earlier run.
     """
+    given: dict[str, Any] = {
+        "image": image, "task": task, "mask": mask, "factor": factor, "kernel": kernel, "sampling": sampling, "prior": prior,
+        "noise": noise, "stop": stop, "steps": steps, "seed": seed, "device": device,
+    }  # fmt: skip
     if resume is not None:
-        options = _resumed("restore", resume, {"IMAGE": image, "--output": output, "--overwrite": overwrite})
+        named = {("IMAGE" if k == "image" else f"--{k}"): v for k, v in given.items()}
+        options = _resumed("restore", resume, {**named, "--output": output, "--overwrite": overwrite})
         if options is not None:
             taken = {k: v for k, v in options.items() if not k.endswith("_sha256")}
             paths = {k: Path(taken[k]) for k in ("image", "mask", "kernel", "sampling") if taken[k] is not None}
@@ -422,10 +427,9 @@ def restore(
     from untwin.solve.archive import fresh
 
     folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
-    _restore(
-        folder, image=image, task=task, mask=mask, factor=factor, kernel=kernel, sampling=sampling, prior=prior, noise=noise, stop=stop,
-        steps=steps, seed=seed, device=device,
-    )  # fmt: skip
+    usual: dict[str, Any] = {"task": "denoise", "prior": "drp", "noise": "gaussian", "steps": 5000, "seed": 0, "device": "cpu"}
+    given |= {k: v for k, v in usual.items() if given[k] is None}
+    _restore(folder, **given)
 
 
 def _restore(

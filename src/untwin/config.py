@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -37,11 +38,11 @@ class Run(BaseModel):
     def options(self) -> dict[str, Any]:
         """The settings that are not the default, files by their full path."""
         table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
-        table["file"] = str(self.file.absolute())
+        table["file"] = str(_full(self.file))
         for name in ("mask", "support"):
             path, _, rest = str(table.get(name, "")).partition("::")
-            if path and Path(path).exists():
-                table[name] = str(Path(path).absolute()) + (f"::{rest}" if rest else "")
+            if path and _full(path).exists():
+                table[name] = str(_full(path)) + (f"::{rest}" if rest else "")
         return table
 
     def table(self, recipe: str) -> dict[str, Any]:
@@ -82,3 +83,8 @@ def _sentence(error: dict[str, Any], config: Path | None) -> str:
         return f"unknown setting {name!r}{where}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
     said = str(error["msg"])
     return f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}"
+
+
+def _full(path: str | Path) -> Path:
+    """With the folder of a user in place of ~, where there is such a user."""
+    return Path(os.path.expanduser(path)).absolute()

@@ -46,6 +46,8 @@ def read(target: Path) -> bytes | None:
         if end >= 0 and content[end:-32] == SEAL and hashlib.sha256(memoryview(content)[:end]).digest() == content[-32:]:
             if damaged:
                 warnings.warn(f"{damaged[0]} is damaged; the one before it is used", CheckpointWarning, stacklevel=2)
+                with suppress(OSError):
+                    damaged[0].unlink()  # or the next version would put it in the place of the good one
             return content[:end]
         damaged.append(path)
     if damaged:

@@ -21,18 +21,20 @@ def entries(path: Path) -> list[Entry]:
 
 
 def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
-    """The pages of one series as an array. colour: pictures with several samples per pixel are welcome."""
+    """The pages of one series as an array. colour: a picture, of several samples per pixel if it likes; the first series where no name says
+    which."""
     size = path.stat().st_size
     with _opened(path) as file:
         found = _entries(file, path.name, colour)
-        entry = named(found, name, path.name)
+        entry = found[0] if colour and not name else named(found, name, path.name)
         affordable(entry, path.name)
         unpacked(entry, size, path.name)
         series = file.series[found.index(entry)]
         for page in series.pages:
             if page is None:
                 raise InputError(f"{path.name} lacks some of its pages; write the stack again")
-            if page.compression == 1 and (sum(page.databytecounts) < page.nbytes or entry.nbytes > size):
+            packed = _bits(page) / (8 * page.dtype.itemsize)  # masks of one bit, detectors of twelve
+            if page.compression == 1 and (sum(page.databytecounts) < int(page.nbytes * packed) or entry.nbytes * packed > size):
                 raise InputError(f"{path.name} is cut short: a page needs {page.nbytes} bytes; copy the file again")
         try:
             return series.asarray()
@@ -44,6 +46,12 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
                 "the TIFF "
                 "without compression"
             ) from error
+
+
+def _bits(page: Any) -> int:
+    """Of one sample in the file."""
+    bits = page.bitspersample
+    return bits if isinstance(bits, int) else max(bits)
 
 
 @contextmanager

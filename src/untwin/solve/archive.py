@@ -94,7 +94,11 @@ def fresh(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if unfinished(folder) and not overwrite:
-        raise InputError(f"{folder} holds a run that has not ended; go on with --resume {folder}, or begin anew with --overwrite")
+        from untwin.solve.checkpoint import told
+
+        options = (told(folder / CHECKPOINT) or {"options": {}})["options"]
+        command = f"untwin {options.get('command', 'reconstruct')} --resume {folder}"
+        raise InputError(f"{folder} holds a run that has not ended; go on with: {command}, or begin anew with --overwrite")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
     return folder

@@ -104,8 +104,11 @@ class Checkpoint:
         try:
             content = sealed.read(self.folder / name)
             return None if content is None else Held(**_loaded(content, device))
-        except (InputError, TypeError) as error:
-            warnings.warn(f"{error}: this part of the run is worked out again", CheckpointWarning, stacklevel=2)
+        except (InputError, TypeError):
+            path = self.folder / name
+            for one in (path, sealed.before(path)):
+                one.unlink(missing_ok=True)
+            warnings.warn(f"{path} is damaged: this part of the run is worked out again", CheckpointWarning, stacklevel=2)
             return None
 
     @contextmanager

@@ -80,8 +80,10 @@ def available() -> int | None:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for most, now in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:
-            root = Path("/sys/fs/cgroup")
-            found.append(int((root / most).read_text()) - int((root / now).read_text()))
+            here = Path("/sys/fs/cgroup") / most
+            told = dict(line.split() for line in here.with_name("memory.stat").read_text().splitlines())
+            cache = int(told.get("total_inactive_file", told.get("inactive_file", 0)))  # is given back when somebody needs it
+            found.append(int(here.read_text()) - int((Path("/sys/fs/cgroup") / now).read_text()) + cache)
         except (OSError, ValueError):
             continue
     return min(found, default=None)
@@ -97,9 +99,12 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
     for workers in range(launch.workers - 1, 0, -1):
         if fits(plan, workers):
             return f"try --workers {workers}"
-    for starts in range(plan.starts - 1, 0, -1):
-        if fits(replace(plan, starts=starts, families=min(plan.families, starts)), 1):
-            return f"try --workers 1 --starts {starts}"
+    low, high = 0, plan.starts  # the most that fit are in [low, high)
+    while high - low > 1:
+        n = (low + high) // 2
+        low, high = (n, high) if fits(replace(plan, starts=n, families=min(plan.families, n)), 1) else (low, n)
+    if low:
+        return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
 
 

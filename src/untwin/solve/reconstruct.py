@@ -13,7 +13,7 @@ import numpy as np
 
 from untwin import fourier
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError, WorkerLost
+from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
 from untwin.judge.symmetry import align, centring
@@ -81,8 +81,9 @@ def reconstruct(
     with one_thread():
         try:
             outcome = breed(problem, plan, seed, launch, support=given, report=report)
-        except (KeyboardInterrupt, WorkerLost):
-            kept.keep()
+        except BaseException as error:
+            if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
+                kept.keep()
             raise
         if time.perf_counter() - clock > EVERY:
             kept.keep()
