@@ -208,6 +208,7 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
             raise
         warnings.warn(f"{error}: the one before it is used", CheckpointWarning, stacklevel=2)
         tensors, told = weights.read(path)
+        (folder / CHECKPOINT).unlink(missing_ok=True)  # or the next one would put it in the place of the good one
     mine = dataclasses.asdict(run)
     other = told.get("training", {})
     for name, v in mine.items():
