@@ -418,8 +418,8 @@ MUTANTS = [
         "G21",
         "a result is centred by the wrong shift",
         "data/cxi.py",
-        '_grid(detector, "data", np.fft.fftshift(pattern.intensity), "photons")',
-        '_grid(detector, "data", np.fft.ifftshift(pattern.intensity), "photons")',
+        '_grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")',
+        '_grid(detector, "data", np.fft.ifftshift(pattern.intensity).astype(np.float32), "photons")',
         "test_data_cxi.py::test_a_result_comes_back_equal_and_upright",
     ),
 ]
