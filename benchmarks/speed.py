@@ -5,7 +5,7 @@
     python benchmarks/speed.py --cohere /path/to/its/environment/bin/python --sizes 64x64x64 128x128x128
 
 Limit: the fastest pair of transforms that was met (untwin's own have no name of their own: an iteration is one piece of code), and 45
-bytes per pixel at the speed of a copy (untwin.doctor.Limit). Forms of untwin in stretches of 20 iterations, as in a run. Contestants
+bytes per pixel at the speed of a copy (untwin.doctor.Limit). Forms of untwin 20 iterations in a call (a run: 10). Contestants
 in turn, medians; the clock is CPU time of the process (one thread) unless --clock wall. Then the cost against the number of starts
 and of worker processes (--starts), as whole runs of 400 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
 64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it.

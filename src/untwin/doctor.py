@@ -63,7 +63,7 @@ class Limit:
         return self.transforms + 45 * self.pixels / self.bandwidth
 
 
-STRETCH = 20  # iterations between two looks at the object, as in a run
+STRETCH = 20  # iterations in one call
 
 
 def trial(shape: tuple[int, ...], starts: int = 1) -> dict[str, Callable[[], object]]:
