@@ -151,6 +151,14 @@ MUTANTS = [
         "test_checkpoint.py::test_every_start_draws_from_its_own_seed",
     ),
     Mutant(
+        "G6",
+        "what the other threads have summed is left out",
+        "engine/iterations.py",
+        "with self.loop(whole(0), self.threads, f8(0.0)) as loop:",
+        "with self.loop(whole(0), whole(1), f8(0.0)) as loop:",
+        "test_iterations.py::test_two_threads_come_to_the_same",
+    ),
+    Mutant(
         "G7",
         "the conventions are not told",
         "solve/archive.py",
