@@ -30,10 +30,10 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
         affordable(entry, path.name)
         unpacked(entry, size, path.name)
         series = file.series[found.index(entry)]
+        packed = _bits(series.keyframe) / (8 * series.keyframe.dtype.itemsize)  # masks of one bit, detectors of twelve
         for page in series.pages:
             if page is None:
                 raise InputError(f"{path.name} lacks some of its pages; write the stack again")
-            packed = _bits(page) / (8 * page.dtype.itemsize)  # masks of one bit, detectors of twelve
             if page.compression == 1 and (sum(page.databytecounts) < int(page.nbytes * packed) or entry.nbytes * packed > size):
                 raise InputError(f"{path.name} is cut short: a page needs {page.nbytes} bytes; copy the file again")
         try:
