@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from untwin.solve.recipe import Algorithm
 
 PICTURES = 300e6  # bytes that libraries, figures and report take beside what is there (measured),
-PIXEL = 340.0  # and so many for each pixel of an array that is drawn,
+PIXEL, VOXEL = 340.0, 250.0  # and so many for each of an array that is drawn,
 CUBE = 110e6  # and in three dimensions
 WORKER = 400e6  # of a process of the pool before it has work: torch and the engine (measured)
 NETWORK = 100.0  # arrays of the box in which a prior lives that its layers keep for the gradient (measured with those of the methods)
@@ -54,7 +54,8 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         parts = max(1, math.ceil(max(plan.starts, brood, dealt) / launch.batch))
         elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
         work = 0
-    drawn = PICTURES + PIXEL * problem.tensors.amplitude.numel() + (CUBE if problem.ndim == 3 else 0)
+    pixels = problem.tensors.amplitude.numel()
+    drawn = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
     return int(_resident() + drawn + SLACK * one * (max(stages) + work) + elsewhere)
 
 
