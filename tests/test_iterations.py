@@ -159,7 +159,7 @@ def test_steps_taken_together_are_the_steps_taken_singly(positivity):
 def test_it_is_what_passes_and_transforms_come_to(positivity, monkeypatch):
     p = problem(positivity=positivity)
     state = begin(p, (0, 1, 2))
-    for algorithm in (ER(), HIO(), RAAR(), parse("Capped(RAAR)"), parse("Damped(HIO, gamma=Draw(0.9, 1))")):
+    for algorithm in (ER(), HIO(), RAAR(), parse("Capped(RAAR)"), parse("Capped(HIO)"), parse("Damped(HIO, gamma=Draw(0.9, 1))")):
         together = algorithm.stretch(p, state, 3)
         with monkeypatch.context() as m:
             m.setattr(engine, "together", lambda *a: None)

@@ -140,7 +140,7 @@ class Iterations(Grid):
         return loop[1]
 
     def _imposed(self, line: Any, number: Any) -> None:
-        """Forwards along the first axis, the data, and back (engine.modulus)."""
+        """Forwards along the first axis, the data, and back (plain.modulus)."""
         b, n = self.b, self.grid[0]
         target = self.place(self.target, b.mul(number, whole(n * self.lanes)))
         zero, share = self.number(0), self.number(1 / math.prod(self.shape))
@@ -190,7 +190,7 @@ class Iterations(Grid):
         return self.b.select(flag, ir.Constant(kind, [1] * self.lanes), ir.Constant(kind, [0] * self.lanes))
 
     def _updated(self, row: Any, number: Any, level: Any) -> None:
-        """A row of x' (engine.update, engine.fienup) in the place of x, and on its way forwards."""
+        """A row of x' (plain.update, plain.fienup) in the place of x, and on its way forwards."""
         rule = self._real if self.real else self._within if level is None else self._under
         with self.loop(whole(0), whole(self.grid[-1])) as (i,):
             w = self.along(row, self.last_axis, i)
@@ -275,8 +275,8 @@ def run(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x' after `steps` iterations, y = P_M x of the last of them, and the error that its modulus projection met, (starts,) float64.
 
-    x: (starts, *grid). support: (starts, *grid) bool, contiguous in the grid. target: `arranged`. The rest as for engine.modulus and
-    engine.update.
+    x: (starts, *grid). support: (starts, *grid) bool, contiguous in the grid. target: `arranged`. The rest as for plain.modulus and
+    plain.update.
     """
     import torch
 

@@ -172,7 +172,7 @@ class Problem:
         if rule is None or x.is_complex() == self.real or any(self.physics.offset):
             return None
         row = _plain(row, rule)
-        if isinstance(row, Fienup) and x.is_complex() or (found := engine.together(x, support, rule)) is None:
+        if (isinstance(row, Fienup) and rule != Rule(positive=True)) or (found := engine.together(x, support, rule)) is None:
             return None
         return found.run(x, support, self.tensors.arranged, row, rule, self.modulus.rho, self.modulus.hole, steps)
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 BATCH_PIXELS = 16_384  # up to this size a batch beats the pool on a CPU (measured: benchmarks/launch.py)
-STRETCH = 20  # steps that may be taken without a look at the state
 BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
 
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
