@@ -35,15 +35,19 @@ from untwin.solve.recipe import Then, length, parse
 from untwin.solve.reconstruct import _judged, _mean
 
 _NET = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
-_SHRUNK = (
-    "300*Fit(DoubleDIP(), loss=Amplitude()) + 6*(ShrinkWrap(threshold=Ramp(0.1, 0.2), sigma=Ramp(3.0, 1.0)) + "
-    "100*Fit(DoubleDIP(), loss=Amplitude(), grow=1, imitate=40, decay=0.3))"
-)
 
 
-def _siren(width: int, layers: int, w0: float, rate: float = 1e-3) -> str:
+def _siren(width: int, layers: int, w0: float, rate: float = 1e-3, form: str = "Polar") -> str:
     one = f"Implicit(Siren(width={width}, layers={layers}, w0={w0}), rate={rate})"
-    return f"Polar({one}, {one})"
+    return f"{form}({one}, {one})"
+
+
+def _shrunk(prior: str) -> str:
+    """A fit in the box, then fits in supports that are cut from what was found, ever tighter."""
+    return (
+        f"300*Fit({prior}, loss=Amplitude()) + 6*(ShrinkWrap(threshold=Ramp(0.1, 0.2), sigma=Ramp(3.0, 1.0)) + "
+        f"100*Fit({prior}, loss=Amplitude(), grow=1, imitate=40, decay=0.3))"
+    )
 
 
 SEARCHED = {  # priors from random numbers: changes of the methods double-dip and siren, for some 5 to 20 s on a 64 x 64 pattern
@@ -51,9 +55,20 @@ SEARCHED = {  # priors from random numbers: changes of the methods double-dip an
     "dip poisson": "600*Fit(DoubleDIP(), loss=Poisson(0.1), decay=0.1)",
     "dip slow": "600*Fit(DoubleDIP(), loss=Amplitude(), rate=0.3, decay=0.1)",
     "dip wide": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip deep": "250*Fit(DoubleDIP(Skip(depth=4, width=16, inputs=8)), loss=Amplitude(), decay=0.1)",
+    "dip wider": "250*Fit(DoubleDIP(Skip(depth=4, width=64, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip wide long": "500*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip wide slow": "400*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=0.3, decay=0.1)",
+    "dip wide poisson": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Poisson(0.1), decay=0.1)",
+    "dip wide short": "120*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip wide fast": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=2.0, decay=0.1)",
+    "dip wide faster": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=4.0, decay=0.1)",
+    "dip wide flat": "250*Fit(DoubleDIP(Skip(depth=3, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
+    "dip wide no skips": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16, skip=0)), loss=Amplitude(), decay=0.1)",
     "dip angle": f"600*Fit(Polar(Untrained({_NET}), Untrained({_NET}), vector=False), loss=Amplitude(), decay=0.1)",
     "dip cartesian": f"600*Fit(Cartesian(Untrained({_NET}), Untrained({_NET})), loss=Amplitude(), decay=0.1)",
-    "dip shrunk": _SHRUNK,
+    "dip shrunk": _shrunk("DoubleDIP()"),
+    "dip slow long": "2000*Fit(DoubleDIP(), loss=Amplitude(), rate=0.3, decay=0.1)",
     "siren small": f"800*Fit({_siren(64, 2, 30.0)}, loss=Amplitude(), decay=0.1)",
     "siren low": f"800*Fit({_siren(64, 2, 12.0)}, loss=Amplitude(), decay=0.1)",
     "siren fast": f"800*Fit({_siren(64, 2, 30.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
@@ -61,6 +76,12 @@ SEARCHED = {  # priors from random numbers: changes of the methods double-dip an
     "siren fast w0 20": f"800*Fit({_siren(64, 2, 20.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
     "siren fast w0 45": f"800*Fit({_siren(64, 2, 45.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
     "dip fast": "600*Fit(DoubleDIP(), loss=Amplitude(), rate=3.0, decay=0.1)",
+    "siren fast cartesian": f"800*Fit({_siren(64, 2, 30.0, 3e-3, 'Cartesian')}, loss=Amplitude(), decay=0.1)",
+    "siren fast shrunk": _shrunk(_siren(64, 2, 30.0, 3e-3)),
+    "siren fast intensity": f"800*Fit({_siren(64, 2, 30.0, 3e-3)}, loss=Intensity(), decay=0.1)",
+    "siren fast poisson": f"800*Fit({_siren(64, 2, 30.0, 3e-3)}, loss=Poisson(0.1), decay=0.1)",
+    "siren fast long": f"2500*Fit({_siren(64, 2, 30.0, 3e-3)}, loss=Amplitude(), decay=0.1)",
+    "siren fast wide": f"800*Fit({_siren(128, 2, 30.0, 2e-3)}, loss=Amplitude(), decay=0.1)",
     "siren poisson": f"800*Fit({_siren(64, 2, 30.0)}, loss=Poisson(0.1), decay=0.1)",
     "siren long": f"800*Fit({_siren(128, 3, 30.0)}, loss=Amplitude(), decay=0.1)",
 }
@@ -223,9 +244,10 @@ def main() -> None:
                             own = {"class": kind, "condition": condition, "seed": args.seed, "index": i, "shape": list(shape)}
                             own |= {"floor": floor_of(problem, wanted), "methods": {}}
                     with one_thread():
-                        own["methods"] |= refined(problem, wanted) if name == "refine" else scratch(problem, name, wanted, args.starts)
+                        made = refined(problem, wanted) if name == "refine" else scratch(problem, name, wanted, args.starts)
+                    own["methods"] |= made
                     objects[key] = own
-                    said = ", ".join(f"{m} {v['error']:.3f} ({v['cpu']:.1f} s)" for m, v in own["methods"].items())
+                    said = ", ".join(f"{m} {v['error']:.3f} ({v['cpu']:.1f} s)" for m, v in made.items())
                     print(f"{kind}, {condition}, {i}: floor {own['floor']:.3f}, {said}", flush=True)
                     if args.json:
                         args.json.parent.mkdir(parents=True, exist_ok=True)

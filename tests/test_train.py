@@ -58,6 +58,33 @@ def test_a_run_that_was_cut_short_ends_with_the_same_bits(tmp_path):
     assert again == SMALL
 
 
+def test_a_run_begun_with_weights_goes_on_from_them_and_says_so(tmp_path):
+    train(SMALL, pairs(), tmp_path / "first")
+    start = str(tmp_path / "first" / WEIGHTS)
+    more = replace(SMALL, start=start, seed=1, steps=1, rate=1e-30, warm=0)
+    train(more, pairs(more), tmp_path / "more")
+    assert same(tensors(tmp_path / "more"), tensors(tmp_path / "first"))
+    card = weights.load(tmp_path / "more" / WEIGHTS).card
+    assert card["training"]["start"] == start and card["origin"]["samples"] == card["origin"]["training"]["steps"] * SMALL.batch == 16
+    again = replace(more, steps=3, check=1, rate=1e-3, objective="supervised")
+    train(again, pairs(again), tmp_path / "whole")
+
+    def stop(row):
+        raise Cut
+
+    with pytest.raises(Cut):
+        train(again, pairs(again), tmp_path / "cut", report=stop)
+    train(again, pairs(again), tmp_path / "cut", resume=True)
+    assert same(tensors(tmp_path / "cut"), tensors(tmp_path / "whole"))
+    assert weights.load(tmp_path / "cut" / WEIGHTS).card["origin"] == card["origin"]
+
+
+def test_weights_of_another_architecture_are_no_beginning(tmp_path):
+    with pytest.raises(InputError, match="to be trained is a CdiNN"):
+        train(replace(SMALL, architecture="CdiNN(form=64)", data="cdi-nn-64", start="cdi-nn"), pairs(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_something_else_is_refused(tmp_path):
     train(replace(SMALL, steps=1), pairs(), tmp_path)
     with pytest.raises(InputError, match=r"was trained with steps = 1, asked for is 4"):

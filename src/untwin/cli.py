@@ -900,6 +900,7 @@ def train(
     objective: str = "invariant",
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     rate: float = 1e-3,
+    start: Annotated[str, Parameter(name="--from")] = "",
     check: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 500,
     held: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 512,
     device: str | None = None,
@@ -929,6 +930,9 @@ def train(
         Of weights and samples.
     rate
         The highest learning rate; reached after 200 steps (a tenth of the run if this is less), then down along a cosine.
+    start
+        Go on from the weights of a model, by its name (cdi-nn) or file, instead of random ones: on data of your own, or for
+        longer, with another --seed (the same would draw the same samples again).
     check
         Steps between checkpoints, each with a validation.
     held
@@ -956,7 +960,7 @@ def train(
     shape = Stored(stored).shape if stored else simulation(wanted).shape
     run = Training(
         architecture=repr(of), data=wanted, objective=objective, steps=steps, batch=batch, seed=seed, rate=rate,
-        rising=min(200, max(1, steps // 10)), warm=steps // 5, check=check, held=held,
+        rising=min(200, max(1, steps // 10)), warm=0 if start else steps // 5, check=check, held=held, start=start,
     )  # fmt: skip
     if shape != of.shape:
         raise InputError(f"{model} takes patterns of {of.shape}, {wanted} has {shape}; choose another --data or model")
@@ -972,7 +976,8 @@ def train(
         raise InputError(f"{stored} holds no objects, which training and validation need; write it again without --no-objects")
     import torch
 
-    from untwin.learn.train import card, train
+    from untwin.learn.train import train
+    from untwin.model.networks import weights
     from untwin.show.learning import card_text, training_report
     from untwin.simulate.dataset import Crystals
 
@@ -991,7 +996,7 @@ def train(
         raise KeyboardInterrupt(kept) from None
     if worker.rank:
         return
-    told = {**card(run, rows), "architecture": repr(of)}
+    told = weights.opened(output / WEIGHTS)[1]
     write_text(output / "card.md", card_text(model, told))
     page = training_report(output, told, rows)
     print(f"weights: {output / WEIGHTS}\nreport:  {page}\nnext: untwin predict PATTERN --model {output / WEIGHTS}")

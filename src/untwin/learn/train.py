@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,8 @@ class Training:
     architecture: text, such as CdiNN(form=32). data: text of the recipe. objective: supervised, canonical, invariant or passive.
     steps, batch: samples seen are their product. seed: of weights and samples. rate: the highest learning rate of Adam, reached after
     `rising` steps, and left along a cosine down to a hundredth. warm: steps on canonical targets before `invariant` begins, so that one of
-    twins is chosen at all. check: steps between checkpoints, each with a validation on `held` samples.
+    twins is chosen at all. check: steps between checkpoints, each with a validation on `held` samples. start: the model whose weights are
+    trained on, a name or a file; drawn at random without one.
     """
 
     architecture: str
@@ -57,6 +58,7 @@ class Training:
     warm: int = 2_000
     check: int = 500
     held: int = 512
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -87,6 +89,7 @@ class Progress:
     step: int
     rows: list[dict[str, Any]]
     loss: Tensor
+    origin: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -162,7 +165,7 @@ def train(
             if stop:
                 raise KeyboardInterrupt
         if crew.rank == 0:
-            told = {**card(run, now.rows), "made": made_with(device), "holes": held is not None and not bool(held.measured.all())}
+            told = {**card(run, now), "made": made_with(device), "holes": held is not None and not bool(held.measured.all())}
             weights.save(folder / WEIGHTS, now.net, of, told)
     return now.rows
 
@@ -172,11 +175,11 @@ def _lost(run: Training, now: Progress, folder: Path) -> str:
     return f"the training came to NaN or infinity before step {now.step}{kept}. Train again with a lower --rate than {run.rate:g}"
 
 
-def card(run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The model card: what the network is, how it was trained, what it reached on samples that it had not seen."""
+def card(run: Training, now: Progress) -> dict[str, Any]:
+    """The model card: what the network is, how it was trained and from what (`origin`), what it reached on samples that it had not seen."""
     from untwin import __version__
 
-    last = rows[-1] if rows else {}
+    last = now.rows[-1] if now.rows else {}
     return {
         "training": dataclasses.asdict(run),
         "samples": last.get("samples", 0),
@@ -184,6 +187,7 @@ def card(run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "metrics": {k: v for k, v in last.items() if k not in ("step", "samples", "rate", "seconds", "cpu_seconds", "loss")},
         "licence": "BSD-3-Clause",
         "untwin": __version__,
+        **({"origin": now.origin} if now.origin else {}),
     }
 
 
@@ -192,12 +196,19 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
     import torch
 
     of = architecture(run.architecture)
-    net = of.build(torch.Generator().manual_seed(run.seed)).to(device=device, memory_format=_memory(of))  # pyright: ignore[reportCallIssue]
+    net, first = of.build(torch.Generator().manual_seed(run.seed)), {}
+    if run.start and not resume:
+        begun_with = weights.load(run.start)
+        if begun_with.architecture != of:
+            raise InputError(f"{run.start} is a {begun_with.architecture!r}, to be trained is a {of!r}; begin with weights of the same")
+        net.load_state_dict(begun_with.net.state_dict())
+        first = {k: begun_with.card[k] for k in ("training", "samples", "origin") if k in begun_with.card}
+    net = net.to(device=device, memory_format=_memory(of))  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.Adam(net.parameters(), lr=run.rate, fused=True)
     path = folder / CHECKPOINT
     nothing = torch.zeros((), device=device)
     if not resume:
-        return Progress(net, optimizer, 0, [], nothing)
+        return Progress(net, optimizer, 0, [], nothing, first)
     if not begun(folder):
         raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
     try:
@@ -231,7 +242,7 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
             state[i] = {"step": tensors[f"adam.{i}.step"].clone(), **moments}
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         loss = nothing.copy_(tensors["loss"])
-        return Progress(net, optimizer, int(told["step"]), list(told["rows"]), loss, float(told["seconds"]))
+        return Progress(net, optimizer, int(told["step"]), list(told["rows"]), loss, dict(told.get("origin", {})), float(told["seconds"]))
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({str(error)[:120]}); begin again in another folder") from None
 
@@ -259,6 +270,7 @@ def _save(run: Training, now: Progress, folder: Path, device: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CHECKPOINT
     told = {"training": dataclasses.asdict(run), "step": now.step, "rows": now.rows, "seconds": now.seconds, "made": made_with(device)}
+    told["origin"] = now.origin
     with suppress(FileNotFoundError):
         os.replace(path, before(path))
     weights.write(path, tensors, told)

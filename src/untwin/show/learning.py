@@ -69,6 +69,11 @@ wrong object that explains its pattern.</figcaption></figure></section>
     return folder / "report.html"
 
 
+def seen(card: dict[str, Any]) -> int:
+    """Samples that a model has seen, those of the weights it began with included."""
+    return int(card.get("samples", 0)) + (seen(card["origin"]) if card.get("origin") else 0)
+
+
 def card_text(name: str, card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     run, found = card.get("training", {}), card.get("metrics", {})
@@ -78,7 +83,8 @@ def card_text(name: str, card: dict[str, Any]) -> str:
         f"Architecture `{card.get('architecture')}`, licence {card.get('licence')}, made with untwin {card.get('untwin')}.",
         "",
         f"Trained on {card.get('samples', 0):,} samples of `{run.get('data')}` (seed {run.get('seed')}), "
-        f"objective `{run.get('objective')}`, {run.get('steps'):,} steps of {run.get('batch')}, Adam {run.get('rate')}.",
+        f"objective `{run.get('objective')}`, {run.get('steps'):,} steps of {run.get('batch')}, Adam {run.get('rate')}."
+        + (f" Begun with `{run['start']}`, which had seen {seen(card['origin']):,} samples." if card.get("origin") else ""),
         "",
         f"On {card.get('validation_samples'):,} samples of the same recipe that it has not seen, "
         "each moved onto the prediction by shift and twin:",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,21 +47,33 @@ class Adam(Descent):
     def begin(self, numbers: Tensors) -> dict[str, Any]:
         import torch
 
-        zero = {n: torch.zeros_like(t) for n, t in numbers.items()}
-        return {"m": zero, "v": dict(zero), "count": 0}
+        size, some = sum(t.numel() for t in numbers.values()), next(iter(numbers.values()))
+        zero = torch.zeros(size, dtype=some.dtype, device=some.device)
+        return {"m": zero, "v": zero, "count": 0}
 
     def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
+        """All numbers as one row: a network has dozens of small tensors, and a call for each would cost more than what it computes."""
         import torch
 
         _, gradient, beside = slope(numbers)
+        g = torch.empty_like(memory["m"])
+        for n, part in _parts(g, numbers):
+            part.copy_(gradient[n])
         count = memory["count"] + 1
         first, second = 1 - self.beta1**count, (1 - self.beta2**count) ** 0.5
-        new, m, v = {}, {}, {}
-        for n, g in gradient.items():
-            m[n] = torch.lerp(memory["m"][n], g, 1 - self.beta1)
-            v[n] = (memory["v"][n] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
-            new[n] = numbers[n].addcdiv(m[n], v[n].sqrt().div_(second).add_(self.epsilon), value=-rates[n] / first)
+        m = torch.lerp(memory["m"], g, 1 - self.beta1)
+        v = (memory["v"] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
+        down = m / v.sqrt().div_(second).add_(self.epsilon)
+        new = {n: torch.add(numbers[n], part, alpha=-rates[n] / first) for n, part in _parts(down, numbers)}
         return new, {"m": m, "v": v, "count": count}, beside
+
+
+def _parts(flat: Tensor, numbers: Tensors) -> Iterator[tuple[str, Tensor]]:
+    """Views of a row as the tensors of the same names, each with the order in memory that those have."""
+    at = 0
+    for n, t in numbers.items():
+        yield n, flat.as_strided(t.shape, t.stride(), at)
+        at += t.numel()
 
 
 @dataclass(frozen=True, repr=False)

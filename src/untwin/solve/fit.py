@@ -105,6 +105,8 @@ class Fit(Algorithm):
             shape = (1, *mask.shape[1:])
         device = state.x.device
         parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(dice(s, 0, 0))) for s in state.seeds]
+        if not parts[0].trained:
+            raise InputError(f"{self.prior!r} has nothing to fit")
         memory = {
             "count": 0,
             "shape": tuple(shape),
@@ -115,8 +117,6 @@ class Fit(Algorithm):
             "target": target,
             "mean": None,
         }
-        if not parts[0].trained:
-            raise InputError(f"{self.prior!r} has nothing to fit")
         if picture:
             return replace(state, memory=memory)
         assert mask is not None

@@ -52,7 +52,7 @@ class Untrained(Prior):
         if generator is not None and self.jitter:
             noise = torch.empty_like(z).normal_(0, self.jitter, generator=generator)
             z = z + noise
-        return torch.func.functional_call(self.network.module(grid, outputs), parts.trained, (z,))[0]
+        return torch.func.functional_call(self.network.module(grid, outputs), parts.trained, (z,), tie_weights=False)[0]
 
     def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         return self.values(parts, grid, outputs, generator).sigmoid()
@@ -86,7 +86,7 @@ class Implicit(Prior):
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         import torch
 
-        return torch.func.functional_call(self.network.module(grid, outputs), parts.trained, (parts.fixed["place"],))[0]
+        return torch.func.functional_call(self.network.module(grid, outputs), parts.trained, (parts.fixed["place"],), tie_weights=False)[0]
 
     def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         return self.values(parts, grid, outputs).sigmoid()
