@@ -1,5 +1,6 @@
 """What a prediction costs: milliseconds per 32 x 32 pattern, both nets of CDI NN, in batches, on one core; beside the 620 iterations of the
-paper's recipe and the automatic plan on the 64 x 64 patterns of the same objects. Writes benchmarks/results/inference.json.
+paper's recipe and the automatic plan on the 64 x 64 patterns of the same objects, and beside what the processor can do at best: the rate of
+a large product of matrices. Writes benchmarks/results/inference.json.
 
     python benchmarks/inference.py [--quick]
 """
@@ -45,6 +46,15 @@ def said(of, net, batch, size: int) -> list:
     return [of.image(net(of.take(batch.intensity[p], batch.measured[p])).float()) for p in parts]
 
 
+def counted(of, net, batch) -> float:
+    """Multiplications and additions for one pattern, both nets."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        net(of.take(batch.intensity[:1], batch.measured[:1]))
+    return float(counter.get_total_flops())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
@@ -63,6 +73,13 @@ def main() -> None:
                 s = seconds(lambda: said(of, net, batch, size), 2 if quick else 7)  # noqa: B023
             rows.append({"what": f"both nets, {name}, batch {size}", "ms": 1e3 * s / size})
             print(f"{rows[-1]['what']}: {rows[-1]['ms']:.2f} ms per pattern", flush=True)
+    operations = counted(of, model.net, batch)
+    a = torch.randn(1024, 1024)
+    peak = 2 * 1024**3 / seconds(lambda: a @ a, 9)
+    best = min(r["ms"] for r in rows)
+    print(
+        f"{operations / 1e6:.0f} million operations per pattern: {operations / best / 1e6:.0f} GFLOP/s; a product of matrices: {peak / 1e9:.0f}"
+    )
     pattern = Crystals("cdi-nn-64", 900_001, 256).pattern(0)
     problem = Problem.of(pattern)
     s = seconds(lambda: run_here(problem, parse(PAPER), begin(problem, (0,))), 1 if quick else 5)
@@ -77,6 +94,7 @@ def main() -> None:
         print("a quick run writes nothing")
         return
     told = {"command": " ".join(["python benchmarks/inference.py", *sys.argv[1:]]), "machine": platform.processor() or platform.machine()}
+    told |= {"operations": operations, "peak": peak}
     told |= {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "rows": rows}
     (RESULTS / "inference.json").write_text(json.dumps(told, indent=1) + "\n")
 

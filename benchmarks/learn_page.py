@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from untwin.model.networks import weights
+from untwin.show.learning import seen
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -42,9 +43,13 @@ def result(name: str) -> dict | None:
 def shipped() -> str:
     _, card = weights.opened(weights.place("cdi-nn"))
     run = card["training"]
+    begun = ""
+    if origin := card.get("origin"):
+        which = "the first of them" if origin["training"]["seed"] == run["seed"] else "others"
+        begun = f", begun with the weights of a training on {seen(origin):,} samples ({which})"
     text = (
-        f"{card['samples']:,} samples of `{run['data']}`, batch {run['batch']}, objective `{run['objective']}`; "
-        f"{card['validation_samples']:,} validation samples.{' ' + card['note'] if card.get('note') else ''}\n\n"
+        f"{card['samples']:,} samples of `{run['data']}`{begun}; batch {run['batch']}, objective `{run['objective']}`; "
+        f"{card['validation_samples']:,} fresh samples to try it on. The published training had 1,800,000.\n\n"
     )
     return text + table(["what", "value"], [[NAMES.get(k, k), f"{v:.4g}"] for k, v in card["metrics"].items()])
 
@@ -118,7 +123,13 @@ def inference() -> str | None:
         return None
     base = min(r["ms"] for r in found["rows"] if "batch 256" in r["what"])
     rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
-    return f"    {found['command']}\n\n" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
+    rate = found["operations"] / min(r["ms"] for r in found["rows"]) / 1e6
+    said = (
+        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, done at {rate:,.0f} GFLOP/s at best; a product of two "
+        f"matrices of 1024 reaches {found['peak'] / 1e9:,.0f} on the same core, at which a pattern would take "
+        f"{1e3 * found['operations'] / found['peak']:.1f} ms.\n\n"
+    )
+    return f"    {found['command']}\n\n{said}" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
 
 
 def goals() -> str:

@@ -65,6 +65,8 @@ SEARCHED = {  # priors from random numbers: changes of the methods double-dip an
     "dip wide faster": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=4.0, decay=0.1)",
     "dip wide flat": "250*Fit(DoubleDIP(Skip(depth=3, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
     "dip wide no skips": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16, skip=0)), loss=Amplitude(), decay=0.1)",
+    "dip wide faster long": "500*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=4.0, decay=0.03)",
+    "dip wide jitter": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16), jitter=0.03), loss=Amplitude(), rate=2.0, decay=0.1)",
     "dip angle": f"600*Fit(Polar(Untrained({_NET}), Untrained({_NET}), vector=False), loss=Amplitude(), decay=0.1)",
     "dip cartesian": f"600*Fit(Cartesian(Untrained({_NET}), Untrained({_NET})), loss=Amplitude(), decay=0.1)",
     "dip shrunk": _shrunk("DoubleDIP()"),
@@ -86,6 +88,15 @@ SEARCHED = {  # priors from random numbers: changes of the methods double-dip an
     "siren long": f"800*Fit({_siren(128, 3, 30.0)}, loss=Amplitude(), decay=0.1)",
 }
 
+_REFINE_WIDE = (
+    "Until(HeldOut(share=0.05, patience=100), {steps}*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), descent=Adam(beta2=0.99), "
+    "regularizer=TV(0.5), loss=Poisson(0.1), grow=2, imitate=60, rate={rate}, warm=20, decay=0.05))"
+)
+REFINEMENTS = {  # of the automatic plan's results, beside the method refine
+    "refine wide": _REFINE_WIDE.format(steps=200, rate=0.2),
+    "refine wide fast": _REFINE_WIDE.format(steps=200, rate=0.5),
+}
+
 CONDITIONS = {"1e6": (1e6, 0), "1e6, stop 2": (1e6, 2), "1e6, stop 3": (1e6, 3), "1e5": (1e5, 0), "2e4": (2e4, 0), "1e4": (1e4, 0)}
 
 
@@ -101,28 +112,28 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
     return float(ut.align(image[None], truth, truth.ndim).error[0])
 
 
-def refined(problem: ut.Problem, truth: torch.Tensor) -> dict[str, dict]:
-    """auto, and refine from the very same results; also what would have come out had the refinement always been kept."""
+def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, dict]:
+    """auto, and a refinement from the very same results; also what would have come out had the refinement always been kept."""
     plan = replace(auto.plan(problem), refine=None)
     began, clock = time.perf_counter(), time.process_time()
     launch = launcher(problem, 1)
     outcome = breed(problem, plan, 0, launch)
     plain = _judged(problem, plan, outcome, 0, (began, clock), {})
     middle = time.process_time()
-    again = auto.method("refine", problem)
+    again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]))
     assert again.refine is not None
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}
-    for name, s, cpu in (("auto", plain, middle - clock), ("refine", better, time.process_time() - clock)):
-        told[name] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
-        told[name] |= {"half_deviance": s.numbers["log_likelihood"], "agreement": s.numbers["agreement"]}
+    for which, s, cpu in (("auto", plain, middle - clock), (name, better, time.process_time() - clock)):
+        told[which] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
+        told[which] |= {"half_deviance": s.numbers["log_likelihood"], "agreement": s.numbers["agreement"]}
     by = results.rows(results.deviance.argsort(stable=True).tolist())
     always = _mean(problem, replace(outcome, results=by, candidates=by), math.inf)
     distances = ut.align(objects(problem, by)[1:], objects(problem, by)[0], problem.ndim).error.tolist()
     n = better.numbers
-    told["refine"] |= {"kept": n["refined"], "always": error(always, truth), "distances": distances}
-    told["refine"] |= {"half_deviances": [n["log_likelihood_plain"], n["log_likelihood_refined"]]}
+    told[name] |= {"kept": n["refined"], "always": error(always, truth), "distances": distances}
+    told[name] |= {"half_deviances": [n["log_likelihood_plain"], n["log_likelihood_refined"]]}
     return told
 
 
@@ -244,7 +255,7 @@ def main() -> None:
                             own = {"class": kind, "condition": condition, "seed": args.seed, "index": i, "shape": list(shape)}
                             own |= {"floor": floor_of(problem, wanted), "methods": {}}
                     with one_thread():
-                        made = refined(problem, wanted) if name == "refine" else scratch(problem, name, wanted, args.starts)
+                        made = refined(problem, wanted, name) if name.startswith("refine") else scratch(problem, name, wanted, args.starts)
                     own["methods"] |= made
                     objects[key] = own
                     said = ", ".join(f"{m} {v['error']:.3f} ({v['cpu']:.1f} s)" for m, v in made.items())
