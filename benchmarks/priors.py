@@ -242,7 +242,7 @@ def main() -> None:
                 for name in args.methods.split(","):
                     key = (kind, condition, args.seed, i, shape)
                     own = objects.get(key)
-                    done = own is not None and any(m == name or m.startswith(f"{name} ") for m in own["methods"])
+                    done = own is not None and (name in own["methods"] or f"{name} alone" in own["methods"])
                     if done or time.monotonic() - began > 60 * args.budget:
                         continue
                     photons, stop = CONDITIONS[condition]
