@@ -1,5 +1,5 @@
-"""Put what a training has reached into the package: weights as float16, tried on samples that neither training nor its validation has seen, the
-model card, and the curve of the training.
+"""Put what a training has reached into the package: weights as float16, tried on samples that neither the training nor its validation has
+seen, the model card, and the curve of the training.
 
     untwin train cdi-nn --from cdi-nn --steps 11000 --batch 32 --held 1024 --seed 1 -o FOLDER
     python benchmarks/ship.py FOLDER
