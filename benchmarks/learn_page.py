@@ -125,7 +125,7 @@ def inference() -> str | None:
     rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
     rate = found["operations"] / min(r["ms"] for r in found["rows"]) / 1e6
     said = (
-        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, done at {rate:,.0f} GFLOP/s at best; a product of "
+        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, at {rate:,.0f} GFLOP/s at best; a product of "
         f"two matrices of 1024 reaches {found['peak'] / 1e9:,.0f} on the same core, at which a pattern would take "
         f"{1e3 * found['operations'] / found['peak']:.1f} ms.\n\n"
     )
