@@ -77,9 +77,7 @@ def main() -> None:
     a = torch.randn(1024, 1024)
     peak = 2 * 1024**3 / seconds(lambda: a @ a, 9)
     best = min(r["ms"] for r in rows)
-    print(
-        f"{operations / 1e6:.0f} million operations per pattern: {operations / best / 1e6:.0f} GFLOP/s; product of matrices {peak / 1e9:.0f}"
-    )
+    print(f"{operations / 1e6:.0f} million operations per pattern: {operations / best / 1e6:.0f} GFLOP/s; matrix product {peak / 1e9:.0f}")
     pattern = Crystals("cdi-nn-64", 900_001, 256).pattern(0)
     problem = Problem.of(pattern)
     s = seconds(lambda: run_here(problem, parse(PAPER), begin(problem, (0,))), 1 if quick else 5)

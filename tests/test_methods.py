@@ -151,8 +151,8 @@ def test_a_method_does_not_take_what_it_would_ignore():
 def test_a_prior_from_random_numbers_is_polished_and_judged(name):
     pattern, _ = crystal()
     plan = auto.method(name, ut.Problem.of(pattern), starts=2)
-    until, *polish = plan.first.parts
-    fit = until.recipe.recipe
+    _, *polish = plan.first.parts
+    fit = next(a for a in _steps(plan.first) if isinstance(a, ut.Fit))
     short = Plan(ut.Until(ut.EMV(patience=5, burn_in=2), 8 * fit) + ut.Settle() + 5 * ut.ER(), starts=2, families=2)
     solution = ut.reconstruct(pattern, short, workers=1)
     assert polish and solution.verdict.text and len(solution.starts) == 2

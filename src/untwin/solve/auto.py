@@ -120,10 +120,13 @@ _REFINE = (
     "loss=Poisson(0.1), grow=2, imitate=100, rate=0.2, warm=20, decay=0.05))"
 )
 _SIREN = "Implicit(Siren(width=64, layers=2), rate=0.003)"
-_SCRATCH = {  # the prior, and how many iterations
-    "double-dip": (f"DoubleDIP({_SKIP})", 1500),
-    "siren": (f"Polar({_SIREN}, {_SIREN})", 800),
-    "drp": (f"Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05))", 1500),
+_UNTIL = "Until(EMV(alpha=0.1, patience=200, tolerance=0.0, burn_in=100), {})"
+_SCRATCH = {  # the fit, in the words of the problem
+    "double-dip": "250*Fit(DoubleDIP(Skip(depth={depth}, width=32, inputs=16), rate=0.04), loss=Amplitude(), decay=0.1)",
+    "siren": _UNTIL.format(f"800*Fit(Polar({_SIREN}, {_SIREN}), loss=Amplitude(), decay=0.1)"),
+    "drp": _UNTIL.format(
+        f"1500*Fit(Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05)), loss=Amplitude(), decay=0.1)"
+    ),
 }
 
 
@@ -138,7 +141,8 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
 
     auto: `plan`. refine: `plan`, and then a double deep prior that starts from each family's result (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
-        support, stopped by EMV, and then polished by projections in a support that is cut from it.
+        support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
+        the others are stopped by EMV.
     Raises InputError for another name.
     """
     known(name)
@@ -148,8 +152,8 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
         raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
     if name == "refine":
         return replace(plan(problem, starts), refine=parse(_REFINE))
-    prior, steps = _SCRATCH[name]
-    fit = f"Until(EMV(alpha=0.1, patience=200, tolerance=0.0, burn_in=100), {steps}*Fit({prior}, loss=Amplitude(), decay=0.1))"
+    box = min(problem.pattern.shape) // 2
+    fit = _SCRATCH[name].format(depth=max(1, min(4, (box - 1).bit_length() - 1)))
     return Plan(first=parse(fit) + POLISH, starts=starts or 4, families=_families(starts or 4))
 
 
