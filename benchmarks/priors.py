@@ -62,6 +62,7 @@ SEARCHED = {  # priors from random numbers: changes of the methods double-dip an
     "dip wide poisson": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Poisson(0.1), decay=0.1)",
     "dip wide short": "120*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
     "dip wide fast": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=2.0, decay=0.1)",
+    "dip flat": "250*Fit(DoubleDIP(Skip(depth=3, width=32, inputs=16)), loss=Amplitude(), rate=4.0, decay=0.1)",  # for boxes of 16
     "dip wide faster": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=4.0, decay=0.1)",
     "dip wide flat": "250*Fit(DoubleDIP(Skip(depth=3, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
     "dip wide no skips": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16, skip=0)), loss=Amplitude(), decay=0.1)",
@@ -97,7 +98,15 @@ REFINEMENTS = {  # of the automatic plan's results, beside the method refine
     "refine wide fast": _REFINE_WIDE.format(steps=200, rate=0.5),
 }
 
-CONDITIONS = {"1e6": (1e6, 0), "1e6, stop 2": (1e6, 2), "1e6, stop 3": (1e6, 3), "1e5": (1e5, 0), "2e4": (2e4, 0), "1e4": (1e4, 0)}
+CONDITIONS = {
+    "1e6": (1e6, 0),
+    "1e6, stop 2": (1e6, 2),
+    "1e6, stop 3": (1e6, 3),
+    "1e6, 3D": (1e6, 0),
+    "1e5": (1e5, 0),
+    "2e4": (2e4, 0),
+    "1e4": (1e4, 0),
+}
 
 
 def floor_of(problem: ut.Problem, truth: torch.Tensor) -> float:

@@ -54,6 +54,7 @@ STATISTICS = {
     "WMV, W = 50": ut.WMV(window=50),
     "WMV, W = 100": ut.WMV(window=100),
     "EMV": ut.EMV(burn_in=0),
+    "EMV, patience 50": ("EMV", 50, 0.02, 20),
     "EMV, α = 0.1": ut.EMV(alpha=0.1, burn_in=0),
     "HeldOut": ut.HeldOut(),
 }
@@ -64,6 +65,7 @@ RULES: dict[str, tuple[str, int, float, int]] = {  # statistic, patience, tolera
     "WMV, W = 50": ("WMV, W = 50", 100, 0.02, 20),
     "WMV, W = 100, patience 200": ("WMV, W = 100", 200, 0.02, 0),
     "EMV": ("EMV", 100, 0.02, 20),
+    "EMV, patience 50": ("EMV", 50, 0.02, 20),
     "EMV, α = 0.1": ("EMV, α = 0.1", 100, 0.02, 20),
     "EMV, α = 0.1, patience 200": ("EMV, α = 0.1", 200, 0.02, 20),
     "HeldOut": ("HeldOut", 100, 1e-3, 0),
