@@ -31,7 +31,9 @@ def test_a_method_is_a_plan_and_its_text_is_the_plan(name, shape):
     problem = ut.Problem.of(crystal(shape)[0])
     plan = auto.method(name, problem)
     assert parse(repr(plan)) == plan and plan.families == 2 and plan.steps() > 100
-    if name != "auto":
+    if name == "classical":
+        assert "Fit(" not in repr(plan)
+    elif name != "auto":
         assert "Fit(" in repr(plan)
         fits = [a for r in (plan.first, plan.refine) if r for a in _steps(r) if isinstance(a, ut.Fit)]
         assert fits[0].canvas(problem)[1:] == tuple(n // 2 for n in shape), "a box of half the array"
@@ -58,6 +60,17 @@ def test_a_refinement_starts_from_the_results_and_is_judged_like_them(shape):
     assert (
         torch.equal(again.image, solution.image) and again.numbers["log_likelihood_refined"] == solution.numbers["log_likelihood_refined"]
     )
+
+
+@pytest.mark.parametrize(("apart", "refined"), [(0.0, True), (0.99, False)])
+def test_families_that_hardly_differ_are_not_refined(apart, refined):
+    plan = Plan(
+        parse("3*(15*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=2, families=2, refine=parse("2*ER"), apart=apart
+    )
+    solution = ut.reconstruct(crystal((32, 32))[0], plan, workers=1)
+    assert ("log_likelihood_refined" in solution.numbers) == refined
+    with pytest.raises(InputError, match="apart"):
+        replace(plan, apart=1.5)
 
 
 SEARCH = parse(
@@ -101,7 +114,10 @@ def test_the_refinement_of_a_single_family_is_kept_where_the_half_deviance_falls
     [
         ((64, 64), 1e5, 0, False, True),
         ((64, 64), 1e4, 0, False, True),
-        ((64, 64), 1e6, 0, False, False),
+        ((64, 64), 1e6, 0, False, True),
+        ((64, 64), 1e6, 3, False, True),
+        ((64, 64), 1e6, 0, True, False),
+        ((64, 64), 1e3, 0, False, False),
         ((64, 64), 1e5, 2, False, False),
         ((64, 64), 1e5, 0, True, False),
         ((128, 128), 2e5, 0, False, False),
@@ -115,7 +131,10 @@ def test_the_automatic_plan_refines_where_that_was_measured_to_help(shape, photo
     assert (auto.plan(problem).refine is not None) == refined
     assert auto.plan(problem, fixed=True).refine is None
     if not positivity:
-        assert auto.method("refine", problem).refine is not None
+        assert auto.method("refine", problem).refine is not None and auto.method("refine", problem).apart == 0
+    classical = auto.method("classical", problem)
+    assert classical == replace(auto.plan(problem), refine=None, apart=0.0)
+    assert (auto.plan(problem).apart > 0) == (refined and photons > 1e5), "with many photons only families that differ"
 
 
 def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():

@@ -204,8 +204,8 @@ def reconstruct(
         random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
         random, so that agreement is evidence.
     method
-        auto; refine (auto, and then a double deep prior that starts from its result); double-dip, siren, drp (untrained networks from
-        random numbers, with nothing known of the support).
+        auto; classical (projections alone: auto without the deep prior that it ends with where that helps); refine (always with it);
+        double-dip, siren, drp (untrained networks from random numbers, with nothing known of the support).
     starts
         Independent starts.
     seed
@@ -260,8 +260,8 @@ def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruct
         started(run.start)
     method = run.method or "auto"
     for name in ("recipe", "support", "positivity"):
-        if method != "auto" and getattr(run, name):
-            raise InputError(f"--method {method} is a plan of its own for complex objects and takes no --{name}; leave one of them out")
+        if method != "auto" and getattr(run, name) and (method, name) != ("classical", "positivity"):
+            raise InputError(f"--method {method} is a plan of its own and takes no --{name}; leave one of them out")
     pattern = _read(run.file, run.data, run.mask, run.centre)
     place(folder, RESULT * pattern.intensity.size)
     if run.positivity:

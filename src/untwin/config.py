@@ -28,7 +28,7 @@ class Run(BaseModel):
     support: str | None = None
     recipe: str | None = None
     start: str | None = None
-    method: Literal["auto", "refine", "double-dip", "siren", "drp"] | None = None
+    method: Literal["auto", "classical", "refine", "double-dip", "siren", "drp"] | None = None
     starts: int | None = Field(default=None, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**62)
     device: str | None = None

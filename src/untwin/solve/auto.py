@@ -33,9 +33,12 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     if size > 32_768:
         return _large(starts or 8)
     small = _small(starts or 24, reserve=0 if starts else 2)
-    few = FEW[0] <= problem.pattern.photons / size <= FEW[1]
-    refined = few and not problem.real and problem.ndim == 2 and size <= REFINED and not len(hidden(problem.pattern))
-    return replace(small, refine=parse(_REFINE)) if refined else small
+    photons = problem.pattern.photons / size
+    if problem.real or problem.ndim != 2 or size > REFINED or photons < FEW[0]:
+        return small
+    if photons > FEW[1]:
+        return replace(small, refine=parse(_REFINE), apart=APART)
+    return small if len(hidden(problem.pattern)) else replace(small, refine=parse(_REFINE))
 
 
 def _families(starts: int) -> int:
@@ -110,10 +113,12 @@ def _fixed(starts: int) -> Plan:
     return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
 
 
-FEW = (2.0, 40.0)  # photons per pixel of the detector, between which a complex object is refined by a deep prior (docs/deep-priors.md),
+# A complex object in 2D is refined by a deep prior (docs/deep-priors.md)
+FEW = (2.0, 40.0)  # between so many photons per pixel of the detector;
+APART = 0.02  # with more of them where two families differ by more than this, which noise alone does not do;
 REFINED = 5_000  # on arrays of so many pixels at most, where that costs less than a minute
 
-METHODS = ("auto", "refine", "double-dip", "siren", "drp")
+METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
 _SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
 _REFINE = (
     f"Until(HeldOut(share=0.05, patience=100), 350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), "
@@ -137,7 +142,7 @@ def known(name: str) -> None:
 def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     """The plan of a method that has a name.
 
-    auto: `plan`. refine: `plan`, and then a double deep prior that starts from each family's result (docs/deep-priors.md).
+    auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then a double deep prior that starts from each family's result (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
         support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
         the others are stopped by EMV.
@@ -146,10 +151,12 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     known(name)
     if name == "auto":
         return plan(problem, starts)
+    if name == "classical":
+        return replace(plan(problem, starts), refine=None, apart=0.0)
     if problem.real:
         raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
     if name == "refine":
-        return replace(plan(problem, starts), refine=parse(_REFINE))
+        return replace(plan(problem, starts), refine=parse(_REFINE), apart=0.0)
     box = min(problem.pattern.shape) // 2
     fit = _SCRATCH[name].format(depth=max(1, min(4, (box - 1).bit_length() - 1)))
     return Plan(first=parse(fit) + POLISH, starts=starts or 4, families=_families(starts or 4))

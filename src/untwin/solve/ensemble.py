@@ -50,6 +50,7 @@ class Plan:
         `rounds` are done.
     refine: at the end the result of every family goes through this, on its own; `reconstruct` keeps what comes out where two families are
         alike afterwards, or, of a single family, where the half deviance has fallen.
+    apart: refine only where the best result and the one of another family that is most like it differ by more than this (E).
     """
 
     first: Recipe
@@ -62,12 +63,15 @@ class Plan:
     deal: int = 1
     rounds: int = 0
     refine: Recipe | None = None
+    apart: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low in (("starts", 1), ("families", 1), ("reserve", 0), ("generations", 0), ("deal", 1), ("rounds", 0)):
             v = getattr(self, name)
             if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
                 raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
+        if isinstance(self.apart, bool) or not isinstance(self.apart, int | float) or not 0 <= self.apart < 1:
+            raise InputError(f"Plan(apart={self.apart!r}): expected a number from 0 to 1")
         for r in (self.first, *self.children, *self.finish, *((self.refine,) if self.refine else ())):
             if not isinstance(r, Recipe):
                 raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
@@ -329,10 +333,18 @@ def breed(
     if plan.finish and plan.rounds:
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
-    if plan.refine:
+    if plan.refine and _apart(problem, results) > plan.apart:
         jobs = [(plan.refine, take(results.state, [row])) for row in range(len(results.state.seeds))]
         refined = gather(_run(problem, jobs, launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
+
+
+def _apart(problem: Problem, results: Population) -> float:
+    """E between the best result and that of another family which is most like it; infinite where there is no other."""
+    if len(results.state.seeds) < 2:
+        return float("inf")
+    x = objects(problem, results)
+    return float(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).min())
 
 
 def _finished(

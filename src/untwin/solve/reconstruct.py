@@ -58,7 +58,7 @@ def reconstruct(
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
     start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
         start, one of two families, its object and its support (`Predict`).
-    method: instead of a recipe, the name of a plan: auto, refine, double-dip, siren or drp (docs/deep-priors.md).
+    method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
     device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
