@@ -7,6 +7,7 @@ auto: the automatic plan without a refinement. refine: a double deep prior that 
 is that of the line auto, so that both are paired. "rule": the object with the lower half deviance of the two, which is what reconstruct
 keeps. double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
 without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
+At many photons the automatic plan refines only where two families differ by more than auto.APART: the third table.
 CPU: seconds for each object, all its starts and whatever came before included.
 An object that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
@@ -192,6 +193,23 @@ def told(objects: list[dict]) -> list[str]:
     return lines
 
 
+def overview(objects: list[dict]) -> list[str]:
+    """One line for each class and condition, one column for each method: how many succeed, median E; in the last line CPU seconds."""
+    names = list(dict.fromkeys(m for o in objects for m in o["methods"]))
+    lines = ["| class | photons | n | floor | " + " | ".join(names) + " |", "|---" * (len(names) + 4) + "|"]
+    for kind, condition in dict.fromkeys((o["class"], o["condition"]) for o in objects):
+        own = [o for o in objects if (o["class"], o["condition"]) == (kind, condition) and len(o["methods"]) == len(names)]
+        if not own:
+            continue
+        row = [kind, condition, str(len(own)), f"{np.median([o['floor'] for o in own]):.3f}"]
+        for name in names:
+            e = np.array([o["methods"][name]["error"] for o in own])
+            row.append(f"{np.mean(e <= [max(0.12, 1.5 * o['floor']) for o in own]):.2f}, {np.median(e):.3f}")
+        lines.append("| " + " | ".join(row) + " |")
+    cpu = [np.mean([o["methods"][name]["cpu"] for o in objects if name in o["methods"]]) for name in names]
+    return [*lines, "| CPU s | | | | " + " | ".join(f"{c:.1f}" for c in cpu) + " |"]
+
+
 def ruled(objects: list[dict]) -> list[str]:
     """What the rule of the refinement keeps, and what that is worth, one line for each class and condition."""
     lines = [
@@ -210,18 +228,41 @@ def ruled(objects: list[dict]) -> list[str]:
     return lines
 
 
+def automatic(objects: list[dict]) -> list[str]:
+    """What the automatic plan makes of it at many photons: refined where families differ by more than auto.APART. One line per class."""
+    lines = [
+        "| class | photons | n | refined | E of these, median: before, after | E of the others: as it is, had it been refined | E, CPU s |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|")
+    mine = [o for o in objects if "kept" in o["methods"].get("refine", {}) and CONDITIONS[o["condition"]][0] > 1e5]
+    cells = [*dict.fromkeys((o["class"], o["condition"]) for o in mine), ("all", "")] if mine else []
+    for kind, condition in cells:
+        own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
+        taken = [m["auto"]["agreement"] > auto.APART for m in own]
+        row = [kind, condition, str(len(own)), str(sum(taken))]
+        for which in (True, False):
+            pairs = np.array([[m["auto"]["error"], m["refine"]["error"]] for m, t in zip(own, taken) if t == which])
+            row.append("{:.3f}, {:.3f}".format(*np.median(pairs, 0)) if len(pairs) else "")
+        chosen = [m["refine" if t else "auto"] for m, t in zip(own, taken)]
+        row.append(f"{np.median([c['error'] for c in chosen]):.3f}, {np.mean([c['cpu'] for c in chosen]):.1f}")
+        lines.append("| " + " | ".join(row) + " |")
+    return lines if mine else []
+
+
 def crossed(objects: list[dict]) -> list[str]:
-    """Priors from random numbers, one line for each: median E alone, and then of the classical polish, by class."""
+    """Priors from random numbers, one line for each: how many of the objects they found alone, median E alone, and of the classical polish
+    after it, by class."""
     classes = list(dict.fromkeys(o["class"] for o in objects))
     names = list(dict.fromkeys(m.removesuffix(" alone") for o in objects for m in o["methods"] if m.endswith(" alone")))
     lines = ["| prior | " + " | ".join(classes) + " | CPU s |", "|---" * (len(classes) + 2) + "|"] if names else []
     for name in names:
         row, cpu = [name], []
         for kind in classes:
-            own = [o["methods"] for o in objects if o["class"] == kind and f"{name} alone" in o["methods"]]
-            pair = [np.median([m[f"{name}{how}"]["error"] for m in own]) for how in (" alone", ", then classical") if own]
-            row.append(", ".join(f"{e:.3f}" for e in pair))
-            cpu += [m[f"{name} alone"]["cpu"] for m in own]
+            own = [o for o in objects if o["class"] == kind and f"{name} alone" in o["methods"]]
+            alone, after = (np.array([o["methods"][f"{name}{how}"]["error"] for o in own]) for how in (" alone", ", then classical"))
+            found = np.sum(alone <= [max(0.12, 1.5 * o["floor"]) for o in own])
+            row.append(f"{found} of {len(own)}: {np.median(alone):.3f}, {np.median(after):.3f}" if own else "")
+            cpu += [o["methods"][f"{name} alone"]["cpu"] for o in own]
         lines.append("| " + " | ".join([*row, f"{np.mean(cpu):.1f}"]) + " |")
     return lines
 
@@ -275,7 +316,7 @@ def main() -> None:
                         head |= {"plans": {m: repr(auto.method(m, problem)) for m in auto.METHODS}}
                         args.json.write_text(json.dumps({**head, "objects": list(objects.values())}))
     rows = list(objects.values())
-    print("\n" + "\n".join([*told(rows), "", *ruled(rows), "", *crossed(rows)]))
+    print("\n" + "\n".join([*told(rows), "", *overview(rows), "", *ruled(rows), "", *automatic(rows), "", *crossed(rows)]))
 
 
 if __name__ == "__main__":

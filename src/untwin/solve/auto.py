@@ -142,7 +142,8 @@ def known(name: str) -> None:
 def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     """The plan of a method that has a name.
 
-    auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then a double deep prior that starts from each family's result (docs/deep-priors.md).
+    auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from each
+        family's result (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
         support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
         the others are stopped by EMV.
