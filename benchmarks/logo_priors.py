@@ -24,13 +24,13 @@ import untwin as ut
 from untwin.judge.metrics import r_factor
 from untwin.processes import one_thread
 
-NET = ut.Skip(depth=4, width=16, inputs=16)
+NET = ut.Skip(depth=5, width=32, inputs=16)  # nets and rates as those that found objects in priors.py
 PRIORS = {
     "pixels": ut.Grid(rate=0.02),
-    "deep image prior": ut.Untrained(NET),
+    "deep image prior": ut.Untrained(NET, jitter=0.0, rate=0.04),
     "deep random projector": ut.Projector(ut.Skip(depth=1, width=32, inputs=3), rate=0.05),
-    "SIREN": ut.Implicit(ut.Siren(width=64, layers=2)),
-    "double DIP": ut.DoubleDIP(NET),
+    "SIREN": ut.Implicit(ut.Siren(width=64, layers=2), rate=0.003),
+    "double DIP": ut.DoubleDIP(NET, rate=0.04),
 }
 
 
