@@ -94,9 +94,15 @@ _REFINE_WIDE = (
     "Until(HeldOut(share=0.05, patience=100), {steps}*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), descent=Adam(beta2=0.99), "
     "regularizer=TV(0.5), loss=Poisson(0.1), grow=2, imitate=60, rate={rate}, warm=20, decay=0.05))"
 )
+_REFINE_SHORT = (
+    "Until(HeldOut(share=0.05, patience=100), {steps}*Fit(DoubleDIP(), descent=Adam(beta2=0.99), "
+    "regularizer=TV(0.5), loss=Poisson(0.1), grow=2, imitate={imitate}, rate={rate}, warm=10, decay=0.05))"
+)
 REFINEMENTS = {  # of the automatic plan's results, beside the method refine
     "refine wide": _REFINE_WIDE.format(steps=200, rate=0.2),
     "refine wide fast": _REFINE_WIDE.format(steps=200, rate=0.5),
+    "refine short": _REFINE_SHORT.format(steps=200, imitate=60, rate=0.3),
+    "refine shorter": _REFINE_SHORT.format(steps=120, imitate=40, rate=0.4),
 }
 
 CONDITIONS = {
