@@ -54,7 +54,6 @@ STATISTICS = {
     "WMV, W = 50": ut.WMV(window=50),
     "WMV, W = 100": ut.WMV(window=100),
     "EMV": ut.EMV(burn_in=0),
-    "EMV, patience 50": ("EMV", 50, 0.02, 20),
     "EMV, α = 0.1": ut.EMV(alpha=0.1, burn_in=0),
     "HeldOut": ut.HeldOut(),
 }
