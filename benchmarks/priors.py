@@ -1,11 +1,11 @@
 """The double-DIP question: untrained priors against, after and before the classical recipe, on fresh simulated objects.
 
-    python benchmarks/priors.py --seed 9101 --count 5 --methods refine --conditions "1e5;2e4;1e4" --json benchmarks/results/refine.json
-    python benchmarks/priors.py --seed 41 --count 1 --conditions 1e6 --methods "refine,siren fast,dip slow" --json FILE
+    python benchmarks/priors.py --seed 9301 --count 2 --methods refine --conditions "1e5;2e4;1e4" --json benchmarks/results/refine.json
+    python benchmarks/priors.py --seed 7301 --count 20 --starts 1 --conditions 1e6 --methods "refine,siren fast,dip wide faster,random"
 
-auto: the automatic plan without a refinement. refine: a double deep prior that starts from the result of each family; the plan before it
-is that of the line auto, so that both are paired. "rule": the object with the lower half deviance of the two, which is what reconstruct
-keeps. double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
+classical: the automatic plan without a refinement. refine: a double deep prior that starts from the result of each family, always; the plan
+before it is that of the line classical, so that both are paired. Kept: by the rule of reconstruct.
+double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
 without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
 At many photons the automatic plan refines only where two families differ by more than auto.APART: the third table.
 CPU: seconds for each object, all its starts and whatever came before included.
@@ -131,7 +131,7 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, dict]:
-    """auto, and a refinement from the very same results; also what would have come out had the refinement always been kept."""
+    """classical, and a refinement from the very same results; also what would have come out had the refinement always been kept."""
     plan = replace(auto.plan(problem), refine=None)
     began, clock = time.perf_counter(), time.process_time()
     launch = launcher(problem, 1)
@@ -143,7 +143,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}
-    for which, s, cpu in (("auto", plain, middle - clock), (name, better, time.process_time() - clock)):
+    for which, s, cpu in (("classical", plain, middle - clock), (name, better, time.process_time() - clock)):
         told[which] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
         told[which] |= {"half_deviance": s.numbers["log_likelihood"], "agreement": s.numbers["agreement"]}
     by = results.rows(results.deviance.argsort(stable=True).tolist())
@@ -176,9 +176,7 @@ def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) ->
 
 def told(objects: list[dict]) -> list[str]:
     """A line for each class, condition and method."""
-    lines = [
-        "| class | photons | method | n | success (usable) | median E | floor | E minus that of auto, median (worst) | trusted | CPU s |"
-    ]
+    lines = ["| class | photons | method | n | success (usable) | median E | floor | E minus classical, median (worst) | trusted | CPU s |"]
     lines.append("|---|---|---|---|---|---|---|---|---|---|")
     for kind, condition in dict.fromkeys((o["class"], o["condition"]) for o in objects):
         mine = [o for o in objects if (o["class"], o["condition"]) == (kind, condition)]
@@ -186,7 +184,7 @@ def told(objects: list[dict]) -> list[str]:
             own = [(o, o["methods"][name]) for o in mine if name in o["methods"]]
             e, floor = np.array([m["error"] for _, m in own]), np.array([o["floor"] for o, _ in own])
             limit = np.maximum(0.12, 1.5 * floor)
-            paired = np.array([m["error"] - o["methods"]["auto"]["error"] for o, m in own if "auto" in o["methods"]])
+            paired = np.array([m["error"] - o["methods"]["classical"]["error"] for o, m in own if "classical" in o["methods"]])
             cells = (
                 kind,
                 condition,
@@ -195,7 +193,7 @@ def told(objects: list[dict]) -> list[str]:
                 f"{np.mean(e <= limit):.2f} ({np.mean(e <= np.maximum(0.25, limit)):.2f})",
                 f"{np.median(e):.3f}",
                 f"{np.median(floor):.3f}",
-                f"{np.median(paired):+.3f} ({paired.max():+.3f})" if len(paired) and name != "auto" else "",
+                f"{np.median(paired):+.3f} ({paired.max():+.3f})" if len(paired) and name != "classical" else "",
                 f"{np.mean([m['trusted'] is True for _, m in own]):.2f}",
                 f"{np.mean([m['cpu'] for _, m in own]):.1f}",
             )
@@ -232,7 +230,7 @@ def ruled(objects: list[dict]) -> list[str]:
         own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
         row = [kind, condition, str(len(own)), str(sum(m["refine"]["kept"] == 1 for m in own))]
         for kept in (1, 0):
-            e = np.array([m["refine"]["always"] - m["auto"]["error"] for m in own if m["refine"]["kept"] == kept])
+            e = np.array([m["refine"]["always"] - m["classical"]["error"] for m in own if m["refine"]["kept"] == kept])
             row.append(f"{np.sum(e < 0)} of {len(e)}, {np.median(e):+.3f} ({e.max():+.3f})" if len(e) else "")
         lines.append("| " + " | ".join(row) + " |")
     return lines
@@ -248,12 +246,12 @@ def automatic(objects: list[dict]) -> list[str]:
     cells = [*dict.fromkeys((o["class"], o["condition"]) for o in mine), ("all", "")] if mine else []
     for kind, condition in cells:
         own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
-        taken = [m["auto"]["agreement"] > auto.APART for m in own]
+        taken = [m["classical"]["agreement"] > auto.APART for m in own]
         row = [kind, condition, str(len(own)), str(sum(taken))]
         for which in (True, False):
-            pairs = np.array([[m["auto"]["error"], m["refine"]["error"]] for m, t in zip(own, taken) if t == which])
+            pairs = np.array([[m["classical"]["error"], m["refine"]["error"]] for m, t in zip(own, taken) if t == which])
             row.append("{:.3f}, {:.3f}".format(*np.median(pairs, 0)) if len(pairs) else "")
-        chosen = [m["refine" if t else "auto"] for m, t in zip(own, taken)]
+        chosen = [m["refine" if t else "classical"] for m, t in zip(own, taken)]
         row.append(f"{np.median([c['error'] for c in chosen]):.3f}, {np.mean([c['cpu'] for c in chosen]):.1f}")
         lines.append("| " + " | ".join(row) + " |")
     return lines if mine else []
