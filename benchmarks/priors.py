@@ -3,8 +3,8 @@
     python benchmarks/priors.py --seed 9301 --count 2 --methods refine --conditions "1e5;2e4;1e4" --json benchmarks/results/refine.json
     python benchmarks/priors.py --seed 7301 --count 20 --starts 1 --conditions 1e6 --methods "refine,siren fast,dip wide faster,random"
 
-classical: the automatic plan without a refinement. refine: a double deep prior that starts from the result of each family, always; the plan
-before it is that of the line classical, so that both are paired. Kept: by the rule of reconstruct.
+classical: the automatic plan without a refinement. refine: a double deep prior that starts from the results of the best family and of
+that most like it, always; the plan before it is that of the line classical, so that both are paired. Kept: by the rule of reconstruct.
 double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
 without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
 At many photons the automatic plan refines only where two families differ by more than auto.APART: the third table.
@@ -30,7 +30,7 @@ from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Outcome, Plan, Population, breed, objects
+from untwin.solve.ensemble import Outcome, Plan, Population, breed, nearest, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Then, length, parse
 from untwin.solve.reconstruct import _judged, _mean
@@ -140,7 +140,8 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]))
     assert again.refine is not None
-    results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.state)])[0].state)
+    rows, _ = nearest(problem, outcome.results)
+    results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.rows(rows).state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}
     for which, s, cpu in (("classical", plain, middle - clock), (name, better, time.process_time() - clock)):

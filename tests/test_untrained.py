@@ -248,3 +248,21 @@ def test_the_ratio_of_gradients_does_not_see_contrast():
 def test_slopes_of_regularisers_are_those_of_central_differences(kind):
     g = torch.rand(1, 5, 6, generator=dice(1), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(kind(1.0), (g,), eps=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(1, "zeros"), (3, "zeros"), (3, "replicate")])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_of_a_volume_is_that_of_torch(kernel, padding, stride):
+    """With oneDNN in single precision on a CPU; with torch's own in double precision."""
+    from untwin.model.networks.base import layer
+
+    own = layer("Conv", 3, 4, 6, kernel, stride, kernel // 2, padding_mode=padding)
+    theirs = torch.nn.Conv3d(4, 6, kernel, stride, kernel // 2, padding_mode=padding).double()
+    theirs.load_state_dict(own.state_dict())
+    x = torch.randn(1, 4, 9, 8, 7, generator=torch.Generator().manual_seed(0))
+    slopes = []
+    for conv, at in ((own, x), (theirs, x.double())):
+        at = at.clone().requires_grad_()
+        slopes.append([conv(at).detach(), *torch.autograd.grad(conv(at).square().sum(), (at, *conv.parameters()))])
+    for a, b in zip(*slopes):
+        assert a.shape == b.shape and float((a - b).abs().max()) < 1e-5 * float(b.abs().max())

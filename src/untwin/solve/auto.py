@@ -34,9 +34,9 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
         return _large(starts or 8)
     small = _small(starts or 24, reserve=0 if starts else 2)
     photons = problem.pattern.photons / size
-    if problem.real or problem.ndim != 2 or size > REFINED or photons < FEW[0]:
+    if problem.real or size > REFINED.get(problem.ndim, 0) or photons < FEW[0]:
         return small
-    if photons > FEW[1]:
+    if photons > FEW[1] or problem.ndim == 3:
         return replace(small, refine=parse(_REFINE), apart=APART)
     return small if len(hidden(problem.pattern)) else replace(small, refine=parse(_REFINE))
 
@@ -113,10 +113,10 @@ def _fixed(starts: int) -> Plan:
     return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
 
 
-# A complex object in 2D is refined by a deep prior (docs/deep-priors.md)
-FEW = (2.0, 40.0)  # between so many photons per pixel of the detector;
-APART = 0.02  # with more of them where two families differ by more than this, which noise alone does not do;
-REFINED = 5_000  # on arrays of so many pixels at most, where that costs less than a minute
+# A complex object is refined by a deep prior (docs/deep-priors.md)
+FEW = (2.0, 40.0)  # between so many photons per pixel of the detector, in 2D and without a stop;
+APART = 0.02  # with more of them, and in 3D, where two families differ by more than this, which noise alone does not do;
+REFINED = {2: 5_000, 3: 32_768}  # on arrays of so many pixels at most, where that costs less than a minute
 
 METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
 _SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
@@ -142,8 +142,8 @@ def known(name: str) -> None:
 def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     """The plan of a method that has a name.
 
-    auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from each
-        family's result (docs/deep-priors.md).
+    auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from the
+        results of the best two families (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
         support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
         the others are stopped by EMV.

@@ -48,9 +48,9 @@ class Plan:
     finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with
         seeds 0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or
         `rounds` are done.
-    refine: at the end the result of every family goes through this, on its own; `reconstruct` keeps what comes out where two families are
-        alike afterwards, or, of a single family, where the half deviance has fallen.
-    apart: refine only where the best result and the one of another family that is most like it differ by more than this (E).
+    refine: at the end the best result and that of the family most like it go through this, each on its own; `reconstruct` keeps what comes
+        out where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
+    apart: refine only where these two differ by more than this (E).
     """
 
     first: Recipe
@@ -90,7 +90,7 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         children = max(map(length, self.children), default=0) * (self.members - self.members // 4)
         finish = sum(map(length, self.finish)) * self.deal * self.rounds * min(2, self.families)
-        refine = length(self.refine) * self.families if self.refine else 0
+        refine = length(self.refine) * min(2, self.families) if self.refine else 0
         return self.starts * length(self.first) + self.families * self.generations * children + finish + refine
 
 
@@ -252,7 +252,7 @@ def _finish(
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
-    refined: the results after Plan.refine, row by row.
+    refined: the best result, and the one most like it, after Plan.refine.
     failed: seeds of starts and children that came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
@@ -333,18 +333,19 @@ def breed(
     if plan.finish and plan.rounds:
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
-    if plan.refine and _apart(problem, results) > plan.apart:
-        jobs = [(plan.refine, take(results.state, [row])) for row in range(len(results.state.seeds))]
-        refined = gather(_run(problem, jobs, launch, tell, failed))
+    rows, apart = nearest(problem, results)
+    if plan.refine and apart > plan.apart:
+        refined = gather(_run(problem, [(plan.refine, take(results.state, [row])) for row in rows], launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
 
 
-def _apart(problem: Problem, results: Population) -> float:
-    """E between the best result and that of another family which is most like it; infinite where there is no other."""
+def nearest(problem: Problem, results: Population) -> tuple[list[int], float]:
+    """The rows of the best result and of the one most like it, and E between the two; infinite where there is no other."""
     if len(results.state.seeds) < 2:
-        return float("inf")
+        return [0], float("inf")
     x = objects(problem, results)
-    return float(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).min())
+    e = align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0)
+    return [0, 1 + int(e.argmin())], float(e.min())
 
 
 def _finished(

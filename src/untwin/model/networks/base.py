@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -101,7 +101,26 @@ def layer(kind: str, d: int, *args: Any, **named: Any) -> nn.Module:
     """nn.Conv2d, nn.BatchNorm3d, ... for d dimensions."""
     from torch import nn
 
-    return getattr(nn, f"{kind}{d}d")(*args, **named)
+    return (_conv3d() if (kind, d) == ("Conv", 3) else getattr(nn, f"{kind}{d}d"))(*args, **named)
+
+
+@cache
+def _conv3d() -> type[nn.Module]:
+    import torch
+    from torch import nn
+
+    class Conv3d(nn.Conv3d):
+        """On a CPU torch hands a single volume of few channels to its own convolution; oneDNN's takes two fifths of the time."""
+
+        def forward(self, input: Tensor) -> Tensor:
+            usual = input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+            if usual or not torch.backends.mkldnn.is_available():
+                return super().forward(input)
+            pad = [p for p in map(int, self.padding[::-1]) for _ in (0, 1)]
+            x = nn.functional.pad(input, pad, "constant" if self.padding_mode == "zeros" else self.padding_mode)
+            return nn.functional.conv3d(x.to_mkldnn(), self.weight, self.bias, self.stride).to_dense()
+
+    return Conv3d
 
 
 def norm(d: int, channels: int) -> nn.Module:
