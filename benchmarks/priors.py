@@ -208,7 +208,7 @@ def overview(objects: list[dict]) -> list[str]:
     lines = ["| class | photons | n | floor | " + " | ".join(names) + " |", "|---" * (len(names) + 4) + "|"]
     for kind, condition in dict.fromkeys((o["class"], o["condition"]) for o in objects):
         own = [o for o in objects if (o["class"], o["condition"]) == (kind, condition) and len(o["methods"]) == len(names)]
-        if not own:
+        if not own:  # on the way
             continue
         row = [kind, condition, str(len(own)), f"{np.median([o['floor'] for o in own]):.3f}"]
         for name in names:

@@ -196,7 +196,9 @@ def told(runs: list[dict]) -> list[str]:
     return lines
 
 
-def compared(runs: list[dict], ours: str = "drp", stop: str = "EMV", theirs: str = "dip", their_stop: str = "HeldOut") -> list[str]:
+def compared(
+    runs: list[dict], ours: str = "drp", stop: str = "EMV, patience 50", theirs: str = "dip", their_stop: str = "HeldOut"
+) -> list[str]:
     """The projector against deep image prior on the same noisy picture, each to its own stop."""
     lines = [
         f"| image | pixels | noise | {ours}, {stop}: dB | {theirs}, {their_stop}: dB | difference | CPU s | CPU s | times |",

@@ -51,7 +51,7 @@ def test_the_projector_is_the_default_and_stops_by_emv():
     truth = scene((3, 32, 33))
     y = noisy(truth)
     done = restore(y, prior=ut.Projector(ut.Skip(depth=1, width=16, inputs=3)), steps=150)
-    assert psnr(done.image, truth) > psnr(y, truth) + 4 and ut.parse(done.recipe).rule == ut.EMV()
+    assert psnr(done.image, truth) > psnr(y, truth) + 4 and ut.parse(done.recipe).rule == ut.EMV(patience=50)
     assert "Projector()" in repr(fit_for("drp", (64, 64)))
 
 

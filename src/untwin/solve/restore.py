@@ -104,7 +104,7 @@ def restore(
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
     prior: "drp" (default), "dip", a Prior, or a Fit with everything. seed: of the prior. stop: a rule; by default
-        EMV() for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
+        EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
     checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
@@ -190,7 +190,7 @@ def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
 
 def _rule(fit: Fit) -> Rule:
     """A projector's input has numbers of its own for every pixel, which hidden ones would leave unfitted: EMV there, HeldOut elsewhere."""
-    return EMV() if any(isinstance(p, Projector) for p in _parts(fit)) else HeldOut(patience=100)
+    return EMV(patience=50) if any(isinstance(p, Projector) for p in _parts(fit)) else HeldOut(patience=100)
 
 
 def _parts(fit: Fit) -> tuple[Prior, ...]:
