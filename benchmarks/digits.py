@@ -112,7 +112,8 @@ def main() -> None:
     elif options.full:
         settings = (300 * 60_000 // 256, 256, 64, 60_000, 10_000)
     else:
-        settings = ((options.samples or 24_000) // 16, 16, 12, 6_000, 512)
+        samples = options.samples or 24_000
+        settings = (samples // 16, 16, 12, min(60_000, max(6_000, samples // 2)), 512)
     steps, batch, width, images, tested = settings
     began = time.perf_counter()
     runs = [r for r in RUNS if not options.only or r[0] in options.only.split(",")]
