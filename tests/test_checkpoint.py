@@ -295,10 +295,11 @@ def test_an_interrupted_part_is_kept_where_it_stood(tmp_path):
 
 
 def test_a_loop_is_asked_to_stop_between_two_steps_and_made_to_where_a_step_lasts(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {
+        n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)
+    }  # a job of the shell ignores the first
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in before:
             steps = []
             with pytest.raises(KeyboardInterrupt), stoppable() as asked:
                 for step in range(5):
@@ -319,7 +320,8 @@ def test_a_loop_is_asked_to_stop_between_two_steps_and_made_to_where_a_step_last
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
         assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

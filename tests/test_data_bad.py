@@ -256,7 +256,7 @@ def test_a_zip_bomb_is_refused_whatever_its_directory_says(tmp_path, monkeypatch
         at = content.find(b"PK\x01\x02")
         content[at + 20 : at + 24] = lie.to_bytes(4, "little")
         path.write_bytes(content)
-    refuse(path, "decompression bomb")
+    refuse(path, "decompression bomb|possible zip bomb")  # the second by Pythons whose zipfile looks itself
 
 
 def test_bombs_in_hdf5(house, monkeypatch):
