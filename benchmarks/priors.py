@@ -30,7 +30,7 @@ from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Outcome, Plan, Population, breed, nearest, objects
+from untwin.solve.ensemble import Outcome, Plan, Population, best_two, breed, objects
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Then, length, parse
 from untwin.solve.reconstruct import _judged, _mean
@@ -60,7 +60,6 @@ SEARCHED = {
     "dip wide": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
     "dip deep": "250*Fit(DoubleDIP(Skip(depth=4, width=16, inputs=8)), loss=Amplitude(), decay=0.1)",
     "dip wider": "250*Fit(DoubleDIP(Skip(depth=4, width=64, inputs=16)), loss=Amplitude(), decay=0.1)",
-    "dip wide long": "500*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
     "dip wide slow": "400*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), rate=0.3, decay=0.1)",
     "dip wide poisson": "250*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Poisson(0.1), decay=0.1)",
     "dip wide short": "120*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), loss=Amplitude(), decay=0.1)",
@@ -92,19 +91,20 @@ SEARCHED = {
     "siren long": f"800*Fit({_siren(128, 3, 30.0)}, loss=Amplitude(), decay=0.1)",
 }
 
-_REFINE_WIDE = (
-    "Until(HeldOut(share=0.05, patience=100), {steps}*Fit(DoubleDIP(Skip(depth=4, width=32, inputs=16)), descent=Adam(beta2=0.99), "
-    "regularizer=TV(0.5), loss=Poisson(0.1), grow=2, imitate=60, rate={rate}, warm=20, decay=0.05))"
-)
-_REFINE_SHORT = (
-    "Until(HeldOut(share=0.05, patience=100), {steps}*Fit(DoubleDIP(), descent=Adam(beta2=0.99), "
-    "regularizer=TV(0.5), loss=Poisson(0.1), grow=2, imitate={imitate}, rate={rate}, warm=10, decay=0.05))"
-)
+
+def _refinement(prior: str, steps: int, imitate: int, rate: float, warm: int) -> str:
+    return (
+        f"Until(HeldOut(share=0.05, patience=100), {steps}*Fit({prior}, descent=Adam(beta2=0.99), regularizer=TV(0.5), "
+        f"loss=Poisson(0.1), grow=2, imitate={imitate}, rate={rate}, warm={warm}, decay=0.05))"
+    )
+
+
+_WIDE = "DoubleDIP(Skip(depth=4, width=32, inputs=16))"
 REFINEMENTS = {  # of the automatic plan's results, beside the method refine
-    "refine wide": _REFINE_WIDE.format(steps=200, rate=0.2),
-    "refine wide fast": _REFINE_WIDE.format(steps=200, rate=0.5),
-    "refine short": _REFINE_SHORT.format(steps=200, imitate=60, rate=0.3),
-    "refine shorter": _REFINE_SHORT.format(steps=120, imitate=40, rate=0.4),
+    "refine wide": _refinement(_WIDE, 200, 60, 0.2, 20),
+    "refine wide fast": _refinement(_WIDE, 200, 60, 0.5, 20),
+    "refine short": _refinement("DoubleDIP()", 200, 60, 0.3, 10),
+    "refine shorter": _refinement("DoubleDIP()", 120, 40, 0.4, 10),
 }
 
 CONDITIONS = {
@@ -140,7 +140,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]))
     assert again.refine is not None
-    rows, _ = nearest(problem, outcome.results)
+    rows, _ = best_two(problem, outcome.results)
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.rows(rows).state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}

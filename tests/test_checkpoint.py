@@ -295,9 +295,8 @@ def test_an_interrupted_part_is_kept_where_it_stood(tmp_path):
 
 
 def test_a_loop_is_asked_to_stop_between_two_steps_and_made_to_where_a_step_lasts(monkeypatch):
-    before = {
-        n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)
-    }  # a job of the shell ignores the first
+    # a job in the background of a shell ignores the first
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number in before:
             steps = []

@@ -126,7 +126,7 @@ _REFINE = (
 )
 _SIREN = "Implicit(Siren(width=64, layers=2), rate=0.003)"
 _UNTIL = "Until(EMV(alpha=0.1, patience=200, tolerance=0.0, burn_in=100), {})"
-_SCRATCH = {  # the fit, in the words of the problem
+_SCRATCH = {  # what each start begins with; {depth}: as many scales as its box has room for
     "double-dip": "250*Fit(DoubleDIP(Skip(depth={depth}, width=32, inputs=16), rate=0.04), loss=Amplitude(), decay=0.1)",
     "siren": _UNTIL.format(f"800*Fit(Polar({_SIREN}, {_SIREN}), loss=Amplitude(), decay=0.1)"),
     "drp": _UNTIL.format(f"1500*Fit(Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05)), loss=Amplitude(), decay=0.1)"),

@@ -333,13 +333,13 @@ def breed(
     if plan.finish and plan.rounds:
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
-    rows, apart = nearest(problem, results)
+    rows, apart = best_two(problem, results)
     if plan.refine and apart > plan.apart:
         refined = gather(_run(problem, [(plan.refine, take(results.state, [row])) for row in rows], launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
 
 
-def nearest(problem: Problem, results: Population) -> tuple[list[int], float]:
+def best_two(problem: Problem, results: Population) -> tuple[list[int], float]:
     """The rows of the best result and of the one most like it, and E between the two; infinite where there is no other."""
     if len(results.state.seeds) < 2:
         return [0], float("inf")

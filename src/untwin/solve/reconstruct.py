@@ -286,7 +286,8 @@ def _kept(problem: Problem, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str
     if outcome.refined is None:
         return outcome, plain, {}
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
-    again = replace(outcome, results=results, candidates=results)
+    rest = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
+    again = replace(outcome, results=gather([results, outcome.results.rows(rest)]) if rest else results, candidates=results)
     refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.tensors
     f = problem.intensity(torch.stack([plain, refined]))
     before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
