@@ -250,7 +250,7 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
 def _memory(of: Any) -> Any:
     import torch
 
-    return torch.channels_last if len(of.shape) == 2 else torch.contiguous_format
+    return torch.channels_last if len(of.shape) == 2 else torch.channels_last_3d
 
 
 def begun(folder: Path) -> bool:

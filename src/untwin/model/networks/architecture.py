@@ -195,7 +195,8 @@ class Volume(Architecture):
     def take(self, intensity: Tensor, measured: Tensor) -> Tensor:
         import torch
 
-        return folded(torch.fft.fftshift(quartic_root(intensity, measured), dim=(-3, -2, -1)))
+        x = folded(torch.fft.fftshift(quartic_root(intensity, measured), dim=(-3, -2, -1)))
+        return x.contiguous(memory_format=torch.channels_last_3d)
 
     def image(self, output: Tensor) -> Tensor:
         import torch

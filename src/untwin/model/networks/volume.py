@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 def volume(channels: int, width: int = 16, generator: Generator | None = None) -> Module:
     """(batch, channels, n, n, n) -> (batch, 2, n, n, n), n a multiple of 8: magnitude and phase, before their sigmoid and tanh.
 
-    Blocks of two 3³ convolutions with leaky ReLU (0.01); width, 2, 4 and 8 times as many channels with maximum pooling between them; each
-    decoder goes the same way back, doubling by trilinear interpolation.
+    Blocks of two 3³ convolutions, each normalised in four groups of channels (Wu and He, ECCV 2018; AutoPhaseNN: over the batch) and with
+    leaky ReLU (0.01); width, 2, 4 and 8 times as many channels with maximum pooling between them; each decoder goes the same way back,
+    doubling by trilinear interpolation. Without a normalisation the training collapses after some thousand samples (docs/learn.md).
     """
     return drawn(_volume()(channels, width), generator)
 
@@ -26,11 +28,11 @@ def _volume() -> Any:
     import torch
     from torch import nn
 
-    def block(a: int, b: int) -> nn.Module:
-        def act() -> nn.Module:
-            return nn.LeakyReLU(0.01, inplace=True)
+    def layer(a: int, b: int) -> nn.Module:
+        return nn.Sequential(nn.Conv3d(a, b, 3, padding=1), nn.GroupNorm(math.gcd(4, b), b), nn.LeakyReLU(0.01, inplace=True))
 
-        return nn.Sequential(nn.Conv3d(a, b, 3, padding=1), act(), nn.Conv3d(b, b, 3, padding=1), act())
+    def block(a: int, b: int) -> nn.Module:
+        return nn.Sequential(layer(a, b), layer(b, b))
 
     class Decoder(nn.Module):
         def __init__(self, widths: list[int]):
