@@ -86,6 +86,21 @@ SEARCH = parse(
 )
 
 
+@pytest.mark.parametrize(("explained", "kept"), [(0.0, False), (0.01, False), (20.0, True)])
+def test_where_no_two_are_alike_the_one_that_explains_the_counts_is_kept(explained, kept):
+    pattern, truth = crystal(photons=1e6, seed=6)
+    plan = Plan(SEARCH, starts=2, families=2, refine=parse("40*RAAR + 40*ER"))
+    plain = ut.reconstruct(pattern, replace(plan, refine=None), workers=1)
+    assert plain.verdict.trusted is False and plain.numbers["agreement"] > 0.25
+    solution = ut.reconstruct(pattern, replace(plan, explained=explained), workers=1)
+    n = solution.numbers
+    assert n["refined_agreement"] > 0.25 and n["refined"] == kept == (n["refined_explained"] <= explained)
+    assert solution.verdict.trusted is kept and ("explains the counts" in solution.verdict.text) == kept
+    assert torch.equal(solution.image, plain.image) != kept and n["families"] == 2
+    with pytest.raises(InputError, match="explained"):
+        replace(plan, explained=-1)
+
+
 @pytest.mark.parametrize(
     ("seed", "refine", "kept"),
     [

@@ -28,6 +28,7 @@ def verdict(
     resolution: str = "",
     hidden: float = 0,
     refined: bool | None = None,
+    explained: float | None = None,
 ) -> Verdict:
     """The verdict on a solution.
 
@@ -35,7 +36,8 @@ def verdict(
     agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
     resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
         every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
-        without one.
+        without one. explained: half the deviance over what is expected of the truth, where the solution rests on that and no other
+        family ends there (Plan.explained).
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:
@@ -51,11 +53,15 @@ def verdict(
         return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
     if nearest < AGREE:
         facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
-        if hidden > HIDDEN:
-            facts.append(f"but the stop hides {hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
-            return Verdict(None, ", ".join(facts))
-        return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))
-    facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
-    if nearest < ALIKE:
+    else:
+        facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
+    if nearest >= AGREE and explained is not None:
+        facts.append(f"but redrawn by a prior it explains the counts as the truth would (half deviance {explained:.2f} times the expected)")
+    elif nearest >= ALIKE:
+        return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))
+    elif nearest >= AGREE:
         return Verdict(None, ", ".join([*facts, "alike but not the same: trust the outline, not the details"]))
-    return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))
+    if hidden > HIDDEN:
+        facts.append(f"but the stop hides {hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
+        return Verdict(None, ", ".join(facts))
+    return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))

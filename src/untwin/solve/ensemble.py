@@ -15,6 +15,7 @@ from untwin import expression
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
 from untwin.judge.symmetry import align, distances
+from untwin.judge.trust import ALIKE
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import State, join, take
@@ -51,6 +52,8 @@ class Plan:
     refine: at the end the best result and that of the family most like it go through this, each on its own; `reconstruct` keeps what comes
         out where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
     apart: refine only where these two differ by more than this (E).
+    explained: where they are not alike, the results of all families are refined, and the one of the least half deviance is kept if this is
+        at most so many times what is expected of the truth; 0: never. That tells right from wrong only with many photons.
     """
 
     first: Recipe
@@ -64,14 +67,17 @@ class Plan:
     rounds: int = 0
     refine: Recipe | None = None
     apart: float = 0.0
+    explained: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low in (("starts", 1), ("families", 1), ("reserve", 0), ("generations", 0), ("deal", 1), ("rounds", 0)):
             v = getattr(self, name)
             if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
                 raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
-        if isinstance(self.apart, bool) or not isinstance(self.apart, int | float) or not 0 <= self.apart < 1:
-            raise InputError(f"Plan(apart={self.apart!r}): expected a number from 0 to 1")
+        for name, high in (("apart", 1), ("explained", 100)):
+            v = getattr(self, name)
+            if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < high:
+                raise InputError(f"Plan({name}={v!r}): expected a number from 0 to {high}")
         for r in (self.first, *self.children, *self.finish, *((self.refine,) if self.refine else ())):
             if not isinstance(r, Recipe):
                 raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
@@ -252,7 +258,7 @@ def _finish(
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
-    refined: the best result, and the one most like it, after Plan.refine.
+    refined: the best result, and the one most like it (or all, see Plan.explained), after Plan.refine.
     failed: seeds of starts and children that came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
@@ -334,6 +340,8 @@ def breed(
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
     rows, apart = best_two(problem, results)
+    if plan.explained and apart >= ALIKE:
+        rows = list(range(len(results.state.seeds)))
     if plan.refine and apart > plan.apart:
         refined = gather(_run(problem, [(plan.refine, take(results.state, [row])) for row in rows], launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)

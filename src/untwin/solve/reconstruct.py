@@ -183,7 +183,7 @@ def _judged(
     import torch
 
     d, p = problem.ndim, problem.pattern
-    outcome, image, refinement = _kept(problem, outcome)
+    outcome, image, refinement = _kept(problem, plan, outcome)
     final, best = outcome.results, outcome.results.rows([0])
     others = list(range(1, len(final.state.seeds)))
     chosen = objects(problem, best)[0]
@@ -233,6 +233,7 @@ def _judged(
         _resolution(p, transfer),
         numbers["hidden_speckles"],
         bool(refinement["refined"]) if refinement else None,
+        refinement.get("refined_explained") if refinement.get("refined") else None,
     )
     reason, said = _failures(outcome)
     if reason:
@@ -272,13 +273,15 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     return "", (f"{count} starts or children failed ({why}) and were left out; others stand in for them",)
 
 
-def _kept(problem: Problem, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str, float]]:
+def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str, float]]:
     """What is shown, (*grid) complex: of the plain results, or the mean of the refined ones. Also the outcome that it is of, and the
     numbers that say so.
 
     Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
-    the object and not the prior's doing, and their mean is nearer to it than either. Where they are not, or where the prior smooths
-    the counts away, the plain results stand. A single family is kept where its half deviance falls (docs/deep-priors.md).
+    the object and not the prior's doing, and their mean is nearer to it than either. Where no two are alike, the one that explains the
+    counts as the truth would (Plan.explained) is the object: a prior does not redraw a wrong one so well. Where neither is so, or where
+    the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
+    (docs/deep-priors.md).
     """
     import torch
 
@@ -292,8 +295,16 @@ def _kept(problem: Problem, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str
     f = problem.intensity(torch.stack([plain, refined]))
     before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
     nearest = min(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
-    kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
-    told = {"refined": float(kept), "log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
+    told = {"log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
+    if math.isnan(nearest):
+        kept = after < before
+    elif nearest < trust.ALIKE:
+        kept = after <= WORSE * before
+    else:
+        expected = float(metrics.expected_half_deviance(f[1:].nan_to_num(), t.measured) / t.measured.sum())
+        told["refined_explained"] = after / expected
+        kept = after <= plan.explained * expected
+    told["refined"] = float(kept)
     return (again, refined, told) if kept else (outcome, plain, told)
 
 
