@@ -30,7 +30,7 @@ from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Outcome, Plan, Population, best_two, breed, objects
+from untwin.solve.ensemble import Outcome, Plan, Population, breed, objects, to_refine
 from untwin.solve.launch import launcher, one_thread, run_here
 from untwin.solve.recipe import Then, length, parse
 from untwin.solve.reconstruct import _judged, _mean
@@ -140,7 +140,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]))
     assert again.refine is not None
-    rows, _ = best_two(problem, outcome.results)
+    rows = to_refine(problem, again, outcome.results)
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.rows(rows).state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}

@@ -157,8 +157,9 @@ def test_the_automatic_plan_refines_where_that_was_measured_to_help(shape, photo
     if not positivity:
         assert auto.method("refine", problem).refine is not None and auto.method("refine", problem).apart == 0
     classical = auto.method("classical", problem)
-    assert classical == replace(auto.plan(problem), refine=None, apart=0.0)
+    assert classical == replace(auto.plan(problem), refine=None, apart=0.0, explained=0.0)
     assert (auto.plan(problem).apart > 0) == (refined and photons > 1e5), "with many photons and in 3D only families that differ"
+    assert (auto.plan(problem).explained > 0) == (refined and photons >= 1e6), "only with many photons does the half deviance tell"
 
 
 def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():

@@ -37,7 +37,8 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     if problem.real or size > REFINED.get(problem.ndim, 0) or photons < FEW[0]:
         return small
     if photons > FEW[1] or problem.ndim == 3:
-        return replace(small, refine=parse(_REFINE), apart=APART, explained=EXPLAINED if photons > FEW[1] else 0.0)
+        certain = problem.ndim == 2 and photons >= MANY
+        return replace(small, refine=parse(_REFINE), apart=APART, explained=EXPLAINED if certain else 0.0)
     return small if len(hidden(problem.pattern)) else replace(small, refine=parse(_REFINE))
 
 
@@ -116,7 +117,7 @@ def _fixed(starts: int) -> Plan:
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 FEW = (2.0, 40.0)  # between so many photons per pixel of the detector, in 2D and without a stop;
 APART = 0.02  # with more of them, and in 3D, where two families differ by more than this, which noise alone does not do;
-EXPLAINED = 1.3  # with many photons; where no two are alike, the one that explains the counts so well is right (benchmarks/certificate.py);
+EXPLAINED, MANY = 1.3, 200.0  # where no two are alike, one that explains the counts so well is right, with so many (certificate.py);
 REFINED = {2: 5_000, 3: 32_768}  # on arrays of so many pixels at most, where that costs less than a minute
 
 METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
@@ -154,7 +155,7 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     if name == "auto":
         return plan(problem, starts)
     if name == "classical":
-        return replace(plan(problem, starts), refine=None, apart=0.0)
+        return replace(plan(problem, starts), refine=None, apart=0.0, explained=0.0)
     if problem.real:
         raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
     if name == "refine":

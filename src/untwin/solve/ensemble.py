@@ -339,21 +339,22 @@ def breed(
     if plan.finish and plan.rounds:
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
-    rows, apart = best_two(problem, results)
-    if plan.explained and apart >= ALIKE:
-        rows = list(range(len(results.state.seeds)))
-    if plan.refine and apart > plan.apart:
+    if plan.refine and (rows := to_refine(problem, plan, results)):
         refined = gather(_run(problem, [(plan.refine, take(results.state, [row])) for row in rows], launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
 
 
-def best_two(problem: Problem, results: Population) -> tuple[list[int], float]:
-    """The rows of the best result and of the one most like it, and E between the two; infinite where there is no other."""
-    if len(results.state.seeds) < 2:
-        return [0], float("inf")
+def to_refine(problem: Problem, plan: Plan, results: Population) -> list[int]:
+    """The rows of the results that go through Plan.refine: the best one and the one most like it; all where these two are not alike and
+    Plan.explained is set; none where they hardly differ."""
+    n = len(results.state.seeds)
+    if n < 2:
+        return [0]
     x = objects(problem, results)
     e = align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0)
-    return [0, 1 + int(e.argmin())], float(e.min())
+    if float(e.min()) <= plan.apart:
+        return []
+    return list(range(n)) if plan.explained and float(e.min()) >= ALIKE else [0, 1 + int(e.argmin())]
 
 
 def _finished(
