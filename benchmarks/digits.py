@@ -20,9 +20,8 @@ from pathlib import Path
 
 import torch
 
-from untwin import fourier
-from untwin.judge.symmetry import nearest
 from untwin.learn.digits import Digits
+from untwin.learn.objectives import copy
 from untwin.learn.train import Training, train
 from untwin.learn.validate import validated
 from untwin.model.networks import weights
@@ -56,7 +55,7 @@ def one(variant: str, objective: str, data: str, steps: int, batch: int, width: 
         output = net(of.take(held.intensity, held.measured))
     said, truth = of.image(output).float(), of.truth(held.image)
     scale = ((said * truth).flatten(1).sum(1) / said.square().flatten(1).sum(1).clamp(min=1e-30)).clamp(0, 4)
-    moved = fourier.centred(nearest(fourier.cornered(truth, 2), fourier.cornered(said, 2), 2), 2)
+    moved = copy(of, truth, said)
     # DNN-P fixes the object up to a factor, so both errors are taken after the factor that fits best
     best = (said * moved).flatten(1).sum(1) / said.square().flatten(1).sum(1).clamp(min=1e-30)
     found = validated(of, net, held)

@@ -107,14 +107,16 @@ REFINEMENTS = {  # of the automatic plan's results, beside the method refine
     "refine shorter": _refinement("DoubleDIP()", 120, 40, 0.4, 10),
 }
 
-CONDITIONS = {
-    "1e6": (1e6, 0),
-    "1e6, stop 2": (1e6, 2),
-    "1e6, stop 3": (1e6, 3),
-    "1e6, 3D": (1e6, 0),
-    "1e5": (1e5, 0),
-    "2e4": (2e4, 0),
-    "1e4": (1e4, 0),
+CONDITIONS = {  # photons, radius of the stop, σ of the partial coherence
+    "1e6": (1e6, 0, 0),
+    "1e6, stop 2": (1e6, 2, 0),
+    "1e6, stop 3": (1e6, 3, 0),
+    "1e6, coherence 0.2": (1e6, 0, 0.2),
+    "1e6, coherence 0.3": (1e6, 0, 0.3),
+    "1e6, 3D": (1e6, 0, 0),
+    "1e5": (1e5, 0, 0),
+    "2e4": (2e4, 0, 0),
+    "1e4": (1e4, 0, 0),
 }
 
 
@@ -304,9 +306,9 @@ def main() -> None:
                     done = own is not None and (name in own["methods"] or f"{name}, then classical" in own["methods"])
                     if done or time.monotonic() - began > 60 * args.budget:
                         continue
-                    photons, stop = CONDITIONS[condition]
+                    photons, stop, coherence = CONDITIONS[condition]
                     rng = np.random.default_rng((args.seed, i))
-                    pattern, truth = measure(CLASSES[kind](shape, rng), photons, rng, stop)
+                    pattern, truth = measure(CLASSES[kind](shape, rng), photons, rng, stop, coherence=coherence)
                     wanted = torch.fft.ifftshift(torch.from_numpy(truth))
                     problem = ut.Problem.of(pattern)
                     if own is None:

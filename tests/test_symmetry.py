@@ -8,7 +8,7 @@ import torch
 
 from samples import close, lopsided, thing, wave
 from untwin import fourier
-from untwin.judge.symmetry import align, canonical, centring, distances, nearest, rolled, shift, twin
+from untwin.judge.symmetry import align, canonical, centring, distances, extent, nearest, rolled, shift, twin
 from untwin.model.physics.farfield import FarField
 
 SHAPES = [(16, 16), (17, 15), (16, 13), (12, 12, 12), (9, 12, 10)]
@@ -203,6 +203,23 @@ def test_nearest_leaves_the_phase_alone_where_it_is_told_to():
     assert close(moved, x) < 1e-9
     turned = nearest(x * torch.exp(torch.tensor(0.4j)), x, 2, turn=False)
     assert close(turned, x * torch.exp(torch.tensor(0.4j))) < 1e-9
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_nearest_within_a_box_carries_nothing_around_its_edges(d):
+    """An object of two points at an edge: the copy across the edge is nearer to the reference, and is no copy in a larger array."""
+    x, reference = torch.zeros((1, *(8,) * d)), torch.zeros((1, *(8,) * d))
+    x[(0, *(5,) * d)], x[(0, *(7,) * d)] = 2.0, 1.0  # centred: 7 is the last pixel
+    reference[(0, *(7,) * d)], reference[(0, *(1,) * d)] = 2.0, 1.0  # the same, two pixels on and around the edge
+    corner = [fourier.cornered(a, d) for a in (x, reference)]
+    around, within = (fourier.centred(nearest(*corner, d, wrap=w), d) for w in (True, False))
+    assert torch.equal(around, reference)
+    low, high = extent(within, d)
+    assert bool((high - low == 2).all()) and float(within.sum()) == 3.0
+    assert float((within * reference).sum()) == 4.0, "its large point on the reference's, the other one within"
+    moved = rolled(x, torch.full((1, d), -5), d)
+    back = fourier.centred(nearest(fourier.cornered(x, d), fourier.cornered(moved, d), d, wrap=False), d)
+    assert torch.equal(back, moved), "shifts that stay within are all there"
 
 
 def test_few_objects_jump_across_the_cut_under_two_per_cent_of_noise():

@@ -182,12 +182,42 @@ def rolled(x: Tensor, by: Tensor, d: int) -> Tensor:
     return x
 
 
-def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True) -> Tensor:
+def extent(x: Tensor, d: int) -> tuple[Tensor, Tensor]:
+    """First and last index, (batch, d) each, of what is above a twentieth of the largest magnitude, of each x (batch, *grid)."""
+    import torch
+
+    m = x.abs()
+    inside = m > 0.05 * m.flatten(1).amax(1).reshape((-1,) + (1,) * d)
+    low, high = [], []
+    for axis, n in enumerate(x.shape[-d:]):
+        line = inside.any(dim=[a + 1 for a in range(d) if a != axis]) if d > 1 else inside
+        k = torch.arange(n, device=x.device)
+        low.append(k.where(line, k.new_tensor(n)).amin(1))
+        high.append(k.where(line, k.new_tensor(-1)).amax(1))
+    return torch.stack(low, 1), torch.stack(high, 1)
+
+
+def _without_wrap(x: Tensor, d: int) -> Tensor:
+    """bool (batch, *grid): the shifts, FFT order, that carry no part of x around an edge of the grid, seen with index 0 in its middle."""
+    import torch
+
+    shape = x.shape[-d:]
+    low, high = extent(fourier.centred(x, d), d)
+    allowed = torch.ones((len(x), *shape), dtype=torch.bool, device=x.device)
+    for axis, n in enumerate(shape):
+        s = torch.arange(n, device=x.device)
+        line = (s <= n - 1 - high[:, axis, None]) | (n - s <= low[:, axis, None])
+        allowed &= line.reshape(len(x), *(n if a == axis else 1 for a in range(d)))
+    return allowed
+
+
+def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool = True) -> Tensor:
     """The symmetric copy of each x (batch, *grid) that is nearest to its own reference (batch, *grid): whole pixels, twin and (turn) a
     global phase, all at once: of the copies T x, those of one norm, the one with the largest Re <reference, T x>.
 
     c(s) = Σ_r reference(r) conj x(r − s) comes from two transforms, its largest modulus gives the shift and its angle the phase.
-    Real x: the twin is the object turned by 180 degrees, and the phase, a sign, is left alone.
+    Real x: the twin is the object turned by 180 degrees, and the phase, a sign, is left alone. wrap: False where the grid is a box in a
+    larger array, in which a shift is a symmetry only as long as it carries nothing around an edge of the box.
     """
     import torch
 
@@ -197,7 +227,10 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True) -> Tensor:
     found = []
     for y in (x, twin(x, d)):
         c = torch.fft.ifftn(wave * torch.fft.fftn(y, dim=axes).conj(), dim=axes).flatten(1)
-        score, where = (c.abs() if turn else c.real).max(1)
+        score = c.abs() if turn else c.real
+        if not wrap:
+            score = score.where(_without_wrap(y, d).flatten(1), -torch.inf)
+        score, where = score.max(1)
         found.append((y, score, where, c.gather(1, where[:, None])))
     (first, a, here, c), (second, b, there, e) = found
     better = b > a * (1 + 1e-6)

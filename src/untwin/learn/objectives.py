@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from untwin import fourier
-from untwin.judge.symmetry import at_origin, handedness, nearest, rolled, twin
+from untwin.judge.symmetry import at_origin, extent, handedness, nearest, rolled, twin
 from untwin.model.networks.architecture import padded
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def canonical(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tenso
 
 def invariant(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
     """The copy of the object that is nearest to what the network has said: the minimum over shift and twin, by FFT."""
-    d = truth.ndim - 1
-    said = fourier.cornered(net.image(output.detach()), d)
-    return net.fit(output, fourier.centred(nearest(fourier.cornered(truth, d), said, d, turn=False), d))
+    return net.fit(output, copy(net, truth, net.image(output.detach()), turn=False))
 
 
 def passive(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
@@ -52,6 +50,14 @@ OBJECTIVES: dict[str, Callable[[Architecture, Tensor, Tensor, Tensor], Tensor]] 
 }
 
 
+def copy(net: Architecture, truth: Tensor, said: Tensor, turn: bool = True) -> Tensor:
+    """Of the symmetric copies of each object (batch, *box), centred, the one nearest to what was said. Where the box is the whole array a
+    shift goes around its edges, else it stays within: the pattern is that of the larger array."""
+    d = truth.ndim - 1
+    moved = nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn, wrap=tuple(net.box) == tuple(net.shape))
+    return fourier.centred(moved, d)
+
+
 def magnitudes(net: Architecture, image: Tensor) -> Tensor:
     """|F x| of objects (batch, *box) in an array of the pattern's shape, FFT order."""
     d = image.ndim - 1
@@ -67,11 +73,6 @@ def upright(truth: Tensor) -> Tensor:
     x = fourier.cornered(truth, d)
     turned = handedness(at_origin(x, d), d) < 0
     x = torch.where(turned.reshape((-1,) + (1,) * d), fourier.centred(twin(x, d), d), truth)
-    inside = x.abs() > 0.05 * x.abs().flatten(1).amax(1).reshape((-1,) + (1,) * d)
-    by = []
-    for axis, n in enumerate(x.shape[1:]):
-        line = inside.any(dim=[a + 1 for a in range(d) if a != axis]) if d > 1 else inside
-        k = torch.arange(n, device=x.device)
-        low, high = k.where(line, k.new_tensor(n)).amin(1), k.where(line, k.new_tensor(-1)).amax(1)
-        by.append(n // 2 - torch.div(low + high + 1, 2, rounding_mode="floor"))
-    return rolled(x, torch.stack(by, 1), d)
+    low, high = extent(x, d)
+    middle = torch.tensor([n // 2 for n in x.shape[1:]], device=x.device)
+    return rolled(x, middle - torch.div(low + high + 1, 2, rounding_mode="floor"), d)

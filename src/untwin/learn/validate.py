@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from untwin import fourier
-from untwin.judge.symmetry import nearest
-from untwin.learn.objectives import magnitudes
+from untwin.learn.objectives import copy, magnitudes
 from untwin.model.networks.architecture import CdiNN
 
 if TYPE_CHECKING:
@@ -31,10 +29,8 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     """
     import torch
 
-    d = truth.ndim - 1
     said = of.image(output)
-    moved = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn=False), d)
-    turned = fourier.centred(nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d), d)
+    moved, turned = copy(of, truth, said, turn=False), copy(of, truth, said)
     inside = turned.abs() > OBJECT
     misfit = _misfit(of, said, amplitude)
     found: dict[str, Any] = {

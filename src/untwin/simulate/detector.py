@@ -35,11 +35,17 @@ def beamstop(shape: tuple[int, ...], radius: float) -> np.ndarray:
 
 
 def measure(
-    image: np.ndarray, photons: float, rng: np.random.Generator, stop: float = 0.0, geometry: Geometry | None = None
+    image: np.ndarray,
+    photons: float,
+    rng: np.random.Generator,
+    stop: float = 0.0,
+    geometry: Geometry | None = None,
+    coherence: float = 0.0,
 ) -> tuple[Pattern, np.ndarray]:
     """Poisson counts of |F x|² with `photons` in total on the measured pixels, and the object scaled to them (unitary F).
 
     image: (*grid) complex, centred at N//2. photons: above 0; inf leaves the noise out and scales to 1e9. stop: radius, pixels.
+    coherence: σ of the partial coherence, pixels, as in `Detector`.
     Returns the Pattern (FFT order) and the scaled object (centred).
     """
     if not photons > 0:
@@ -47,6 +53,10 @@ def measure(
     measured = beamstop(image.shape, stop)
     wave = np.fft.fftn(np.fft.ifftshift(image.astype(np.complex128)), norm="ortho")
     mean = np.abs(wave) ** 2
+    if coherence > 0:
+        import torch
+
+        mean = fourier.blur(torch.from_numpy(mean), torch.tensor(coherence, dtype=torch.float64), mean.ndim).clamp(min=0).numpy()
     scale = (photons if np.isfinite(photons) else 1e9) / mean[measured].sum()
     counts = rng.poisson(mean * scale).astype(np.float64) if np.isfinite(photons) else mean * scale
     pattern = Pattern(
