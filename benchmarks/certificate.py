@@ -67,7 +67,10 @@ def spread(values: np.ndarray) -> str:
 
 
 def families(rows: list[dict]) -> list[str]:
-    lines = ["| class | photons, stop | right, plain | wrong, plain | right, refined | wrong, refined |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| class | photons, stop | right, plain | wrong, plain | right, refined | wrong, refined | refined, below the limit: n, largest E |"
+    ]
+    lines.append("|---" * 7 + "|")
     for kind, photons, stop in [*dict.fromkeys((o["class"], o["photons"], o["stop"]) for o in rows), ("all", 0, 0)]:
         own = [o for o in rows if kind == "all" or (o["class"], o["photons"], o["stop"]) == (kind, photons, stop)]
         cells = [kind, f"{photons:g}, {stop:g}" if photons else ""]
@@ -75,6 +78,8 @@ def families(rows: list[dict]) -> list[str]:
             e = np.array([v / limit_of(o) for o in own for v in o[which]["error"]])
             half = np.array([v for o in own for v in o[which]["half"]])
             cells += [spread(half[e <= 1]), spread(half[e > 1])]
+        sure = np.array([e for o in own for e, half in zip(o["refined"]["error"], o["refined"]["half"]) if half <= LIMIT])
+        cells.append(f"{len(sure)}, {sure.max():.3f}" if len(sure) else "0")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
