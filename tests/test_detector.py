@@ -342,6 +342,16 @@ def test_what_cannot_be_is_refused_and_named(make, message):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_measure_blurs_the_pattern_as_the_detector_does(shape):
+    x, sigma = objects(shape)[0], 0.4
+    blurred, _ = measure(x.numpy(), float("inf"), np.random.default_rng(7), coherence=sigma)
+    other = expose(Detector(noise=False, coherence=sigma), x[None]).intensity[0].numpy()
+    np.testing.assert_allclose(blurred.intensity / blurred.intensity.sum(), other / other.sum(), atol=1e-6 * (other / other.sum()).max())
+    sharp, _ = measure(x.numpy(), float("inf"), np.random.default_rng(7))
+    assert np.abs(blurred.intensity - sharp.intensity).max() > 0.01 * sharp.intensity.max()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("stop", [0.0, 2.5])
 def test_measure_is_its_formula_bit_for_bit(shape, stop):
     x = objects(shape)[0].numpy()

@@ -56,7 +56,7 @@ def measure(
     if coherence > 0:
         import torch
 
-        mean = fourier.blur(torch.from_numpy(mean), torch.tensor(coherence, dtype=torch.float64), mean.ndim).clamp(min=0).numpy()
+        mean = fourier.blur(torch.from_numpy(mean)[None], torch.tensor([coherence], dtype=torch.float64), mean.ndim)[0].clamp(min=0).numpy()
     scale = (photons if np.isfinite(photons) else 1e9) / mean[measured].sum()
     counts = rng.poisson(mean * scale).astype(np.float64) if np.isfinite(photons) else mean * scale
     pattern = Pattern(
