@@ -60,6 +60,16 @@ def curve() -> str:
     return table(["samples seen", "excess cross-entropy", "IoU", "phase gain", "E", "misfit"], shown)
 
 
+def volume() -> str:
+    """How the 3D net learned, and the command that trained it."""
+    found = result("volume-32-curve") or {"training": {}, "rows": []}
+    run = found["training"]
+    options = [f"--{k} {run[k]}" for k in ("steps", "batch", "rate", "check", "held")]
+    said = f"    untwin train {run['architecture']!r} --data {run['data']!r} -o volume {' '.join(options)}\n\n"
+    rows = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("loss", "iou", "phase_gain", "error", "misfit"))] for r in found["rows"][3::4]]
+    return said + table(["samples seen", "loss", "IoU", "phase gain", "E", "misfit"], rows)
+
+
 def digits() -> str | None:
     found = result("digits")
     if not found:
@@ -174,7 +184,7 @@ def met(yes: bool) -> str:
 
 def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for make in (shipped, curve, digits, breaking, canonical, starts, strange, inference, goals):
+    for make in (shipped, curve, volume, digits, breaking, canonical, starts, strange, inference, goals):
         made = make() or "Not measured yet."
         pattern = re.compile(rf"(<!-- {make.__name__} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert pattern.search(text), f"no place for {make.__name__} in {PAGE}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -106,7 +107,7 @@ def main() -> None:
         print("a quick run writes nothing")
         return
     told = {
-        "command": " ".join(["python benchmarks/starts.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "benchmarks/starts.py", *sys.argv[1:]]),
         "objects": len(alone),
         "refused": refused,
         "search": options.search,
