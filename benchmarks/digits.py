@@ -5,7 +5,8 @@ that is shown the pattern alone, and to one that is shown one copy of each objec
     python benchmarks/digits.py             the teaching version: under ten minutes on two cores
     python benchmarks/digits.py --full      as in the paper, for a GPU: 60,000 images, 300 rounds, a wider net
 
-The images: UNTWIN_DATA/mnist, or --data with any folder that has the idx files. Writes benchmarks/results/digits.json and docs/digits.png.
+The images: UNTWIN_DATA/mnist, or --data with any folder that has the idx files. Writes benchmarks/results/digits.json, where
+other runs stay, and docs/digits.png.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="seen by each network")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--only", help="variants, such as none,both")
+    parser.add_argument("--objectives", help="such as supervised,invariant")
     options = parser.parse_args()
     if not (Path(options.data) / "train-images-idx3-ubyte.gz").exists() and not (Path(options.data) / "train-images-idx3-ubyte").exists():
         print(f"skipped: no MNIST in {options.data!r}; set UNTWIN_DATA or give --data with the idx files")
@@ -119,6 +121,7 @@ def main() -> None:
     steps, batch, width, images, tested = settings
     began = time.perf_counter()
     runs = [r for r in RUNS if not options.only or r[0] in options.only.split(",")]
+    runs = [r for r in runs if not options.objectives or r[1] in options.objectives.split(",")]
     jobs = [(v, o, options.data, steps, batch, width, images, tested, device) for v, o in runs]
     if device == "cuda" or options.workers == 1:
         rows = []
@@ -133,12 +136,18 @@ def main() -> None:
     if options.quick:
         print("a quick run writes nothing")
         return
-    draw(rows, RESULTS.parents[1] / "docs" / "digits.png")
+    if not options.objectives:
+        draw(rows, RESULTS.parents[1] / "docs" / "digits.png")
+    command = " ".join(["python benchmarks/digits.py", *sys.argv[1:]])
     for row in rows:
         del row["pictures"]
-    told = {"command": " ".join(["python benchmarks/digits.py", *sys.argv[1:]]), "seconds": time.perf_counter() - began, "device": device}
-    told |= {"workers": options.workers, "width": width, "images": images, "tested": tested, "rows": rows}
-    (RESULTS / "digits.json").write_text(json.dumps(told, indent=1) + "\n")
+        row |= {"command": command, "device": device, "width": width, "images": images, "tested": tested}
+    path = RESULTS / "digits.json"
+    made = {(r["variant"], r["objective"], r["samples"]) for r in rows}
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [r for r in kept if (r["variant"], r["objective"], r["samples"]) not in made] + rows
+    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    print(f"{path}, {time.perf_counter() - began:.0f} s")
 
 
 def said(r: dict) -> str:
