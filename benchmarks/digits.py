@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from untwin.learn.digits import Digits
-from untwin.learn.objectives import copy
+from untwin.learn.objectives import nearest_copy
 from untwin.learn.train import Training, train
 from untwin.learn.validate import validated
 from untwin.model.networks import weights
@@ -56,7 +56,7 @@ def one(variant: str, objective: str, data: str, steps: int, batch: int, width: 
         output = net(of.take(held.intensity, held.measured))
     said, truth = of.image(output).float(), of.truth(held.image)
     scale = ((said * truth).flatten(1).sum(1) / said.square().flatten(1).sum(1).clamp(min=1e-30)).clamp(0, 4)
-    moved = copy(of, truth, said)
+    moved = nearest_copy(of, truth, said)
     # DNN-P fixes the object up to a factor, so both errors are taken after the factor that fits best
     best = (said * moved).flatten(1).sum(1) / said.square().flatten(1).sum(1).clamp(min=1e-30)
     found = validated(of, net, held)

@@ -60,9 +60,11 @@ def curve() -> str:
     return table(["samples seen", "excess cross-entropy", "IoU", "phase gain", "E", "misfit"], shown)
 
 
-def volume() -> str:
+def volume() -> str | None:
     """How the 3D net learned, and the command that trained it."""
-    found = result("volume-32-curve") or {"training": {}, "rows": []}
+    found = result("volume-32-curve")
+    if not found:
+        return None
     run = found["training"]
     options = [f"--{k} {run[k]}" for k in ("steps", "batch", "rate", "check", "held")]
     said = f"    untwin train {run['architecture']!r} --data {run['data']!r} -o volume {' '.join(options)}\n\n"
@@ -172,7 +174,7 @@ def goals() -> str:
     if told := result("digits"):
         both = {(r["objective"], r["samples"]): r for r in told["rows"] if r["variant"] == "both"}
         for (objective, samples), r in both.items():
-            if objective != "supervised":
+            if objective != "supervised" and ("supervised", samples) in both:
                 plain = both["supervised", samples]
                 e, mse = (r[k] / plain[k] for k in ("error_aligned", "mse_aligned"))
                 what = f"digits, shift and flip, {samples:,} samples: aligned E (mean square error), {TITLES[objective]} over DNN-V"

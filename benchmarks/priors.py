@@ -4,7 +4,8 @@
     python benchmarks/priors.py --seed 7301 --count 20 --starts 1 --conditions 1e6 --methods "refine,siren fast,dip wide faster,random"
 
 classical: the automatic plan without a refinement. refine: a double deep prior that starts from the results of the best family and of
-that most like it, always; the plan before it is that of the line classical, so that both are paired. Kept: by the rule of reconstruct.
+that most like it (of all where these are not alike, with many photons), always; the plan before it is that of the line classical, so that
+both are paired. Kept: by the rule of reconstruct.
 double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
 without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
 At many photons the automatic plan refines only where two families differ by more than auto.APART: the third table.
@@ -140,7 +141,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     outcome = breed(problem, plan, 0, launch)
     plain = _judged(problem, plan, outcome, 0, (began, clock), {})
     middle = time.process_time()
-    again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]))
+    again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]), apart=0.0)
     assert again.refine is not None
     rows = to_refine(problem, again, outcome.results)
     results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.rows(rows).state)])[0].state)

@@ -347,6 +347,8 @@ def test_measure_blurs_the_pattern_as_the_detector_does(shape):
     blurred, _ = measure(x.numpy(), float("inf"), np.random.default_rng(7), coherence=sigma)
     other = expose(Detector(noise=False, coherence=sigma), x[None]).intensity[0].numpy()
     np.testing.assert_allclose(blurred.intensity / blurred.intensity.sum(), other / other.sum(), atol=1e-6 * (other / other.sum()).max())
+    with pytest.raises(InputError, match="coherence"):
+        measure(x.numpy(), 1e5, np.random.default_rng(7), coherence=-1)
     sharp, _ = measure(x.numpy(), float("inf"), np.random.default_rng(7))
     assert np.abs(blurred.intensity - sharp.intensity).max() > 0.01 * sharp.intensity.max()
 

@@ -8,7 +8,7 @@ import torch
 
 from samples import close, lopsided, thing, wave
 from untwin import fourier
-from untwin.judge.symmetry import align, canonical, centring, distances, extent, nearest, rolled, shift, twin
+from untwin.judge.symmetry import align, canonical, centring, distances, extent, flipped, nearest, rolled, shift, twin
 from untwin.model.physics.farfield import FarField
 
 SHAPES = [(16, 16), (17, 15), (16, 13), (12, 12, 12), (9, 12, 10)]
@@ -203,6 +203,23 @@ def test_nearest_leaves_the_phase_alone_where_it_is_told_to():
     assert close(moved, x) < 1e-9
     turned = nearest(x * torch.exp(torch.tensor(0.4j)), x, 2, turn=False)
     assert close(turned, x * torch.exp(torch.tensor(0.4j))) < 1e-9
+
+
+@pytest.mark.parametrize("shape", [(8,), (9,), (6, 8), (7, 6), (4, 5, 6)], ids=str)
+def test_nearest_within_a_box_has_the_pattern_of_the_larger_array(shape):
+    """Objects that fill their box or a part of it, up to every edge: what comes back has their |F| in an array of twice the size."""
+    d, n = len(shape), 12
+    x = wave((n, *shape))
+    x[n // 2 :].narrow(1, 0, 1).zero_()
+    said = torch.where(torch.arange(n).reshape((-1,) + (1,) * d) % 2 == 0, flipped(x, d), wave((n, *shape)))
+    moved = fourier.centred(nearest(fourier.cornered(x, d), fourier.cornered(said, d), d, wrap=False), d)
+
+    def pattern(a):
+        whole = torch.nn.functional.pad(a, [k for m in shape[::-1] for k in (0, m)])
+        return torch.fft.fftn(whole, dim=tuple(range(-d, 0))).abs()
+
+    assert close(pattern(moved), pattern(x)) < 1e-9
+    assert close(moved[::2], said[::2]) < 1e-9, "the twin as it lies in the box is found"
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

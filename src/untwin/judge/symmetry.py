@@ -197,8 +197,14 @@ def extent(x: Tensor, d: int) -> tuple[Tensor, Tensor]:
     return torch.stack(low, 1), torch.stack(high, 1)
 
 
+def flipped(x: Tensor, d: int) -> Tensor:
+    """The twin of each x (batch, *grid), centred, turned about the middle of the grid, so that nothing goes around an edge: `twin` up to a
+    shift."""
+    return x.flip(tuple(range(-d, 0))).conj()
+
+
 def _without_wrap(x: Tensor, d: int) -> Tensor:
-    """bool (batch, *grid): the shifts, FFT order, that carry no part of x around an edge of the grid, seen with index 0 in its middle."""
+    """bool (batch, *grid): shifts, FFT order, that carry nothing of x (`extent`) around an edge of the grid, whose middle is index 0."""
     import torch
 
     shape = x.shape[-d:]
@@ -217,7 +223,7 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
 
     c(s) = Σ_r reference(r) conj x(r − s) comes from two transforms, its largest modulus gives the shift and its angle the phase.
     Real x: the twin is the object turned by 180 degrees, and the phase, a sign, is left alone. wrap: False where the grid is a box in a
-    larger array, in which a shift is a symmetry only as long as it carries nothing around an edge of the box.
+    larger array, in which a shift is a symmetry only as long as it carries nothing (`extent`) around an edge of the box.
     """
     import torch
 
@@ -225,7 +231,8 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
     turn = turn and x.is_complex()
     wave = torch.fft.fftn(reference, dim=axes)
     found = []
-    for y in (x, twin(x, d)):
+    other = fourier.cornered(flipped(fourier.centred(x, d), d), d)
+    for y in (x, other):
         c = torch.fft.ifftn(wave * torch.fft.fftn(y, dim=axes).conj(), dim=axes).flatten(1)
         score = c.abs() if turn else c.real
         if not wrap:
@@ -235,7 +242,7 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
     (first, a, here, c), (second, b, there, e) = found
     better = b > a * (1 + 1e-6)
     column = better.reshape((-1,) + (1,) * d)
-    by = torch.stack(torch.unravel_index(torch.where(better, there, here), x.shape[-d:]), 1)
+    by = _unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
     moved = rolled(torch.where(column, second, first), by, d)
     if not turn:
         return moved

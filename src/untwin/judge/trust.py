@@ -8,6 +8,7 @@ from dataclasses import dataclass
 AGREE = 0.1  # E, after alignment, below which two results are the same object
 UNEXPLAINED = 0.5  # R-factor above which agreement means nothing
 ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
+EXPLAINED = 1.3  # half deviance over the expected one up to which a result that a prior has redrawn is right (benchmarks/certificate.py)
 HIDDEN = 12.0  # speckles behind the stop from which on slow variations across the object are anybody's guess (docs/benchmarks.md)
 
 
@@ -36,8 +37,8 @@ def verdict(
     agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
     resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
         every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
-        without one. explained: half the deviance over what is expected of the truth, where the solution rests on that and no other
-        family ends there (Plan.explained).
+        without one. explained: half the deviance of the refined solution over what is expected of the truth, where there are photons enough
+        for that to tell right from wrong (Plan.explained).
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:
@@ -55,7 +56,7 @@ def verdict(
         facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
-    if nearest >= AGREE and explained is not None:
+    if nearest >= AGREE and explained is not None and explained <= EXPLAINED:
         facts.append(f"but redrawn by a prior it explains the counts as the truth would (half deviance {explained:.2f} times the expected)")
     elif nearest >= ALIKE:
         return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from untwin import fourier
-from untwin.judge.symmetry import at_origin, extent, handedness, nearest, rolled, twin
+from untwin.judge.symmetry import at_origin, extent, flipped, handedness, nearest, rolled
 from untwin.model.networks.architecture import padded
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def canonical(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tenso
 
 def invariant(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
     """The copy of the object that is nearest to what the network has said: the minimum over shift and twin, by FFT."""
-    return net.fit(output, copy(net, truth, net.image(output.detach()), turn=False))
+    return net.fit(output, nearest_copy(net, truth, net.image(output.detach()), turn=False))
 
 
 def passive(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
@@ -50,11 +50,11 @@ OBJECTIVES: dict[str, Callable[[Architecture, Tensor, Tensor, Tensor], Tensor]] 
 }
 
 
-def copy(net: Architecture, truth: Tensor, said: Tensor, turn: bool = True) -> Tensor:
+def nearest_copy(net: Architecture, truth: Tensor, said: Tensor, turn: bool = True) -> Tensor:
     """Of the symmetric copies of each object (batch, *box), centred, the one nearest to what was said. Where the box is the whole array a
     shift goes around its edges, else it stays within: the pattern is that of the larger array."""
     d = truth.ndim - 1
-    moved = nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn, wrap=tuple(net.box) == tuple(net.shape))
+    moved = nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn, wrap=net.box == net.shape)
     return fourier.centred(moved, d)
 
 
@@ -70,9 +70,8 @@ def upright(truth: Tensor) -> Tensor:
     import torch
 
     d = truth.ndim - 1
-    x = fourier.cornered(truth, d)
-    turned = handedness(at_origin(x, d), d) < 0
-    x = torch.where(turned.reshape((-1,) + (1,) * d), fourier.centred(twin(x, d), d), truth)
+    turned = handedness(at_origin(fourier.cornered(truth, d), d), d) < 0
+    x = torch.where(turned.reshape((-1,) + (1,) * d), flipped(truth, d), truth)
     low, high = extent(x, d)
     middle = torch.tensor([n // 2 for n in x.shape[1:]], device=x.device)
     return rolled(x, middle - torch.div(low + high + 1, 2, rounding_mode="floor"), d)

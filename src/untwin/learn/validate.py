@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from untwin.learn.objectives import copy, magnitudes
+from untwin.learn.objectives import magnitudes, nearest_copy
 from untwin.model.networks.architecture import CdiNN
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     import torch
 
     said = of.image(output)
-    moved, turned = copy(of, truth, said, turn=False), copy(of, truth, said)
+    moved, turned = nearest_copy(of, truth, said, turn=False), nearest_copy(of, truth, said)
     inside = turned.abs() > OBJECT
     misfit = _misfit(of, said, amplitude)
     found: dict[str, Any] = {

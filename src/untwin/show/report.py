@@ -46,7 +46,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "log_likelihood_plain": ("log-likelihood, plain", "before the refinement", 1, ""),
     "log_likelihood_refined": ("log-likelihood, refined", "after it", 1, ""),
     "refined_agreement": ("agreement, refined", "error between the families after the refinement", 1, ""),
-    "refined_explained": ("log-likelihood, over the expected", "of the refined one, where no two families are alike", 1, ""),
+    "refined_explained": ("log-likelihood, refined, over the expected", "up to 1.3 right, even if no other family is like it", 1, ""),
     "score": ("score", "half deviance plus the number of unknowns; lower is better", 1, ""),
     "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
     "starts": ("starts", "independent, each from its own seed", 1, ""),

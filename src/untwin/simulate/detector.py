@@ -50,6 +50,8 @@ def measure(
     """
     if not photons > 0:
         raise InputError(f"photons must be above 0, got {photons}; 1e6 is a good pattern at 64 x 64")
+    if not 0 <= coherence < float("inf"):
+        raise InputError(f"coherence must be 0 or more, pixels, got {coherence}; 0.3 is a good beamline")
     measured = beamstop(image.shape, stop)
     wave = np.fft.fftn(np.fft.ifftshift(image.astype(np.complex128)), norm="ortho")
     mean = np.abs(wave) ** 2

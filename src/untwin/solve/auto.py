@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
+from untwin.judge import trust
 from untwin.solve.ensemble import Plan
 from untwin.solve.recipe import Deal, Recipe, parse
 
@@ -38,7 +39,7 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
         return small
     if photons > FEW[1] or problem.ndim == 3:
         certain = problem.ndim == 2 and photons >= MANY
-        return replace(small, refine=parse(_REFINE), apart=APART, explained=EXPLAINED if certain else 0.0)
+        return replace(small, refine=parse(_REFINE), apart=APART, explained=trust.EXPLAINED if certain else 0.0)
     return small if len(hidden(problem.pattern)) else replace(small, refine=parse(_REFINE))
 
 
@@ -117,7 +118,9 @@ def _fixed(starts: int) -> Plan:
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 FEW = (2.0, 40.0)  # between so many photons per pixel of the detector, in 2D and without a stop;
 APART = 0.02  # with more of them, and in 3D, where two families differ by more than this, which noise alone does not do;
-EXPLAINED, MANY = 1.3, 200.0  # where no two are alike, one that explains the counts so well is right, with so many (certificate.py);
+MANY = (
+    200.0  # from so many on in 2D half the deviance of the refined tells right from wrong (measured at 64 x 64: benchmarks/certificate.py);
+)
 REFINED = {2: 5_000, 3: 32_768}  # on arrays of so many pixels at most, where that costs less than a minute
 
 METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
@@ -145,7 +148,7 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     """The plan of a method that has a name.
 
     auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from the
-        results of the best two families (docs/deep-priors.md).
+        results (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
         support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
         the others are stopped by EMV.

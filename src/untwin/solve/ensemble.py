@@ -49,11 +49,12 @@ class Plan:
     finish, rounds: the best of all and the best of the family most like it go through all of these recipes, `deal` times each with
         seeds 0, 1, ... (settings are dealt out by Deal); the best outcome starts the next round, until the score falls no more or
         `rounds` are done.
-    refine: at the end the best result and that of the family most like it go through this, each on its own; `reconstruct` keeps what comes
-        out where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
+    refine: at the end the best result and that of the family most like it go through this, each on its own (`to_refine`); `reconstruct`
+        keeps what comes out where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
     apart: refine only where these two differ by more than this (E).
-    explained: where they are not alike, the results of all families are refined, and the one of the least half deviance is kept if this is
-        at most so many times what is expected of the truth; 0: never. That tells right from wrong only with many photons.
+    explained: where these two are not alike, the results of all families are refined; and what comes out with the least half deviance is
+        kept in any case if this is at most so many times what is expected of the truth. 0: never. It tells right from wrong only with many
+        photons.
     """
 
     first: Recipe
@@ -77,7 +78,7 @@ class Plan:
         for name, high in (("apart", 1), ("explained", 100)):
             v = getattr(self, name)
             if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < high:
-                raise InputError(f"Plan({name}={v!r}): expected a number from 0 to {high}")
+                raise InputError(f"Plan({name}={v!r}): expected a number from 0, below {high}")
         for r in (self.first, *self.children, *self.finish, *((self.refine,) if self.refine else ())):
             if not isinstance(r, Recipe):
                 raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
@@ -96,7 +97,8 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         children = max(map(length, self.children), default=0) * (self.members - self.members // 4)
         finish = sum(map(length, self.finish)) * self.deal * self.rounds * min(2, self.families)
-        refine = length(self.refine) * min(2, self.families) if self.refine else 0
+        refined = self.families if self.explained else min(2, self.families)
+        refine = length(self.refine) * refined if self.refine else 0
         return self.starts * length(self.first) + self.families * self.generations * children + finish + refine
 
 

@@ -278,9 +278,9 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
     numbers that say so.
 
     Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
-    the object and not the prior's doing, and their mean is nearer to it than either. Where no two are alike, the one that explains the
-    counts as the truth would (Plan.explained) is the object: a prior does not redraw a wrong one so well. Where neither is so, or where
-    the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
+    the object and not the prior's doing, and their mean is nearer to it than either. And one that explains the counts as the truth
+    would (Plan.explained) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where neither is so,
+    or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
     (docs/deep-priors.md).
     """
     import torch
@@ -296,14 +296,11 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
     before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
     nearest = min(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
     told = {"log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
-    if math.isnan(nearest):
-        kept = after < before
-    elif nearest < trust.ALIKE:
-        kept = after <= WORSE * before
-    else:
+    kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
+    if plan.explained:
         expected = float(metrics.expected_half_deviance(f[1:].nan_to_num(), t.measured) / t.measured.sum())
         told["refined_explained"] = after / expected
-        kept = after <= plan.explained * expected
+        kept = kept or after <= plan.explained * expected
     told["refined"] = float(kept)
     return (again, refined, told) if kept else (outcome, plain, told)
 
