@@ -116,7 +116,7 @@ def main() -> None:
     elif options.full:
         settings = (300 * 60_000 // 256, 256, 64, 60_000, 10_000)
     else:
-        samples = options.samples or 24_000
+        samples = options.samples or 20_000
         settings = (samples // 16, 16, 12, min(60_000, max(6_000, samples // 2)), 512)
     steps, batch, width, images, tested = settings
     began = time.perf_counter()
