@@ -80,9 +80,9 @@ def draw(rows: list[dict], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
     variants = [v for v in VARIANTS if any(r["variant"] == v for r in rows)]
+    figure = Figure(figsize=(11, 0.4 + 11 / len(variants)), layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.subplots(3, 3 * len(variants))
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
