@@ -1,4 +1,4 @@
-"""Phase retrieval by priors: methods are plans, a refinement starts from the two best results, the verdict is that of any plan."""
+"""Phase retrieval by priors: methods are plans, a refinement starts from their results, the verdict is that of any plan."""
 
 from __future__ import annotations
 

@@ -118,9 +118,7 @@ def _fixed(starts: int) -> Plan:
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 FEW = (2.0, 40.0)  # between so many photons per pixel of the detector, in 2D and without a stop;
 APART = 0.02  # with more of them, and in 3D, where two families differ by more than this, which noise alone does not do;
-MANY = (
-    200.0  # from so many on in 2D half the deviance of the refined tells right from wrong (measured at 64 x 64: benchmarks/certificate.py);
-)
+MANY = 200.0  # from so many on, in 2D, half the deviance after it tells right from wrong (64 x 64: benchmarks/certificate.py);
 REFINED = {2: 5_000, 3: 32_768}  # on arrays of so many pixels at most, where that costs less than a minute
 
 METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
