@@ -154,8 +154,8 @@ MUTANTS = [
         "G6",
         "what the other threads have summed is left out",
         "engine/iterations.py",
-        "with self.loop(whole(0), self.threads, f8(0.0)) as loop:",
-        "with self.loop(whole(0), whole(1), f8(0.0)) as loop:",
+        "with self.loop(const(0), self.threads, f64(0.0)) as loop:",
+        "with self.loop(const(0), const(1), f64(0.0)) as loop:",
         "test_iterations.py::test_two_threads_come_to_the_same",
     ),
     Mutant(
