@@ -124,7 +124,7 @@ CONDITIONS = {  # photons, radius of the stop, σ of the partial coherence
 def floor_of(problem: ut.Problem, truth: torch.Tensor) -> float:
     """E of 50 error reductions from the truth with its own support."""
     inside = truth.abs()[None] > 1e-3 * truth.abs().max()
-    state = ut.State(x=truth[None], image=truth[None], support=inside, bounds=inside, seeds=(0,))
+    state = ut.State.of(truth[None], inside)
     state = run_here(problem, parse("50*ER"), state).state
     return float(ut.align(problem.project_object(state.image, state.support), truth, truth.ndim).error[0])
 

@@ -486,7 +486,14 @@ def other_weights(path: Path, rng: Rng) -> None:
 def other_state(path: Path, rng: Rng) -> None:
     """A checkpoint of strange things, of nothing, or with a trap in it."""
     x = torch.ones(1, 8, 8, dtype=torch.complex64)
-    told: dict[str, Any] = {"__class__": "State", "x": x, "image": x, "support": x.abs() > 0, "bounds": x.abs() > 0, "seeds": (3,)}
+    told: dict[str, Any] = {
+        "__class__": "State",
+        "x": x,
+        "image": x,
+        "support": x.abs() > 0,
+        "bounds": x.abs() > 0,
+        "members": ({"__class__": "Member", "seed": 3, "number": 0, "family": 0, "role": "start"},),
+    }
     key = str(rng.choice(list(told)))
     told[key] = HOSTILE[int(rng.integers(0, len(HOSTILE)))] if rng.random() < 0.7 else torch.full((1, 8, 8), float("nan"))
     match int(rng.integers(0, 4)):

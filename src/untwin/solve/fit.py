@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from untwin import expression
 from untwin.errors import InputError
 from untwin.judge.symmetry import centring
@@ -17,6 +15,7 @@ from untwin.model.picture import Picture
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
+from untwin.random import derive
 from untwin.solve.descent import Adam, Descent
 from untwin.solve.follow import followed
 from untwin.solve.recipe import Algorithm
@@ -104,7 +103,7 @@ class Fit(Algorithm):
         elif mask is not None:
             shape = (1, *mask.shape[1:])
         device = state.x.device
-        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(dice(s, 0, 0))) for s in state.seeds]
+        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(derive(s, "network"))) for s in state.seeds]
         if not parts[0].trained:
             raise InputError(f"{self.prior!r} has nothing to fit")
         memory = {
@@ -191,7 +190,7 @@ class Fit(Algorithm):
         with torch.enable_grad():
             leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
             some = next(iter(leaves.values()))
-            generator = torch.Generator(some.device).manual_seed(dice(seed, 1, count))
+            generator = torch.Generator(some.device).manual_seed(derive(seed, "jitter", count))
             with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
                 g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
             g = g if g.is_complex() else g.float()
@@ -225,11 +224,6 @@ class Fit(Algorithm):
         if not problem.real and not x.is_complex():
             x = x.to(x.dtype.to_complex())
         return x[0], loss
-
-
-def dice(seed: int, purpose: int, count: int) -> int:
-    """A seed for the generator of one purpose in one iteration of one start."""
-    return int(np.random.SeedSequence([seed, purpose, count]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _cosine(share: float, end: float) -> float:

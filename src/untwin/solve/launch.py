@@ -114,7 +114,7 @@ class Launcher:
             n = len(state.seeds)
             for i in range(0, n, self.batch):
                 some = take(state, list(range(i, min(i + self.batch, n))))
-                parts[self.checkpoint.name(self.calls, j, i, recipe, some.seeds, samples)] = (j, recipe, some)
+                parts[self.checkpoint.name(self.calls, j, i, recipe, some.members, samples)] = (j, recipe, some)
         ended: dict[str, Ended] = {}
 
         def came(name: str, one: Ended) -> None:

@@ -190,10 +190,10 @@ class Predict(Algorithm):
     """x = what a trained network says, support = where its magnitude is above a tenth of the largest, widened.
 
     model: the name of a shipped one, or a file of weights. variety: each start adds a random object of its own inside that support, with
-    this share of the amplitude, in [0, 1]; one start of every four (seed 0, 4, ...) adds none. widen: pixels by which the support grows,
+    this share of the amplitude, in [0, 1]; one start of every four (number 0, 4, ...) adds none. widen: pixels by which the support grows,
     whole. Outside of the bounds of the start there is nothing.
-    every: starts whose seed is a multiple of it begin so, the others stay as they are. With 2, one of two families of starts knows nothing
-    of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement proves little.
+    every: starts of families whose number is a multiple of it begin so, the others stay as they are. With 2, one of two families knows
+        nothing of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement is none.
     """
 
     model: str = "cdi-nn"
@@ -205,6 +205,10 @@ class Predict(Algorithm):
         require(self, "variety", 0, 1, varies=True)
         require(self, "every", 1, 1000)
         require(self, "widen", 0, 50)
+
+    def informs(self, family: int) -> bool:
+        """True where the starts of a family begin from the prediction."""
+        return family % int(self.every) == 0
 
     def step(self, problem: Problem, state: State) -> State:
         import torch
@@ -222,12 +226,12 @@ class Predict(Algorithm):
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
         share = value(self.variety, state, "Predict.variety") * torch.tensor(
-            [float(seed % 4 > 0) for seed in state.seeds], dtype=torch.float64
+            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64
         )
         other = random_object(problem, support, state.seeds)
         share = share.to(image.real.dtype).to(image.device).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
-        begun = torch.tensor([seed % int(self.every) == 0 for seed in state.seeds], device=x.device).reshape((-1,) + (1,) * d)
+        begun = torch.tensor([self.informs(m.family) for m in state.members], device=x.device).reshape((-1,) + (1,) * d)
         return replace(
             state,
             x=torch.where(begun, x, state.x),

@@ -205,12 +205,11 @@ def _run(
 
     dtype = torch.complex64 if _complex(recipe) else torch.float32
     x = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=dtype)
-    inside = torch.ones_like(x, dtype=torch.bool)
     other = EMV(burn_in=0)
     name = kept.name("fit")
     held = kept.read(name, str(problem.y.device))
     if held is None:
-        first = State(x=x, image=x, support=inside, bounds=inside, seeds=(seed,))
+        first = State.of(x, seeds=(seed,))
         held = Held(first, [], other.begin(problem, first).watch)  # type: ignore[arg-type]
     state, trace, look, fine = held.state, held.trace, held.beside, True
     if report and trace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,23 @@ CHECK = 10  # steps between two looks whether starts still hold numbers
 
 
 @dataclass(frozen=True)
+class Member:
+    """One start of a population.
+
+    seed: every random choice of the start is a function of it. number: its place among its peers, by which settings are dealt (Deal).
+    family: starts of two families never see one another. role: start, child (of a guided generation), candidate (of a finish), refinement.
+    """
+
+    seed: int
+    number: int = 0
+    family: int = 0
+    role: str = "start"
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.number}"
+
+
+@dataclass(frozen=True)
 class State:
     """Where the starts stand. Tensors have the starts first and the grid last, in FFT order.
 
@@ -30,7 +48,7 @@ class State:
         from nothing lies in it.
     error: (starts,) float64, Σ (|F x| − √I)² over the imposed pixels, of the object that the last modulus projection was given; not
         finite where a start has gone wrong.
-    seeds: one per start; every random choice of a start is a function of its seed.
+    members: one per start: its seed, number and family.
     progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
     step: steps taken. at: position in the flattened recipe, from where a run goes on.
     memory: what the current algorithm carries from step to step. watch: the same for the current stopping rule.
@@ -40,13 +58,27 @@ class State:
     image: Tensor
     support: Tensor
     bounds: Tensor
-    seeds: tuple[int, ...]
+    members: tuple[Member, ...]
     error: Tensor | None = None
     progress: float = 0.0
     step: int = 0
     at: int = 0
     memory: Any = None
     watch: Any = None
+
+    @classmethod
+    def of(cls, x: Tensor, support: Tensor | None = None, seeds: Sequence[int] | None = None) -> State:
+        """The state that stands at x (starts, *grid). support: (*grid) or like x, by default everywhere. seeds: by default 0, 1, ..."""
+        import torch
+
+        inside = torch.ones_like(x, dtype=torch.bool) if support is None else support.expand(x.shape)
+        members = tuple(Member(seed, number) for number, seed in enumerate(range(len(x)) if seeds is None else seeds))
+        return cls(x=x, image=x, support=inside, bounds=inside, members=members)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One per start."""
+        return tuple(m.seed for m in self.members)
 
 
 def moved(state: State, **changes: Any) -> State:
@@ -75,7 +107,7 @@ def join(states: list[State]) -> State:
         image=torch.cat([s.image for s in states]),
         support=torch.cat([s.support for s in states]),
         bounds=torch.cat([s.bounds for s in states]),
-        seeds=tuple(seed for s in states for seed in s.seeds),
+        members=tuple(m for s in states for m in s.members),
     )
 
 
@@ -86,7 +118,7 @@ def take(state: State, rows: list[int]) -> State:
         image=state.image[rows],
         support=state.support[rows],
         bounds=state.bounds[rows],
-        seeds=tuple(state.seeds[r] for r in rows),
+        members=tuple(state.members[r] for r in rows),
     )
 
 
@@ -94,6 +126,7 @@ def take(state: State, rows: list[int]) -> State:
 class Start:
     """One independent start, as the report lists it.
 
+    number: of the start (0, 1, ...). seed: of its random numbers. role: start; of those that failed also child, candidate, refinement.
     error: of its result against the solution, after alignment (0 the same, 1 unrelated). twin: it came out as the twin.
     r_factor, score (penalised half deviance, lower is better), support (pixels): its own.
     reason: why it failed, or nothing.
@@ -103,6 +136,8 @@ class Start:
     r_factor: float
     score: float
     support: int
+    number: int = 0
+    role: str = "start"
     error: float = math.nan
     twin: bool = False
     reason: str = ""
