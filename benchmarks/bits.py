@@ -98,7 +98,7 @@ def main() -> None:
         if args.only not in name:
             continue
         image = make()
-        from untwin.solve.checkpoint import digest
+        from untwin.runs.checkpoint import digest
 
         digests[name] = digest(image)
         verdict = "" if name not in before else "same" if before[name] == digests[name] else "DIFFERS"

@@ -27,14 +27,15 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.runs import auto
+from untwin.runs.ensemble import Outcome, Plan, Population, breed, objects, to_refine
+from untwin.runs.launch import launcher, one_thread, run_here
+from untwin.runs.names import parse
+from untwin.runs.reconstruct import _judged, _mean
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Outcome, Plan, Population, breed, objects, to_refine
-from untwin.solve.launch import launcher, one_thread, run_here
-from untwin.solve.recipe import Then, length, parse
-from untwin.solve.reconstruct import _judged, _mean
+from untwin.solve.recipe import Then, length
 
 _NET = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.runs.launch import one_thread, run_here
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve.launch import one_thread, run_here
 
 CONDITIONS = [  # name, photons, radius of the stop
     ("1e6", 1e6, 0),

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from samples import REAL, close, lopsided, pattern, problem, run, state, thing, wave
 from untwin.errors import InputError
+from untwin.model.outline import box_widths, outline
 from untwin.model.problem import Problem
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve.begin import Box, Random, Triangle, Whole, begin, random_object
 from untwin.solve.detwin import Detwin
-from untwin.solve.outline import box_widths, outline
 from untwin.solve.recipe import Deal, Draw, Ramp, value
 
 

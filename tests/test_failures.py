@@ -15,9 +15,9 @@ import untwin as ut
 from test_checkpoint import same, thing
 from untwin import cli
 from untwin.errors import NumericalFailure
-from untwin.solve.ensemble import Population, start
+from untwin.runs.ensemble import Population, start
+from untwin.runs.launch import run_here
 from untwin.solve.fit import Fit
-from untwin.solve.launch import run_here
 from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.state import CHECK, alive
 

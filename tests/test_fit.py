@@ -11,12 +11,14 @@ import untwin as ut
 from samples import REAL, lopsided, pattern, state, thing
 from test_run import resumed_like, same
 from untwin.errors import InputError
+from untwin.model.box import cut, grown, placed
 from untwin.model.problem import Problem
-from untwin.solve.checkpoint import load_state, save_state
+from untwin.runs.checkpoint import load_state, save_state
+from untwin.runs.names import parse
 from untwin.solve.descent import LBFGS, Adam
-from untwin.solve.fit import Fit, cut, grown, placed
+from untwin.solve.fit import Fit
 from untwin.solve.follow import followed
-from untwin.solve.recipe import Until, parse
+from untwin.solve.recipe import Until
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 

@@ -12,11 +12,12 @@ import torch
 import untwin as ut
 from untwin.errors import InputError
 from untwin.judge.trust import verdict
+from untwin.runs import auto
+from untwin.runs.ensemble import Plan, Population, to_refine
+from untwin.runs.names import parse
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
-from untwin.solve.ensemble import Plan, Population, to_refine
-from untwin.solve.recipe import length, parse
+from untwin.solve.recipe import length
 
 TINY = "DoubleDIP(Skip(depth=1, width=6, inputs=4, padding='replicate'))"
 
@@ -215,7 +216,7 @@ def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():
     wanted = torch.fft.ifftshift(torch.from_numpy(truth))
     problem = ut.Problem.of(pattern)
     inside = wanted.abs()[None] > 1e-2 * wanted.abs().max()
-    from untwin.solve.launch import run_here
+    from untwin.runs.launch import run_here
 
     state = ut.State.of(wanted[None], inside)
     noisy = run_here(problem, parse("50*ER"), state).state

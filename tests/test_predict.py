@@ -15,18 +15,19 @@ from untwin.data.dataset import simulated
 from untwin.data.measurement import Pattern
 from untwin.data.read import read_object
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
+from untwin.model.inference import Fit, activations, fitted, predict, shown
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
 from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
+from untwin.runs.ensemble import start
+from untwin.runs.names import parse
 from untwin.simulate.bodies import Polygon
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import Crystals, write
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import start
-from untwin.solve.predict import Fit, Predict, activations, fitted, predict, shown, started
-from untwin.solve.recipe import parse
+from untwin.solve.predict import Predict, started
 from untwin.solve.run import iterate
 from untwin.solve.state import Member
 

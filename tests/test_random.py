@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import untwin as ut
 from samples import pattern, thing
 from untwin.random import derive
-from untwin.solve.ensemble import start
+from untwin.runs.ensemble import start
 
 SEEDS = st.integers(0, 2**62 - 1)
 PURPOSE = st.lists(st.one_of(st.integers(0, 2**40), st.text(max_size=8)), max_size=3)

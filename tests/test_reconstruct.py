@@ -20,11 +20,11 @@ from untwin.data.measurement import Pattern
 from untwin.data.read import read_object
 from untwin.errors import GuessWarning, InputError
 from untwin.fourier import cornered
-from untwin.judge.symmetry import twin
+from untwin.model.alignment import twin
 from untwin.model.problem import Problem
+from untwin.runs.launch import BATCH_PIXELS
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
-from untwin.solve.launch import BATCH_PIXELS
 
 SHORT = "2*(15*HIO + ShrinkWrap) + 10*ER"
 PHASING = "3*(20*HIO + ShrinkWrap) + 10*ER"

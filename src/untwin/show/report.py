@@ -15,7 +15,7 @@ from untwin.judge.trust import AGREE
 from untwin.show import figures
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.solution import Reconstruction
 
 
 # name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit

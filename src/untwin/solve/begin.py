@@ -31,7 +31,7 @@ class Box(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        from untwin.solve.outline import box
+        from untwin.model.outline import box
 
         support = torch.from_numpy(box(problem.pattern, self.margin)).to(state.x.device).expand(state.support.shape)
         return replace(state, support=support, bounds=support)
@@ -114,7 +114,7 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     starts = tuple(s if isinstance(s, Member) else Member(s, number) for number, s in enumerate(seeds))
     grid = (len(starts), *problem.pattern.shape)
     if support is None:
-        from untwin.solve.outline import outline
+        from untwin.model.outline import outline
 
         found = outline(problem.pattern)
         support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (found.support, found.bounds))

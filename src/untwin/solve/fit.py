@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from untwin import expression
 from untwin.errors import InputError
-from untwin.judge.symmetry import centring
+from untwin.model.alignment import centring
+from untwin.model.box import cut, extent, grown, placed
 from untwin.model.losses import Loss
 from untwin.model.networks.base import number, whole
 from untwin.model.picture import Picture
@@ -137,7 +138,7 @@ class Fit(Algorithm):
             rows.append(x.roll(by, axes))
             masks.append(s.roll(by, axes))
         x, s = torch.stack(rows), torch.stack(masks)
-        box = tuple(min(n, max(b, _extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
+        box = tuple(min(n, max(b, extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
         x, s = cut(x, box), cut(s, box)
         if self.grow is None:
             s = torch.ones_like(s)
@@ -228,39 +229,3 @@ class Fit(Algorithm):
 
 def _cosine(share: float, end: float) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def placed(g: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """(batch, channels, *box) in an array of zeros, its middle b//2 at index 0."""
-    import torch
-
-    d = len(grid)
-    box = g.shape[-d:]
-    pad = [v for b, n in zip(reversed(box), reversed(grid)) for v in (0, n - b)]
-    return torch.nn.functional.pad(g, pad).roll([-(b // 2) for b in box], tuple(range(-d, 0)))
-
-
-def cut(x: Tensor, box: tuple[int, ...]) -> Tensor:
-    """The box around index 0 of (batch, *grid): undoes `placed`."""
-    d = len(box)
-    x = x.roll([b // 2 for b in box], tuple(range(-d, 0)))
-    return x[(..., *(slice(0, b) for b in box))]
-
-
-def grown(support: Tensor, pixels: int) -> Tensor:
-    """A support (batch, *grid) and its neighbours to so many pixels along each axis, on the periodic grid."""
-    for axis in range(1, support.ndim):
-        wide = support
-        for k in range(1, pixels + 1):
-            wide = wide | support.roll(k, axis) | support.roll(-k, axis)
-        support = wide
-    return support
-
-
-def _extent(support: Tensor, axis: int, n: int) -> int:
-    """The size of a box around index 0 that holds the support along an axis."""
-    import torch
-
-    line = support.movedim(axis, 0).flatten(1).any(1).cpu()
-    k = torch.fft.fftfreq(n, 1 / n)[line]
-    return int(2 * k.abs().max()) + 2 if len(k) else 1

@@ -307,23 +307,3 @@ def segments(recipe: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...
     yield from walk(recipe)
     if plain:
         yield None, tuple(plain)
-
-
-def parse(text: str) -> Any:
-    """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
-    from untwin.solve.names import NAMES, Plan
-
-    recipe = expression.read(text, NAMES)
-    if not isinstance(recipe, Recipe | Plan):
-        raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
-    return recipe
-
-
-def parse_rule(text: str) -> Rule:
-    """The rule that a text describes, such as "EMV(patience=300)"."""
-    from untwin.solve.names import NAMES
-
-    rule = expression.read(text, NAMES)
-    if not isinstance(rule, Rule):
-        raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
-    return rule

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
 from untwin.processes import PATIENCE, cores, one_thread, pool
-from untwin.solve.checkpoint import Checkpoint, Held
+from untwin.runs.checkpoint import Checkpoint, Held
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, alive, join, take

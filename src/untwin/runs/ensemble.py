@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from untwin import expression
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
-from untwin.judge.symmetry import align, distances
 from untwin.judge.trust import ALIKE
+from untwin.model.alignment import align, distances
 from untwin.random import derive
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
-    from untwin.solve.launch import Launcher
-    from untwin.solve.launch import Report as Steps
+    from untwin.runs.launch import Launcher
+    from untwin.runs.launch import Report as Steps
 
 Failed = list[tuple[Member, str]]  # and the reason
 Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all

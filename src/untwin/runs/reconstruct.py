@@ -16,20 +16,23 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.judge.symmetry import align, centring
+from untwin.model.alignment import align, centring
+from untwin.model.inference import fitted
 from untwin.model.networks import weights
+from untwin.model.outline import hidden
 from untwin.model.problem import Problem, require_real
 from untwin.provenance import made_with
 from untwin.random import derive
-from untwin.solve import auto, memory
+from untwin.runs import auto, memory
+from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
+from untwin.runs.launch import launcher, one_thread, run_here
+from untwin.runs.names import parse
+from untwin.runs.solution import History, Reconstruction, Start
 from untwin.solve.begin import Whole
-from untwin.solve.checkpoint import EVERY, Checkpoint, digest
-from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
-from untwin.solve.launch import launcher, one_thread, run_here
-from untwin.solve.outline import hidden
-from untwin.solve.predict import Predict, fitted, started
-from untwin.solve.recipe import Recipe, parse, steps
-from untwin.solve.state import History, Member, Reconstruction, Start, State
+from untwin.solve.predict import Predict, started
+from untwin.solve.recipe import Recipe, steps
+from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
     from torch import Tensor
