@@ -14,9 +14,9 @@ from untwin.data.measurement import Pattern
 from untwin.engine import Coefficients, ConstraintFlags, Fienup, plain
 from untwin.model.constraints import Support
 from untwin.model.problem import Problem
+from untwin.runs.names import parse
 from untwin.solve.begin import begin
 from untwin.solve.projections import DM, ER, HIO, RAAR
-from untwin.solve.recipe import parse
 from untwin.solve.run import iterate
 
 iterations = pytest.importorskip("untwin.engine.iterations", reason="machine code needs the extra [fast]")
