@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
 _MANY = 10_000  # arrays in one archive

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data import door, hdf5
+from untwin.data import hdf5
 from untwin.data.centre import asymmetry_about
 from untwin.data.measurement import Pattern, Source
-from untwin.errors import InputError
+from untwin.errors import InputError, readable_errors
 
 MANIFEST = "manifest.json"
 FORMAT = "untwin data set 1"
@@ -135,7 +135,7 @@ class Shards:
     def _read(self, k: int, rows: slice) -> dict[str, Any]:
         path = self.manifest.path(self.folder, k)
         names = ["counts", "mask", "index", "labels", *(("image", "support") if self.manifest.objects else ())]
-        with door.spoken(path, "a shard of a data set"), hdf5.opened(path) as tree:
+        with readable_errors(path, "a shard of a data set"), hdf5.opened(path) as tree:
             found: dict[str, Any] = {name: tree.rows(name, rows) for name in names}
             wanted = self.manifest.indices(k)[rows]
             grids = [v for name, v in found.items() if name not in ("index", "labels")]

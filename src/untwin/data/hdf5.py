@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data import door, trial
-from untwin.data.entry import LARGE, Entry, affordable, unpacked
-from untwin.data.whole import write_bytes
-from untwin.errors import InputError
+from untwin.data import probe
+from untwin.data.atomic import atomic_write_bytes
+from untwin.data.header import LARGE, Entry, affordable, unpacked
+from untwin.errors import InputError, readable_errors
 
 if TYPE_CHECKING:
     import h5py
@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[Tree]:
 
 
 def _tried(path: Path) -> None:
-    if not trial.survives(path):
+    if not probe.survives(path):
         raise InputError(f"{path.name} is damaged in a way that stops the HDF5 library; copy or write it again")
 
 
@@ -63,7 +63,7 @@ def written(target: Path, **options: Any) -> Iterator[h5py.File]:
         yield file
         file.flush()
         content = file.id.get_file_image()
-    write_bytes(target, content)
+    atomic_write_bytes(target, content)
 
 
 @dataclass
@@ -206,7 +206,7 @@ class Tree:
 
         target = self._inside(filename, who, owner)
         if target not in self.files:
-            with door.spoken(target, "HDF5"):
+            with readable_errors(target, "HDF5"):
                 _tried(target)
                 self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
         return self.files[target]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from untwin.data import centre as centring
-from untwin.data import cxi, door, hdf5
+from untwin.data import cxi, formats, hdf5
+from untwin.data.atomic import sha256
 from untwin.data.counts import photons
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.oversampling import undersampled_axes
-from untwin.data.whole import sha256
-from untwin.errors import GuessWarning, InputError
+from untwin.errors import GuessWarning, InputError, readable_errors
 from untwin.fourier import fast_size
 
 __all__ = ["ObjectFile", "read", "read_object", "read_support"]
@@ -45,11 +45,11 @@ def read(
     that transform fast. A result or a simulation of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
     and stands in Pattern.warnings. Raises InputError.
     """
-    file = door.existing(path)
-    format = door.kind(file)
+    file = formats.existing(path)
+    format = formats.kind(file)
     guesses: list[str] = []
     if format == "hdf5":
-        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+        with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
             if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
                 if cxi.holds_object(tree):
                     return stored
@@ -58,7 +58,7 @@ def read(
     else:
         raw = _from_array(file, format, data, mask)
     what = f"{raw.name or 'the array'} in {file.name}"
-    values = door.grid(raw.values, what)
+    values = formats.grid(raw.values, what)
     if mask is not None:
         bad = _given_mask(file, format, mask, guesses)
         if raw.mask is not None:
@@ -120,14 +120,14 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
                 "untwin.data.read.read_object for the object"
             )
         else:
-            name = door.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
+            name = formats.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
             found = tree.find(name)
     else:
         found = tree.find(name)
         if isinstance(found, h5py.Group) and "signal" in found.attrs:
             found = tree.find(str(found.attrs["signal"]), found)
         if not isinstance(found, h5py.Dataset):
-            found = tree.find(door.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
+            found = tree.find(formats.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
     values = tree.load(found)
     place = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
     bad = cxi.is_bad(_without_nan(tree.load(tree.find(place)))) if place else None
@@ -135,12 +135,12 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
 
 
 def _from_array(file: Path, format: str, data: str | None, mask: str | Path | None) -> _Raw:
-    name, values = door.array(file, format, data, ("intensity",), "intensity", "data")
+    name, values = formats.array(file, format, data, ("intensity",), "intensity", "data")
     if format != "numpy" or not name:
         return _Raw(name, values)
     from untwin.data import arrays
 
-    with door.spoken(file, "NumPy"):
+    with readable_errors(file, "NumPy"):
         has_mask = name != "mask" and any(e.name == "mask" for e in arrays.entries(file))
         bad = _without_nan(arrays.load(file, "mask")) != 0 if has_mask else None
     return _Raw(name, values, bad, "mask" if has_mask else None)
@@ -153,11 +153,11 @@ def _given_mask(file: Path, format: str, mask: str | Path, guesses: list[str]) -
         where, name = split(mask)
     else:
         where, name = file, text
-    kind = door.kind(where)
+    kind = formats.kind(where)
     if where == file and name is not None and not _holds(file, format, name):
         raise InputError(f"the mask {text} is neither a file nor an array in {file.name}; check its path")
     prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
-    name, values = door.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
+    name, values = formats.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
     if values.dtype.kind == "c":
         raise InputError(f"the mask {name or where.name} is complex; expected 0 for good pixels and 1 for bad ones")
     values = _without_nan(values)
@@ -168,9 +168,9 @@ def _holds(file: Path, format: str, name: str) -> bool:
     from untwin.data import arrays
 
     if format == "hdf5":
-        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+        with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
             return tree.find(name) is not None
-    with door.spoken(file, "NumPy"):
+    with readable_errors(file, "NumPy"):
         return any(e.name == name for e in arrays.entries(file))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
 

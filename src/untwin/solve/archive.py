@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
-from untwin.data.whole import place, write_text
+from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def unfinished(folder: Path) -> bool:
 
 def fresh(folder: Path, overwrite: bool) -> Path:
     """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
-    place(folder)
+    require_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if unfinished(folder) and not overwrite:
@@ -143,8 +143,8 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
     )
     import tomli_w
 
-    write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
-    write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
+    atomic_write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
+    atomic_write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
 
 

@@ -364,19 +364,19 @@ def save(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0
     import json
 
     import untwin
+    from untwin.data.atomic import atomic_write_bytes, atomic_write_text
     from untwin.data.image import write_image
-    from untwin.data.whole import write_bytes, write_text
 
     folder.mkdir(parents=True, exist_ok=True)
     values = restored.image.numpy()
     buffer = io.BytesIO()
     own = offset + scale * values
     np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
-    write_bytes(folder / "result.npy", buffer.getvalue())
+    atomic_write_bytes(folder / "result.npy", buffer.getvalue())
     write_image(folder / "result.png", values / max(1.0, float(values.max())))
     told: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
     told |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
     told |= {"numbers": restored.numbers, "warnings": restored.warnings}
     told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
-    write_text(folder / "summary.json", json.dumps(told, indent=1))
+    atomic_write_text(folder / "summary.json", json.dumps(told, indent=1))
     return folder

@@ -1,16 +1,15 @@
-"""The door that every input file comes through: format by content, and low-level failures in one sentence."""
+"""What format a file has, by its content, and which of its arrays is meant."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from untwin.data.entry import Entry, listed, named
-from untwin.errors import InputError
+from untwin.data.header import Entry, listed, named
+from untwin.errors import InputError, readable_errors
 
 _READABLE = "CXI, HDF5 or NeXus (.cxi .h5 .nxs), NumPy (.npy .npz), TIFF (.tif)"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -47,7 +46,7 @@ def existing(path: str | Path) -> Path:
 
 def kind(path: Path) -> str:
     """'hdf5', 'numpy' or 'tiff', from the first bytes."""
-    with spoken(path, "a file"), path.open("rb") as file:
+    with readable_errors(path, "a file"), path.open("rb") as file:
         start = file.read(32)
         offset, size = 0, path.stat().st_size
         while offset < min(size, 2**20):  # HDF5 allows a block of the user's own in front
@@ -66,18 +65,6 @@ def kind(path: Path) -> str:
     raise InputError(f"{path.name} is in no format that untwin reads (it starts with {start[:16]!r}).{hint} Readable: {_READABLE}")
 
 
-@contextmanager
-def spoken(path: Path, what: str) -> Iterator[None]:
-    """The boundary: whatever a file library raises on a broken file leaves here as an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path.name} cannot be read as {what}: {text}. Is it complete? Copy or write it again.") from error
-
-
 def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purpose: str, option: str) -> tuple[str, np.ndarray]:
     """One array of an .npy, .npz or TIFF file, or of an HDF5 file that gives no hint of its own, with its name.
 
@@ -87,11 +74,11 @@ def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purp
     from untwin.data import arrays, hdf5, tiff
 
     if format == "hdf5":
-        with spoken(path, "HDF5"), hdf5.opened(path) as tree:
+        with readable_errors(path, "HDF5"), hdf5.opened(path) as tree:
             entry = chosen(tree.entries(), name, prefer, path.name, purpose, option, tree)
             return entry.name, tree.load(tree.find(entry.name))
     module = arrays if format == "numpy" else tiff
-    with spoken(path, "NumPy" if format == "numpy" else "TIFF"):
+    with readable_errors(path, "NumPy" if format == "numpy" else "TIFF"):
         entry = chosen(module.entries(path), name, prefer, path.name, purpose, option)
         return entry.name, module.load(path, entry.name)
 
