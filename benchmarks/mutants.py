@@ -290,7 +290,7 @@ MUTANTS = [
         "G12",
         "raw values of a virtual source are looked for in the working folder",
         "data/hdf5.py",
-        "            if found.external:  # HDF5 would",
+        "            if origin.external:  # HDF5 would",
         "            if False:  # HDF5 would",
         "test_data_bad.py::test_a_virtual_source_does_not_read_raw_values_from_the_working_folder",
     ),

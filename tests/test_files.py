@@ -218,7 +218,7 @@ def test_places_that_cannot_be_are_refused_before_anything_is_computed(tmp_path)
         with pytest.raises(InputError, match=match):
             new_file(path, (".png", ".pdf"), False)
     (tmp_path / "there.png").touch()
-    with pytest.raises(InputError, match="there.png exists; choose another name or --overwrite"):
+    with pytest.raises(InputError, match=r"there.png exists; choose another name or overwrite=True \(--overwrite\)"):
         new_file(tmp_path / "there.png", (".png",), False)
     assert new_file(tmp_path / "there.png", (".png", ".pdf"), True) == tmp_path / "there.png"
     (tmp_path / "folder.png").mkdir()

@@ -80,7 +80,7 @@ def new_file(path: Path, endings: tuple[str, ...], overwrite: bool) -> Path:
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of a file")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another name or --overwrite")
+        raise InputError(f"{path} exists; choose another name or overwrite=True (--overwrite)")
     return path
 
 

@@ -28,7 +28,7 @@ _STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result rea
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kept:
+class _PatternHeader:
     """What a Pattern holds beside its arrays."""
 
     geometry: Geometry
@@ -42,13 +42,13 @@ def data_path(tree: hdf5.Tree) -> str | None:
     """Where a CXI file keeps its measured pattern, or None."""
     import h5py
 
-    places = [f"{_DETECTOR}/data", f"{_DATA}/data"]
+    paths = [f"{_DETECTOR}/data", f"{_DATA}/data"]
     if (tree.text(f"{IMAGE}/data_space") or "").strip() == "diffraction":
-        places.append(f"{IMAGE}/data")
-    for place in places:
-        found = tree.find(place)
-        if isinstance(found, h5py.Dataset) and found.dtype.kind in "biuf":
-            return place
+        paths.append(f"{IMAGE}/data")
+    for path in paths:
+        node = tree.find(path)
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf":
+            return path
     return None
 
 
@@ -60,9 +60,9 @@ def holds_object(tree: hdf5.Tree) -> bool:
 def mask_path(tree: hdf5.Tree, data: str) -> str | None:
     """The mask that belongs to a dataset: `mask` beside it, or (where that is a link to it) the detector's."""
     beside = data.rsplit("/", 1)[0] + "/mask"
-    for place in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
-        if tree.find(place) is not None:
-            return place
+    for path in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
+        if tree.find(path) is not None:
+            return path
     return None
 
 
@@ -86,11 +86,11 @@ def geometry(tree: hdf5.Tree, guesses: list[str]) -> Geometry:
 
 
 def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
-    place = "/entry_1/instrument_1/source_1/energy"
-    value = tree.number(place)
+    path = "/entry_1/instrument_1/source_1/energy"
+    value = tree.number(path)
     if value is None or value <= 0:
         return None
-    units = str(tree.find(place).attrs.get("units", "")).strip("'b").lower()
+    units = str(tree.find(path).attrs.get("units", "")).strip("'b").lower()
     factor = {"ev": _VOLT, "kev": 1e3 * _VOLT}.get(units)
     if factor:
         return value * factor
@@ -107,9 +107,9 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         return None
     from pydantic import TypeAdapter
 
-    kept = TypeAdapter(_Kept).validate_json(tree.text(f"{_STORED}/json") or "{}")
-    known = kept.geometry
-    sizes = [v for v in (known.wavelength, known.distance, *(known.pixel_size or ())) if v is not None]
+    header = TypeAdapter(_PatternHeader).validate_json(tree.text(f"{_STORED}/json") or "{}")
+    stored_geometry = header.geometry
+    sizes = [v for v in (stored_geometry.wavelength, stored_geometry.distance, *(stored_geometry.pixel_size or ())) if v is not None]
     intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
     mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
     if (
@@ -117,19 +117,19 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         or intensity.ndim not in (2, 3)
         or not intensity[~is_bad(mask)].any()
         or not ((intensity >= 0) & (intensity <= BRIGHTEST)).all()
-        or len(kept.offset) != intensity.ndim
-        or not set(kept.offset) <= {0, 0.5}
+        or len(header.offset) != intensity.ndim
+        or not set(header.offset) <= {0, 0.5}
         or not all(0 < v < np.inf for v in sizes)
     ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
     return Pattern(
         intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
         measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
-        geometry=known,
-        source=kept.source,
-        offset=kept.offset,
-        asymmetry=kept.asymmetry,
-        warnings=kept.warnings,
+        geometry=stored_geometry,
+        source=header.source,
+        offset=header.offset,
+        asymmetry=header.asymmetry,
+        warnings=header.warnings,
     )
 
 
@@ -138,10 +138,10 @@ def read_modes(path: str | Path) -> np.ndarray | None:
     import h5py
 
     with readable_errors(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
-        found = tree.find(f"{IMAGE}/modes")
-        if not isinstance(found, h5py.Dataset):
+        dataset = tree.find(f"{IMAGE}/modes")
+        if not isinstance(dataset, h5py.Dataset):
             return None
-        modes = tree.load(found)
+        modes = tree.load(dataset)
         if modes.dtype != np.complex64 or modes.ndim not in (3, 4) or not np.isfinite(modes).all():
             raise InputError(f"the modes in {Path(path).name} were changed after they were written; reconstruct again")
         return modes
@@ -314,14 +314,14 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     stored = _group(file, _STORED, "NXcollection")
     _number(stored, "offset", np.array(pattern.offset), "px")
     _number(stored, "asymmetry", pattern.asymmetry, "")
-    kept = {
+    header = {
         "geometry": dataclasses.asdict(known),
         "source": dataclasses.asdict(pattern.source),
         "offset": pattern.offset,
         "asymmetry": pattern.asymmetry,
         "warnings": pattern.warnings,
     }
-    stored["json"] = json.dumps(kept, default=_plain)
+    stored["json"] = json.dumps(header, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -27,21 +27,21 @@ STARTS = {
 def existing(path: str | Path) -> Path:
     """The path of a file that can be opened; an InputError otherwise."""
     try:
-        found = Path(path).expanduser()
-        if found.is_dir():
+        file = Path(path).expanduser()
+        if file.is_dir():
             raise InputError(f"{path} is a folder; expected a file: {_READABLE}")
-        if not found.exists():
-            near = _near(found)
+        if not file.exists():
+            near = _near(file)
             raise InputError(f"{path} does not exist.{f' Did you mean {near}?' if near else ' Check the path.'}")
-        if not found.is_file():
+        if not file.is_file():
             raise InputError(f"{path} is not a regular file; expected {_READABLE}")
-        if found.stat().st_size == 0:
+        if file.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again. Readable: {_READABLE}")
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be opened: {error}") from error
-    return found
+    return file
 
 
 def kind(path: Path) -> str:
@@ -88,15 +88,15 @@ def chosen(entries: Sequence[Entry], name: str | None, prefer: Sequence[str], wh
     import h5py
 
     if name is not None:
-        found = tree.find(name) if tree is not None else None
-        if isinstance(found, h5py.Dataset):
-            return Entry(name, found.shape or (), found.dtype)
+        node = tree.find(name) if tree is not None else None
+        if isinstance(node, h5py.Dataset):
+            return Entry(name, node.shape or (), node.dtype)
         if len(entries) == 1 and not entries[0].name:
             raise InputError(f"{what} holds one array without a name, not {name}; leave {option}= away")
         return named(entries, name, what)
-    for wanted in prefer:
+    for preferred in prefer:
         for entry in entries:
-            if entry.name.strip("/") == wanted.strip("/"):
+            if entry.name.strip("/") == preferred.strip("/"):
                 return entry
     if len(entries) == 1 and not entries[0].name:
         return entries[0]

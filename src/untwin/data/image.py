@@ -79,7 +79,9 @@ def read_image(path: str | Path) -> Image:
         scale = float(np.iinfo(a.dtype).max)
     bad = int((~np.isfinite(a)).sum())
     if bad:
-        raise InputError(f"{path} holds {bad} values that are NaN or infinite; replace them, and mark them in a --mask for inpaint")
+        raise InputError(
+            f"{path} holds {bad} values that are NaN or infinite; replace them, and mark them in a mask for inpainting (--mask)"
+        )
     if a.dtype.kind == "f" and (a.min() < 0 or a.max() > 1):
         offset, scale = float(a.min()), float(a.max() - a.min()) or 1.0
         text = f"{Path(path).name} reaches from {offset:g} to {offset + scale:g}: scaled to 0..1; result.npy is scaled back"

@@ -55,26 +55,26 @@ def _from_hdf5(file: Path) -> ObjectFile:
     import h5py
 
     with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
-        found = tree.find(f"{cxi.IMAGE}/data")
+        dataset = tree.find(f"{cxi.IMAGE}/data")
         support = None
-        if isinstance(found, h5py.Dataset):
+        if isinstance(dataset, h5py.Dataset):
             if (tree.text(f"{cxi.IMAGE}/data_space") or "real").strip() == "diffraction":
                 raise InputError(f"{cxi.IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read")
             support = _support(tree)
         else:
-            found = tree.default()
-            if found is None or found.dtype.kind != "c":
+            dataset = tree.default()
+            if dataset is None or dataset.dtype.kind != "c":
                 waves = [e for e in tree.entries() if e.is_grid and e.dtype.kind == "c"]
                 if len(waves) != 1:
                     raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}")
-                found = tree.find(waves[0].name)
-        image = tree.load(found)
+                dataset = tree.find(waves[0].name)
+        image = tree.load(dataset)
         if image.ndim > 3:
             image = image.reshape([n for n in image.shape if n != 1])
         if tree.number(f"{cxi.IMAGE}/is_fft_shifted"):
             image = np.fft.fftshift(image)
             support = None if support is None else np.fft.fftshift(support)
-        return checked_object(image, support, f"{found.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
+        return checked_object(image, support, f"{dataset.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
 
 
 def checked_object(
@@ -137,10 +137,10 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
 def _support(tree: hdf5.Tree) -> np.ndarray | None:
     import h5py
 
-    for place in cxi.SUPPORTS:
-        found = tree.find(place)
-        if isinstance(found, h5py.Dataset):
-            values = tree.load(found)
+    for path in cxi.SUPPORTS:
+        dataset = tree.find(path)
+        if isinstance(dataset, h5py.Dataset):
+            values = tree.load(dataset)
             inside = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and bool(((values & cxi.INSIDE) != 0).any())
             return (values & cxi.INSIDE) != 0 if inside else values != 0
     return None
@@ -149,10 +149,10 @@ def _support(tree: hdf5.Tree) -> np.ndarray | None:
 def _voxel(tree: hdf5.Tree, d: int) -> tuple[float, ...] | None:
     import h5py
 
-    found = tree.find(f"{cxi.IMAGE}/voxel_size")
-    if not isinstance(found, h5py.Dataset) or found.shape != (d,) or found.dtype.kind != "f":
+    dataset = tree.find(f"{cxi.IMAGE}/voxel_size")
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape != (d,) or dataset.dtype.kind != "f":
         return None
-    size = tuple(float(v) for v in tree.load(found))
+    size = tuple(float(v) for v in tree.load(dataset))
     return size if all(0 < v < np.inf for v in size) else None
 
 
@@ -160,20 +160,20 @@ def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
     import h5py
 
     group = next((g for g in map(tree.find, ("/entry_1/process_1", f"{cxi.IMAGE}/process_1")) if isinstance(g, h5py.Group)), None)
-    found: dict[str, str | float | int] = {}
+    items: dict[str, str | float | int] = {}
     if group is None:
-        return found
+        return items
     for name in map(str, group):
-        place = f"{group.name}/{name}"
-        item = tree.find(place)
+        path = f"{group.name}/{name}"
+        item = tree.find(path)
         if not isinstance(item, h5py.Dataset) or item.size != 1:
             continue
-        text = tree.text(place)
+        text = tree.text(path)
         if text is not None:
-            found[name] = text
+            items[name] = text
         elif item.dtype.kind in "biuf":
-            found[name] = np.asarray(tree.load(item)).ravel()[0].item()
-    return found
+            items[name] = np.asarray(tree.load(item)).ravel()[0].item()
+    return items
 
 
 def split(path: str | Path) -> tuple[Path, str | None]:

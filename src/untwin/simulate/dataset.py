@@ -14,7 +14,7 @@ import numpy as np
 
 from untwin.data import hdf5
 from untwin.data.atomic import PART, atomic_write_text, require_writable
-from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, place, read_manifest, simulated
+from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, read_manifest, simulated, wrapped_index
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
 from untwin.processes import pool
@@ -79,7 +79,7 @@ class _Crystals:
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Samples:
         """Some samples in one go, as a Samples with a leading batch axis on `device`."""
-        return self.simulation.draw(self.seed, [place(i, self.count) for i in indices], device)
+        return self.simulation.draw(self.seed, [wrapped_index(i, self.count) for i in indices], device)
 
     def pattern(self, i: int) -> Pattern:
         """The measurement of sample i as `untwin.reconstruct` takes it."""
