@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import AGREE
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def encoded(figure: Figure, kind: str) -> bytes:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Into a file whose ending says the kind; complete or not there. Raises InputError where it cannot be written."""
-    write_bytes(path, encoded(figure, path.suffix[1:].lower()))
+    atomic_write_bytes(path, encoded(figure, path.suffix[1:].lower()))
 
 
 # ---------------------------------------------------------------------------------------------------- the object
