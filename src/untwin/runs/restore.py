@@ -182,6 +182,7 @@ def _run(
         first = State.of(x, seeds=(seed,))
         held = Held(first, [], other.begin(problem, first).watch)  # type: ignore[arg-type]
     state, trace, look, fine = held.state, held.trace, held.beside, True
+    fetched, pending = 1 if x.is_cpu else CHECK, []  # a GPU would have to wait for numbers that are fetched one by one
     if report and trace:
         report(len(trace), None, steps)
     with kept.part(name) as reached:
@@ -189,11 +190,14 @@ def _run(
             if state.watch is not None:
                 fine = bool(alive(state).all()) if state.step % CHECK == 0 else fine
                 look = other.look(problem, replace(state, watch=look)).watch  # type: ignore[arg-type]
-                value = float(getattr(state.watch, "value", look.value)[0])
-                trace.append((value, float(look.value[0])))
+                pending.append(torch.stack([getattr(state.watch, "value", look.value)[0], look.value[0]]))
+            if pending and (state.watch is None or state.step % fetched == 0):
+                trace.extend((value, variance) for value, variance in torch.stack(pending).tolist())
                 if report:
-                    report(1, None if math.isnan(value) else value, steps)
-            reached(state, trace, look)
+                    report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
+                pending = []
+            if not pending:
+                reached(state, trace, look)
     return state, trace, fine
 
 
