@@ -117,6 +117,7 @@ class Problem:
                 f"projections need a physics that measures magnitudes, such as FarField(); got {self.physics!r}: try Picture and Fit"
             )
         object.__setattr__(self, "physics", FarField(p.ndim, p.offset))  # the pattern knows its own grid
+        object.__setattr__(self, "device", str(self.device))
         if self.data is None:
             object.__setattr__(self, "data", Data.of(p, self.constraint.real, self.device))
 
@@ -242,10 +243,10 @@ class Problem:
         return {}
 
     @classmethod
-    def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:
+    def of(cls, pattern: Pattern, positivity: bool = False, device: str | torch.device = "cpu") -> Problem:
         """The problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
-        return cls(pattern, constraint=constraint, device=device)
+        return cls(pattern, constraint=constraint, device=str(device))
 
 
 def _plain(row: Coefficients | Fienup, flags: ConstraintFlags | None) -> Coefficients | Fienup:
