@@ -367,11 +367,10 @@ def plot_intensity(solution: Reconstruction) -> Figure:
 def _calculated(solution: Reconstruction) -> np.ndarray:
     """Intensity of the solution's object, zero frequency at N//2."""
     from untwin import fourier
-    from untwin.model.physics.farfield import FarField
 
     d = solution.image.ndim
-    physics = FarField(d, solution.pattern.offset)
-    return fourier.centred(physics(fourier.cornered(solution.image, d)), d).numpy()
+    physics = solution.physics.on(solution.pattern)
+    return fourier.centred(physics(fourier.cornered(solution.image, d).unsqueeze(0))[0], d).numpy()
 
 
 def _intensity_style(intensity: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
