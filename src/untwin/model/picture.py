@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,10 @@ class Picture:
 
     def without(self, hidden: Tensor) -> Picture:
         """The same picture with some values declared unmeasured. hidden: bool like y."""
-        return replace(self, measured=self.seen & ~hidden)
+        fewer = copy.copy(self)  # what was checked and filled need not be again, in each step of a rule
+        object.__setattr__(fewer, "measured", self.seen & ~hidden)
+        object.__setattr__(fewer, "y", self.y.where(fewer.seen, self.y.new_zeros(())))
+        return fewer
 
     def within(self, **changes: Any) -> Picture:
         return replace(self, **changes)
