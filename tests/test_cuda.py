@@ -1,4 +1,4 @@
-"""Every method on a device called "cuda" (tests/cuda.py): nothing mixes devices, and nothing waits for the device but where a table says.
+"""Every method on a device called "cuda" (tests/standin.py): nothing mixes devices, and nothing waits for it but where a table says.
 
 What only a GPU can show is in benchmarks/cuda.py.
 """
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import untwin as ut
-from cuda import OnCuda, cuda, waits
+from standin import OnCuda, cuda, waits
 from untwin import engine, provenance
 from untwin.data.measurement import Pattern
 from untwin.learn import train
