@@ -68,10 +68,10 @@ class Predict(Algorithm):
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
         share = value(self.variety, state, "Predict.variety") * torch.tensor(
-            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64
+            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64, device=state.x.device
         )
         other = random_object(problem, support, state.seeds)
-        share = share.to(image.real.dtype).to(image.device).reshape((-1,) + (1,) * d)
+        share = share.to(image.real.dtype).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
         begun = torch.tensor([self.informs(m.family) for m in state.members], device=x.device).reshape((-1,) + (1,) * d)
         return replace(

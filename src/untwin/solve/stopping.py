@@ -370,10 +370,11 @@ class SelfValidation(Least):
         if frame is None:
             raise InputError(f"SelfValidation follows images in two dimensions, this one has shape {tuple(state.x.shape[1:])}; try EMV()")
         network = Autoencoder(frame.shape[1])
-        weights = [
+        drawn = (
             network.weights((self.size, self.size), frame.shape[1], torch.Generator().manual_seed(derive(s, "autoencoder")))
             for s in state.seeds
-        ]
+        )
+        weights = [{n: w.to(state.x.device) for n, w in one.items()} for one in drawn]
         return {"frames": (), "weights": tuple(weights), "adam": tuple(Adam().begin(w) for w in weights), "count": 0}
 
     def _frames(self, problem: InverseProblem, state: State) -> Tensor | None:

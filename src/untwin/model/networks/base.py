@@ -85,18 +85,20 @@ def on_device(t: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Convolutions on a GPU in float32, not in the 10 bits of TF32 that cuDNN takes by default: results would differ in the third digit."""
+    """Convolutions on a GPU in float32, not in the 10 bits of TF32 that cuDNN takes by default: results would differ in the third digit.
+    Where the user has set a precision of his own (torch's fp32_precision), that one is left."""
     import torch
 
-    convolutions, name = torch.backends.cudnn, "allow_tf32"
-    if hasattr(convolutions, "conv"):  # torch 2.9 and later
-        convolutions, name = convolutions.conv, "fp32_precision"
-    before = getattr(convolutions, name)
-    setattr(convolutions, name, False if isinstance(before, bool) else "ieee")
+    try:
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # one for convolutions, another for the rest
+        yield
+        return
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        setattr(convolutions, name, before)
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def is_norm(layer: nn.Module) -> bool:
