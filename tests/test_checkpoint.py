@@ -442,7 +442,7 @@ def test_what_cannot_be_gone_on_with_is_said(house, monkeypatch, capsys):
     assert re.search(r"run\.untwin is damaged .*; begin anew", said("reconstruct", "--resume", "torn"))
 
 
-POOL = "import sys; from untwin.solve import checkpoint; checkpoint.EVERY = 0.2; from untwin import cli; cli.main(sys.argv[1:])"
+POOL = "import sys; from untwin.runs import checkpoint; checkpoint.EVERY = 0.2; from untwin import cli; cli.main(sys.argv[1:])"
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this test finds the workers as Linux lists them")

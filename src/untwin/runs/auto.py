@@ -293,8 +293,8 @@ SCRATCH = {
     "double-dip": Row(
         "the method double-dip: a prior from random numbers, in a box of half the array; its learning rate falls to its end",
         lambda facts: not facts.problem.real,
-        "Search({steps}*Fit(DoubleDIP(Skip(depth={depth}, width={net_width}, inputs={inputs}), rate={rate}), loss=Amplitude(), decay={decay})"
-        f" + {_POLISH}, {_ENDS}",
+        "Search({steps}*Fit(DoubleDIP(Skip(depth={depth}, width={net_width}, inputs={inputs}), rate={rate}), loss=Amplitude(), "
+        f"decay={{decay}}) + {_POLISH}, {_ENDS}",
         _POLISHED
         | {
             "steps": Number(250, _SEARCHED),
