@@ -1,4 +1,4 @@
-"""The house: imports point downwards, files and functions are short, heavy things stay where they belong, nothing dangerous is in the source."""
+"""The house: imports point downwards, files and functions are short, heavy things stay where they belong, nothing is dangerous."""
 
 from __future__ import annotations
 
@@ -256,6 +256,16 @@ def test_libraries_do_not_seed(file):
     """Randomness is an argument: no global generator is used."""
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"\b(torch\.manual_seed|np\.random\.(seed|rand|randn|normal|poisson)\b|random\.seed)", text)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_what_holds_arrays_is_compared_by_identity(file):
+    """The == that a dataclass writes for itself raises for arrays, and its hash, too."""
+    for node in (n for n in ast.walk(tree(file)) if isinstance(n, ast.ClassDef)):
+        decorators = [ast.unparse(d) for d in node.decorator_list if "dataclass" in ast.unparse(d)]
+        types = [ast.unparse(n.annotation) for n in node.body if isinstance(n, ast.AnnAssign)]
+        if decorators and any(re.search(r"\b(ndarray|Tensors?|State|Pattern)\b", t) and "Callable" not in t for t in types):
+            assert "eq=False" in decorators[0], f"{name(file)}:{node.lineno}: {node.name} holds arrays; expected @dataclass(..., eq=False)"
 
 
 # requirements

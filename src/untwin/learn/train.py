@@ -80,7 +80,7 @@ class Training:
         return "canonical" if self.objective == "invariant" and step < self.warm else self.objective
 
 
-@dataclass
+@dataclass(eq=False)
 class Progress:
     """What training changes, in place. rows: one per validation. loss: the sum since the last of them. seconds: of work so far."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Modulus:
     """How the data are imposed on a wave of modulus f where the counts are I.
 
@@ -43,7 +43,7 @@ class Modulus:
         return plain.modulus(w, target, self.rho, self.hole, width)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Data:
     """The pattern as tensors on one device.
 
@@ -95,7 +95,7 @@ class Data:
         return cls(tensor(intensity), tensor(measured), tensor(np.sqrt(merged)), tensor(imposed))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A far-field pattern to be phased.
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """A batch. image: (samples, *shape) complex64, centred at N//2, scaled so that |F image|² are the expected counts
     (of a coherent beam, without background and stray light). support: likewise,

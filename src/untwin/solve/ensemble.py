@@ -102,7 +102,7 @@ class Plan:
         return self.starts * length(self.first) + self.families * self.generations * children + finish + refine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Population:
     """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson; infinite where a start has come to
     nothing or is not finite), r_factor, pixels in the support, unknowns (metrics.unknowns)."""

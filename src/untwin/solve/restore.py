@@ -41,7 +41,7 @@ STEPS = 5000
 Report = Callable[[int, float | None, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Restored(Solution):
     """A restored picture.
 
@@ -239,7 +239,7 @@ def _best(statistic: list[float]) -> int:
     return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else len(statistic)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """What the command line asks for, checked: `run` is restore with it. kind: complex for k-space."""
 

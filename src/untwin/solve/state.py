@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHECK = 10  # steps between two looks whether starts still hold numbers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Where the starts stand. Tensors have the starts first and the grid last, in FFT order.
 
@@ -117,7 +117,7 @@ class History:
     r_factor: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Solution(ABC):
     """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
 
@@ -143,7 +143,7 @@ class Solution(ABC):
         """A matplotlib Figure of it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reconstruction(Solution):
     """The object behind a far-field pattern, what it rests on, and whether to believe it.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Watch:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
     at: (starts,) the step it belonged to; image, x, support: (starts, *grid) what is kept of it; stopped: (starts,) bool; more: the rule's

@@ -57,7 +57,7 @@ class Identity(Linear):
         return x
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mask(Linear):
     """y = x where measured, 0 elsewhere: inpainting. measured: (*grid) bool."""
 
@@ -78,7 +78,7 @@ class Mask(Linear):
         return Mask(self.measured.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blur(Linear):
     """y(r) = Σ_s kernel(s) x(r − s), where the whole kernel lies on x: x is larger than y by the kernel's size less one, so that nothing
     is assumed of what lies beyond the border. kernel: real, any odd or even size, and of any sum."""

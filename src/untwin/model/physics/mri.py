@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MRI(Linear):
     """y = sampled · F (s x), F unitary, zero frequency in the middle of the array (index N//2), as scanners' files have it.
 
