@@ -25,11 +25,11 @@ import torch
 import untwin as ut
 from priors import floor_of
 from untwin.judge import metrics, trust
+from untwin.runs import auto
+from untwin.runs.ensemble import Population, breed, distances, objects
+from untwin.runs.launch import launcher, one_thread
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
-from untwin.solve.ensemble import Population, breed, distances, objects
-from untwin.solve.launch import launcher, one_thread
 
 
 def judged(problem: ut.Problem, results: Population, truth: torch.Tensor) -> dict[str, list]:

@@ -7,7 +7,7 @@ torn is a file that is neither the last version nor the one before. Runs: a reco
 moments, some of them again and again, and gone on with; different is a result with one other bit than that of the undisturbed run.
 Overhead: CPU time of 100 iterations with the look for NaN every 10, against every 20, which is as many as the recipe lets the machine code
 take at once (best of the rounds, in turn); and the share of the time that checkpoints take by the
-rule of solve/checkpoint.py, from what one takes on this disk.
+rule of runs/checkpoint.py, from what one takes on this disk.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ import torch
 
 import untwin as ut
 from untwin.data import checksummed
+from untwin.runs import checkpoint, launch
+from untwin.runs.checkpoint import EVERY, SHARE, Checkpoint
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
-from untwin.solve import checkpoint, launch
-from untwin.solve.checkpoint import EVERY, SHARE, Checkpoint
 
 FORK = multiprocessing.get_context("fork")
 MOMENTS = ("before write", "middle", "flush", "old", "new", "after")

@@ -67,8 +67,7 @@ def problem(p: Pattern, constraint: Constraint | None = None, **more) -> Problem
 
 def state(x: torch.Tensor, support: torch.Tensor, seeds: tuple[int, ...] | None = None) -> State:
     """x (starts, *grid) before the first step."""
-    support = support.expand(x.shape)
-    return State(x=x, image=x, support=support, bounds=support, seeds=seeds or tuple(range(len(x))))
+    return State.of(x, support, seeds)
 
 
 def run(problem: Problem, recipe, start: State) -> State:

@@ -23,11 +23,11 @@ from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.processes import stoppable
+from untwin.runs import checkpoint, launch, reconstruct
+from untwin.runs.checkpoint import Checkpoint, told
+from untwin.runs.launch import Launcher, run_here
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
-from untwin.solve import checkpoint, launch, reconstruct
-from untwin.solve.checkpoint import Checkpoint, told
-from untwin.solve.launch import Launcher, run_here
 from untwin.solve.state import State
 
 PLAN = ut.parse(

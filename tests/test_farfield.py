@@ -8,7 +8,7 @@ import torch
 
 from laws import adjoint
 from samples import close, pattern, problem, thing, wave
-from untwin.judge.symmetry import twin
+from untwin.model.alignment import twin
 from untwin.model.losses import Amplitude, Intensity, Poisson
 from untwin.model.physics.farfield import FarField
 

@@ -23,9 +23,9 @@ from untwin.data.image import write_image
 from untwin.errors import InputError
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
+from untwin.runs.checkpoint import save_state
 from untwin.show.figures import plot_pattern, save_figure
 from untwin.simulate.dataset import write
-from untwin.solve.checkpoint import save_state
 
 SRC = Path(untwin.__file__).parent
 FORKS = pytest.mark.skipif(

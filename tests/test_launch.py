@@ -9,8 +9,9 @@ import torch
 
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.judge.metrics import r_factor
-from untwin.solve.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thread, residual, run_here
-from untwin.solve.recipe import length, parse
+from untwin.runs.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thread, residual, run_here
+from untwin.runs.names import parse
+from untwin.solve.recipe import length
 from untwin.solve.run import iterate
 from untwin.solve.state import join, take
 

@@ -16,8 +16,8 @@ import untwin as ut
 from test_checkpoint import thing
 from untwin import cli
 from untwin.data.measurement import Pattern
-from untwin.solve import auto, memory
-from untwin.solve.launch import launcher
+from untwin.runs import auto, memory
+from untwin.runs.launch import launcher
 
 
 def large(n: int = 32, d: int = 3) -> ut.Problem:

@@ -14,11 +14,11 @@ import torch
 from laws import batch_is_single_runs, equivariant, fixed_point
 from samples import REAL, close, lopsided, pattern, problem, run, state, thing, wave
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
 from untwin.model.constraints import Ceiling, Support
 from untwin.model.problem import Modulus
+from untwin.runs.names import PROJECTIONS
 from untwin.solve.admm import ADMM
-from untwin.solve.names import PROJECTIONS
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Draw, Ramp
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap

@@ -15,7 +15,8 @@ from samples import lopsided, pattern, problem, state, thing, wave
 from test_fit import DIP, SMALL, blank, far, last, picture
 from untwin.errors import InputError
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Until, parse, parse_rule
+from untwin.runs.names import parse, parse_rule
+from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 from untwin.solve.stopping import EMV, WMV, HeldOut, SelfValidation, Thinned

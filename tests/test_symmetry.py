@@ -8,7 +8,7 @@ import torch
 
 from samples import close, lopsided, thing, wave
 from untwin import fourier
-from untwin.judge.symmetry import align, canonical, centring, distances, extent, flipped, nearest, rolled, shift, twin
+from untwin.model.alignment import align, canonical, centring, distances, extent, flipped, nearest, rolled, shift, twin
 from untwin.model.physics.farfield import FarField
 
 SHAPES = [(16, 16), (17, 15), (16, 13), (12, 12, 12), (9, 12, 10)]

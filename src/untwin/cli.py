@@ -19,9 +19,9 @@ from untwin.errors import CheckpointWarning, GuessWarning, InputError, Numerical
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.ensemble import Report
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.ensemble import Report
+    from untwin.runs.solution import Reconstruction
 
 app = App(
     name="untwin",
@@ -139,8 +139,8 @@ def _kept(command: str, kept: Checkpoint, folder: Path, resume: bool) -> Iterato
 
 def _resumed(command: str, folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     """The options of the run that a folder holds unfinished; None where it is finished, and that is said."""
-    from untwin.solve.archive import CHECKPOINT, unfinished
-    from untwin.solve.checkpoint import told
+    from untwin.runs.archive import CHECKPOINT, unfinished
+    from untwin.runs.checkpoint import told
 
     other = next((name for name, value in given.items() if value is not None and value is not False), None)
     if other:
@@ -247,9 +247,9 @@ def _complete(solution: Reconstruction) -> None:
 def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruction:
     from untwin.data.atomic import require_writable
     from untwin.model.problem import require_real
-    from untwin.solve.archive import CHECKPOINT, fresh, save
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.recipe import parse
+    from untwin.runs.archive import CHECKPOINT, fresh, save
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.names import parse
 
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
     kept = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
@@ -424,7 +424,7 @@ def restore(
         return
     if image is None:
         raise InputError("no picture given; expected untwin restore IMAGE")
-    from untwin.solve.archive import fresh
+    from untwin.runs.archive import fresh
 
     folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
     usual: dict[str, Any] = {"task": "denoise", "prior": "drp", "noise": "gaussian", "steps": 5000, "seed": 0, "device": "cpu"}
@@ -440,10 +440,10 @@ def _restore(
 
     from untwin.data.atomic import sha256
     from untwin.data.image import Image, read_array, read_image, read_plane
-    from untwin.solve.archive import CHECKPOINT
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.recipe import parse_rule
-    from untwin.solve.restore import job, save
+    from untwin.runs.archive import CHECKPOINT, save_restored
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.names import parse_rule
+    from untwin.runs.tasks import job
 
     options = {
         "command": "restore", "task": task, "factor": factor, "prior": prior, "noise": noise, "stop": stop, "steps": steps, "seed": seed,
@@ -476,7 +476,7 @@ def _restore(
         with _progress("restoring", "statistic") as show:
             result = planned.run(seed, steps, device, show, kept)
         scale, offset = (1.0, 0.0) if task == "mri" else (given.scale, given.offset)
-        save(result, folder, scale, offset, options)
+        save_restored(result, folder, scale, offset, options)
         from untwin.show.restored import restored_page
 
         page = restored_page(result, folder / "report.html", image.name)
@@ -513,8 +513,8 @@ def demo(
         Replace an earlier demo.
     """
     from untwin.config import Run
+    from untwin.runs.archive import fresh
     from untwin.simulate.demo import write_demo
-    from untwin.solve.archive import fresh
 
     fresh(output, overwrite)
     pattern, truth = write_demo(output, seed)
@@ -875,7 +875,7 @@ def report(folder: Path) -> None:
     folder
         What untwin reconstruct has written.
     """
-    from untwin.solve.archive import load
+    from untwin.runs.archive import load
 
     _show(load(folder), folder if folder.is_dir() else folder.parent)
 
@@ -1056,11 +1056,11 @@ def predict(
     if there and not overwrite:
         raise InputError(f"{output / f'{there}.cxi'} exists; choose another folder or --overwrite")
     from untwin.data.cxi import write_object
-    from untwin.solve import predict as predictor
+    from untwin.model import inference
 
     trained = weights.load(model)
     began = time.perf_counter()
-    said = predictor.predict([p for _, p in found], trained, device)
+    said = inference.predict([p for _, p in found], trained, device)
     strange, misfits = [], []
     for (name, pattern), one in zip(found, said):
         process = {"model": trained.name, "architecture": repr(trained.architecture), "misfit": one.misfit, "warnings": list(one.warnings)}
@@ -1079,6 +1079,6 @@ def predict(
         from untwin.show.figures import save_figure
         from untwin.show.learning import activations_figure
 
-        save_figure(activations_figure(*predictor.activations(found[0][1], trained)), activations)
+        save_figure(activations_figure(*inference.activations(found[0][1], trained)), activations)
         print(f"picture: {activations}")
     print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")

@@ -38,14 +38,14 @@ class Constraint(ABC):
         return (self,)
 
     @cached_property
-    def rule(self) -> engine.Rule | None:
+    def flags(self) -> engine.ConstraintFlags | None:
         """The same for the engine, where it can do it: the support, then perhaps Nonnegative() or RealValued(), perhaps Ceiling()."""
         first, *rest = self.parts()
         capped = bool(rest) and isinstance(rest[-1], Ceiling)
         middle = rest[:-1] if capped else rest
         if not isinstance(first, Support) or len(middle) > 1 or not all(isinstance(c, RealValued | Nonnegative) for c in middle):
             return None
-        return engine.Rule(positive=any(isinstance(c, Nonnegative) for c in middle), capped=capped)
+        return engine.ConstraintFlags(positive=any(isinstance(c, Nonnegative) for c in middle), capped=capped)
 
     def __and__(self, other: Constraint) -> Both:
         return Both(self, other)

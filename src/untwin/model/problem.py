@@ -10,7 +10,7 @@ import numpy as np
 
 from untwin import engine, fourier
 from untwin.data.measurement import Pattern
-from untwin.engine import Coefficients, Fienup, Rule, plain
+from untwin.engine import Coefficients, ConstraintFlags, Fienup, plain
 from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.model.constraints import Constraint, Nonnegative, Support
@@ -168,24 +168,25 @@ class Problem:
 
     def _compiled(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """`advance` by machine code, where there is one for it."""
-        rule = self.constraint.rule
-        if rule is None or x.is_complex() == self.real or any(self.physics.offset):
+        flags = self.constraint.flags
+        if flags is None or x.is_complex() == self.real or any(self.physics.offset):
             return None
-        row = _plain(row, rule)
-        if (isinstance(row, Fienup) and rule != Rule(positive=True)) or (found := engine.together(x, support, rule)) is None:
+        row = _plain(row, flags)
+        if isinstance(row, Fienup) and flags != ConstraintFlags(positive=True):
             return None
-        return found.run(x, support, self.tensors.arranged, row, rule, self.modulus.rho, self.modulus.hole, steps)
+        compiled = engine.compiled_for(x, support, flags)
+        return compiled and compiled.run(x, support, self.tensors.arranged, row, flags, self.modulus.rho, self.modulus.hole, steps)
 
     def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
         """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
-        rule = self.constraint.rule
-        row = _plain(row, rule)
+        flags = self.constraint.flags
+        row = _plain(row, flags)
         if isinstance(row, Fienup):
-            if rule == Rule(positive=True) and not x.is_complex():
+            if flags == ConstraintFlags(positive=True) and not x.is_complex():
                 return plain.fienup(x, y, support, row.beta)
             return y.where(self.satisfies(y, support), x.add(y, alpha=-row.beta))
-        if rule is not None and x.is_complex() != self.real:
-            return plain.update(x, y, support, row, rule)
+        if flags is not None and x.is_complex() != self.real:
+            return plain.update(x, y, support, row, flags)
         z = self.project_object(total(((row.v, y), (row.u, x))), support)
         return total(((row.s, z), (row.a, x), (row.c, y)))
 
@@ -243,9 +244,9 @@ class Problem:
         return cls(pattern, constraint=constraint, device=device)
 
 
-def _plain(row: Coefficients | Fienup, rule: Rule | None) -> Coefficients | Fienup:
+def _plain(row: Coefficients | Fienup, flags: ConstraintFlags | None) -> Coefficients | Fienup:
     """Under a plain support Fienup's form is a row of the table (HPR)."""
-    if isinstance(row, Fienup) and rule == Rule():
+    if isinstance(row, Fienup) and flags == ConstraintFlags():
         return Coefficients(a=1, c=-row.beta, s=1, u=-1, v=1 + row.beta)
     return row
 

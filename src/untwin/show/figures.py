@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from untwin.data.measurement import Pattern
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.solution import Reconstruction
 
 _BLUE, _GREEN, _RED, _GREY = "#0072B2", "#009E73", "#D55E00", "#999999"  # Okabe and Ito, 2008
 _OUTSIDE = "#d9d9d9"  # no phase here

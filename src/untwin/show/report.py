@@ -15,7 +15,7 @@ from untwin.judge.trust import AGREE
 from untwin.show import figures
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.solution import Reconstruction
 
 
 # name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
@@ -223,12 +223,12 @@ def _version(package: str) -> str:
 def _starts(solution: Reconstruction) -> str:
     if not solution.starts:
         return ""
-    numeric = ("seed", "R-factor", "score", "support", "error to the solution")
+    numeric = ("start", "R-factor", "score", "support", "error to the solution")
     head = "".join(f'<th class="n">{h}</th>' for h in numeric) + "<th>twin</th><th>remark</th>"
     rows = []
     for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
         cells = [
-            str(s.seed),
+            str(s.number) if s.role == "start" else f"{s.role} {s.number}",
             _finite(s.r_factor, ".4f"),
             _finite(s.score, ".6g"),
             str(s.support),

@@ -17,7 +17,7 @@ from untwin.show.report import _STYLE, _digits
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from untwin.solve.restore import Restored
+    from untwin.runs.solution import Restored
 
 _MEANINGS = {
     "steps": "iterations until it stopped, patience included",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
 from untwin.solve.recipe import Algorithm, require
-from untwin.solve.state import State
+from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,7 @@ class Box(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        from untwin.solve.outline import box
+        from untwin.model.outline import box
 
         support = torch.from_numpy(box(problem.pattern, self.margin)).to(state.x.device).expand(state.support.shape)
         return replace(state, support=support, bounds=support)
@@ -102,21 +103,23 @@ def random_object(problem: Problem, support: Tensor, seeds: tuple[int, ...]) -> 
     return x * (power / norm.clamp(min=1e-30)).sqrt().reshape((-1,) + (1,) * problem.ndim)
 
 
-def begin(problem: Problem, seeds: tuple[int, ...], support: Tensor | None = None, x: Tensor | None = None) -> State:
+def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | None = None, x: Tensor | None = None) -> State:
     """The state before the first step.
 
+    seeds: one per start, or the Members themselves.
     support: (*grid) or (starts, *grid) bool, FFT order; by default the outline. x: (starts, *grid); by default random.
     """
     import torch
 
-    grid = (len(seeds), *problem.pattern.shape)
+    starts = tuple(s if isinstance(s, Member) else Member(s, number) for number, s in enumerate(seeds))
+    grid = (len(starts), *problem.pattern.shape)
     if support is None:
-        from untwin.solve.outline import outline
+        from untwin.model.outline import outline
 
         found = outline(problem.pattern)
         support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (found.support, found.bounds))
     else:
         support = bounds = support.to(problem.device).expand(grid)
     if x is None:
-        x = random_object(problem, support, seeds)
-    return State(x=x, image=x, support=support, bounds=bounds, seeds=tuple(seeds))
+        x = random_object(problem, support, tuple(m.seed for m in starts))
+    return State(x=x, image=x, support=support, bounds=bounds, members=starts)

@@ -6,17 +6,17 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from untwin import expression
 from untwin.errors import InputError
-from untwin.judge.symmetry import centring
+from untwin.model.alignment import centring
+from untwin.model.box import cut, extent, grown, placed
 from untwin.model.losses import Loss
 from untwin.model.networks.base import number, whole
 from untwin.model.picture import Picture
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
+from untwin.random import derive
 from untwin.solve.descent import Adam, Descent
 from untwin.solve.follow import followed
 from untwin.solve.recipe import Algorithm
@@ -104,7 +104,7 @@ class Fit(Algorithm):
         elif mask is not None:
             shape = (1, *mask.shape[1:])
         device = state.x.device
-        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(dice(s, 0, 0))) for s in state.seeds]
+        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(derive(s, "network"))) for s in state.seeds]
         if not parts[0].trained:
             raise InputError(f"{self.prior!r} has nothing to fit")
         memory = {
@@ -138,7 +138,7 @@ class Fit(Algorithm):
             rows.append(x.roll(by, axes))
             masks.append(s.roll(by, axes))
         x, s = torch.stack(rows), torch.stack(masks)
-        box = tuple(min(n, max(b, _extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
+        box = tuple(min(n, max(b, extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
         x, s = cut(x, box), cut(s, box)
         if self.grow is None:
             s = torch.ones_like(s)
@@ -191,7 +191,7 @@ class Fit(Algorithm):
         with torch.enable_grad():
             leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
             some = next(iter(leaves.values()))
-            generator = torch.Generator(some.device).manual_seed(dice(seed, 1, count))
+            generator = torch.Generator(some.device).manual_seed(derive(seed, "jitter", count))
             with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
                 g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
             g = g if g.is_complex() else g.float()
@@ -227,46 +227,5 @@ class Fit(Algorithm):
         return x[0], loss
 
 
-def dice(seed: int, purpose: int, count: int) -> int:
-    """A seed for the generator of one purpose in one iteration of one start."""
-    return int(np.random.SeedSequence([seed, purpose, count]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _cosine(share: float, end: float) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def placed(g: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """(batch, channels, *box) in an array of zeros, its middle b//2 at index 0."""
-    import torch
-
-    d = len(grid)
-    box = g.shape[-d:]
-    pad = [v for b, n in zip(reversed(box), reversed(grid)) for v in (0, n - b)]
-    return torch.nn.functional.pad(g, pad).roll([-(b // 2) for b in box], tuple(range(-d, 0)))
-
-
-def cut(x: Tensor, box: tuple[int, ...]) -> Tensor:
-    """The box around index 0 of (batch, *grid): undoes `placed`."""
-    d = len(box)
-    x = x.roll([b // 2 for b in box], tuple(range(-d, 0)))
-    return x[(..., *(slice(0, b) for b in box))]
-
-
-def grown(support: Tensor, pixels: int) -> Tensor:
-    """A support (batch, *grid) and its neighbours to so many pixels along each axis, on the periodic grid."""
-    for axis in range(1, support.ndim):
-        wide = support
-        for k in range(1, pixels + 1):
-            wide = wide | support.roll(k, axis) | support.roll(-k, axis)
-        support = wide
-    return support
-
-
-def _extent(support: Tensor, axis: int, n: int) -> int:
-    """The size of a box around index 0 that holds the support along an axis."""
-    import torch
-
-    line = support.movedim(axis, 0).flatten(1).any(1).cpu()
-    k = torch.fft.fftfreq(n, 1 / n)[line]
-    return int(2 * k.abs().max()) + 2 if len(k) else 1

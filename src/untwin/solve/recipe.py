@@ -6,7 +6,6 @@ A recipe is a Python expression, and its repr is the same expression as text: pa
 from __future__ import annotations
 
 import math
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.random import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -176,7 +176,7 @@ class Ramp:
 
 @dataclass(frozen=True, repr=False)
 class Deal:
-    """A setting of which start number s takes the value number s (modulo how many there are), s its seed: Deal((0.1, 0.2, 0.3))."""
+    """A setting of which start number s takes the value number s (modulo how many there are): Deal((0.1, 0.2, 0.3))."""
 
     values: tuple[float, ...]
 
@@ -236,14 +236,14 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
         u = [_uniform(seed, label) for seed in state.seeds]
         return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
     if isinstance(setting, Deal):
-        return torch.tensor([setting.values[seed % len(setting.values)] for seed in state.seeds], dtype=torch.float64)
+        return torch.tensor([setting.values[m.number % len(setting.values)] for m in state.members], dtype=torch.float64)
     return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
 
 
 @lru_cache(maxsize=4096)
 def _uniform(seed: int, label: str) -> float:
     """A number in [0, 1) that is a function of the start's seed and of what is drawn."""
-    return np.random.default_rng([seed, zlib.crc32(label.encode())]).random()
+    return np.random.default_rng(derive(seed, label)).random()
 
 
 LONGEST = 2_000_000  # steps of one recipe
@@ -307,23 +307,3 @@ def segments(recipe: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...
     yield from walk(recipe)
     if plain:
         yield None, tuple(plain)
-
-
-def parse(text: str) -> Any:
-    """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
-    from untwin.solve.names import NAMES, Plan
-
-    recipe = expression.read(text, NAMES)
-    if not isinstance(recipe, Recipe | Plan):
-        raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
-    return recipe
-
-
-def parse_rule(text: str) -> Rule:
-    """The rule that a text describes, such as "EMV(patience=300)"."""
-    from untwin.solve.names import NAMES
-
-    rule = expression.read(text, NAMES)
-    if not isinstance(rule, Rule):
-        raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
-    return rule

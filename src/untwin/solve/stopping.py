@@ -11,6 +11,7 @@ import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.random import derive
 from untwin.solve.follow import followed
 from untwin.solve.recipe import Rule, require
 from untwin.solve.state import CHECK, alive
@@ -262,7 +263,7 @@ class HeldOut(Least):
 
         seen = problem.seen
         pixels = seen.shape[-(problem.ndim - (0 if problem.symmetric else 1)) :]
-        chosen = torch.from_numpy(np.random.default_rng([self.seed, 1]).random(tuple(pixels)) < self.share)
+        chosen = torch.from_numpy(np.random.default_rng(derive(self.seed, "held out")).random(tuple(pixels)) < self.share)
         return chosen.to(seen.device).expand(seen.shape)
 
     def given(self, problem: Problem) -> Problem:
@@ -310,7 +311,9 @@ class Thinned(Least):
         whole = np.rint(counts)
         if float(np.abs(counts - whole).sum()) > 1e-3 * float(counts.sum()):
             raise InputError("Thinned needs whole counts, and this pattern has fractions of a photon; try HeldOut()")
-        return np.random.default_rng([self.seed, 2]).binomial(whole.clip(min=0).astype(np.int64), self.share).astype(np.float64)
+        return (
+            np.random.default_rng(derive(self.seed, "thinned")).binomial(whole.clip(min=0).astype(np.int64), self.share).astype(np.float64)
+        )
 
     def given(self, problem: Problem) -> Problem:
         from untwin.model.problem import Data
@@ -375,7 +378,8 @@ class SelfValidation(Least):
             raise InputError(f"SelfValidation follows images in two dimensions, this one has shape {tuple(state.x.shape[1:])}; try EMV()")
         network = Autoencoder(frame.shape[1])
         weights = [
-            network.weights((self.size, self.size), frame.shape[1], torch.Generator(state.x.device).manual_seed(s)) for s in state.seeds
+            network.weights((self.size, self.size), frame.shape[1], torch.Generator(state.x.device).manual_seed(derive(s, "autoencoder")))
+            for s in state.seeds
         ]
         return {"frames": (), "weights": tuple(weights), "adam": tuple(Adam().begin(w) for w in weights), "count": 0}
 
@@ -407,7 +411,7 @@ class SelfValidation(Least):
             w, m = more["weights"][row], more["adam"][row]
             with torch.no_grad():
                 values.append((torch.func.functional_call(module, w, (x[row : row + 1],)) - x[row]).double().norm())
-            order = np.random.default_rng([seed, 3, count]).permutation(len(frames))
+            order = np.random.default_rng(derive(seed, "order", count)).permutation(len(frames))
             for at in range(0, len(order) if len(order) > 1 else 0, self.batch):
                 some = torch.stack([frames[i][row] for i in order[at : at + self.batch]])
 

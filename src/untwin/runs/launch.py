@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
 from untwin.processes import PATIENCE, cores, one_thread, pool
-from untwin.solve.checkpoint import Checkpoint, Held
+from untwin.runs.checkpoint import Checkpoint, Held
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, alive, join, take
@@ -114,7 +114,7 @@ class Launcher:
             n = len(state.seeds)
             for i in range(0, n, self.batch):
                 some = take(state, list(range(i, min(i + self.batch, n))))
-                parts[self.checkpoint.name(self.calls, j, i, recipe, some.seeds, samples)] = (j, recipe, some)
+                parts[self.checkpoint.name(self.calls, j, i, recipe, some.members, samples)] = (j, recipe, some)
         ended: dict[str, Ended] = {}
 
         def came(name: str, one: Ended) -> None:

@@ -23,7 +23,7 @@ from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.processes import stoppable
-from untwin.solve.state import State
+from untwin.solve.state import Member, State
 from untwin.solve.stopping import Watch
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ RATE = 2e8  # bytes per second that a disk is trusted with before anything has b
 LOOK = 0.5  # seconds after which a worker looks whether it is still wanted
 _RUN, _STOP = "run.untwin", "stop"
 
-_KNOWN = {cls.__name__: cls for cls in (State, Watch)}
+_KNOWN = {cls.__name__: cls for cls in (State, Member, Watch)}
 
 
 @dataclass(eq=False)

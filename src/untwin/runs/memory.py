@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
-from untwin.solve import ensemble
+from untwin.runs import ensemble
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
@@ -18,8 +18,8 @@ from untwin.solve.wrap import Mean, Wrapper
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
-    from untwin.solve.ensemble import Plan
-    from untwin.solve.launch import Launcher
+    from untwin.runs.ensemble import Plan
+    from untwin.runs.launch import Launcher
     from untwin.solve.recipe import Algorithm
 
 PICTURES = 300e6  # bytes that libraries, figures and report take beside what is there (measured),

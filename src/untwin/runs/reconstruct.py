@@ -16,19 +16,23 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.judge.symmetry import align, centring
+from untwin.model.alignment import align, centring
+from untwin.model.inference import fitted
 from untwin.model.networks import weights
+from untwin.model.outline import hidden
 from untwin.model.problem import Problem, require_real
 from untwin.provenance import made_with
-from untwin.solve import auto, memory
+from untwin.random import derive
+from untwin.runs import auto, memory
+from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
+from untwin.runs.launch import launcher, one_thread, run_here
+from untwin.runs.names import parse
+from untwin.runs.solution import History, Reconstruction, Start
 from untwin.solve.begin import Whole
-from untwin.solve.checkpoint import EVERY, Checkpoint, digest
-from untwin.solve.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
-from untwin.solve.launch import launcher, one_thread, run_here
-from untwin.solve.outline import hidden
-from untwin.solve.predict import fitted, started
-from untwin.solve.recipe import Recipe, parse
-from untwin.solve.state import History, Reconstruction, Start, State
+from untwin.solve.predict import Predict, started
+from untwin.solve.recipe import Recipe, steps
+from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,11 +193,13 @@ def _judged(
     chosen = objects(problem, best)[0]
     independent = align(objects(problem, final), chosen, d)
     errors = tuple(float(independent.error[i]) for i in others)
-    agreement = min(errors, default=math.nan)
+    strangers = [i for i in others if _independent(plan, final.state.members[0], final.state.members[i])]
+    evidence = tuple(errors[i - 1] for i in strangers)
+    agreement = min(evidence, default=math.nan)
     first = align(objects(problem, outcome.first), image, d)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
-    lost = tuple(Start(s, math.nan, math.inf, 0, reason=why) for s, why in outcome.failed)
+    lost = tuple(Start(m.seed, math.nan, math.inf, 0, m.number, m.role, reason=why) for m, why in outcome.failed)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -203,7 +209,7 @@ def _judged(
     modes, weights = _modes(runs)
     waves = problem.physics.propagate(runs)
     transfer = prtf(waves, problem.tensors.measured) if len(runs) > 1 else None
-    nearest = independent.x[others[errors.index(agreement)]] if others else None
+    nearest = independent.x[strangers[evidence.index(agreement)]] if strangers else None
     shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
 
     numbers = _numbers(problem, best, image) | refinement
@@ -211,11 +217,12 @@ def _judged(
         "score": float(scores[len(table)]),
         "agreement": agreement,
         "starts": float(len(table)),
-        "starts_failed": float(len(lost)),
+        "starts_failed": float(sum(s.role == "start" for s in lost)),
+        "runs_failed": float(len(lost)),
         "starts_agreeing": float(len(agreeing)),
         "twins_turned": float(sum(s.twin for s in agreeing)),
         "families": float(1 + len(errors)),
-        "families_agreeing": float(1 + sum(e < trust.AGREE for e in errors)),
+        "families_agreeing": float(1 + sum(e < trust.AGREE for e in evidence)),
         "runs_kept": float(len(runs)),
         "first_mode_weight": weights[0],
     }
@@ -226,7 +233,7 @@ def _judged(
     numbers |= {"seconds": time.perf_counter() - began[0], "cpu_seconds": time.process_time() - began[1]}
     judgement = trust.verdict(
         numbers["r_factor"],
-        errors,
+        evidence,
         len(agreeing),
         len(table),
         int(numbers["twins_turned"]),
@@ -239,7 +246,7 @@ def _judged(
     if reason:
         judgement = trust.Verdict(None, f"{judgement.text}; {reason}: do not trust this before you know why")
     shown, mask = _presented(problem, image, best.state.support[0])
-    lines = [History(f"start {s}", *t) for s, t in zip(outcome.first.state.seeds, outcome.traces)]
+    lines = [History(str(m), *t) for m, t in zip(outcome.first.state.members, outcome.traces)]
     return Reconstruction(
         image=shown,
         support=mask,
@@ -270,7 +277,18 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     if outcome.broken:
         reason = f"{count} starts failed ({why}), more than half; the result rests on the {living} that did not"
         return reason, (reason,)
-    return "", (f"{count} starts or children failed ({why}) and were left out; others stand in for them",)
+    return "", (f"{_counted(Counter(m.role for m, _ in outcome.failed))} failed ({why}) and were left out; others stand in for them",)
+
+
+def _independent(plan: Plan, one: Member, other: Member) -> bool:
+    """False where both began from the same prediction of a network: that they agree is then no evidence."""
+    return not any(isinstance(a, Predict) and a.informs(one.family) and a.informs(other.family) for a in steps(plan.first))
+
+
+def _counted(roles: Counter[str]) -> str:
+    """Such as "2 starts, 1 child"."""
+    plural = {"start": "starts", "child": "children", "candidate": "candidates", "refinement": "refinements"}
+    return ", ".join(f"{n} {role if n == 1 else plural[role]}" for role, n in roles.items())
 
 
 def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str, float]]:
@@ -328,6 +346,7 @@ def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) ->
     return tuple(
         Start(
             seed=first.state.seeds[i],
+            number=first.state.members[i].number,
             r_factor=float(first.r_factor[i]),
             score=float(scores[i]),
             support=int(first.pixels[i]),
@@ -372,7 +391,9 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     import torch
 
     seen = problem.seen
-    without = problem.without(torch.from_numpy(np.random.default_rng(20_251).random(seen.shape) < FREE_SHARE).to(seen.device))
+    without = problem.without(
+        torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(seen.shape) < FREE_SHARE).to(seen.device)
+    )
     hidden = seen & ~without.seen
     if not bool(hidden.any()) or bool((hidden == seen).all()):
         return math.nan, math.nan
