@@ -47,7 +47,7 @@ def require_one_of(owner: Any, name: str, *choices: str) -> None:
 
 def int_argument(name: str, value: Any, low: int, high: int | None = None) -> int:
     """The value of an argument as an int (NumPy's whole numbers, too). Raises InputError unless it is a whole number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value or (high is not None and value > high):
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) or (high is not None and int(value) > high):
         raise InputError(f"{name}={value!r}: expected {_whole_numbers(low, high)}")
     return int(value)
 

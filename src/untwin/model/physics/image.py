@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from untwin.checks import require_int
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Downsample(Linear):
     axes: int = 2
 
     def __post_init__(self) -> None:
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int) or not 2 <= self.factor <= 64:
-            raise InputError(f"Downsample(factor={self.factor!r}): expected a whole number from 2 to 64")
+        require_int(self, "factor", 2, 64)
 
     def object_grid(self, measured: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(n * self.factor for n in measured)
