@@ -152,7 +152,7 @@ REJECTED = [
     ("train cdi-nn -o new --data unlabelled", r"unlabelled holds no objects, which training and validation need; write it again without"),
     ("train cdi-nn -o new --objective best", r"objective 'best'; expected one of supervised, canonical, invariant, passive"),
     ("train cdi-nn -o new --steps 0", r"Invalid value .*0.* for --steps\. Must be >= 1"),
-    ("train cdi-nn -o new --rate 2", r"rate = 2\.0: expected a number above 0 and below 1"),
+    ("train cdi-nn -o new --rate 2", r"Training\(rate=2\.0\): expected a number above 0 and below 1"),
     ("train cdi-nn -o full", r"full is not empty; choose another folder"),
     ("train cdi-nn -o new --resume", r"no checkpoint\.safetensors in new; leave --resume out"),
     ("train cdi-nn -o line.npy", r"line\.npy is a file; expected a folder"),
