@@ -211,7 +211,7 @@ def reconstruct(
     seed
         Of the first start; the same seed repeats the run.
     device
-        cpu, cuda or cuda:1; by default a GPU where there is one.
+        cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
     config

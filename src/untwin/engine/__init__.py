@@ -62,13 +62,13 @@ def _compiled() -> ModuleType | None:
     return iterations
 
 
-def compiled_for(x: Tensor, support: Tensor, flags: ConstraintFlags) -> ModuleType | None:
-    """engine.iterations where machine code can iterate these starts, else None."""
+def compiled_for(x: Tensor, support: Tensor | None, flags: ConstraintFlags) -> ModuleType | None:
+    """engine.iterations where machine code can iterate these starts, else None. support: None where none is used."""
     import torch
 
     if PLAIN or not x.is_cpu or x.dtype not in (torch.complex64, torch.float32) or not x.is_contiguous() or x.requires_grad or x.is_conj():
         return None
-    if not support[0].is_contiguous() or (flags.positive and x.is_complex()):
+    if (support is not None and not support[0].is_contiguous()) or (flags.positive and x.is_complex()):
         return None
     module = _compiled()
     return module if module and module.takes(x) else None

@@ -42,7 +42,7 @@ def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 
             f, a = _modulus(w[..., column]), target[..., column]
             error -= ((f - a) * (a >= 0)).square().reshape(starts, -1).sum(1, dtype=torch.float64) / 2
     flat, goal = w.view(starts, -1), target.reshape(-1)
-    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_tensor(hole)
+    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_full((), hole)  # filled where it is used
     everywhere = w.is_cpu and bool((goal >= 0).all())  # a GPU is not asked: it would have to wait for the answer
     for stripe in _stripes(starts, goal.numel(), w):
         part, a = flat[:, stripe], goal[stripe]
@@ -78,25 +78,26 @@ def total(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
 
 def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:
     """x' of a row of the table, a new tensor. x, y: (starts, *grid), real or complex. support: (starts, *grid) bool."""
-    import torch
-
     from untwin.engine import memory
 
     starts, n = x.shape[0], x[0].numel()
-    out = memory.empty(tuple(x.shape), x.dtype) if x.device.type == "cpu" else torch.empty_like(x)
     xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
     level = _level(xs, ys, supports, row, flags) if flags.capped else None
+    if x.device.type != "cpu":
+        return _updated(xs, ys, supports, row, flags, level).view(x.shape)
+    out = memory.empty(tuple(x.shape), x.dtype)
     for stripe in _stripes(starts, n, x):
-        p, q, inside = xs[:, stripe], ys[:, stripe], supports[:, stripe]
-        if not (flags.positive or flags.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
-            within = total(((round(row.a + row.s * row.u, 12), p), (round(row.c + row.s * row.v, 12), q)))
-            result = within.where(inside, total(((row.a, p), (row.c, q))))
-        else:
-            z = _inside(p, q, inside, row, flags)
-            z = z if level is None else z * _below(z, level)
-            result = total(((row.s, z), (row.a, p), (row.c, q)))
-        out.view(starts, n)[:, stripe] = result
+        out.view(starts, n)[:, stripe] = _updated(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
     return out
+
+
+def _updated(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
+    if not (flags.positive or flags.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
+        within = total(((round(row.a + row.s * row.u, 12), x), (round(row.c + row.s * row.v, 12), y)))
+        return within.where(support, total(((row.a, x), (row.c, y))))
+    z = _inside(x, y, support, row, flags)
+    z = z if level is None else z * _below(z, level)
+    return total(((row.s, z), (row.a, x), (row.c, y)))
 
 
 def _inside(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:

@@ -292,8 +292,11 @@ class Worker:
 
     def __enter__(self) -> Worker:
         if self.size > 1:
+            import torch
             from torch import distributed
 
+            if _cuda():
+                torch.cuda.set_device(self.local)  # before NCCL, which would otherwise put every rank on the first
             distributed.init_process_group("gloo" if not _cuda() else "nccl")
         return self
 

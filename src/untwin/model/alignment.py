@@ -32,12 +32,13 @@ def _ramps(grid: tuple[int, ...], by: Tensor, like: Tensor) -> Tensor:
     import torch
 
     real = torch.float64 if like.dtype in (torch.complex128, torch.float64) else torch.float32
-    angle = torch.zeros((len(by),) + (1,) * len(grid), dtype=torch.float64)
+    by = by.to(like.device)
+    angle = torch.zeros((len(by),) + (1,) * len(grid), dtype=torch.float64, device=like.device)
     for axis, n in enumerate(grid):
-        k = torch.fft.fftfreq(n, dtype=torch.float64)
-        column = by[:, axis].double().cpu().reshape((-1,) + (1,) * len(grid))
+        k = torch.fft.fftfreq(n, dtype=torch.float64, device=like.device)
+        column = by[:, axis].double().reshape((-1,) + (1,) * len(grid))
         angle = angle + column * k.reshape([1] + [-1 if a == axis else 1 for a in range(len(grid))])
-    return torch.polar(torch.ones((), dtype=real), (-2 * torch.pi * angle).to(real)).to(like.device)
+    return torch.polar(torch.ones((), dtype=real, device=like.device), (-2 * torch.pi * angle).to(real))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
     error = (1 - (peak.abs() / norm).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
     factor = torch.where(peak.abs() > 0, peak.conj() / peak.abs().clamp(min=1e-300), torch.ones_like(peak))
     if not subpixel:
-        moved = torch.stack([one.roll([int(round(float(v))) for v in b], tuple(range(d))) for one, b in zip(y, by)])
+        moved = rolled(y, by.round(), d)
     else:
         moved = shift(y, by, d)
     moved = moved * factor.to(moved.dtype).reshape((-1,) + (1,) * d)
@@ -107,7 +108,7 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
     c = torch.fft.fftn(cross, dim=tuple(range(-d, 0)))
     flat = c.flatten(1)
     where = flat.abs().argmax(1)
-    index = _unravelled(where, tuple(grid)).double()
+    index = unravelled(where, tuple(grid)).double()
     size = torch.tensor(grid, dtype=torch.float64, device=y.device)
     by = torch.where(index > size / 2, index - size, index)
     peak = flat.gather(1, where[:, None]).squeeze(1)
@@ -126,13 +127,13 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
         flat = values.flatten(1)
         where = flat.abs().argmax(1)
         peak = flat.gather(1, where[:, None]).squeeze(1)
-        move = _unravelled(where, (3,) * d)
+        move = unravelled(where, (3,) * d)
         by = by + step * offsets[move]
         step /= 2
     return peak, by
 
 
-def _unravelled(flat: Tensor, grid: tuple[int, ...]) -> Tensor:
+def unravelled(flat: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(batch, d) indices of flat ones (batch,). torch.unravel_index would import sympy, which takes a second."""
     import torch
 
@@ -242,7 +243,7 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
     (first, a, here, c), (second, b, there, e) = found
     better = b > a * (1 + 1e-6)
     column = better.reshape((-1,) + (1,) * d)
-    by = _unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
+    by = unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
     moved = rolled(torch.where(column, second, first), by, d)
     if not turn:
         return moved

@@ -117,6 +117,7 @@ class Problem:
                 f"projections need a physics that measures magnitudes, such as FarField(); got {self.physics!r}: try Picture and Fit"
             )
         object.__setattr__(self, "physics", FarField(p.ndim, p.offset))  # the pattern knows its own grid
+        object.__setattr__(self, "device", str(self.device))
         if self.data is None:
             object.__setattr__(self, "data", Data.of(p, self.constraint.real, self.device))
 
@@ -136,9 +137,7 @@ class Problem:
     def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
         met, Σ (|F x| − √I)² over the imposed pixels, (starts,) float64."""
-        import torch
-
-        found = self._compiled(x, x.new_zeros((1, *x.shape[1:]), dtype=torch.bool).expand(x.shape), Coefficients(0, 0, 0, 0, 0), 1)
+        found = self._compiled(x, None, Coefficients(0, 0, 0, 0, 0), 1)
         if found:
             return found[1:]
         d = self.tensors
@@ -166,8 +165,10 @@ class Problem:
         y, error = self.impose(x)
         return self.update(x, y, support, row), y, error
 
-    def _compiled(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """`advance` by machine code, where there is one for it."""
+    def _compiled(self, x: Tensor, support: Tensor | None, row: Coefficients | Fienup, steps: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """`advance` by machine code, where there is one for it. support: None where x' is not needed."""
+        import torch
+
         flags = self.constraint.flags
         if flags is None or x.is_complex() == self.real or any(self.physics.offset):
             return None
@@ -175,7 +176,11 @@ class Problem:
         if isinstance(row, Fienup) and flags != ConstraintFlags(positive=True):
             return None
         compiled = engine.compiled_for(x, support, flags)
-        return compiled and compiled.run(x, support, self.tensors.arranged, row, flags, self.modulus.rho, self.modulus.hole, steps)
+        if compiled is None:
+            return None
+        if support is None:
+            support = x.new_zeros((1, *x.shape[1:]), dtype=torch.bool).expand(x.shape)
+        return compiled.run(x, support, self.tensors.arranged, row, flags, self.modulus.rho, self.modulus.hole, steps)
 
     def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
         """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
@@ -238,10 +243,10 @@ class Problem:
         return {}
 
     @classmethod
-    def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:
+    def of(cls, pattern: Pattern, positivity: bool = False, device: str | torch.device = "cpu") -> Problem:
         """The problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
-        return cls(pattern, constraint=constraint, device=device)
+        return cls(pattern, constraint=constraint, device=str(device))
 
 
 def _plain(row: Coefficients | Fienup, flags: ConstraintFlags | None) -> Coefficients | Fienup:

@@ -35,9 +35,8 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     one = problem.tensors.amplitude.numel() * problem.tensors.amplitude.element_size() * (1 if problem.real else 2)
     start = 2 + 2 * problem.tensors.amplitude.numel() / one  # x, image; support, bounds
     data = 20 * problem.tensors.amplitude.numel()
-    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
     many = min(launch.batch, plan.starts)
-    work = many * max(_work(problem, recipe) for recipe in recipes)
+    work = many * arrays(problem, plan)
     kept = start * plan.starts
     families = plan.families + plan.reserve
     brood = (plan.members - max(1, plan.members // 4)) * plan.families if plan.children and plan.generations else 0
@@ -107,6 +106,12 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
     if low:
         return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
+
+
+def arrays(problem: Problem, plan: Plan) -> float:
+    """Arrays of the object that one start takes in the steps of a plan, beside where it begins."""
+    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
+    return max(_work(problem, recipe) for recipe in recipes)
 
 
 def _work(problem: Problem, recipe: Recipe) -> float:

@@ -25,6 +25,7 @@ from untwin.provenance import made_with
 from untwin.random import derive
 from untwin.runs import auto, memory
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.device import boolean, named, trusted
 from untwin.runs.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
@@ -35,6 +36,7 @@ from untwin.solve.recipe import Recipe, steps
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean
@@ -52,7 +54,7 @@ def reconstruct(
     seed: int = 0,
     positivity: bool = False,
     support: np.ndarray | Tensor | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
@@ -65,7 +67,8 @@ def reconstruct(
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
-    device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
+    device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
+    workers: processes on a CPU; by default all cores.
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it.
     report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
@@ -78,10 +81,10 @@ def reconstruct(
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, kept)
+    launch = launcher(problem, workers, kept, memory.arrays(problem, plan))
     needed = memory.require(problem, plan, launch)
     made = made_with(problem.device)
-    kept.begin(_identity(problem, plan, seed, given, made))
+    kept.begin(_identity(problem, plan, seed, given, {**made, "batch": launch.batch}))
     with one_thread():
         try:
             outcome = breed(problem, plan, seed, launch, support=given, report=report)
@@ -113,36 +116,27 @@ def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, m
     }
 
 
-def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -> Problem:
-    import torch
-
-    given = device is not None
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.device | None) -> Problem:
     if isinstance(pattern, Problem):
-        if device not in (None, pattern.device) and given:
-            raise InputError(f"device={device!r} with a Problem on {pattern.device!r}; make the Problem with device={device!r}")
+        if device is not None and str(device) != pattern.device:
+            raise InputError(f"device={str(device)!r} with a Problem on {pattern.device!r}; make the Problem with device={str(device)!r}")
         if positivity and not pattern.real:
             raise InputError("positivity=True with a Problem that has no Nonnegative() constraint; put it into the Problem")
+        trusted(pattern.device)
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
     if positivity:
         require_real(pattern)
-    try:
-        torch.fft.fft(torch.ones(2, device=device)).to(torch.complex128).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise InputError(f"no device {device!r} with this torch ({torch.__version__}); try cpu") from None
-    device = "cpu" if device.startswith("cpu") else device
+    device = named("cpu" if device is None else device)
+    trusted(device)
     return Problem.of(pattern, positivity=positivity, device=device)
 
 
 def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | None:
-    import torch
-
     if support is None:
         return None
-    mask = torch.as_tensor(np.asarray(support) != 0)
+    mask = boolean(support)
     if tuple(mask.shape) != problem.pattern.shape:
         raise InputError(f"support has shape {tuple(mask.shape)}, pattern {problem.pattern.shape}; crop or pad one of them")
     if not bool(mask.any()):

@@ -12,6 +12,7 @@ from untwin.errors import InputError
 from untwin.model.alignment import centring
 from untwin.model.box import cut, extent, grown, placed
 from untwin.model.losses import Loss
+from untwin.model.networks.base import single_precision
 from untwin.model.picture import Picture
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
@@ -104,7 +105,7 @@ class Fit(Algorithm):
         elif mask is not None:
             shape = (1, *mask.shape[1:])
         device = state.x.device
-        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(derive(s, "network"))) for s in state.seeds]
+        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator().manual_seed(derive(s, "network"))).to(device) for s in state.seeds]
         if not parts[0].trained:
             raise InputError(f"{self.prior!r} has nothing to fit")
         memory = {
@@ -188,10 +189,10 @@ class Fit(Algorithm):
         import torch
 
         shape, count = m["shape"], m["count"]
-        with torch.enable_grad():
+        with torch.enable_grad(), single_precision():
             leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
             some = next(iter(leaves.values()))
-            generator = torch.Generator(some.device).manual_seed(derive(seed, "jitter", count))
+            generator = torch.Generator().manual_seed(derive(seed, "jitter", count))
             with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
                 g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
             g = g if g.is_complex() else g.float()

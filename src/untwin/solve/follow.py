@@ -18,14 +18,15 @@ def followed(problem: Problem | Picture, x: Tensor, reference: Tensor) -> Tensor
         return x
     import torch
 
+    from untwin.model.alignment import rolled, unravelled
+
     d = problem.ndim
     axes = tuple(range(-d, 0))
     c = torch.fft.ifftn(torch.fft.fftn(reference, dim=axes) * torch.fft.fftn(x, dim=axes).conj(), dim=axes)  # Σ ref(r + s) conj x(r)
     flat = c.flatten(1)
     where = flat.abs().argmax(1)
     peak = flat.gather(1, where[:, None])[:, 0]
-    by = torch.stack(torch.unravel_index(where, x.shape[-d:]), 1).tolist()
-    moved = torch.stack([one.roll(s, tuple(range(d))) if any(s) else one for one, s in zip(x, by)])
+    moved = rolled(x, unravelled(where, tuple(x.shape[-d:])), d)
     if not x.is_complex():
         return moved
     turn = torch.where(peak.abs() > 0, peak / peak.abs().clamp(min=1e-30), torch.ones_like(peak))

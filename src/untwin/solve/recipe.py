@@ -19,6 +19,7 @@ from untwin.errors import InputError
 from untwin.random import derive
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from untwin.model.problem import Problem
@@ -67,8 +68,9 @@ class Rule(ABC):
     """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
 
     After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
-    (starts,) bool; `keep` puts the kept images into the state at the end of the segment. `given` is the problem that the steps of the
-    segment are handed: a rule may hide some of the data from them.
+    (starts,) bool; `keep` puts the kept images into the state at the end of the segment, those of a start that has stopped as they were
+    when it did, whatever steps followed. `given` is the problem that the steps of the segment are handed: a rule may hide some of the
+    data from them.
     """
 
     def given(self, problem: Problem) -> Problem:
@@ -224,7 +226,7 @@ def require(owner: Any, name: str, low: float, high: float, open_low: bool = Fal
 
 
 def value(setting: Setting, state: State, label: str) -> Tensor:
-    """(starts,) float64: the setting's value for each start now. `label` tells one draw from another."""
+    """(starts,) float64, on the state's device: the setting's value for each start now. `label` tells one draw from another."""
     import torch
 
     if isinstance(setting, Ramp):
@@ -234,10 +236,18 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
         return begin * (end / begin) ** state.progress
     if isinstance(setting, Draw):
         u = [_uniform(seed, label) for seed in state.seeds]
-        return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
+        return _on_device(tuple(setting.low + (setting.high - setting.low) * v for v in u), state.x.device)
     if isinstance(setting, Deal):
-        return torch.tensor([setting.values[m.number % len(setting.values)] for m in state.members], dtype=torch.float64)
-    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+        return _on_device(tuple(setting.values[m.number % len(setting.values)] for m in state.members), state.x.device)
+    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64, device=state.x.device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(starts,) float64. Copied once: a GPU would have to wait for it in each step."""
+    import torch
+
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
 @lru_cache(maxsize=4096)

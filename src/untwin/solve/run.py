@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from untwin.solve.recipe import Recipe, segments
-from untwin.solve.state import State, moved
+from untwin.solve.state import CHECK, State, moved
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -19,7 +19,8 @@ def iterate(problem: Problem, recipe: Recipe, state: State, every: int = 1) -> I
     every: above 1, equal steps are taken together where that is faster, and the state is yielded after each stretch of them: after
         each multiple of `every` steps at least. The states are the same.
 
-    A rule is asked after each step of its segment; when every start has stopped, the rest of the segment is passed over. Algorithms begin
+    A rule looks at each step of its segment; when every start has stopped, the rest of the segment is passed over. Whether they have is
+    asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the answer. Algorithms begin
     anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
     """
     flat = tuple(segments(recipe))
@@ -37,10 +38,13 @@ def iterate(problem: Problem, recipe: Recipe, state: State, every: int = 1) -> I
         if rule and state.at == start:
             state = rule.begin(problem, state)
         previous = algorithms[state.at - start - 1] if state.at > start else None
+        between, stopped = 1 if state.x.is_cpu else CHECK, False
         for at, algorithm in enumerate(algorithms, start + 1):
             n, k = total[algorithm], taken[algorithm]
             taken[algorithm] += 1
-            if at <= state.at or (rule and bool(rule.done(state).all())):
+            if at > state.at and rule and not stopped and state.step % between == 0:
+                stopped = bool(rule.done(state).all())
+            if at <= state.at or stopped:
                 continue
             state = moved(state, progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:

@@ -133,8 +133,8 @@ class AreaWrap(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         m = state.image.clamp(min=0) if problem.real else magnitude(state.image)
         blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
-        pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double().cpu()
-        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels.to(m.device)))
+        pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double()
+        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels))
 
     def __repr__(self) -> str:
         return expression.write(self)

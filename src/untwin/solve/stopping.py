@@ -73,7 +73,8 @@ class Least(Rule):
         w: Watch = state.watch
         value, more = self.statistic(problem, state, w.more)
         lower = (value < w.best * (1 - self.tolerance)) & ~w.stopped
-        latest = value.isnan() & w.best.isinf() & state.image.flatten(1).isfinite().all(1)  # until there is a statistic, the last image
+        latest = value.isnan() & w.best.isinf() & ~w.stopped  # until there is a statistic, the last image
+        latest = latest & state.image.flatten(1).isfinite().all(1)
         wide = (lower | latest).reshape((-1,) + (1,) * (state.x.ndim - 1))
         since = torch.where(lower, torch.zeros_like(w.since), w.since + ~w.best.isinf())
         stopped = w.stopped | (since >= self.patience)
@@ -378,7 +379,7 @@ class SelfValidation(Least):
             raise InputError(f"SelfValidation follows images in two dimensions, this one has shape {tuple(state.x.shape[1:])}; try EMV()")
         network = Autoencoder(frame.shape[1])
         weights = [
-            network.weights((self.size, self.size), frame.shape[1], torch.Generator(state.x.device).manual_seed(derive(s, "autoencoder")))
+            network.weights((self.size, self.size), frame.shape[1], torch.Generator().manual_seed(derive(s, "autoencoder")))
             for s in state.seeds
         ]
         return {"frames": (), "weights": tuple(weights), "adam": tuple(Adam().begin(w) for w in weights), "count": 0}

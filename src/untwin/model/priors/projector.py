@@ -9,7 +9,7 @@ from untwin.checks import require_number
 from untwin.model.networks.base import Network, layout, norm_names
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
-from untwin.model.priors.untrained import _a_network, _on
+from untwin.model.priors.untrained import _a_network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,8 +39,8 @@ class Projector(Prior):
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
         import torch
 
-        weights = _on(generator, self.network.weights(grid, outputs, generator))
-        z = torch.randn((1, *self.network.input_shape(grid)), generator=generator, device=generator.device)
+        weights = self.network.weights(grid, outputs, generator)
+        z = torch.randn((1, *self.network.input_shape(grid)), generator=generator)
         module = self.network.module(grid, outputs)
         free = norm_names(module)
         z = (self.spread * z).contiguous(memory_format=layout(z.shape, module))
