@@ -74,7 +74,7 @@ REJECTED = [
     ("reconstruct good.npz --centre 16,x", r"centre\.1 = 'x': input should be a valid number"),
     ("reconstruct good.npz --recipe 20*ER+180*HOI", r"unknown name 'HOI' in the recipe; did you mean HIO\?"),
     ("reconstruct good.npz --recipe 20*HIO(betta=0.9)", r"HIO has no setting 'betta'; did you mean beta\?"),
-    ("reconstruct good.npz --recipe 20*HIO(beta=1.5)", r"HIO\(beta=1\.5\): expected above 0 and at most 1"),
+    ("reconstruct good.npz --recipe 20*HIO(beta=1.5)", r"HIO\(beta=1\.5\): expected a number above 0 and at most 1"),
     ("reconstruct good.npz --recipe 20*(ER", r"cannot read the recipe '20\*\(ER'.*write it as"),
     ("reconstruct good.npz --recipe 3", r"'3' is not a recipe; expected steps such as"),
     ("reconstruct good.npz --recipe=", r"cannot read the recipe ''.*write it as"),

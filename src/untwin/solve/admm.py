@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
-from untwin.solve.recipe import Algorithm, require
+from untwin.checks import require_number
+from untwin.solve.recipe import Algorithm
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -24,7 +25,7 @@ class ADMM(Algorithm):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, "beta", 0, 1, open_low=True)
+        require_number(self, "beta", 0, 1, above=True)
 
     def begin(self, problem: Problem, state: State) -> State:
         return replace(state, memory=(state.x, state.x.new_zeros(state.x.shape)))

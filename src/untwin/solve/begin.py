@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
-from untwin.solve.recipe import Algorithm, require
+from untwin.checks import require_number
+from untwin.solve.recipe import Algorithm
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Box(Algorithm):
     margin: float = 1.05
 
     def __post_init__(self) -> None:
-        require(self, "margin", 1, 10)
+        require_number(self, "margin", 1, 10)
 
     def step(self, problem: Problem, state: State) -> State:
         import torch

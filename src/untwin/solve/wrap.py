@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
+from untwin.checks import require_number
 from untwin.errors import InputError
 from untwin.model.constraints import Ceiling
 from untwin.model.problem import Modulus
-from untwin.solve.recipe import Algorithm, Ramp, Setting, require, value
+from untwin.solve.recipe import Algorithm, Ramp, Setting, require_setting, value
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -75,7 +76,7 @@ class Proximal(Given):
     rho: float = 0.3
 
     def check(self) -> None:
-        require(self, "rho", 0, 100, open_low=True)
+        require_number(self, "rho", 0, 100, above=True)
 
     def given(self, problem: Problem, state: State) -> Problem:
         return problem.within(modulus=Modulus(self.rho, problem.modulus.hole))
@@ -97,7 +98,7 @@ class Damped(Given):
         return super().steady and not isinstance(self.gamma, Ramp)
 
     def check(self) -> None:
-        require(self, "gamma", 0, 1, open_low=True, varies=True)
+        require_setting(self, "gamma", 0, 1, above=True)
 
     def given(self, problem: Problem, state: State) -> Problem:
         hole = value(self.gamma, state, "gamma").reshape((-1,) + (1,) * problem.ndim)
