@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
+from untwin.checks import require_int, require_number
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
 from untwin.judge.trust import ALIKE
@@ -71,13 +72,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, low in (("starts", 1), ("families", 1), ("reserve", 0), ("generations", 0), ("deal", 1), ("rounds", 0)):
-            v = getattr(self, name)
-            if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
-                raise InputError(f"Plan({name}={v!r}): expected a whole number, {low} or more")
+            require_int(self, name, low, 100_000)
         for name, high in (("apart", 1), ("explained", 100)):
-            v = getattr(self, name)
-            if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < high:
-                raise InputError(f"Plan({name}={v!r}): expected a number from 0, below {high}")
+            require_number(self, name, 0, high, below=True)
         for r in (self.first, *self.children, *self.finish, *((self.refine,) if self.refine else ())):
             if not isinstance(r, Recipe):
                 raise InputError(f"Plan: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")
