@@ -142,7 +142,14 @@ def test_complex_priors_stay_on_the_device(text, plain):
 
 def test_everything_that_a_recipe_can_name_is_tried():
     tried = " ".join([*REAL_OR_COMPLEX, *REAL, *COMPLEX, PREDICTED, *PICTURES])
-    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == ["Plan", "Search", "Guide", "Reserve", "Finish", "Refine"]
+    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [
+        "Plan",
+        "Search",
+        "Guide",
+        "Reserve",
+        "Finish",
+        "Refine",
+    ]
 
 
 def test_a_fetched_number_and_a_mixed_device_are_seen(monkeypatch, plain):
@@ -224,7 +231,9 @@ def test_a_gpus_batch_is_a_function_of_its_whole_memory_and_of_the_plan(monkeypa
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: pytest.fail("what is free now decides nothing"))
         few, many = (
-            launch.launcher(Problem.of(p, device=d), arrays=memory.arrays(Problem.of(p, device=d), parse(f"Plan(Search({text}, starts=9))")))
+            launch.launcher(
+                Problem.of(p, device=d), arrays=memory.arrays(Problem.of(p, device=d), parse(f"Plan(Search({text}, starts=9))"))
+            )
             for d, text in (("cuda", "Until(WMV(window=100), 9*ADMM)"), ("cuda:1", "9*ER"))
         )
     assert asked == [3, 1] and few.workers == many.workers == 1
