@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import untwin as ut
-from test_checkpoint import thing
+from runs import thing
 from untwin import cli
 from untwin.data.measurement import Pattern
 from untwin.solve import auto, memory
