@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of this process, before NumPy, and of those that it starts
+    os.environ[name] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
 settings.register_profile("untwin", deadline=None, max_examples=60, derandomize=True, database=None)
 settings.load_profile("untwin")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Arrays as small as these gain nothing from more threads, and others may be measuring."""
+    """Arrays as small as these gain nothing from more threads, and there is one process of tests per core."""
     import torch
 
     torch.set_num_threads(1)
