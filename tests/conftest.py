@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,21 @@ def measured() -> Callable[[str], Path]:
         return Path(folder) / name
 
     return find
+
+
+@pytest.fixture
+def handlers() -> Iterator[Callable[..., None]]:
+    """handlers(term): SIGINT raises KeyboardInterrupt, also where the tests run in the background of a shell; SIGTERM is handled by `term`,
+    and without one it is an error that nobody hears it, where it would end the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def unheard(number: int, frame: object) -> None:
+        raise RuntimeError("nobody heard SIGTERM")
+
+    def handle(term: Callable = unheard) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, term)
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -50,17 +50,9 @@ def test_an_interrupted_part_is_kept_where_it_stood(tmp_path):
     assert torch.equal(again.state.image, whole.state.image) and again.traces == whole.traces
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt, also where the tests run in the background of a shell, which ignores the first."""
-    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
-def test_a_loop_is_asked_to_stop_between_two_steps(heard, number):
+def test_a_loop_is_asked_to_stop_between_two_steps(handlers, number):
+    handlers(signal.default_int_handler)
     steps = []
     with pytest.raises(KeyboardInterrupt), stoppable() as asked:
         for step in range(5):
@@ -73,7 +65,8 @@ def test_a_loop_is_asked_to_stop_between_two_steps(heard, number):
     assert steps == [0, 1, 2]
 
 
-def test_a_loop_is_made_to_stop_where_a_step_lasts(heard, monkeypatch):
+def test_a_loop_is_made_to_stop_where_a_step_lasts(handlers, monkeypatch):
+    handlers(signal.default_int_handler)
     monkeypatch.setattr("untwin.processes.PATIENCE", 0.05)
     lasted = []
     with pytest.raises(KeyboardInterrupt), stoppable():
@@ -149,7 +142,8 @@ def signalled(number: int, step: int) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("number, step", list(zip(SIGNALS, (3, 90))), ids=lambda n: getattr(n, "name", n))
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(house, heard, monkeypatch, capsys, command, number, step):
+def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(house, handlers, monkeypatch, capsys, command, number, step):
+    handlers()
     monkeypatch.chdir(house)
     folder = f"{command}_{number.name}"
     with signalled(number, step) as taken:

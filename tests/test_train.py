@@ -179,8 +179,9 @@ def test_two_processes_one_killed_on_the_way_end_as_if_nothing_had_happened(tmp_
     assert re.search(r"Trained on 24 samples of `cdi-nn`", (tmp_path / "cut" / "card.md").read_text(encoding="utf-8"))
 
 
-def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, handlers, monkeypatch, capsys):
     """In the middle of the steps between two validations: the signal comes while the samples of step 26 are drawn."""
+    handlers()
     batch = Fresh.batch
 
     def signalled(self, indices, device="cpu"):
