@@ -352,7 +352,7 @@ def test_where_hdf5_crashes_or_never_ends_the_file_is_named(tmp_path, monkeypatc
 
 @pytest.mark.filterwarnings("ignore::untwin.errors.GuessWarning")
 def test_much_of_everything_is_no_damage(tmp_path):
-    """Thousands of attributes, of datasets, of groups in groups: read, or refused for what they are, after so many calls as there are things."""
+    """Thousands of attributes, of datasets, of groups in groups: read, or refused, in a number of calls that grows as they do."""
     with h5py.File(tmp_path / "attributes.h5", "w") as f:
         f.attrs.update({f"a{i}": i for i in range(2000)})
         f["data"] = GOOD
