@@ -77,8 +77,8 @@ def test_families_that_hardly_differ_are_not_refined(apart, refined):
 def test_families_that_were_not_refined_stay_in_the_verdict():
     plan = Plan(parse("6*(20*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=3, families=3)
     pattern = crystal(photons=1e6)[0]
-    plain = ut.reconstruct(pattern, plan, workers=1)
-    solution = ut.reconstruct(pattern, replace(plan, refine=parse("20*RAAR + 20*ER")), workers=1)
+    plain = ut.reconstruct(pattern, plan, seed=2, workers=1)  # well within what counts as alike, whatever the last bits of a processor
+    solution = ut.reconstruct(pattern, replace(plan, refine=parse("20*RAAR + 20*ER")), seed=2, workers=1)
     assert solution.numbers["refined"] == 1 and solution.numbers["families"] == plain.numbers["families"] == 3
 
 
