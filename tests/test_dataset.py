@@ -74,7 +74,7 @@ def test_what_a_sample_is():
     assert pattern.source.centre == (12, 10) and pattern.asymmetry > 0.01
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create 2 worker:UserWarning")
 def test_a_data_loader_with_workers_gives_the_same_samples():
     ds = Crystals(RECIPE, 5, count=10)
     batches = list(torch.utils.data.DataLoader(ds, batch_size=4, num_workers=2))
