@@ -19,10 +19,10 @@ import torch
 
 import untwin as ut
 from recover import floor_of
+from untwin.model.outline import hidden_speckles
+from untwin.runs.launch import one_thread
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve.launch import one_thread
-from untwin.solve.outline import hidden_speckles
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from untwin.judge.symmetry import standing
+from untwin.model.alignment import standing
 
 RESULTS = Path(__file__).parent / "results"
 TESTED = 4_000

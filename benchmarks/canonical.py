@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from untwin import fourier
-from untwin.judge.symmetry import canonical, rolled, twin
+from untwin.model.alignment import canonical, rolled, twin
 from untwin.simulate.dataset import Crystals
 
 RESULTS = Path(__file__).parent / "results"

@@ -25,17 +25,17 @@ import torch
 import untwin as ut
 from priors import floor_of
 from untwin.judge import metrics, trust
+from untwin.runs import auto
+from untwin.runs.ensemble import Population, breed, distances, objects
+from untwin.runs.launch import launcher, one_thread
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
-from untwin.solve.ensemble import Population, breed, distances, objects
-from untwin.solve.launch import launcher, one_thread
 
 
 def judged(problem: ut.Problem, results: Population, truth: torch.Tensor) -> dict[str, list]:
     """E and half deviance over the expected one, of each result; and E between them."""
-    x, t = objects(problem, results), problem.tensors
-    f = problem.intensity(x)
+    x, t = objects(problem, results), problem.counts
+    f = problem.predict(x)
     half = metrics.log_likelihood(f, t.intensity, t.measured)
     expected = metrics.expected_half_deviance(f, t.measured) / t.measured.sum()
     between = distances(x, problem.ndim).tolist() if len(x) > 1 else [[0.0]]

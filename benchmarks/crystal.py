@@ -18,12 +18,12 @@ import torch
 
 import untwin as ut
 from recover import floor_of
+from untwin.runs import auto
+from untwin.runs.ensemble import Population, objects
+from untwin.runs.launch import launcher, one_thread
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Population, objects
-from untwin.solve.launch import launcher, one_thread
 
 
 def main() -> None:

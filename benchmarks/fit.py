@@ -54,9 +54,8 @@ def plain(network: ut.Skip, y: torch.Tensor, last: bool) -> Callable[[], object]
 def fitted(network: ut.Skip, y: torch.Tensor) -> tuple[Callable[[], object], ut.Picture, list[ut.State]]:
     problem = ut.Picture(y)
     zero = torch.zeros(1, *problem.shape)
-    inside = torch.ones_like(zero, dtype=torch.bool)
     fit = ut.Fit(ut.Untrained(network))
-    at = [fit.begin(problem, ut.State(x=zero, image=zero, support=inside, bounds=inside, seeds=(0,)))]
+    at = [fit.begin(problem, ut.State.of(zero))]
 
     def step() -> None:
         at[0] = fit.step(problem, at[0])

@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 
 import untwin
+from untwin.model.inference import BATCH
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
+from untwin.runs.launch import run_here
+from untwin.runs.names import parse
 from untwin.simulate.dataset import Crystals
 from untwin.solve.begin import begin
-from untwin.solve.launch import run_here
-from untwin.solve.predict import BATCH
-from untwin.solve.recipe import parse
 
 RESULTS = Path(__file__).parent / "results"
 PAPER = "3*(9*(20*HIO + ShrinkWrap(threshold=0.1, level='max', sigma=Ramp(3.0, 1.0))) + 20*ER) + 20*Mean(ER)"

@@ -8,7 +8,7 @@ reconstruction of 32 x 32 pixels and a fit, kept after every step, are killed fr
 and again, and gone on with; different is a result with one other bit than that of the undisturbed run.
 Overhead: CPU time of 100 iterations with the look for NaN every 10, against every 20, which is as many as the recipe lets the machine code
 take at once (best of the rounds, in turn); and the share of the time that checkpoints take by the
-rule of solve/checkpoint.py, from what one takes on this disk.
+rule of runs/checkpoint.py, from what one takes on this disk.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import numpy as np
 import torch
 
 import untwin as ut
-from untwin.data import sealed
+from untwin.data import checksummed
+from untwin.runs import checkpoint, launch
+from untwin.runs.checkpoint import EVERY, SHARE, Checkpoint
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
-from untwin.solve import checkpoint, launch
-from untwin.solve.checkpoint import EVERY, SHARE, Checkpoint
 
 FORK = multiprocessing.get_context("fork")
 MOMENTS = ("before write", "middle", "flush", "old", "new", "after")
@@ -58,13 +58,13 @@ def killed(work: Any, *arguments: Any, after: int | None = None) -> int:
 
 def telling(there: Any, work: Any, *arguments: Any) -> None:
     """The work, and a word for each file that is sealed."""
-    seal = sealed.write
+    seal = checksummed.write
 
     def told(target: Path, fill: Any) -> None:
         seal(target, fill)
         there.send_bytes(b"sealed")
 
-    sealed.write = told
+    checksummed.write = told
     work(*arguments)
 
 
@@ -81,9 +81,9 @@ def writer(target: Path, moment: str, wanted: int, known: int) -> None:
             die()
 
     def replaced(a: Any, b: Any) -> None:
-        at("old" if str(b).endswith(sealed.BEFORE) else "new")
+        at("old" if str(b).endswith(checksummed.BEFORE) else "new")
         replace(a, b)
-        if not str(b).endswith(sealed.BEFORE):
+        if not str(b).endswith(checksummed.BEFORE):
             at("after")
 
     def flushed(handle: int) -> None:
@@ -101,17 +101,17 @@ def writer(target: Path, moment: str, wanted: int, known: int) -> None:
 
     while True:
         version += 1
-        sealed.write(target, fill)
+        checksummed.write(target, fill)
 
 
 def version(target: Path) -> int:
     """What the file holds; -1 where something is torn."""
-    for path in (target, sealed.before(target)):
+    for path in (target, checksummed.before(target)):
         if path.exists():
             content = path.read_bytes()
-            if content[-32:] != hashlib.sha256(content[: -32 - len(sealed.SEAL)]).digest():
+            if content[-32:] != hashlib.sha256(content[: -32 - len(checksummed.SEAL)]).digest():
                 return -1
-    content = sealed.read(target)
+    content = checksummed.read(target)
     if content is None:
         return 0
     return int.from_bytes(content[:4], "big") if content == content[:4] * 100_000 else -1

@@ -3,7 +3,7 @@
     python benchmarks/launch.py --json benchmarks/results/launch.json
 
 The first recipe of the automatic plan in short (40 HIO with two support updates), 12 starts; best of 3, the two ways in turn; the
-pool is warm. Where the ways cross, BATCH_PIXELS in solve/launch.py is set (a batch needs no start-up and no second copy of torch).
+pool is warm. Where the ways cross, BATCH_PIXELS in runs/launch.py is set (a batch needs no start-up and no second copy of torch).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import untwin as ut
+from untwin.runs.launch import Launcher, cores
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import poly
 from untwin.solve.begin import begin
-from untwin.solve.launch import Launcher, cores
 
 
 def main() -> None:

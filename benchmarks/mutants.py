@@ -41,7 +41,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "the name before the disk: rename, then fsync",
-        "data/whole.py",
+        "data/atomic.py",
         "        _flush(temporary)\n        os.replace(temporary, target)",
         "        os.replace(temporary, target)\n        _flush(target)",
         "test_files.py::test_a_file_reaches_the_disk_before_its_name",
@@ -49,7 +49,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "written in place",
-        "data/whole.py",
+        "data/atomic.py",
         'temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")',
         "temporary = target",
         "test_files.py::test_what_fails_half_way_leaves_the_old_file_and_nothing_else",
@@ -65,7 +65,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "no version before the last is kept",
-        "data/sealed.py",
+        "data/checksummed.py",
         "            os.replace(target, before(target))",
         "            target.unlink()",
         "test_sealed.py::test_a_kill_at_this_moment_leaves_the_old_file_or_the_new_one",
@@ -73,7 +73,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "the seal is not looked at",
-        "data/sealed.py",
+        "data/checksummed.py",
         " and hashlib.sha256(memoryview(content)[:end]).digest() == content[-32:]:",
         ":",
         "test_sealed.py::test_what_was_damaged_since_is_seen_and_the_version_before_is_used",
@@ -81,7 +81,7 @@ MUTANTS = [
     Mutant(
         "G2",
         "the curve on the way is forgotten",
-        "solve/launch.py",
+        "runs/launch.py",
         "state, trace = (held.state, held.trace) if held else (state, [])",
         "state, trace = (held.state, []) if held else (state, [])",
         "test_interruption.py::test_an_interrupted_part_is_kept_where_it_stood",
@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant(
         "G2",
         "what an algorithm carries is forgotten",
-        "solve/checkpoint.py",
+        "runs/checkpoint.py",
         "**{f.name: _told(getattr(value, f.name)) for f in fields(value)}}",
         '**{f.name: _told(getattr(value, f.name)) for f in fields(value) if f.name != "memory"}}',
         "test_fit.py::test_a_fit_goes_on_from_a_file_bit_for_bit",
@@ -97,7 +97,7 @@ MUTANTS = [
     Mutant(
         "G2",
         "another version goes on",
-        "solve/checkpoint.py",
+        "runs/checkpoint.py",
         "            if was != is_:",
         "            if False:",
         "test_checkpoint.py::test_another_run_does_not_go_on_from_it",
@@ -113,7 +113,7 @@ MUTANTS = [
     Mutant(
         "G3",
         "no share of the time is kept",
-        "solve/checkpoint.py",
+        "runs/checkpoint.py",
         "self._later(max(self.every, SHARE * self.cost))",
         "self._later(self.every / 20)",
         "test_checkpoint.py::test_checkpoints_take_no_more_than_their_share_and_lose_no_more_than_half_a_minute",
@@ -129,7 +129,7 @@ MUTANTS = [
     Mutant(
         "G4",
         "an interruption keeps nothing",
-        "solve/checkpoint.py",
+        "runs/checkpoint.py",
         "                if now:\n                    self.keep(held())\n                raise",
         "                raise",
         "test_interruption.py::test_an_interrupted_part_is_kept_where_it_stood",
@@ -137,7 +137,7 @@ MUTANTS = [
     Mutant(
         "G5",
         "batches follow the workers",
-        "solve/launch.py",
+        "runs/launch.py",
         "for i in range(0, n, self.batch):",
         "for i in range(0, n, self.batch if self.workers == 1 else 1):",
         "test_checkpoint.py::test_neither_the_number_of_workers_nor_the_order_changes_a_bit",
@@ -154,14 +154,14 @@ MUTANTS = [
         "G6",
         "what the other threads have summed is left out",
         "engine/iterations.py",
-        "with self.loop(whole(0), self.threads, f8(0.0)) as loop:",
-        "with self.loop(whole(0), whole(1), f8(0.0)) as loop:",
+        "with self.loop(const(0), self.threads, f64(0.0)) as loop:",
+        "with self.loop(const(0), const(1), f64(0.0)) as loop:",
         "test_iterations.py::test_two_threads_come_to_the_same",
     ),
     Mutant(
         "G7",
         "the conventions are not told",
-        "solve/archive.py",
+        "runs/archive.py",
         "        **CONVENTIONS,\n",
         "",
         "test_interruption.py::test_a_result_says_where_it_comes_from_and_its_file_alone_repeats_it",
@@ -169,7 +169,7 @@ MUTANTS = [
     Mutant(
         "G8",
         "workers cost nothing",
-        "solve/memory.py",
+        "runs/memory.py",
         "(max(stages) + work) + elsewhere)",
         "(max(stages) + work))",
         "test_memory.py::test_more_of_anything_takes_more",
@@ -177,7 +177,7 @@ MUTANTS = [
     Mutant(
         "G8",
         "nothing is refused",
-        "solve/memory.py",
+        "runs/memory.py",
         "needed - _resident() <= there:",
         "needed:",
         "test_memory.py::test_a_run_that_does_not_fit_is_refused_with_a_setting_that_does",
@@ -185,7 +185,7 @@ MUTANTS = [
     Mutant(
         "G9",
         "nobody looks on the way",
-        "solve/launch.py",
+        "runs/launch.py",
         "if state.step % CHECK == 0 and state.watch is None",
         "if state.step % 1000 == 999 and state.watch is None",
         "test_failures.py::test_a_batch_that_is_lost_is_seen_within_ten_steps_wherever_it_began",
@@ -193,7 +193,7 @@ MUTANTS = [
     Mutant(
         "G9",
         "a start that failed is not replaced",
-        "solve/ensemble.py",
+        "runs/ensemble.py",
         "            if len(failed) > most:",
         "            if failed:",
         "test_failures.py::test_a_start_that_fails_is_named_left_out_and_replaced",
@@ -217,7 +217,7 @@ MUTANTS = [
     Mutant(
         "G10",
         "only some errors of the file libraries become messages",
-        "data/door.py",
+        "errors.py",
         "    except Exception as error:\n        text",
         "    except OSError as error:\n        text",
         "test_data_bad.py::test_content_that_is_no_pattern",
@@ -265,7 +265,7 @@ MUTANTS = [
     Mutant(
         "G13",
         "declared sizes are believed",
-        "data/entry.py",
+        "data/header.py",
         "or entry.nbytes > BUDGET:",
         "or False:",
         "test_data_bad.py::test_bombs_and_torn_files_are_refused_from_their_headers",
@@ -273,7 +273,7 @@ MUTANTS = [
     Mutant(
         "G18",
         "a file that exists is replaced unasked",
-        "data/whole.py",
+        "data/atomic.py",
         "    if path.exists() and not overwrite:",
         "    if False:",
         "test_files.py::test_places_that_cannot_be_are_refused_before_anything_is_computed",
@@ -290,7 +290,7 @@ MUTANTS = [
         "G12",
         "raw values of a virtual source are looked for in the working folder",
         "data/hdf5.py",
-        "            if found.external:  # HDF5 would",
+        "            if origin.external:  # HDF5 would",
         "            if False:  # HDF5 would",
         "test_data_bad.py::test_a_virtual_source_does_not_read_raw_values_from_the_working_folder",
     ),
@@ -320,9 +320,9 @@ MUTANTS = [
     ),
     Mutant(
         "G10",
-        "a damaged HDF5 file is opened without a trial",
+        "a damaged HDF5 file is opened without a probe",
         "data/hdf5.py",
-        "    if not trial.survives(path):",
+        "    if not probe.survives(path):",
         "    if False:",
         "test_fuzz.py::test_what_once_broke_the_law_keeps_it",
     ),
@@ -369,7 +369,7 @@ MUTANTS = [
     Mutant(
         "G20",
         "the twin is turned about the corner of the first pixel",
-        "judge/symmetry.py",
+        "model/alignment.py",
         "return x.flip(axes).roll((1,) * d, axes).conj().resolve_conj()",
         "return x.flip(axes).conj().resolve_conj()",
         "test_symmetry.py::test_a_twin_twice_is_the_object_and_once_is_conj_x_of_minus_r",
@@ -377,7 +377,7 @@ MUTANTS = [
     Mutant(
         "G20",
         "the conjugate is forgotten in the twin",
-        "judge/symmetry.py",
+        "model/alignment.py",
         "return x.flip(axes).roll((1,) * d, axes).conj().resolve_conj()",
         "return x.flip(axes).roll((1,) * d, axes)",
         "test_properties.py::test_magnitudes_and_metrics_do_not_see_phase_shift_and_twin",
@@ -417,7 +417,7 @@ MUTANTS = [
     Mutant(
         "G22",
         "a file stays open after every writing",
-        "data/whole.py",
+        "data/atomic.py",
         "        os.close(handle)",
         "        pass",
         "test_soak.py::test_a_dozen_reconstructions_leave_no_file_no_thread_and_little_memory",

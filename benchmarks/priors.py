@@ -27,14 +27,15 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.runs import auto
+from untwin.runs.ensemble import Outcome, Plan, Population, breed, objects, to_refine
+from untwin.runs.launch import launcher, one_thread, run_here
+from untwin.runs.names import parse
+from untwin.runs.reconstruct import _judged, _mean
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve import auto
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Outcome, Plan, Population, breed, objects, to_refine
-from untwin.solve.launch import launcher, one_thread, run_here
-from untwin.solve.recipe import Then, length, parse
-from untwin.solve.reconstruct import _judged, _mean
+from untwin.solve.recipe import Then, length
 
 _NET = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
 
@@ -124,7 +125,7 @@ CONDITIONS = {  # photons, radius of the stop, σ of the partial coherence
 def floor_of(problem: ut.Problem, truth: torch.Tensor) -> float:
     """E of 50 error reductions from the truth with its own support."""
     inside = truth.abs()[None] > 1e-3 * truth.abs().max()
-    state = ut.State(x=truth[None], image=truth[None], support=inside, bounds=inside, seeds=(0,))
+    state = ut.State.of(truth[None], inside)
     state = run_here(problem, parse("50*ER"), state).state
     return float(ut.align(problem.project_object(state.image, state.support), truth, truth.ndim).error[0])
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.runs.launch import one_thread, run_here
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve.launch import one_thread, run_here
 
 CONDITIONS = [  # name, photons, radius of the stop
     ("1e6", 1e6, 0),
@@ -37,7 +37,7 @@ def floor_of(problem: ut.Problem, truth: torch.Tensor) -> float:
     """E of 50 error reductions from the truth with its own support."""
     x = truth.real if problem.real else truth
     inside = truth.abs()[None] > 1e-3 * truth.abs().max()
-    state = ut.State(x=x[None], image=x[None], support=inside, bounds=inside, seeds=(0,))
+    state = ut.State.of(x[None], inside)
     state = run_here(problem, ut.parse("50*ER"), state).state
     return float(ut.align(problem.project_object(state.image, state.support), truth, truth.ndim).error[0])
 

@@ -23,10 +23,10 @@ import torch
 
 import untwin as ut
 from untwin.data.cxi import write_pattern
+from untwin.runs.archive import load
 from untwin.show.figures import plot_object, save_figure
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import poly
-from untwin.solve.archive import load
 
 
 def held() -> dict[str, float]:

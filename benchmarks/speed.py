@@ -184,8 +184,8 @@ def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
 
     import untwin as ut
     from untwin.data.measurement import Pattern
+    from untwin.runs.launch import Launcher
     from untwin.solve.begin import begin
-    from untwin.solve.launch import Launcher
 
     rng = np.random.default_rng(0)
     problem = ut.Problem(Pattern(rng.poisson(100, shape).astype(np.float32), np.ones(shape, bool)))

@@ -22,16 +22,16 @@ import torch
 from untwin import fourier
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
+from untwin.model.inference import fitted, predict
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
+from untwin.runs.ensemble import Population, objects
+from untwin.runs.launch import run_here
+from untwin.runs.names import parse
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import Crystals
 from untwin.solve.begin import begin
-from untwin.solve.ensemble import Population, objects
-from untwin.solve.launch import run_here
-from untwin.solve.predict import fitted, predict
-from untwin.solve.recipe import parse
 
 RESULTS = Path(__file__).parent / "results"
 WRAP = "ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))"

@@ -123,8 +123,7 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
     problem = ut.Picture(y, loss=loss)
     given = STATISTICS["HeldOut"].given(problem)
     zero = torch.zeros(1, *problem.shape)
-    inside = torch.ones_like(zero, dtype=torch.bool)
-    begun = ut.State(x=zero, image=zero, support=inside, bounds=inside, seeds=(seed,))
+    begun = ut.State.of(zero, seeds=(seed,))
     watches = {name: rule.begin(problem, begun).watch for name, rule in STATISTICS.items()}
     values: dict[str, list[float]] = {name: [] for name in STATISTICS}
     looking = dict.fromkeys(STATISTICS, 0.0)

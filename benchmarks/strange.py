@@ -18,10 +18,10 @@ import torch
 
 from untwin import fourier
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
+from untwin.model.inference import fitted, predict
 from untwin.model.networks import weights
 from untwin.simulate.dataset import Crystals
-from untwin.solve.predict import fitted, predict
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -27,7 +27,7 @@ assert ut.parse(repr(recipe)) == recipe
 solution = ut.reconstruct(pattern, recipe, starts=8, seed=0)
 print(solution.verdict.text)
 for start in solution.starts:
-    print(f"seed {start.seed}: R = {start.r_factor:.3f}, support {start.support} pixels, error to the solution {start.error:.3f}")
+    print(f"start {start.number}: R = {start.r_factor:.3f}, support {start.support} pixels, error to the solution {start.error:.3f}")
 
 # %% R-factor of every start against iteration.
 from matplotlib.figure import Figure  # noqa: E402

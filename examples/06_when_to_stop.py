@@ -21,8 +21,7 @@ fit = ut.Fit(ut.Untrained(ut.Skip(depth=3, width=24, inputs=8), jitter=0.0), ave
 
 # %% One trajectory: each rule looks at every state.
 zero = torch.zeros(1, *problem.shape)
-inside = torch.ones_like(zero, dtype=torch.bool)
-begun = ut.State(x=zero, image=zero, support=inside, bounds=inside, seeds=(0,))
+begun = ut.State.of(zero)
 watches = [rule.begin(problem, begun).watch for rule in rules]
 curve = []
 for state in ut.iterate(rules[-1].given(problem), 200 * fit, begun):

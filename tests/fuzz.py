@@ -48,14 +48,15 @@ from untwin.judge.trust import Verdict
 from untwin.learn import digits
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN, architecture
+from untwin.runs.archive import load, save
+from untwin.runs.checkpoint import load_state, save_state
+from untwin.runs.names import parse, parse_rule
+from untwin.runs.solution import History, Reconstruction, Start
 from untwin.simulate import shapes
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import write as write_dataset
 from untwin.simulate.detector import measure
-from untwin.solve.archive import load, save
-from untwin.solve.checkpoint import load_state, save_state
-from untwin.solve.recipe import parse, parse_rule
-from untwin.solve.state import History, Reconstruction, Start, State
+from untwin.solve.state import State
 
 SECONDS, MEGABYTES = 2.0, 300
 Rng = np.random.Generator
@@ -158,7 +159,7 @@ def as_support(path: Path) -> Iterator[Any]:
 def as_result(path: Path) -> Iterator[Any]:
     s = load(path)
     yield s.image
-    from untwin.solve.archive import summary
+    from untwin.runs.archive import summary
 
     json.dumps(summary(s))
     assert s.image.shape == s.support.shape == s.pattern.shape and isinstance(s.recipe, str)
@@ -486,7 +487,14 @@ def other_weights(path: Path, rng: Rng) -> None:
 def other_state(path: Path, rng: Rng) -> None:
     """A checkpoint of strange things, of nothing, or with a trap in it."""
     x = torch.ones(1, 8, 8, dtype=torch.complex64)
-    told: dict[str, Any] = {"__class__": "State", "x": x, "image": x, "support": x.abs() > 0, "bounds": x.abs() > 0, "seeds": (3,)}
+    told: dict[str, Any] = {
+        "__class__": "State",
+        "x": x,
+        "image": x,
+        "support": x.abs() > 0,
+        "bounds": x.abs() > 0,
+        "members": ({"__class__": "Member", "seed": 3, "number": 0, "family": 0, "role": "start"},),
+    }
     key = str(rng.choice(list(told)))
     told[key] = HOSTILE[int(rng.integers(0, len(HOSTILE)))] if rng.random() < 0.7 else torch.full((1, 8, 8), float("nan"))
     match int(rng.integers(0, 4)):

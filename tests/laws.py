@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from samples import close, run, state, wave
-from untwin.judge.symmetry import twin
+from untwin.model.alignment import twin
 from untwin.model.problem import Problem
 from untwin.solve.recipe import Recipe
 

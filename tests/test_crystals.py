@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import Delaunay
 
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
 from untwin.simulate import strain
 from untwin.simulate.bodies import Blob, Facets, Grid, Hull, Joined, Mix, Notched, Polygon, Polyhedron, Wulff, corners, fitted
 from untwin.simulate.crystals import RECIPES, Copies, Simulation, crystal, simulation

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from events import calls
 from untwin import expression
 from untwin.errors import InputError
-from untwin.solve.names import NAMES
+from untwin.runs.names import NAMES, parse
 from untwin.solve.projections import ER
-from untwin.solve.recipe import length, parse, segments
+from untwin.solve.recipe import length, segments
 
 FORBIDDEN = [
     "ER.__class__",

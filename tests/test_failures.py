@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import untwin as ut
-from runs import same, thing
+from short_runs import same, thing
 from untwin import cli
 from untwin.errors import NumericalFailure
-from untwin.solve.ensemble import Population, spare
+from untwin.runs.ensemble import Population, start
+from untwin.runs.launch import run_here
 from untwin.solve.fit import Fit
-from untwin.solve.launch import run_here
 from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.state import CHECK, alive
 
@@ -103,32 +103,40 @@ RECIPE = ut.parse("2*(15*HIO + ShrinkWrap)")
 END = ut.parse("10*ER")
 
 
+def seeds(*numbers: int) -> tuple[int, ...]:
+    """Of the independent starts of a run with seed 0."""
+    return tuple(start(0, n).seed for n in numbers)
+
+
 def test_a_start_that_fails_is_named_left_out_and_replaced():
     whole = ut.reconstruct(thing(), RECIPE + END, starts=6)
-    found = ut.reconstruct(thing(), RECIPE + Spoil(seeds=(1, 4)) + END, starts=6)
+    found = ut.reconstruct(thing(), RECIPE + Spoil(seeds=seeds(1, 4)) + END, starts=6)
     assert finite(found) and not found.reason and found.numbers["starts"] == 6 and found.numbers["starts_failed"] == 2
     good, bad = found.starts[:6], found.starts[6:]
-    assert [(s.seed, s.reason) for s in bad] == [(1, "NaN or infinity"), (4, "NaN or infinity")]
+    assert [(s.seed, s.reason) for s in bad] == [(seeds(1)[0], "NaN or infinity"), (seeds(4)[0], "NaN or infinity")]
     assert all(math.isnan(s.r_factor) and s.score == math.inf for s in bad)
-    assert [s.seed for s in good] == [0, spare(1, 1), 2, 3, spare(4, 1), 5] and not any(s.reason for s in good)
+    assert [s.seed for s in good] == [*seeds(0), start(0, 1, 1, 1).seed, *seeds(2, 3), start(0, 4, 0, 1).seed, *seeds(5)] and not any(
+        s.reason for s in good
+    )
     assert [good[i].r_factor for i in (0, 2, 3, 5)] == [whole.starts[i].r_factor for i in (0, 2, 3, 5)]
-    assert "2 starts or children failed (2 by NaN or infinity)" in " ".join(found.warnings)
+    assert "2 starts failed (2 by NaN or infinity)" in " ".join(found.warnings)
     assert found.verdict.trusted == whole.verdict.trusted or found.verdict.trusted is not None
 
 
 def test_one_that_stands_in_and_fails_too_is_replaced_again():
-    first = spare(2, 1)
-    found = ut.reconstruct(thing(), RECIPE + Spoil(seeds=(2, first)) + END, starts=6)
-    assert [s.seed for s in found.starts] == [0, 1, spare(2, 2), 3, 4, 5, 2, first] and finite(found)
-    only = ut.reconstruct(thing(), RECIPE + Spoil(seeds=(0,)) + END, starts=1)
-    assert [s.seed for s in only.starts] == [spare(0, 1), 0] and finite(only) and not only.reason
+    two, again, third = (start(0, 2, 0, attempt).seed for attempt in range(3))
+    found = ut.reconstruct(thing(), RECIPE + Spoil(seeds=(two, again)) + END, starts=6)
+    assert [s.seed for s in found.starts] == [*seeds(0, 1), third, *seeds(3, 4, 5), two, again] and finite(found)
+    assert [s.number for s in found.starts] == [0, 1, 2, 3, 4, 5, 2, 2]
+    only = ut.reconstruct(thing(), RECIPE + Spoil(seeds=seeds(0)) + END, starts=1)
+    assert [s.seed for s in only.starts] == [start(0, 0, 0, 1).seed, *seeds(0)] and finite(only) and not only.reason
 
 
 def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(tmp_path, monkeypatch, capsys):
     reconstruct = ut.reconstruct
 
     def broken(pattern, plan, **options):
-        return reconstruct(pattern, RECIPE + Spoil(seeds=(0, 1, 2, 3)) + END, **options)
+        return reconstruct(pattern, RECIPE + Spoil(seeds=seeds(0, 1, 2, 3)) + END, **options)
 
     monkeypatch.setattr("untwin.reconstruct", broken, raising=False)
     monkeypatch.setattr(cli, "_show", lambda solution, folder: solution)
@@ -140,7 +148,7 @@ def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(
     assert capsys.readouterr().err == f"untwin: {reason}\n"
     found = ut.load(tmp_path / "out")
     assert finite(found) and found.reason == reason and found.verdict.trusted is None and reason in found.verdict.text
-    assert [s.seed for s in found.starts] == [4, 5, 0, 1, 2, 3] and not (tmp_path / "out" / "checkpoint").exists()
+    assert [s.number for s in found.starts] == [4, 5, 0, 1, 2, 3] and not (tmp_path / "out" / "checkpoint").exists()
 
 
 def test_where_all_fail_nothing_is_written_and_the_exit_code_is_3(tmp_path, monkeypatch, capsys):
@@ -154,14 +162,15 @@ def test_children_and_refined_ones_that_fail_are_left_out_and_counted():
     child, refine = RECIPE + Spoil(seeds=None) + END, ut.parse("5*ER") + Spoil("image", seeds=None)
     found = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=4, families=2, children=(child,), generations=2))
     plain = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=4, families=2))
-    assert torch.equal(found.image, plain.image) and found.numbers["starts_failed"] == 2 * 2 * 1
+    assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 * 2 * 1 and found.numbers["starts_failed"] == 0
     found = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=2, families=2, refine=refine))
     plain = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=2, families=2))
-    assert torch.equal(found.image, plain.image) and found.numbers["starts_failed"] == 2 and not found.reason
+    assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 and not found.reason
+    assert [(s.role, s.number) for s in found.starts[2:]] == [("refinement", 0), ("refinement", 1)]
 
 
 def test_a_disturbed_run_repeats_itself():
-    a, b = (ut.reconstruct(thing(), RECIPE + Spoil(seeds=(1, 4)) + END, starts=6, workers=1) for _ in range(2))
+    a, b = (ut.reconstruct(thing(), RECIPE + Spoil(seeds=seeds(1, 4)) + END, starts=6, workers=1) for _ in range(2))
     assert same(replace(a, starts=a.starts[:6]), replace(b, starts=b.starts[:6]))
 
 
@@ -201,7 +210,7 @@ def test_nothing_that_is_not_finite_is_written(tmp_path):
     with pytest.raises(ut.InputError, match="NaN or infinite values; nothing was written"):
         replace(found, image=image).save(tmp_path / "out")
     assert not (tmp_path / "out" / "result.cxi").exists()
-    folder = ut.reconstruct(thing(), RECIPE + Spoil(seeds=(1,)) + END, starts=2).save(tmp_path / "good")
+    folder = ut.reconstruct(thing(), RECIPE + Spoil(seeds=seeds(1)) + END, starts=2).save(tmp_path / "good")
     text = Path(folder, "summary.json").read_text()
     assert (
         "NaN" not in text.replace("NaN or infinity", "") and "Infinity" not in text and json.loads(text)["starts"][-1]["r_factor"] is None

@@ -19,12 +19,12 @@ import torch
 
 import untwin as ut
 from events import LIMIT, alive, children, dies, forks, until
-from runs import same, thing
+from short_runs import same, thing
 from untwin import cli
 from untwin.processes import stoppable
-from untwin.solve import checkpoint, launch
-from untwin.solve.checkpoint import Checkpoint
-from untwin.solve.launch import run_here
+from untwin.runs import checkpoint, launch
+from untwin.runs.checkpoint import Checkpoint
+from untwin.runs.launch import run_here
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -205,7 +205,7 @@ POOL = """
 import os, sys, time
 from pathlib import Path
 from untwin import cli
-from untwin.solve import checkpoint, launch
+from untwin.runs import checkpoint, launch
 
 def held(*part):  # travels to the workers by value: there step 40 of a part lasts until the file `go` is there
     checkpoint.SHARE = checkpoint.LOOK = 0.0
@@ -278,7 +278,7 @@ def test_a_result_says_where_it_comes_from_and_its_file_alone_repeats_it(house, 
         "version commit device threads seed recipe input_file input_sha256 axis_order centre_convention mask_meaning torch_version engine"
     )
     assert all(name in process for name in names.split()) and process["threads"] == 1 and str(process["device"]).startswith("cpu")
-    from untwin.data.whole import sha256
+    from untwin.data.atomic import sha256
 
     assert process["input_sha256"] == sha256(house / "pattern.npz") and process["input_file"] == "pattern.npz"
     given = json.loads(str(process["parameters"]))

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import untwin as ut
-from runs import thing
+from short_runs import thing
 from untwin import cli
 from untwin.data.measurement import Pattern
-from untwin.solve import auto, memory
-from untwin.solve.launch import launcher
+from untwin.runs import auto, memory
+from untwin.runs.launch import launcher
 
 
 def large(n: int = 32, d: int = 3) -> ut.Problem:

@@ -11,9 +11,9 @@ import torch
 from samples import close
 from untwin import fourier
 from untwin.errors import InputError
-from untwin.judge.symmetry import rolled, twin
 from untwin.learn import objectives
 from untwin.learn.validate import metrics
+from untwin.model.alignment import rolled, twin
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN, RealUNet, Volume, architecture, folded, padded
 from untwin.simulate.dataset import Crystals

@@ -20,8 +20,8 @@ from untwin import fourier
 from untwin.data.cxi import write_pattern
 from untwin.data.dataset import simulated
 from untwin.data.image import read_image, write_image
+from untwin.runs.archive import load
 from untwin.show import figures
-from untwin.solve.archive import load
 
 EVEN = [(32, 36), (16, 20, 18)]
 SHAPES = [*EVEN, (33, 31), (36, 27), (17, 16, 15)]

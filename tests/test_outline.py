@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from untwin.model.outline import Fill, box_widths, hidden, hidden_speckles, hull_by_noise, outline, scaled
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve.outline import Fill, box_widths, hidden, hidden_speckles, hull_by_noise, outline, scaled
 
 
 def simulated(name: str, shape=(64, 64), seed: int = 0, photons: float = 1e6, stop: float = 0.0):

@@ -15,18 +15,21 @@ from untwin.data.dataset import simulated
 from untwin.data.measurement import Pattern
 from untwin.data.read import read_object
 from untwin.errors import InputError
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
+from untwin.model.inference import Fit, activations, fitted, predict, shown
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
 from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
+from untwin.runs.ensemble import start
+from untwin.runs.names import parse
 from untwin.simulate.bodies import Polygon
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import Crystals, write
 from untwin.solve.begin import begin
-from untwin.solve.predict import Fit, Predict, activations, fitted, predict, shown, started
-from untwin.solve.recipe import parse
+from untwin.solve.predict import Predict, started
 from untwin.solve.run import iterate
+from untwin.solve.state import Member
 
 SAMPLES = Crystals("cdi-nn-64", 4, 100).batch(range(3))
 
@@ -142,10 +145,26 @@ def test_a_start_has_the_prediction_and_its_support(model):
 
 def test_one_of_two_families_knows_nothing_of_the_prediction(model):
     problem = Problem.of(pattern(SAMPLES.image[0]))
-    before = begin(problem, (0, 1, 2, 3))
+    before = begin(problem, [Member(seed=seed, family=i % 2) for i, seed in enumerate((4, 6, 9, 11))])
     (after,) = iterate(problem, Predict(model), before)
     same = [torch.equal(after.x[i], before.x[i]) and torch.equal(after.support[i], before.support[i]) for i in range(4)]
     assert same == [False, True, False, True]
+
+
+def test_a_start_that_stands_in_knows_as_little_as_the_one_that_failed(model):
+    problem = Problem.of(pattern(SAMPLES.image[0]))
+    stand_ins = [start(0, number, number % 2, attempt) for number in range(6) for attempt in (1, 2)]
+    before = begin(problem, stand_ins)
+    (after,) = iterate(problem, Predict(model), before)
+    assert [torch.equal(a, b) for a, b in zip(after.x, before.x)] == [m.family == 1 for m in stand_ins]
+
+
+def test_families_that_share_a_prediction_are_no_evidence_for_each_other(model):
+    one, text = pattern(SAMPLES.image[0]), f"Predict({model!r}, variety=0.0, every={{}}) + 5*ER"
+    shared = untwin.reconstruct(one, untwin.Plan(parse(text.format(1)), starts=3, families=3), workers=1)
+    assert np.isnan(shared.numbers["agreement"]) and shared.verdict.trusted is None and "nothing independent" in shared.verdict.text
+    mixed = untwin.reconstruct(one, untwin.Plan(parse(text.format(2)), starts=3, families=3), workers=1)
+    assert mixed.numbers["agreement"] > 0.3  # two of three are the same prediction, and only the other one counts
 
 
 def test_reconstruct_begins_where_it_is_told(model):

@@ -15,7 +15,7 @@ from laws import adjoint, equivariant
 from samples import REAL, lopsided, pattern, problem, thing, wave
 from untwin import fourier
 from untwin.judge import metrics
-from untwin.judge.symmetry import align, twin
+from untwin.model.alignment import align, twin
 from untwin.model.constraints import Support
 
 SHAPES = st.one_of(st.tuples(*[st.integers(5, 17)] * 2), st.tuples(*[st.integers(3, 9)] * 3))

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from untwin.errors import InputError
-from untwin.solve.names import NAMES, OTHERS, PROJECTIONS, Plan
+from untwin.runs.names import NAMES, OTHERS, PROJECTIONS, Plan, parse
 from untwin.solve.projections import DM, ER, HIO, RAAR
-from untwin.solve.recipe import Algorithm, Deal, Draw, Ramp, Repeat, Rule, Then, Until, length, parse, segments, steps
+from untwin.solve.recipe import Algorithm, Deal, Draw, Ramp, Repeat, Rule, Then, Until, length, segments, steps
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
 from untwin.solve.stopping import Plateau
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal
@@ -217,7 +217,7 @@ def test_wrong_rules_and_plans_are_refused(make):
 def test_reading_a_recipe_needs_no_torch():
     code = (
         "import sys, untwin\n"
-        "from untwin.solve.recipe import parse, length\n"
+        "from untwin.runs.names import parse\nfrom untwin.solve.recipe import length\n"
         "r = parse('3*(20*ER+180*HIO)+20*ER + Until(Plateau, 5*Mean(Proximal(RAAR)) + ShrinkWrap(sigma=Ramp(2, 0.5)))')\n"
         "length(r), repr(r)\n"
         "heavy = {'torch', 'scipy', 'matplotlib', 'h5py'} & set(sys.modules)\n"

@@ -13,7 +13,8 @@ import untwin as ut
 from untwin import cli
 from untwin.data.image import read_array, read_image, write_image
 from untwin.errors import GuessWarning, InputError
-from untwin.solve.restore import fit_for, job, restore
+from untwin.runs.restore import fit_for, restore
+from untwin.runs.tasks import job
 
 TINY = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=12, inputs=8)), average=0.95)
 

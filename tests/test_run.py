@@ -10,7 +10,8 @@ import torch
 
 from samples import REAL, lopsided, pattern, problem, state, thing, wave
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Rule, Until, length, parse
+from untwin.runs.names import parse
+from untwin.solve.recipe import Algorithm, Rule, Until, length
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 from untwin.solve.stopping import Plateau

@@ -16,9 +16,9 @@ from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.errors import InputError
 from untwin.judge.resolution import Curve
 from untwin.judge.trust import Verdict
+from untwin.runs.solution import History, Reconstruction, Start
 from untwin.show import figures
 from untwin.show.report import report
-from untwin.solve.state import History, Reconstruction, Start
 
 LETTER = ("#####", "#....", "####.", "#....", "#....", "#....", "#....")
 

@@ -12,7 +12,7 @@ import untwin as ut
 from samples import pattern, thing
 from untwin.data.cxi import write_pattern
 from untwin.data.dataset import simulated
-from untwin.solve.archive import load
+from untwin.runs.archive import load
 
 
 def held() -> tuple[int, int, float]:

@@ -19,8 +19,7 @@ from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
-from untwin.solve.names import NAMES
-from untwin.solve.recipe import parse
+from untwin.runs.names import NAMES, parse
 
 
 def dice(seed: int = 0) -> torch.Generator:

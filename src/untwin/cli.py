@@ -19,9 +19,9 @@ from untwin.errors import CheckpointWarning, GuessWarning, InputError, Numerical
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.ensemble import Report
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.ensemble import Report
+    from untwin.runs.solution import Reconstruction
 
 app = App(
     name="untwin",
@@ -139,8 +139,8 @@ def _kept(command: str, kept: Checkpoint, folder: Path, resume: bool) -> Iterato
 
 def _resumed(command: str, folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     """The options of the run that a folder holds unfinished; None where it is finished, and that is said."""
-    from untwin.solve.archive import CHECKPOINT, unfinished
-    from untwin.solve.checkpoint import told
+    from untwin.runs.archive import CHECKPOINT, unfinished
+    from untwin.runs.checkpoint import told
 
     other = next((name for name, value in given.items() if value is not None and value is not False), None)
     if other:
@@ -211,7 +211,7 @@ def reconstruct(
     seed
         Of the first start; the same seed repeats the run.
     device
-        cpu, cuda or cuda:1; by default a GPU where there is one.
+        cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
     config
@@ -245,11 +245,11 @@ def _complete(solution: Reconstruction) -> None:
 
 
 def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruction:
-    from untwin.data.whole import place
+    from untwin.data.atomic import require_writable
     from untwin.model.problem import require_real
-    from untwin.solve.archive import CHECKPOINT, fresh, save
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.recipe import parse
+    from untwin.runs.archive import CHECKPOINT, fresh, save
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.names import parse
 
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
     kept = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
@@ -263,7 +263,7 @@ def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruct
         if method != "auto" and getattr(run, name) and (method, name) != ("classical", "positivity"):
             raise InputError(f"--method {method} is a plan of its own and takes no --{name}; leave one of them out")
     pattern = _read(run.file, run.data, run.mask, run.centre)
-    place(folder, RESULT * pattern.intensity.size)
+    require_writable(folder, RESULT * pattern.intensity.size)
     if run.positivity:
         require_real(pattern)
     support = None
@@ -424,7 +424,7 @@ def restore(
         return
     if image is None:
         raise InputError("no picture given; expected untwin restore IMAGE")
-    from untwin.solve.archive import fresh
+    from untwin.runs.archive import fresh
 
     folder = fresh(output or Path(f"{image.stem}_restored"), overwrite)
     usual: dict[str, Any] = {"task": "denoise", "prior": "drp", "noise": "gaussian", "steps": 5000, "seed": 0, "device": "cpu"}
@@ -438,12 +438,12 @@ def _restore(
 ) -> None:  # fmt: skip
     import numpy as np
 
+    from untwin.data.atomic import sha256
     from untwin.data.image import Image, read_array, read_image, read_plane
-    from untwin.data.whole import sha256
-    from untwin.solve.archive import CHECKPOINT
-    from untwin.solve.checkpoint import Checkpoint
-    from untwin.solve.recipe import parse_rule
-    from untwin.solve.restore import job, save
+    from untwin.runs.archive import CHECKPOINT, save_restored
+    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.names import parse_rule
+    from untwin.runs.tasks import job
 
     options = {
         "command": "restore", "task": task, "factor": factor, "prior": prior, "noise": noise, "stop": stop, "steps": steps, "seed": seed,
@@ -476,7 +476,7 @@ def _restore(
         with _progress("restoring", "statistic") as show:
             result = planned.run(seed, steps, device, show, kept)
         scale, offset = (1.0, 0.0) if task == "mri" else (given.scale, given.offset)
-        save(result, folder, scale, offset, options)
+        save_restored(result, folder, scale, offset, options)
         from untwin.show.restored import restored_page
 
         page = restored_page(result, folder / "report.html", image.name)
@@ -513,8 +513,8 @@ def demo(
         Replace an earlier demo.
     """
     from untwin.config import Run
+    from untwin.runs.archive import fresh
     from untwin.simulate.demo import write_demo
-    from untwin.solve.archive import fresh
 
     fresh(output, overwrite)
     pattern, truth = write_demo(output, seed)
@@ -573,7 +573,7 @@ def simulate_crystal(
     overwrite
         Replace files of these names.
     """
-    from untwin.data.whole import new_file
+    from untwin.data.atomic import new_file
     from untwin.simulate.crystals import crystal, simulation
 
     truth = truth or output.with_name(f"{output.stem}_truth.cxi")
@@ -816,7 +816,7 @@ def _inspect_dataset(folder: Path, picture: Path | None) -> None:
 
 
 def _drawable(picture: Path | None, overwrite: bool) -> None:
-    from untwin.data.whole import new_file
+    from untwin.data.atomic import new_file
 
     if picture:
         new_file(picture, (".png", ".pdf", ".svg"), overwrite)
@@ -875,7 +875,7 @@ def report(folder: Path) -> None:
     folder
         What untwin reconstruct has written.
     """
-    from untwin.solve.archive import load
+    from untwin.runs.archive import load
 
     _show(load(folder), folder if folder.is_dir() else folder.parent)
 
@@ -942,8 +942,8 @@ def train(
     resume
         Go on from the folder's checkpoint.
     """
+    from untwin.data.atomic import atomic_write_text, require_writable
     from untwin.data.dataset import is_dataset
-    from untwin.data.whole import place, write_text
     from untwin.learn.pairs import VALIDATION, Fresh, Stored
     from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, Worker, begun
     from untwin.model.networks.architecture import MODELS, architecture
@@ -964,7 +964,7 @@ def train(
     )  # fmt: skip
     if shape != of.shape:
         raise InputError(f"{model} takes patterns of {of.shape}, {wanted} has {shape}; choose another --data or model")
-    place(output)
+    require_writable(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; expected a folder for the run")
     if not resume and output.exists() and any(output.iterdir()):
@@ -997,7 +997,7 @@ def train(
     if worker.rank:
         return
     told = weights.opened(output / WEIGHTS)[1]
-    write_text(output / "card.md", card_text(model, told))
+    atomic_write_text(output / "card.md", card_text(model, told))
     page = training_report(output, told, rows)
     print(f"weights: {output / WEIGHTS}\nreport:  {page}\nnext: untwin predict PATTERN --model {output / WEIGHTS}")
 
@@ -1030,15 +1030,15 @@ def predict(
     overwrite
         Replace predictions of the same name, and the picture.
     """
+    from untwin.data.atomic import require_writable
     from untwin.data.dataset import Shards, is_dataset
-    from untwin.data.whole import place
     from untwin.model.networks import weights
 
     _drawable(activations, overwrite)
     weights.check(model)
     if not patterns:
         raise InputError("no pattern given; expected untwin predict FILE...")
-    place(output)
+    require_writable(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; expected a folder for the predictions")
     found: list[tuple[str, Pattern]] = []
@@ -1056,11 +1056,11 @@ def predict(
     if there and not overwrite:
         raise InputError(f"{output / f'{there}.cxi'} exists; choose another folder or --overwrite")
     from untwin.data.cxi import write_object
-    from untwin.solve import predict as predictor
+    from untwin.model import inference
 
     trained = weights.load(model)
     began = time.perf_counter()
-    said = predictor.predict([p for _, p in found], trained, device)
+    said = inference.predict([p for _, p in found], trained, device)
     strange, misfits = [], []
     for (name, pattern), one in zip(found, said):
         process = {"model": trained.name, "architecture": repr(trained.architecture), "misfit": one.misfit, "warnings": list(one.warnings)}
@@ -1079,6 +1079,6 @@ def predict(
         from untwin.show.figures import save_figure
         from untwin.show.learning import activations_figure
 
-        save_figure(activations_figure(*predictor.activations(found[0][1], trained)), activations)
+        save_figure(activations_figure(*inference.activations(found[0][1], trained)), activations)
         print(f"picture: {activations}")
     print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")

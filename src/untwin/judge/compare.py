@@ -8,7 +8,7 @@ import numpy as np
 
 from untwin.errors import InputError
 from untwin.judge.resolution import Curve, fsc
-from untwin.judge.symmetry import align
+from untwin.model.alignment import align
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from untwin import fourier
-from untwin.judge.symmetry import at_origin, extent, flipped, handedness, nearest, rolled
+from untwin.model.alignment import at_origin, extent, flipped, handedness, nearest, rolled
 from untwin.model.networks.architecture import padded
 
 if TYPE_CHECKING:

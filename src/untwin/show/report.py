@@ -10,12 +10,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import AGREE
 from untwin.show import figures
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.solution import Reconstruction
 
 
 # name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
@@ -122,14 +122,14 @@ def report(solution: Reconstruction, path: str | Path) -> Path:
         if figure is None:
             continue
         png = figures.encoded(figure, "png")
-        write_bytes(folder / f"{name}.png", png)
+        atomic_write_bytes(folder / f"{name}.png", png)
         figures.save_figure(figure, folder / f"{name}.pdf")
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
             f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
         )
-    write_bytes(path, _page(solution, sections).encode("utf-8"))
+    atomic_write_bytes(path, _page(solution, sections).encode("utf-8"))
     return path
 
 
@@ -223,12 +223,12 @@ def _version(package: str) -> str:
 def _starts(solution: Reconstruction) -> str:
     if not solution.starts:
         return ""
-    numeric = ("seed", "R-factor", "score", "support", "error to the solution")
+    numeric = ("start", "R-factor", "score", "support", "error to the solution")
     head = "".join(f'<th class="n">{h}</th>' for h in numeric) + "<th>twin</th><th>remark</th>"
     rows = []
     for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
         cells = [
-            str(s.seed),
+            str(s.number) if s.role == "start" else f"{s.role} {s.number}",
             _finite(s.r_factor, ".4f"),
             _finite(s.score, ".6g"),
             str(s.support),

@@ -1,183 +1,23 @@
-"""A trained network's first guess: of patterns by the thousand, and as the start and the support of an iterative reconstruction."""
+"""A trained network's guess as the start and the support of an iterative reconstruction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from untwin import expression, fourier
-from untwin.data.measurement import Pattern
-from untwin.data.oversampling import undersampled_axes
 from untwin.errors import InputError
+from untwin.model.inference import predict
 from untwin.model.networks import weights
-from untwin.model.networks.architecture import padded
 from untwin.model.networks.weights import Trained
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, Setting, require, value
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
-
-OBJECT = 0.1  # of the largest magnitude: where the object is, as published for CDI NN
-HIDDEN = 0.05  # share of pixels that may be missing,
-HOLE = 1.5  # and how far from a measured pixel, where the network was trained without holes
-STRANGE = 1.25  # misfit over the one that 95 % of the validation samples stay below: more is outside of what was learnt
-BATCH = 16  # patterns at a time: more leave the cache
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How a pattern is brought to a network: its central `crop` pixels, every `step`-th of them, which leaves `grid`.
-
-    Cropping coarsens the object's pixels, and every other pixel of a pattern is the pattern of the object in half the field of view.
-    """
-
-    crop: tuple[int, ...]
-    step: tuple[int, ...]
-
-    def apply(self, a: np.ndarray) -> np.ndarray:
-        """a: (*shape), FFT order."""
-        for axis, (m, k) in enumerate(zip(self.crop, self.step)):
-            n = a.shape[axis]
-            kept = np.r_[0 : (m + 1) // 2, n - m // 2 : n]
-            a = a.take(kept[::k], axis)
-        return a
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """image: (*shape) complex64, centred at N//2, scaled to the pattern. support: (*shape) bool, magnitude above a tenth of the largest.
-    misfit: sqrt( Σ (|F x| − √I)² / Σ I ) over the measured pixels that the network was shown. warnings: why not to rely on it."""
-
-    image: np.ndarray
-    support: np.ndarray
-    misfit: float
-    warnings: tuple[str, ...]
-
-
-def fitted(pattern: Pattern, model: Trained) -> Fit:
-    """How `pattern` is brought to the model. Raises InputError, naming what would do, where it cannot be."""
-    from untwin.solve.outline import box_widths
-
-    of = model.architecture
-    name = f"{model.name} takes {' x '.join(map(str, of.shape))} patterns of objects up to {' x '.join(map(str, of.box))} pixels wide"
-    if pattern.ndim != len(of.shape):
-        raise InputError(f"{name}; this pattern has shape {pattern.shape}, {pattern.ndim}D. Take another model, or leave it out")
-    if any(n < m for n, m in zip(pattern.shape, of.shape)):
-        raise InputError(f"{name}; this pattern has shape {pattern.shape}: too small. Reconstruct it without a network")
-    widths = pattern.shape
-    if not of.box == of.shape == pattern.shape:
-        coarse = undersampled_axes(pattern.intensity, pattern.measured)
-        widths = [n if a in coarse else w for a, (n, w) in enumerate(zip(pattern.shape, box_widths(pattern)))]
-    crop, step = [], []
-    for axis, (n, m, b, w) in enumerate(zip(pattern.shape, of.shape, of.box, widths)):
-        share = float(w) / n  # of the field of view
-        k = max((k for k in range(1, n // m + 1) if share * k <= 1.06 * b / m), default=0)
-        if not k:
-            raise InputError(
-                f"{name}; the object of this pattern is about {w:.0f} of {n} pixels wide along axis {axis}, {share * m:.0f} of {m} for the "
-                f"network: sampled too coarsely. Reconstruct it without a network"
-            )
-        crop.append(m * k)
-        step.append(k)
-    fit = Fit(tuple(crop), tuple(step))
-    seen = fit.apply(pattern.measured)
-    hole = _hole(seen)
-    allowed = 4.0 if _knows_holes(model) else HOLE
-    if hole > allowed or seen.mean() < 1 - HIDDEN:
-        raise InputError(
-            f"{100 * (1 - seen.mean()):.2g} % of the pixels that {model.name} would look at are not measured, in holes up to "
-            f"{2 * hole - 1:.0f} pixels wide; it can do without {100 * HIDDEN:.2g} %, in holes up to {2 * allowed - 1:.0f} wide. "
-            f"Reconstruct this pattern without a network"
-        )
-    return fit
-
-
-def _hole(seen: np.ndarray) -> float:
-    """How far the most hidden pixel is from a measured one, pixels; 0 where all are measured."""
-    from scipy import ndimage
-
-    if seen.all():
-        return 0.0
-    far = ndimage.distance_transform_edt(~np.fft.fftshift(seen))
-    return float(np.max(far))  # pyright: ignore[reportCallIssue, reportArgumentType]
-
-
-def _knows_holes(model: Trained) -> bool:
-    return model.card.get("holes") is True
-
-
-def shown(pattern: Pattern, fit: Fit, holes: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity and mask as the network sees them, FFT order. holes: it knows unmeasured pixels; otherwise they are filled with the mean
-    fourth root of their neighbours, weighted by a Gaussian of one pixel."""
-    from scipy import ndimage
-
-    intensity, seen = fit.apply(pattern.intensity), fit.apply(pattern.measured)
-    if holes or seen.all():
-        return intensity, seen
-    root = np.where(seen, np.maximum(intensity, 0) ** 0.25, 0)
-    weight = ndimage.gaussian_filter(seen.astype(np.float32), 1.0, mode="wrap")
-    filled = ndimage.gaussian_filter(root, 1.0, mode="wrap") / np.maximum(weight, 1e-6)
-    return np.where(seen, intensity, filled**4).astype(np.float32), np.ones_like(seen)
-
-
-def predict(patterns: Sequence[Pattern], model: Trained | str, device: str = "cpu") -> Iterator[Prediction]:
-    """What a trained network says about patterns, one after the other, worked out in batches. model: from `weights.load`, or its name.
-
-    Every pattern is checked before the first is worked out. Raises InputError where one cannot be brought to what the network was
-    trained on.
-    """
-    import torch
-
-    model = weights.load(model) if isinstance(model, str) else model
-    fits = [fitted(p, model) for p in patterns]
-    of, net = model.architecture, model.net.to(device)
-    holes = _knows_holes(model)
-    for at in range(0, len(patterns), BATCH):
-        some = list(zip(patterns[at : at + BATCH], fits[at : at + BATCH]))
-        both = [shown(p, fit, holes) for p, fit in some]
-        intensity, seen = (torch.from_numpy(np.stack([b[i] for b in both])).to(device) for i in (0, 1))
-        with torch.no_grad():
-            images = of.image(net(of.take(intensity, seen)).float()).cpu()
-        for image, (pattern, fit) in zip(images, some):
-            yield _told(image, pattern, fit, model)
-
-
-def _told(image: Tensor, pattern: Pattern, fit: Fit, model: Trained) -> Prediction:
-    import torch
-
-    d = pattern.ndim
-    x = fourier.cornered(padded(image.unsqueeze(0), fit.crop)[0], d)
-    wave = fourier.forward(x, d)
-    seen = torch.from_numpy(cropped(pattern.measured, fit.crop))
-    amplitude = torch.from_numpy(np.sqrt(np.maximum(cropped(pattern.intensity, fit.crop), 0))).where(seen, torch.zeros(()))
-    said = wave.abs().where(seen, torch.zeros(()))
-    scale = float((said * amplitude).sum() / said.square().sum().clamp(min=1e-30))
-    misfit = float((said * scale - amplitude).norm() / amplitude.norm().clamp(min=1e-30))
-    whole = torch.zeros(pattern.shape, dtype=wave.dtype)
-    places = [torch.cat([torch.arange((m + 1) // 2), torch.arange(n - m // 2, n)]) for n, m in zip(pattern.shape, fit.crop)]
-    whole[torch.meshgrid(*places, indexing="ij")] = wave * scale
-    full = fourier.centred(fourier.inverse(whole, d), d)
-    m = full.abs()
-    usual = model.card.get("metrics", {}).get("misfit_95")
-    warnings = []
-    if isinstance(usual, int | float) and misfit > STRANGE * usual:
-        warnings.append(
-            f"the prediction explains the pattern badly: misfit {misfit:.2f}, and 95 % of what {model.name} was validated on stay below "
-            f"{usual:.2f}. The pattern is unlike its training data, or not centred; do not rely on it"
-        )
-    return Prediction(full.numpy().astype(np.complex64), (m > OBJECT * m.max()).numpy(), misfit, tuple(warnings))
-
-
-def cropped(a: np.ndarray, crop: tuple[int, ...]) -> np.ndarray:
-    """The central pixels of a pattern, FFT order."""
-    return Fit(crop, (1,) * len(crop)).apply(a)
 
 
 @lru_cache(maxsize=4)
@@ -190,11 +30,13 @@ class Predict(Algorithm):
     """x = what a trained network says, support = where its magnitude is above a tenth of the largest, widened.
 
     model: the name of a shipped one, or a file of weights. variety: each start adds a random object of its own inside that support, with
-    this share of the amplitude, in [0, 1]; one start of every four (seed 0, 4, ...) adds none. widen: pixels by which the support grows,
+    this share of the amplitude, in [0, 1]; one start of every four (number 0, 4, ...) adds none. widen: pixels by which the support grows,
     whole. Outside of the bounds of the start there is nothing.
-    every: starts whose seed is a multiple of it begin so, the others stay as they are. With 2, one of two families of starts knows nothing
-    of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement proves little.
+    every: starts of families whose number is a multiple of it begin so, the others stay as they are. With 2, one of two families knows
+        nothing of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement is none.
     """
+
+    needs: ClassVar = Problem
 
     model: str = "cdi-nn"
     variety: Setting = 0.3
@@ -205,6 +47,10 @@ class Predict(Algorithm):
         require(self, "variety", 0, 1, varies=True)
         require(self, "every", 1, 1000)
         require(self, "widen", 0, 50)
+
+    def informs(self, family: int) -> bool:
+        """True where the starts of a family begin from the prediction."""
+        return family % int(self.every) == 0
 
     def step(self, problem: Problem, state: State) -> State:
         import torch
@@ -222,12 +68,12 @@ class Predict(Algorithm):
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
         share = value(self.variety, state, "Predict.variety") * torch.tensor(
-            [float(seed % 4 > 0) for seed in state.seeds], dtype=torch.float64
+            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64
         )
         other = random_object(problem, support, state.seeds)
         share = share.to(image.real.dtype).to(image.device).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
-        begun = torch.tensor([seed % int(self.every) == 0 for seed in state.seeds], device=x.device).reshape((-1,) + (1,) * d)
+        begun = torch.tensor([self.informs(m.family) for m in state.members], device=x.device).reshape((-1,) + (1,) * d)
         return replace(
             state,
             x=torch.where(begun, x, state.x),
@@ -248,24 +94,3 @@ def started(text: str) -> Predict | None:
         raise InputError(f"start {text!r}; expected random, predict or predict:MODEL")
     weights.check(model or Predict().model)
     return Predict(model) if model else Predict()
-
-
-def activations(pattern: Pattern, model: Trained) -> tuple[list[tuple[str, np.ndarray]], np.ndarray, np.ndarray]:
-    """What each convolution but the last makes of a pattern: (name, (channels, *grid)); the intensity that the network sees and its image,
-    both centred."""
-    import torch
-
-    intensity, seen = shown(pattern, fitted(pattern, model))
-    maps: list[tuple[str, np.ndarray]] = []
-    hooks = [
-        layer.register_forward_hook(lambda _, __, out, name=name: maps.append((name, out[0].detach().clone().numpy())))
-        for name, layer in model.net.named_modules()
-        if type(layer).__name__ == "ReLU"
-    ]
-    try:
-        with torch.no_grad():
-            output = model.net(model.architecture.take(torch.from_numpy(intensity).unsqueeze(0), torch.from_numpy(seen).unsqueeze(0)))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return maps, np.fft.fftshift(intensity), model.architecture.image(output)[0].numpy()

@@ -6,22 +6,23 @@ A recipe is a Python expression, and its repr is the same expression as text: pa
 from __future__ import annotations
 
 import math
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.model.inverse import InverseProblem
+from untwin.random import derive
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -42,21 +43,29 @@ class Recipe(ABC):  # noqa: B024 (the operators are the interface)
 
 
 class Algorithm(Recipe):
-    """One step of a method: frozen numbers, and `step`. What moves is in the state."""
+    """One step of a method: frozen numbers, and `step`. What moves is in the state.
 
-    def begin(self, problem: Problem, state: State) -> State:
+    needs: the kind of problem that it is a step for. Another kind is an InputError before the first step.
+    """
+
+    needs: ClassVar[type[InverseProblem]] = InverseProblem
+
+    def check(self, problem: InverseProblem) -> None:
+        """Raise InputError where the step does not suit a problem of its kind."""
+
+    def begin(self, problem: Any, state: State) -> State:
         """Called before the first of a run of equal steps; algorithms that carry memory start it here."""
         return state
 
     @abstractmethod
-    def step(self, problem: Problem, state: State) -> State: ...
+    def step(self, problem: Any, state: State) -> State: ...
 
     @property
     def steady(self) -> bool:
         """True where every step does the same, whatever the progress: several may then be taken at once."""
         return False
 
-    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+    def stretch(self, problem: Any, state: State, steps: int) -> State:
         """The state after so many steps: what `step` would come to."""
         for _ in range(steps):
             state = self.step(problem, state)
@@ -67,19 +76,22 @@ class Rule(ABC):
     """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
 
     After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
-    (starts,) bool; `keep` puts the kept images into the state at the end of the segment. `given` is the problem that the steps of the
-    segment are handed: a rule may hide some of the data from them.
+    (starts,) bool; `keep` puts the kept images into the state at the end of the segment, those of a start that has stopped as they were
+    when it did, whatever steps followed. `given` is the problem that the steps of the segment are handed: a rule may hide some of the
+    data from them. needs: as for an Algorithm.
     """
 
-    def given(self, problem: Problem) -> Problem:
+    needs: ClassVar[type[InverseProblem]] = InverseProblem
+
+    def given(self, problem: Any) -> Any:
         """A function of the problem alone, so that a run can be resumed."""
         return problem
 
     @abstractmethod
-    def begin(self, problem: Problem, state: State) -> State: ...
+    def begin(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
-    def look(self, problem: Problem, state: State) -> State: ...
+    def look(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
     def done(self, state: State) -> Tensor: ...
@@ -176,7 +188,7 @@ class Ramp:
 
 @dataclass(frozen=True, repr=False)
 class Deal:
-    """A setting of which start number s takes the value number s (modulo how many there are), s its seed: Deal((0.1, 0.2, 0.3))."""
+    """A setting of which start number s takes the value number s (modulo how many there are): Deal((0.1, 0.2, 0.3))."""
 
     values: tuple[float, ...]
 
@@ -224,7 +236,7 @@ def require(owner: Any, name: str, low: float, high: float, open_low: bool = Fal
 
 
 def value(setting: Setting, state: State, label: str) -> Tensor:
-    """(starts,) float64: the setting's value for each start now. `label` tells one draw from another."""
+    """(starts,) float64, on the state's device: the setting's value for each start now. `label` tells one draw from another."""
     import torch
 
     if isinstance(setting, Ramp):
@@ -234,16 +246,24 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
         return begin * (end / begin) ** state.progress
     if isinstance(setting, Draw):
         u = [_uniform(seed, label) for seed in state.seeds]
-        return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
+        return _on_device(tuple(setting.low + (setting.high - setting.low) * v for v in u), state.x.device)
     if isinstance(setting, Deal):
-        return torch.tensor([setting.values[seed % len(setting.values)] for seed in state.seeds], dtype=torch.float64)
-    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+        return _on_device(tuple(setting.values[m.number % len(setting.values)] for m in state.members), state.x.device)
+    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64, device=state.x.device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(starts,) float64. Copied once: a GPU would have to wait for it in each step."""
+    import torch
+
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
 @lru_cache(maxsize=4096)
 def _uniform(seed: int, label: str) -> float:
     """A number in [0, 1) that is a function of the start's seed and of what is drawn."""
-    return np.random.default_rng([seed, zlib.crc32(label.encode())]).random()
+    return np.random.default_rng(derive(seed, label)).random()
 
 
 LONGEST = 2_000_000  # steps of one recipe
@@ -258,6 +278,20 @@ def _holds_until(recipe: Recipe) -> bool:
     if isinstance(recipe, Then):
         return any(map(_holds_until, recipe.parts))
     return isinstance(recipe, Until) or (isinstance(recipe, Repeat) and _holds_until(recipe.recipe))
+
+
+def require_suited(problem: InverseProblem, recipe: Recipe) -> None:
+    """Raise InputError for the first step or rule that does not suit the problem."""
+    for rule, algorithms in segments(recipe):
+        for part in (*((rule,) if rule else ()), *dict.fromkeys(algorithms)):
+            if not isinstance(problem, part.needs):
+                kinds = {"Problem": "a pattern (Problem)", "Picture": "a picture (Picture)"}
+                raise InputError(
+                    f"{part!r} is a step for {kinds.get(part.needs.__name__, part.needs.__name__)}, and this is "
+                    f"{kinds.get(type(problem).__name__, type(problem).__name__)}; leave it out, or try Fit(Untrained())"
+                )
+            if isinstance(part, Algorithm):
+                part.check(problem)
 
 
 def length(recipe: Recipe) -> int:
@@ -307,23 +341,3 @@ def segments(recipe: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...
     yield from walk(recipe)
     if plain:
         yield None, tuple(plain)
-
-
-def parse(text: str) -> Any:
-    """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
-    from untwin.solve.names import NAMES, Plan
-
-    recipe = expression.read(text, NAMES)
-    if not isinstance(recipe, Recipe | Plan):
-        raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
-    return recipe
-
-
-def parse_rule(text: str) -> Rule:
-    """The rule that a text describes, such as "EMV(patience=300)"."""
-    from untwin.solve.names import NAMES
-
-    rule = expression.read(text, NAMES)
-    if not isinstance(rule, Rule):
-        raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
-    return rule

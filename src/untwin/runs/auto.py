@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
 from untwin.judge import trust
-from untwin.solve.ensemble import Plan
-from untwin.solve.recipe import Deal, Recipe, parse
+from untwin.runs.ensemble import Plan
+from untwin.runs.names import parse
+from untwin.solve.recipe import Deal, Recipe
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -26,7 +27,7 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     """
     if fixed:
         return _fixed(starts or 4)
-    from untwin.solve.outline import hidden, hidden_speckles, hull_by_noise
+    from untwin.model.outline import hidden, hidden_speckles, hull_by_noise
 
     if problem.real and hidden_speckles(problem.pattern) > 8 and hull_by_noise(problem.pattern) is None:
         return _behind_a_stop(starts or 10)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.runs import checkpoint, reconstruct
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
-from untwin.solve import checkpoint, reconstruct
 
 PLAN = ut.parse(
     "Plan(4*(10*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 10*ER, starts=14, families=2, children=(20*RAAR + 10*Mean(ER),), generations=1, "

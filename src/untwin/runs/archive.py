@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
-from untwin.data.whole import place, write_text
+from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
-    from untwin.solve.state import Reconstruction
+    from untwin.runs.solution import Reconstruction, Restored
 
 CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
 FILES = ("result.cxi", "run.toml", "summary.json")
@@ -90,11 +90,11 @@ def unfinished(folder: Path) -> bool:
 
 def fresh(folder: Path, overwrite: bool) -> Path:
     """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
-    place(folder)
+    require_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if unfinished(folder) and not overwrite:
-        from untwin.solve.checkpoint import told
+        from untwin.runs.checkpoint import told
 
         options = (told(folder / CHECKPOINT) or {"options": {}})["options"]
         command = f"untwin {options.get('command', 'reconstruct')} --resume {folder}"
@@ -143,8 +143,8 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
     )
     import tomli_w
 
-    write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
-    write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
+    atomic_write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
+    atomic_write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
 
 
@@ -165,7 +165,7 @@ def load(folder: str | Path) -> Reconstruction:
 
     from untwin.judge.resolution import Curve
     from untwin.judge.trust import Verdict
-    from untwin.solve.state import History, Reconstruction, Start
+    from untwin.runs.solution import History, Reconstruction, Start
 
     try:
         told = json.loads(str(found.process["summary"]))
@@ -215,3 +215,27 @@ def load(folder: str | Path) -> Reconstruction:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0.0, options: dict[str, Any] | None = None) -> Path:
+    """Write result.npy (in the file's own numbers), result.png and summary.json into a folder. options: told in summary.json."""
+    import io
+    import json
+
+    import untwin
+    from untwin.data.atomic import atomic_write_bytes, atomic_write_text
+    from untwin.data.image import write_image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    values = restored.image.numpy()
+    buffer = io.BytesIO()
+    own = offset + scale * values
+    np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
+    atomic_write_bytes(folder / "result.npy", buffer.getvalue())
+    write_image(folder / "result.png", values / max(1.0, float(values.max())))
+    told: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
+    told |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
+    told |= {"numbers": restored.numbers, "warnings": restored.warnings}
+    told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
+    atomic_write_text(folder / "summary.json", json.dumps(told, indent=1))
+    return folder

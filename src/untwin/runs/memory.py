@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
-from untwin.solve import ensemble
+from untwin.runs import ensemble
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
@@ -18,8 +18,8 @@ from untwin.solve.wrap import Mean, Wrapper
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
-    from untwin.solve.ensemble import Plan
-    from untwin.solve.launch import Launcher
+    from untwin.runs.ensemble import Plan
+    from untwin.runs.launch import Launcher
     from untwin.solve.recipe import Algorithm
 
 PICTURES = 300e6  # bytes that libraries, figures and report take beside what is there (measured),
@@ -32,12 +32,11 @@ SLACK = 1.05  # what the allocator keeps back
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
-    one = problem.tensors.amplitude.numel() * problem.tensors.amplitude.element_size() * (1 if problem.real else 2)
-    start = 2 + 2 * problem.tensors.amplitude.numel() / one  # x, image; support, bounds
-    data = 20 * problem.tensors.amplitude.numel()
-    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
+    one = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
+    start = 2 + 2 * problem.counts.amplitude.numel() / one  # x, image; support, bounds
+    data = 20 * problem.counts.amplitude.numel()
     many = min(launch.batch, plan.starts)
-    work = many * max(_work(problem, recipe) for recipe in recipes)
+    work = many * arrays(problem, plan)
     kept = start * plan.starts
     families = plan.families + plan.reserve
     brood = (plan.members - max(1, plan.members // 4)) * plan.families if plan.children and plan.generations else 0
@@ -54,7 +53,7 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         parts = max(1, math.ceil(max(plan.starts, brood, dealt) / launch.batch))
         elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
         work = 0
-    pixels = problem.tensors.amplitude.numel()
+    pixels = problem.counts.amplitude.numel()
     drawn = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
     return int(_resident() + drawn + SLACK * one * (max(stages) + work) + elsewhere)
 
@@ -107,6 +106,12 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
     if low:
         return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
+
+
+def arrays(problem: Problem, plan: Plan) -> float:
+    """Arrays of the object that one start takes in the steps of a plan, beside where it begins."""
+    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
+    return max(_work(problem, recipe) for recipe in recipes)
 
 
 def _work(problem: Problem, recipe: Recipe) -> float:

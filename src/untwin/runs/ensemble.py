@@ -9,25 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from untwin import expression
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
-from untwin.judge.symmetry import align, distances
 from untwin.judge.trust import ALIKE
+from untwin.random import derive
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
-from untwin.solve.state import State, join, take
+from untwin.solve.state import Member, State, join, take
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
-    from untwin.solve.launch import Launcher
-    from untwin.solve.launch import Report as Steps
+    from untwin.runs.launch import Launcher
+    from untwin.runs.launch import Report as Steps
 
-Failed = list[tuple[int, str]]  # seed and reason
+Failed = list[tuple[Member, str]]  # and the reason
 Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
 
 CANDIDATES = 32  # finished candidates that are kept for the mean,
@@ -118,12 +116,12 @@ class Population:
         """Figures of P_S of the estimates."""
         import torch
 
-        d = problem.tensors
+        d = problem.counts
         deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
             one = take(state, [row])
             x = problem.project_object(one.image, one.support)
-            f = problem.intensity(x)
+            f = problem.holding(one.nuisance).predict(x)
             free.append(metrics.unknowns(x, one.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
@@ -132,7 +130,7 @@ class Population:
         return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
-        return metrics.scores(self.deviance, self.unknowns, int(problem.tensors.measured.sum()))
+        return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()))
 
     def order(self, problem: Problem) -> list[int]:
         """Rows from the best to the worst."""
@@ -175,25 +173,23 @@ def objects(problem: Problem, population: Population) -> Tensor:
     return x if x.is_complex() else x.to(x.dtype.to_complex())
 
 
-def children(problem: Problem, population: Population, count: int, seed: int) -> State:
-    """`count` children of a family: magnitudes of its better half, aligned by whole pixels, with the best one's phases."""
+def children(problem: Problem, population: Population, members: tuple[Member, ...]) -> State:
+    """Children of a family: magnitudes of its better half, aligned by whole pixels, with the best one's phases."""
     import torch
 
     order = population.order(problem)
     best = population.rows(order[:1])
     parents = population.rows(order[: max(1, len(order) // 2)])
     a = best.state.image[0]
-    moved = align(parents.state.image, a, problem.ndim, subpixel=False)
+    moved = problem.symmetry.align(parents.state.image, a, subpixel=False)
     if problem.real:
         x = moved.x.real
     else:
         phase = torch.sgn(a)
         x = moved.x.abs() * phase
-    turn = [i % len(x) for i in range(count)]
-    x = x[turn]
-    seeds = tuple(seed + i for i in range(count))
+    x = x[[i % len(x) for i in range(len(members))]]
     bounds = best.state.bounds.expand(x.shape)
-    return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, seeds=seeds)
+    return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, members=members)
 
 
 def _reason(population: Population, row: int) -> str:
@@ -202,21 +198,31 @@ def _reason(population: Population, row: int) -> str:
 
 def _run(problem: Problem, jobs: list[tuple[Recipe, State]], launch: Launcher, report: Steps | None, failed: Failed) -> list[Population]:
     done = [Population.of(problem, e.state) for e in launch.map(problem, jobs, report=report)]
-    failed.extend((p.state.seeds[i], _reason(p, i)) for p in done for i in p.dead() if _reason(p, i) == NAN)
+    failed.extend((p.state.members[i], _reason(p, i)) for p in done for i in p.dead() if _reason(p, i) == NAN)
     if report:
         report(0, min(float(p.r_factor.min()) for p in done))
     return done
 
 
 def _generation(
-    problem: Problem, plan: Plan, families: list[Population], seed: int, launch: Launcher, report: Steps | None, failed: Failed
+    problem: Problem,
+    plan: Plan,
+    families: list[Population],
+    seed: int,
+    generation: int,
+    launch: Launcher,
+    report: Steps | None,
+    failed: Failed,
 ) -> list[Population]:
     jobs, survivors = [], []
     for k, grown in enumerate(families):
         family = grown.living()
         n = len(family.state.seeds)
         keep = max(1, n // 4)
-        brood = children(problem, family, max(1, n - keep), seed + 10_007 * k)
+        kin = family.state.members[0].family
+        brood = children(
+            problem, family, tuple(Member(derive(seed, "child", kin, generation, i), i, kin, "child") for i in range(max(1, n - keep)))
+        )
         count = len(plan.children)
         for i, recipe in enumerate(plan.children):
             rows = list(range(i, len(brood.seeds), count))
@@ -234,15 +240,17 @@ def _finish(
     current = [population.rows([i]) for i in range(len(population.state.seeds))]
     active = set(range(len(current)))
     met = population
-    for _ in range(plan.rounds):
+    for turn in range(plan.rounds):
         jobs = []
         for i in sorted(active):
             one = current[i].state
-            dealt = replace(take(one, [0] * plan.deal), seeds=tuple(range(plan.deal)), x=one.image.expand(plan.deal, *one.image.shape[1:]))
+            was = one.members[0]
+            dealt_to = tuple(Member(derive(was.seed, "candidate", turn, k), k, was.family, "candidate") for k in range(plan.deal))
+            dealt = replace(take(one, [0] * plan.deal), members=dealt_to, x=one.image.expand(plan.deal, *one.image.shape[1:]))
             jobs += [(i, recipe, dealt) for recipe in plan.finish]
         done = _run(problem, [(r, s) for _, r, s in jobs], launch, report, failed)
         met = gather([met, *done])
-        met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.tensors.amplitude.numel()))])
+        met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.counts.amplitude.numel()))])
         for i in sorted(active):
             candidates = gather([current[i], *(p for (j, _, _), p in zip(jobs, done) if j == i)])
             best = candidates.order(problem)[0]
@@ -250,7 +258,7 @@ def _finish(
                 active.discard(i)
             else:
                 chosen = candidates.rows([best])
-                current[i] = replace(chosen, state=replace(chosen.state, seeds=current[i].state.seeds))
+                current[i] = replace(chosen, state=replace(chosen.state, members=current[i].state.members))
         if not active:
             break
     return gather(current), met
@@ -261,20 +269,20 @@ class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
     refined: the best result, and the one most like it (or all, see Plan.explained), after Plan.refine.
-    failed: seeds of starts and children that came to nothing, and why; others stand in for them, unless they were too many (broken)."""
+    failed: what came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
     candidates: Population
     refined: Population | None = None
-    failed: tuple[tuple[int, str], ...] = ()
+    failed: tuple[tuple[Member, str], ...] = ()
     broken: bool = False
 
 
-def spare(seed: int, attempt: int) -> int:
-    """The seed of the start that stands in for another, whose seed that was, at the first, second ... attempt."""
-    return int(np.random.SeedSequence([seed, 9, attempt]).generate_state(1, np.uint64)[0] >> np.uint64(2))
+def start(seed: int, number: int, family: int = 0, attempt: int = 0) -> Member:
+    """An independent start of a run. attempt: above 0, the first, second ... that stands in for one that came to nothing."""
+    return Member(derive(seed, "start", number, attempt), number, family)
 
 
 def breed(
@@ -285,18 +293,21 @@ def breed(
     support: Tensor | None = None,
     report: Report | None = None,
 ) -> Outcome:
-    """Run the plan. Seeds of the independent starts are seed, seed + 1, ...; start s of the first ones belongs to family s modulo
-    their number. A start that comes to nothing is replaced by one with a seed of its own, as long as no more than half of them have failed
-    (or one). Raises NumericalFailure where none is left."""
+    """Run the plan.
+
+    Start s of the first ones belongs to family s modulo their number; its seed follows from the run's (`start`). A start that comes to
+    nothing is replaced by one with a seed of its own, as long as no more than half of them have failed (or one). Raises NumericalFailure
+    where none is left.
+    """
     firsts, traces, bests = [], [], []
     failed: Failed = []
-    total, asked = plan.steps(), 0
+    total, asked, raised = plan.steps(), 0, 0
     tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
 
-    def independent(seeds: tuple[int, ...]) -> tuple[Population, list[int]]:
-        """The first generation; and the rows of `seeds` that have come to something."""
-        now, attempt, most = list(seeds), 0, len(failed) + max(1, len(seeds) // 2)
-        ended = launch.map(problem, [(plan.first, begin(problem, seeds, support))], samples=25, report=tell)[0]
+    def independent(members: tuple[Member, ...]) -> tuple[Population, list[int]]:
+        """The first generation; and the rows of `members` that have come to something."""
+        now, attempt, most = list(members), 0, len(failed) + max(1, len(members) // 2)
+        ended = launch.map(problem, [(plan.first, begin(problem, members, support))], samples=25, report=tell)[0]
         grown, lines = Population.of(problem, ended.state), list(ended.traces)
         while rows := grown.dead():
             failed.extend((now[i], _reason(grown, i)) for i in rows)
@@ -304,25 +315,25 @@ def breed(
                 break
             attempt += 1
             for i in rows:
-                now[i] = spare(seeds[i], attempt)
+                now[i] = start(seed, members[i].number, members[i].family, attempt)
             again = launch.map(problem, [(plan.first, begin(problem, tuple(now[i] for i in rows), support))], samples=25, report=tell)[0]
             grown = grown.replaced(rows, Population.of(problem, again.state))
             for i, line in zip(rows, again.traces):
                 lines[i] = line
-        living = [i for i in range(len(seeds)) if i not in rows]
+        living = [i for i in range(len(members)) if i not in rows]
         firsts.append(grown.living())
         traces.extend(lines[i] for i in living)
         return grown, living
 
     def raise_families(count: int, starts: int) -> None:
-        nonlocal asked
-        seeds = tuple(range(seed + asked, seed + asked + starts))
-        asked += starts
-        grown, living = independent(seeds)
-        members = [[i for i in living if i % count == k] for k in range(count)]
-        families = [grown.rows(rows) for rows in members if rows]
+        nonlocal asked, raised
+        members = tuple(start(seed, asked + i, raised + i % count) for i in range(starts))
+        asked, raised = asked + starts, raised + count
+        grown, living = independent(members)
+        shares = [[i for i in living if i % count == k] for k in range(count)]
+        families = [grown.rows(rows) for rows in shares if rows]
         for g in range(plan.generations if plan.children and families else 0):
-            families = _generation(problem, plan, families, seeds[0] + 1_000_003 * (g + 1), launch, tell, failed)
+            families = _generation(problem, plan, families, seed, g, launch, tell, failed)
         bests.extend(f.rows(f.order(problem)[:1]) for f in families)
 
     raise_families(plan.families, plan.starts)
@@ -332,7 +343,7 @@ def breed(
             f"every start came to nothing: {failed[0][1]} ({len(failed)} tried); try more starts, another recipe or a given support"
         )
     for _ in range(0 if broken else plan.reserve):
-        if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < NEAR:
+        if len(bests) > 1 and float(problem.symmetry.distances(objects(problem, gather(bests))).fill_diagonal_(1).min()) < NEAR:
             break
         raise_families(1, plan.members)
     results = gather(bests)
@@ -342,8 +353,13 @@ def breed(
         results, candidates = _finished(problem, plan, results, launch, tell, failed)
     refined = None
     if plan.refine and (rows := to_refine(problem, plan, results)):
-        refined = gather(_run(problem, [(plan.refine, take(results.state, [row])) for row in rows], launch, tell, failed))
+        jobs = [(plan.refine, as_role(take(results.state, [row]), "refinement")) for row in rows]
+        refined = gather(_run(problem, jobs, launch, tell, failed))
     return Outcome(gather(firsts), tuple(traces), results, candidates, refined, tuple(failed), broken)
+
+
+def as_role(state: State, role: str) -> State:
+    return replace(state, members=tuple(replace(m, role=role) for m in state.members))
 
 
 def to_refine(problem: Problem, plan: Plan, results: Population) -> list[int]:
@@ -353,7 +369,7 @@ def to_refine(problem: Problem, plan: Plan, results: Population) -> list[int]:
     if n < 2:
         return [0]
     x = objects(problem, results)
-    e = align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0)
+    e = problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0)
     if float(e.min()) <= plan.apart:
         return []
     return list(range(n)) if plan.explained and float(e.min()) >= ALIKE else [0, 1 + int(e.argmin())]
@@ -367,6 +383,6 @@ def _finished(
     chosen = [0]
     if n > 1:
         x = objects(problem, results)
-        chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
+        chosen.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
     finished, met = _finish(problem, plan, results.rows(chosen), launch, report, failed)
     return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)]), met

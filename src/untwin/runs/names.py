@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from untwin import expression
+from untwin.errors import InputError
 from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
@@ -11,15 +15,15 @@ from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
+from untwin.runs.ensemble import Plan
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import Box, Random, Triangle, Whole
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
-from untwin.solve.ensemble import Plan
 from untwin.solve.fit import Fit
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
-from untwin.solve.recipe import Deal, Draw, Ramp, Until
+from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
 from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
@@ -34,3 +38,19 @@ RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, Plan)
 }
+
+
+def parse(text: str) -> Any:
+    """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
+    recipe = expression.read(text, NAMES)
+    if not isinstance(recipe, Recipe | Plan):
+        raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
+    return recipe
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule that a text describes, such as "EMV(patience=300)"."""
+    rule = expression.read(text, NAMES)
+    if not isinstance(rule, Rule):
+        raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
+    return rule

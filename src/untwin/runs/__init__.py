@@ -1,0 +1,1 @@
+"""What is done with the methods: many starts, plans, checkpoints, solutions and their folders."""

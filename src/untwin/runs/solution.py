@@ -1,0 +1,140 @@
+"""What is left when a run has stopped: a Reconstruction of a pattern, or a Restored picture."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from untwin.model.physics import Physics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from untwin.data.measurement import Pattern
+    from untwin.judge.resolution import Curve
+    from untwin.judge.trust import Verdict
+
+
+@dataclass(frozen=True)
+class Start:
+    """One independent start, as the report lists it.
+
+    number: of the start (0, 1, ...). seed: of its random numbers. role: start; of those that failed also child, candidate, refinement.
+    error: of its result against the solution, after alignment (0 the same, 1 unrelated). twin: it came out as the twin.
+    r_factor, score (penalised half deviance, lower is better), support (pixels): its own.
+    reason: why it failed, or nothing.
+    """
+
+    seed: int
+    r_factor: float
+    score: float
+    support: int
+    error: float = math.nan
+    twin: bool = False
+    reason: str = ""
+    number: int = 0
+    role: str = "start"
+
+
+@dataclass(frozen=True)
+class History:
+    """R-factor against iteration: one line of the convergence figure."""
+
+    label: str
+    steps: tuple[int, ...]
+    r_factor: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution(ABC):
+    """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
+
+    image: what was sought. recipe: the text of what was done; with the same data and seed it repeats the run.
+    numbers: every figure by name. warnings: every guess and doubt, as sentences.
+    made: what computed it (provenance.made_with).
+    """
+
+    image: Tensor
+    recipe: str
+    seed: int
+    numbers: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    made: dict[str, str | int] = field(default_factory=dict)
+
+    @abstractmethod
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write it into a folder that does not exist yet (or, with overwrite, replace its files there). Raises InputError where the
+        folder exists."""
+
+    @abstractmethod
+    def plot(self) -> Figure:
+        """A matplotlib Figure of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction(Solution):
+    """The object behind a far-field pattern, what it rests on, and whether to believe it.
+
+    image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
+    support: (*grid) bool, centred likewise. physics: with the values that were found for its unknowns.
+    numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
+        agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
+    starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
+    modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
+    reason: why the result is partial (more than half of the starts failed), or nothing.
+    """
+
+    support: Tensor
+    pattern: Pattern
+    positivity: bool
+    physics: Physics = field(default_factory=Physics)
+    verdict: Verdict
+    starts: tuple[Start, ...] = ()
+    history: tuple[History, ...] = ()
+    prtf: Curve | None = None
+    fsc: Curve | None = None
+    modes: Tensor | None = None
+    mode_weights: tuple[float, ...] = ()
+    reason: str = ""
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """result.cxi, run.toml and summary.json."""
+        from untwin.runs.archive import save
+
+        return save(self, Path(folder), overwrite)
+
+    def plot(self) -> Figure:
+        """Magnitude and phase of the object through its centre."""
+        from untwin.show.figures import plot_object  # an upward import: a method that users expect here
+
+        return plot_object(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored(Solution):
+    """A restored picture.
+
+    image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule.
+    numbers: steps, best_at, stopped_itself, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
+    outputs (EMV) after each step.
+    """
+
+    data: Tensor
+    statistic: tuple[float, ...] = ()
+    variance: tuple[float, ...] = ()
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """result.png, result.npy and summary.json."""
+        from untwin.runs.archive import fresh, save_restored
+
+        return save_restored(self, fresh(Path(folder), overwrite))
+
+    def plot(self) -> Figure:
+        """What was given, what was made of it, and where it stopped."""
+        from untwin.show.restored import figure  # the second upward import: a method that users expect here
+
+        return figure(self)

@@ -1,0 +1,140 @@
+"""What the command line offers for pictures: a task, a noise and a prior by name, checked against the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from untwin.errors import InputError
+from untwin.model.losses import Absolute, Loss, Poisson, Squared
+from untwin.runs.checkpoint import Checkpoint
+from untwin.runs.restore import PRIORS, Report, fit_for, restore
+from untwin.runs.solution import Restored
+from untwin.solve.fit import Fit
+from untwin.solve.recipe import Rule
+
+TASKS = ("denoise", "inpaint", "superres", "deblur", "mri")
+NOISES: dict[str, Loss] = {"gaussian": Squared(), "impulse": Absolute(), "shot": Poisson(0.01), "speckle": Squared()}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for, checked: `run` is restore with it. kind: complex for k-space."""
+
+    y: np.ndarray
+    task: str
+    fit: Fit
+    stop: Rule | None
+    loss: Loss
+    measured: np.ndarray | None = None
+    kernel: np.ndarray | None = None
+    factor: int = 1
+    sampled: np.ndarray | None = None
+
+    def run(self, seed: int, steps: int, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
+        import torch
+
+        from untwin.model.image.base import Identity
+        from untwin.model.image.blur import Blur
+        from untwin.model.image.downsample import Downsample
+        from untwin.model.image.mri import MRI
+
+        physics: Any = Identity()
+        if self.kernel is not None:
+            physics = Blur(torch.from_numpy(self.kernel))
+        elif self.task == "superres":
+            physics = Downsample(self.factor)
+        elif self.sampled is not None:
+            physics = MRI(torch.from_numpy(self.sampled))
+        measured = self.measured
+        if self.sampled is not None:
+            measured = np.broadcast_to(self.sampled, self.y.shape)
+        out = restore(
+            self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device,
+            checkpoint=checkpoint, report=report,
+        )  # fmt: skip
+        if self.kernel is not None:  # the frame of the measured picture
+            at = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(self.kernel.shape, self.y.shape[1:]))
+            out = replace(out, image=out.image[(slice(None), *at)].contiguous())
+        if self.sampled is not None:
+            out = replace(out, image=out.image.abs().square().sum(0, keepdim=True).sqrt())
+        return out
+
+
+def job(
+    y: np.ndarray,
+    task: str,
+    prior: str = "drp",
+    noise: str = "gaussian",
+    stop: Rule | None = None,
+    mask: np.ndarray | None = None,
+    factor: int | None = None,
+    kernel: np.ndarray | None = None,
+    sampling: np.ndarray | None = None,
+) -> Job:
+    """A task on a picture, every part checked against the others without computing anything.
+
+    y: (channels, height, width), 0 to 1; for mri complex k-space (coils, height, width), zero frequency in the middle, or a picture, of
+    which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured.
+    Raises InputError.
+    """
+    for option, given, known in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
+        if given not in known:
+            raise InputError(f"unknown {option} {given!r}; expected one of {', '.join(known)}")
+    needed = {"inpaint": ("mask", mask), "superres": ("factor", factor), "deblur": ("kernel", kernel)}
+    for name, (option, value) in needed.items():
+        if task == name and value is None:
+            raise InputError(f"--task {task} needs --{option}")
+        if task != name and value is not None and not (option == "mask" and task != "mri"):
+            raise InputError(f"--{option} belongs to --task {name}, not to {task}; leave one of them out")
+    if sampling is not None and task != "mri":
+        raise InputError(f"--sampling belongs to --task mri, not to {task}; leave one of them out")
+    grid = tuple(y.shape[1:])
+    measured = None
+    if mask is not None:
+        if tuple(mask.shape) != grid:
+            raise InputError(f"the mask has shape {tuple(mask.shape)}, the image {grid}; crop or pad one of them")
+        if not (mask == 0).any():
+            raise InputError("the mask marks every pixel; nonzero means that nothing is known there: perhaps invert it")
+        measured = np.broadcast_to(mask == 0, y.shape)
+    if task == "superres":
+        if isinstance(factor, bool) or not isinstance(factor, int) or not 2 <= factor <= 16:
+            raise InputError(f"--factor {factor}: expected a whole number from 2 to 16")
+        grid = tuple(n * factor for n in grid)
+    if kernel is not None:
+        if any(k > n for k, n in zip(kernel.shape, grid)):
+            raise InputError(f"the kernel has shape {tuple(kernel.shape)}, the image {grid}; expected no larger a kernel: crop its border")
+        total = float(kernel.sum())
+        if not total > 0:
+            raise InputError(f"the kernel sums to {total:g}; expected a positive sum")
+        kernel = np.asarray(kernel / total, dtype=np.float32)
+        grid = tuple(n + k - 1 for n, k in zip(grid, kernel.shape))
+    sampled = None
+    if task == "mri":
+        y, sampled = _kspace(y, sampling)
+    fit = fit_for(prior, grid, complex_=task == "mri")
+    return Job(y, task, fit, stop, NOISES[noise], measured, kernel, factor or 1, sampled)
+
+
+def _kspace(y: np.ndarray, sampling: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """k-space with the brightest point of its plain inverse at 1, and what of it was measured."""
+    if not np.iscomplexobj(y):
+        if sampling is None:
+            raise InputError(
+                "--task mri with a picture needs --sampling, which coefficients of it to keep; or give complex k-space as .npy"
+            )
+        if y.shape[0] > 1:
+            raise InputError(f"--task mri takes a grey picture or k-space, this one has {y.shape[0]} channels; convert it")
+        y = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(y, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    sampled = np.abs(y).sum(0) > 0 if sampling is None else sampling != 0
+    if tuple(sampled.shape) != tuple(y.shape[1:]):
+        raise InputError(
+            f"the sampling pattern has shape {tuple(sampled.shape)}, the k-space {tuple(y.shape[1:])}; crop or pad one of them"
+        )
+    if not sampled.any():
+        raise InputError("nothing of k-space was measured; expected nonzero in the sampling pattern where it was")
+    y = np.where(sampled, y, 0)
+    plain = np.fft.ifft2(np.fft.ifftshift(y, axes=(1, 2)), norm="ortho")
+    return (y / max(float(np.sqrt((np.abs(plain) ** 2).sum(0)).max()), 1e-30)).astype(np.complex64), sampled
