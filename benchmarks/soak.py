@@ -23,7 +23,8 @@ import torch
 
 import untwin as ut
 from untwin.data.cxi import write_pattern
-from untwin.show.figures import plot_object, save_figure
+from untwin.show.object import plot_object
+from untwin.show.style import save_figure
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import poly
 from untwin.solve.archive import load

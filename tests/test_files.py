@@ -23,7 +23,8 @@ from untwin.data.whole import new_file, place, whole, write_bytes, write_text
 from untwin.errors import InputError
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
-from untwin.show.figures import plot_pattern, save_figure
+from untwin.show.pattern import plot_pattern
+from untwin.show.style import save_figure
 from untwin.simulate.dataset import write
 from untwin.solve.checkpoint import save_state
 

@@ -37,7 +37,7 @@ HEIGHT = {
 
 # file -> (module, reason)
 UPWARD = {
-    "solve/state.py": ("untwin.show.figures", "Reconstruction.plot: a method that users expect there"),
+    "solve/state.py": ("untwin.show.object", "Reconstruction.plot: a method that users expect there"),
     "solve/restore.py": ("untwin.show.restored", "Restored.plot: likewise"),
 }
 

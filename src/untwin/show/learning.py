@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.whole import write_bytes, write_text
-from untwin.show import figures
-from untwin.show.figures import encoded
 from untwin.show.report import _STYLE, _table
+from untwin.show.style import encoded, new_figure, phase_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +34,7 @@ def curves_figure(rows: list[dict[str, Any]]) -> Figure:
     """Loss and validation against the samples seen, one panel each."""
     shown = [name for name in _TITLES if any(name in r for r in rows)]
     lines = -(-len(shown) // 2)
-    figure = figures._figure(10.0, 2.4 * lines + 0.4)
+    figure = new_figure(10.0, 2.4 * lines + 0.4)
     axes = figure.subplots(lines, 2, squeeze=False)
     for axis, name in zip(axes.flat, shown):
         there = [r for r in rows if name in r]
@@ -102,14 +101,14 @@ def activations_figure(maps: list[tuple[str, np.ndarray]], pattern: np.ndarray, 
     half = len(maps) // 2
     columns = [maps[:half], maps[half:]] if len(maps) > 14 else [maps]  # one net beside the other
     lines = max(map(len, columns))
-    figure = figures._figure(6.0 * len(columns), 1.5 + 0.75 * lines)
+    figure = new_figure(6.0 * len(columns), 1.5 + 0.75 * lines)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 0.75 * lines])
     upper, lower = parts
     axes = upper.subplots(1, 3)
     first = [
         ("pattern, log", np.log10(1 + pattern), "inferno"),
         ("magnitude", np.abs(image), "gray"),
-        ("phase", np.angle(image), figures._phase_map()),
+        ("phase", np.angle(image), phase_colours()),
     ]
     for axis, (title, values, colours) in zip(axes, first):
         axis.imshow(values, cmap=colours, interpolation="nearest")

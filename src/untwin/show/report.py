@@ -6,17 +6,101 @@ import base64
 import importlib.metadata
 import math
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.data.whole import write_bytes
 from untwin.judge.trust import AGREE
-from untwin.show import figures
+from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
+from untwin.show.pattern import plot_intensity
+from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
+from untwin.show.style import encoded, save_figure
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from untwin.solve.state import Reconstruction
 
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the report. draw returns None where it does not apply. caption: one sentence on how to read it.
+    alt: what is in it, for someone who cannot see it."""
+
+    draw: Callable[[Reconstruction], Figure | None]
+    title: str
+    caption: str
+    alt: str
+
+
+FIGURES: dict[str, Drawing] = {
+    "object": Drawing(
+        plot_object,
+        "The object",
+        "What was reconstructed, zoomed to its support: magnitude (how strongly a point scatters) in grey, phase "
+        "in cyclic colours (a full turn ends where it began; for a Bragg peak it is the displacement of the "
+        "lattice), the mean phase set to 0.",
+        "Magnitude and phase of the reconstructed object with a scale bar.",
+    ),
+    "isosurface": Drawing(
+        plot_isosurface,
+        "The surface",
+        "Where the magnitude falls to half that of the bulk, coloured by the phase there and seen from two "
+        "opposite sides; a crystal should show flat facets and no holes.",
+        "Three-dimensional surface of the object from two sides, coloured by phase.",
+    ),
+    "intensity": Drawing(
+        plot_intensity,
+        "Measured and calculated intensity",
+        "The detector's counts, the counts that the object would give (also where nothing was measured), and the "
+        "difference of their square roots: pure noise without rings or stripes, about ±0.5 where counts are many,"
+        " means that the object explains the data.",
+        "Measured intensity, calculated intensity and their residual on the detector.",
+    ),
+    "convergence": Drawing(
+        plot_convergence,
+        "Convergence",
+        "R-factor (relative distance between calculated and measured amplitudes, lower is better) against "
+        "iteration: lines that end flat have converged, lines that end at different heights found different "
+        "answers.",
+        "R-factor against iteration for the starts, log scale.",
+    ),
+    "starts": Drawing(
+        plot_starts,
+        "Agreement between starts",
+        "Each mark is a reconstruction from other random phases, best score first, and below how far its object "
+        "is from the solution after shift, twin and phase are taken out (0 the same, 1 unrelated): an answer that"
+        " many starts find is one to believe.",
+        "Score of every start and its error to the solution, agreeing and disagreeing starts marked.",
+    ),
+    "resolution": Drawing(
+        plot_resolution,
+        "Resolution",
+        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of "
+        "the starts with the data, the Fourier shell correlation two independent results; where a curve falls "
+        "below its level (dot) is the finest full period to believe, and half of it is the smallest feature.",
+        "PRTF and FSC against spatial frequency with their threshold levels and crossings.",
+    ),
+    "magnitude": Drawing(
+        plot_magnitude,
+        "Magnitudes in the support",
+        "A uniform object gives one narrow peak; what lies left of the dashed line is outside the drawn surface, "
+        "so a large part there means a support that is too loose, and no clear peak means varying density or "
+        "noise.",
+        "Histogram of the magnitude inside the support with the surface level.",
+    ),
+    "profiles": Drawing(
+        plot_profiles,
+        "Profiles through the centre",
+        "Magnitude along each axis through the centre of the support (grey band), with the distance of the 10 to "
+        "90 % rise at both edges; the support cuts the object, so widths of one or two pixels show the support "
+        "and not the resolution.",
+        "Line profiles of the magnitude along each axis.",
+    ),
+}
 
 # name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
 _NUMBERS: dict[str, tuple[str, str, float, str]] = {
@@ -117,13 +201,13 @@ def report(solution: Reconstruction, path: str | Path) -> Path:
         path = path / "report.html"
     folder = path.parent / "figures"
     sections = []
-    for name, drawing in figures.FIGURES.items():
+    for name, drawing in FIGURES.items():
         figure = drawing.draw(solution)
         if figure is None:
             continue
-        png = figures.encoded(figure, "png")
+        png = encoded(figure, "png")
         write_bytes(folder / f"{name}.png", png)
-        figures.save_figure(figure, folder / f"{name}.pdf")
+        save_figure(figure, folder / f"{name}.pdf")
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.whole import write_bytes
-from untwin.show.figures import _figure, encoded
 from untwin.show.report import _STYLE, _digits
+from untwin.show.style import encoded, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ _MEANINGS = {
 
 def figure(restored: Restored) -> Figure:
     """What was given (of k-space the magnitude), the image, and where the rule stopped."""
-    f = _figure(12.0, 4.0)
+    f = new_figure(12.0, 4.0)
     axes = f.subplots(1, 3)
     _show(axes[0], _visible(restored.data.numpy()), "given")
     _show(axes[1], restored.image.numpy(), "restored")
