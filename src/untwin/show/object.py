@@ -56,12 +56,12 @@ def _plot_plane(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...]
     figure = new_figure(12.0, 3.9)
     axes = figure.subplots(1, 3, gridspec_kw={"wspace": 0.06})
     magnitude = np.abs(image)
-    drawn = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")
+    picture = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")
     axes[0].set_title("magnitude")
-    figure.colorbar(drawn, cax=bar_axes(axes[0]), label="√photons")
-    drawn = axes[1].imshow(masked_phase(image, support), **phase_style())
+    figure.colorbar(picture, cax=bar_axes(axes[0]), label="√photons")
+    picture = axes[1].imshow(masked_phase(image, support), **phase_style())
     axes[1].set_title("phase inside the support")
-    phase_bar(figure, drawn, cax=bar_axes(axes[1]))
+    phase_bar(figure, picture, cax=bar_axes(axes[1]))
     axes[2].imshow(domain_colours(image), interpolation="nearest")
     axes[2].set_title("both: brightness and colour")
     phase_wheel(axes[2].inset_axes((1.14, 0.32, 0.36, 0.36)))
@@ -173,7 +173,7 @@ def _isosurface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...]
         step += 1
         points, faces, _, _ = marching_cubes(np.abs(part), level, step_size=step)
     # the phase of the complex sum of neighbours: the zeros outside the support do not turn it
-    there = map_coordinates(np.real(part), points.T, order=1) + 1j * map_coordinates(np.imag(part), points.T, order=1)
+    values = map_coordinates(np.real(part), points.T, order=1) + 1j * map_coordinates(np.imag(part), points.T, order=1)
     points = ((points - 1 + low) * np.array(pixel_scale(voxel)[0]))[:, ::-1]
     corners = points[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -181,7 +181,7 @@ def _isosurface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...]
     np.add.at(smooth, faces, flat[:, None])
     normals = smooth[faces].sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    return _Surface(points, faces, normals, np.angle(there[faces].sum(1)), level)
+    return _Surface(points, faces, normals, np.angle(values[faces].sum(1)), level)
 
 
 def _viewed(points: np.ndarray, turn: float) -> np.ndarray:
@@ -252,11 +252,11 @@ def plot_profiles(solution: Reconstruction) -> Figure | None:
     for axis, name in enumerate(axis_names(d)):
         line = tuple(slice(None) if a == axis else middle[a] for a in range(d))
         profile, inside = magnitude[line], support[line]
-        place = (np.arange(len(profile)) - middle[axis]) * scale[axis]
+        position = (np.arange(len(profile)) - middle[axis]) * scale[axis]
         panel = axes[axis]
         for start, end in np.flatnonzero(np.diff(np.pad(inside.astype(int), 1))).reshape(-1, 2):
             panel.axvspan((start - 0.5 - middle[axis]) * scale[axis], (end - 0.5 - middle[axis]) * scale[axis], color=OUTSIDE)
-        panel.plot(place, profile, color=BLUE, marker="." if window[axis][1] - window[axis][0] < 60 else "")
+        panel.plot(position, profile, color=BLUE, marker="." if window[axis][1] - window[axis][0] < 60 else "")
         low, high = window[axis]
         panel.set(xlim=((low - middle[axis]) * scale[axis], (high - 1 - middle[axis]) * scale[axis]))
         panel.set(xlabel=f"{name} ({unit})")

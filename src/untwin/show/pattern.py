@@ -34,13 +34,13 @@ def plot_pattern(pattern: Pattern) -> Figure:
     axes = np.atleast_1d(figure.subplots(1, len(planes)))
     intensity, measured = np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured)
     style = intensity_style(intensity, measured)
-    drawn = None
+    picture = None
     for axis, plane in zip(axes, planes):
-        drawn = axis.imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
+        picture = axis.imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
         _frequency_axes(axis, plane, pattern.shape)
         axis.set_title(plane.title if pattern.ndim == 3 else "intensity")
-    assert drawn is not None  # there is a plane at least
-    figure.colorbar(drawn, ax=list(axes), label="photons per pixel", shrink=0.9)
+    assert picture is not None  # there is a plane at least
+    figure.colorbar(picture, ax=list(axes), label="photons per pixel", shrink=0.9)
     figure.suptitle(f"{count_text(pattern.photons)} photons" + _unmeasured_legend(figure, measured))
     return figure
 
@@ -58,20 +58,20 @@ def plot_intensity(solution: Reconstruction) -> Figure:
     residuals = [
         np.ma.masked_array(np.sqrt(calculated[p.index]) - np.sqrt(np.maximum(intensity[p.index], 0)), ~measured[p.index]) for p in planes
     ]
-    seen = np.concatenate([np.abs(r.compressed()) for r in residuals] + [np.zeros(1)])
-    limit = max(1.0, float(np.percentile(seen, 99.5)))
-    drawn: list[Any] = [None] * 3
+    sizes = np.concatenate([np.abs(r.compressed()) for r in residuals] + [np.zeros(1)])
+    limit = max(1.0, float(np.percentile(sizes, 99.5)))
+    pictures: list[Any] = [None] * 3
     for column, (plane, residual) in enumerate(zip(planes, residuals)):
         where = "" if flat else f", {plane.title}"
-        drawn[0] = axes[0, column].imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
-        drawn[1] = axes[1, column].imshow(calculated[plane.index], **style)
-        drawn[2] = axes[2, column].imshow(residual, cmap=with_bad(colour_map("CET_D1A"), UNMEASURED), vmin=-limit, vmax=limit)
+        pictures[0] = axes[0, column].imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
+        pictures[1] = axes[1, column].imshow(calculated[plane.index], **style)
+        pictures[2] = axes[2, column].imshow(residual, cmap=with_bad(colour_map("CET_D1A"), UNMEASURED), vmin=-limit, vmax=limit)
         for row, title in enumerate(["measured", "calculated", "residual"]):
             axes[row, column].set_title(title + where)
             _frequency_axes(axes[row, column], plane, pattern.shape)
     for row, label in enumerate(["photons", "photons", "√calculated − √measured\n(counting noise: σ = 0.5)"]):
-        place: dict[str, Any] = {"cax": bar_axes(axes[row, 0])} if flat else {"ax": list(axes[row]), "shrink": 0.85}
-        figure.colorbar(drawn[row], label=label, extend="both" if row == 2 else "neither", **place)
+        room: dict[str, Any] = {"cax": bar_axes(axes[row, 0])} if flat else {"ax": list(axes[row]), "shrink": 0.85}
+        figure.colorbar(pictures[row], label=label, extend="both" if row == 2 else "neither", **room)
     r = solution.numbers.get("r_factor")
     head = "calculated intensity is |F object|²" if r is None else f"R-factor {r:.4f}"
     figure.suptitle(head + _unmeasured_legend(figure, measured))
@@ -92,9 +92,9 @@ def intensity_style(intensity: np.ndarray, measured: np.ndarray) -> dict[str, An
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
-    seen = intensity[measured & (intensity > 0)]
-    top = float(seen.max()) if seen.size else 1.0
-    bottom = max(float(seen.min()) if seen.size else 0.1, 1e-7 * top)
+    counts = intensity[measured & (intensity > 0)]
+    top = float(counts.max()) if counts.size else 1.0
+    bottom = max(float(counts.min()) if counts.size else 0.1, 1e-7 * top)
     norm = LogNorm(0.7 * bottom, 1.0001 * top, clip=True)  # empty pixels take the lowest colour, one photon is seen
     return {"cmap": with_bad(colormaps["inferno"], UNMEASURED), "norm": norm}
 

@@ -163,7 +163,7 @@ _STATES = {  # colour is never the only sign: each has its symbol and its words
     None: ("unknown", "?", "Cannot say"),
 }
 
-_STYLE = """
+STYLE_SHEET = """
 :root { color-scheme: light dark; --ink: #1d2530; --paper: #ffffff; --soft: #5a6675; --line: #d5dbe2; --box: #f4f6f8;
   --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --paper: #14181d; --soft: #a3aebb; --line: #39424d;
@@ -222,15 +222,15 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
     kind, symbol, words = _STATES[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{_STYLE}</style></head><body>
+<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{STYLE_SHEET}</style></head><body>
 <header><h1>{escape(Path(source).name)}</h1><div class="sub">Phase retrieval by untwin</div></header>
 <main><div class="verdict {kind}" role="status"><strong><span aria-hidden="true">{symbol}</span> {words}</strong>
 <p>{escape(solution.verdict.text)}</p></div>
 {_warnings(solution)}
 {"".join(sections)}
 <section><h2>Numbers</h2>{_numbers(solution)}</section>
-<section><h2>Data</h2>{_table(_data(solution))}</section>
-<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{_table(_parameters(solution))}
+<section><h2>Data</h2>{table(_data(solution))}</section>
+<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{table(_parameters(solution))}
 <p class="note">Versions are those that wrote this page.</p></section>
 {_starts(solution)}
 </main></body></html>
@@ -238,10 +238,10 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
 
 
 def _warnings(solution: Reconstruction) -> str:
-    every = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
-    if not every:
+    warnings = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
+    if not warnings:
         return ""
-    items = "".join(f"<li>{escape(w)}</li>" for w in every)
+    items = "".join(f"<li>{escape(w)}</li>" for w in warnings)
     return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
 
 
@@ -249,8 +249,8 @@ def _numbers(solution: Reconstruction) -> str:
     rows = []
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
-        shown = value * factor
-        text = _digits(shown) if math.isfinite(shown) else "not known"
+        scaled = value * factor
+        text = digits(scaled) if math.isfinite(scaled) else "not known"
         rows.append(f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>')
     if not rows:
         return '<p class="note">None were recorded.</p>'
@@ -265,7 +265,7 @@ def _data(solution: Reconstruction) -> dict[str, str]:
         "sha256": pattern.source.sha256 or "",
         "mask": pattern.source.mask or "",
         "shape": " × ".join(map(str, pattern.shape)),
-        "photons": _digits(pattern.photons),
+        "photons": digits(pattern.photons),
         "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
         "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
     }
@@ -331,7 +331,7 @@ def _starts(solution: Reconstruction) -> str:
     )
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Four digits that count; large numbers whole, in groups of three."""
     return f"{value:,.0f}".replace(",", "\u2009") if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
@@ -340,6 +340,6 @@ def _finite(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
-def _table(rows: dict[str, str]) -> str:
+def table(rows: dict[str, str]) -> str:
     body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
     return f'<div class="scroll"><table>{body}</table></div>'

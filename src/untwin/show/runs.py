@@ -11,6 +11,7 @@ from untwin.judge.trust import AGREE
 from untwin.show.style import BLUE, GREEN, GREY, RED, length_text, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from untwin.solve.state import Reconstruction
@@ -28,7 +29,7 @@ def plot_convergence(solution: Reconstruction) -> Figure | None:
     chosen = int(np.argmin(ends))
     figure = new_figure(8.5, 4.2)
     axis = figure.subplots()
-    named = False
+    labelled = False
     for i, (h, r) in enumerate(lines):
         if i != chosen:
             axis.plot(
@@ -37,9 +38,9 @@ def plot_convergence(solution: Reconstruction) -> Figure | None:
                 color=GREY,
                 linewidth=0.9,
                 alpha=0.8,
-                label=None if named else "the others",
+                label=None if labelled else "the others",
             )
-            named = True
+            labelled = True
     best, r = lines[chosen]
     mark = "o" if len(best.steps) == 1 else ""
     axis.plot(
@@ -74,30 +75,10 @@ def plot_starts(solution: Reconstruction) -> Figure | None:
     error = np.array([s.error for s in ranked])
     twin = np.array([s.twin for s in ranked])
     agree = error < AGREE
-    rank = np.arange(1, len(ranked) + 1)
     figure = new_figure(8.5, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
     for panel, y in [(upper, value), (lower, error)]:
-        panel.plot(
-            rank[agree],
-            y[agree],
-            "o",
-            color=GREEN,
-            markersize=7,
-            linestyle="none",
-            label=f"agrees with the solution (error < {AGREE:g})",
-        )
-        panel.plot(rank[~agree], y[~agree], "X", color=RED, markersize=8, linestyle="none", label="does not agree")
-        panel.plot(
-            rank[twin],
-            y[twin],
-            "o",
-            color="none",
-            markeredgecolor="black",
-            markersize=13,
-            label="came out as the twin, turned back",
-        )
-        panel.grid(alpha=0.3)
+        _mark_starts(panel, y, agree, twin)
     upper.set(ylabel="score (lower is better)" if by_score else "R-factor")
     if len(value) > 1 and value.min() > 0 and value.max() > 30 * value.min():
         upper.set_yscale("log")
@@ -110,14 +91,25 @@ def plot_starts(solution: Reconstruction) -> Figure | None:
     lower.set(xlim=(0.4, len(ranked) + 0.6))
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     handles, labels = upper.get_legend_handles_labels()
-    keep = [i for i, some in enumerate([agree.any(), (~agree).any(), twin.any()]) if some]
-    figure.legend([handles[i] for i in keep], [labels[i] for i in keep], loc="outside lower center", ncols=3, frameon=False)
+    used = [i for i, any_mark in enumerate([agree.any(), (~agree).any(), twin.any()]) if any_mark]
+    figure.legend([handles[i] for i in used], [labels[i] for i in used], loc="outside lower center", ncols=3, frameon=False)
     title = f"{agree.sum()} of {len(solution.starts)} starts agree"
     title += f", {twin.sum()} came out as the twin" if twin.any() else ""
     title += f", {len(solution.starts) - len(ranked)} failed" if len(ranked) < len(solution.starts) else ""
     title += f"; first mode {100 * solution.mode_weights[0]:.3g} %" if solution.mode_weights else ""
     figure.suptitle(title)
     return figure
+
+
+def _mark_starts(panel: Axes, y: np.ndarray, agree: np.ndarray, twin: np.ndarray) -> None:
+    """One mark per start, best first: agreeing, not agreeing, and a ring around those that came out as the twin."""
+    rank = np.arange(1, len(y) + 1)
+    agrees = f"agrees with the solution (error < {AGREE:g})"
+    panel.plot(rank[agree], y[agree], "o", color=GREEN, markersize=7, linestyle="none", label=agrees)
+    panel.plot(rank[~agree], y[~agree], "X", color=RED, markersize=8, linestyle="none", label="does not agree")
+    ring = "came out as the twin, turned back"
+    panel.plot(rank[twin], y[twin], "o", color="none", markeredgecolor="black", markersize=13, label=ring)
+    panel.grid(alpha=0.3)
 
 
 def plot_resolution(solution: Reconstruction) -> Figure | None:
@@ -131,7 +123,7 @@ def plot_resolution(solution: Reconstruction) -> Figure | None:
     voxel = solution.pattern.voxel_size
     size = max(voxel) if voxel else None  # the coarsest axis, as in the verdict
     top = max(0.5, *(max(c.frequency) for _, c, _, _ in curves))
-    found = []
+    crossings = []
     levels: dict[float, list[str]] = {}
     for name, c, colour, dash in curves:
         axis.plot(c.frequency, c.value, color=colour, linestyle=dash, linewidth=2, label=name)
@@ -139,9 +131,9 @@ def plot_resolution(solution: Reconstruction) -> Figure | None:
         if c.crossing is not None:
             axis.plot([c.crossing], [c.level], "o", color=colour, markersize=9, zorder=5)
             axis.vlines(c.crossing, 0, c.level, color=colour, linestyle=":", linewidth=1.2)
-            found.append(f"{name}: {c.pixels:.3g} pixels" + (f" = {length_text(size * c.pixels)}" if size else ""))
+            crossings.append(f"{name}: {c.pixels:.3g} pixels" + (f" = {length_text(size * c.pixels)}" if size else ""))
         else:
-            found.append(f"{name}: above its level up to the detector's edge")
+            crossings.append(f"{name}: above its level up to the detector's edge")
     if solution.prtf is not None:
         for common in (round(math.exp(-1), 4), 0.5):
             levels.setdefault(common, [])
@@ -163,7 +155,7 @@ def plot_resolution(solution: Reconstruction) -> Figure | None:
     lengths = _period_ticks(size * 1e9 if size else 1.0, top)
     upper.set_ticks([(size * 1e9 if size else 1.0) / p for p in lengths], labels=[f"{p:g}" for p in lengths])
     upper.set_xlabel(f"full period ({'nm' if size else 'object pixels'})")
-    figure.suptitle("resolution (full period)  " + "; ".join(found))
+    figure.suptitle("resolution (full period)  " + "; ".join(crossings))
     return figure
 
 

@@ -141,8 +141,8 @@ def bar_axes(axis: Axes) -> Axes:
     return axis.inset_axes((1.03, 0.0, 0.05, 1.0))
 
 
-def phase_bar(figure: Figure, drawn: Any, **place: Any) -> None:
-    bar = figure.colorbar(drawn, label="phase (rad)", **place)
+def phase_bar(figure: Figure, picture: Any, **room: Any) -> None:
+    bar = figure.colorbar(picture, label="phase (rad)", **room)
     bar.set_ticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], labels=["−π", "−π/2", "0", "π/2", "π"])
 
 
