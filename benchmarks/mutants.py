@@ -402,8 +402,8 @@ MUTANTS = [
         "G21",
         "figures are drawn upside down",
         "show/object.py",
-        'drawn = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
-        'drawn = axes[0].imshow(magnitude[::-1], cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
+        'picture = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
+        'picture = axes[0].imshow(magnitude[::-1], cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
         "test_orientation.py::test_the_letter_goes_through_everything_upright[(33, 31)-.cxi]",
     ),
     Mutant(
