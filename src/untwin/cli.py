@@ -777,7 +777,8 @@ def inspect(
         print(f"{name:>13}  {text}")
     print(f"{'next':>13}  untwin reconstruct {file}" + (" --positivity" if pattern.asymmetry < REAL else ""))
     if picture:
-        from untwin.show.figures import plot_pattern, save_figure
+        from untwin.show.pattern import plot_pattern
+        from untwin.show.style import save_figure
 
         save_figure(plot_pattern(pattern), picture)
         print(f"{'picture':>13}  {picture}")
@@ -804,7 +805,7 @@ def _inspect_dataset(folder: Path, picture: Path | None) -> None:
     if missing:
         return
     from untwin.show.contact import contact_sheet
-    from untwin.show.figures import save_figure
+    from untwin.show.style import save_figure
 
     shards = Shards(folder)
     n = min(m.count, 24 if len(m.shape) == 2 else 12)
@@ -860,7 +861,8 @@ def _compare(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> 
     print(f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {turned}); phase differs by {c.phase_rms:.3f} rad rms")
     print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
-        from untwin.show.figures import compare_figure, save_figure
+        from untwin.show.object import compare_figure
+        from untwin.show.style import save_figure
 
         save_figure(compare_figure(c.moved, second.image, second.voxel_size or first.voxel_size, names), picture)
         print(f"picture: {picture}")
@@ -1076,8 +1078,8 @@ def predict(
     middle = sorted(misfits)[len(misfits) // 2]
     print(f"{len(found):,} in {output}: misfit {middle:.3f} (median), {1e3 * seconds / len(found):.1f} ms each with writing")
     if activations:
-        from untwin.show.figures import save_figure
         from untwin.show.learning import activations_figure
+        from untwin.show.style import save_figure
 
         save_figure(activations_figure(*inference.activations(found[0][1], trained)), activations)
         print(f"picture: {activations}")

@@ -64,7 +64,7 @@ class Cohort:
         return best.rows(best.order(problem))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """The run that a stage belongs to.
 
