@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from untwin.cli.notes import note
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 10.0  # seconds between two lines where there is no terminal
 BAR = (8, 40)  # columns of the bar, at least and at most
+MARGIN = 3  # columns that stay free: a terminal shows Ctrl-C as ^C, and a line that this makes wrap could not be erased
 
 
 class Count(ABC):
@@ -33,8 +33,8 @@ class Count(ABC):
     total: int | None
 
     @abstractmethod
-    def label(self) -> str:
-        """What stands before the bar."""
+    def labels(self) -> tuple[str, ...]:
+        """What stands before the bar, in words of falling length."""
 
     @abstractmethod
     def facts(self) -> list[tuple[str, ...]]:
@@ -50,7 +50,8 @@ def _of(done: int, total: int | None) -> str:
 
 
 def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=int(seconds)))
+    minutes, s = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{s:02}"
 
 
 @dataclass
@@ -66,12 +67,15 @@ class Iterations(Count):
 
     def add(self, steps: int, value: float | None, total: int) -> None:
         self.done += steps
-        self.total = max(total, self.done)
+        self.total = max(total, self.done) or None
         if value is not None and (self.lowest is None or value < self.lowest):
             self.lowest = value
 
-    def label(self) -> str:
-        return self.doing if self.lowest is None else f"{self.doing}  {self.figure} = {self.lowest:.3g}"
+    def labels(self) -> tuple[str, ...]:
+        if self.lowest is None:
+            return (self.doing,)
+        merit = f"{self.figure} = {self.lowest:.3g}"
+        return (f"{self.doing}  {merit}", merit, self.doing)
 
     def facts(self) -> list[tuple[str, ...]]:
         count = _of(self.done, self.total)
@@ -107,8 +111,8 @@ class Samples(Count):
         rate = self.rate()
         return None if rate is None or self.total is None else (self.total - self.done) / rate
 
-    def label(self) -> str:
-        return "samples"
+    def labels(self) -> tuple[str, ...]:
+        return ("samples",)
 
     def facts(self) -> list[tuple[str, ...]]:
         rate, left = self.rate(), self.left()
@@ -128,18 +132,22 @@ class Samples(Count):
 
 
 def fitted(count: Count, width: int) -> tuple[str, int, str]:
-    """The text before the bar, the columns of the bar (0: none) and the text behind it, in less than `width` columns: first the words get
-    shorter, then the last facts go, then the bar, then the end of what is left."""
-    label, facts = count.label(), count.facts()
+    """The text before the bar, the columns of the bar (0: none) and the text behind it, in `width` columns less the margin.
+
+    Where there is no room for all, first the words get shorter, then the last facts go, then the bar. A number is never cut.
+    """
+    labels, facts = count.labels(), count.facts()
     texts = ["  ".join(fact[0] for fact in facts)]
     texts += ["  ".join(fact[-1] for fact in facts[:n]) for n in range(len(facts), 0, -1)]
-    for text in texts:
-        room = width - 1 - len(label) - len(text) - 2
+    pairs = [(label, text) for text in texts for label in labels]
+    for label, text in pairs:
+        room = width - MARGIN - len(f"{label}  {text}")
         if room >= BAR[0]:
             return label, min(room, BAR[1]), text
-    text = texts[-1]
-    room = max(width - 2 - len(text), 0)
-    return label[:room], 0, text[: width - 1]
+    for label, text in [*pairs, *(("", text) for text in texts), *((label, "") for label in labels)]:
+        if len(f"{label} {text}") <= width - MARGIN:
+            return label, 0, text
+    return "", 0, ""
 
 
 @dataclass(frozen=True)
@@ -154,9 +162,13 @@ class ProgressLine:
         from rich.text import Text
 
         label, bar, text = fitted(self.count, options.max_width)
+        cells = [
+            *([Text(label, no_wrap=True)] if label else []),
+            *([ProgressBar(self.count.total, self.count.done, width=bar)] if bar else []),
+            *([Text(text, no_wrap=True)] if text else []),
+        ]
         grid = Table.grid(padding=(0, 1, 0, 0), pad_edge=False)
-        cells = [Text(label, no_wrap=True), Text(text, no_wrap=True)]
-        grid.add_row(*(cells[:1] + [ProgressBar(self.count.total, self.count.done, width=bar)] * bool(bar) + cells[1:]))
+        grid.add_row(*cells)
         yield grid
 
 
