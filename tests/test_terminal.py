@@ -32,7 +32,7 @@ fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
 COLOUR = {"TERM": "xterm-256color"}
 PLAIN = {"TERM": "xterm-256color", "NO_COLOR": "1"}
 DUMB = {"TERM": "dumb"}
-PATIENCE = 60  # seconds after which a child that does not end is given up; no test waits for them
+PATIENCE = 300  # seconds after which a child that does not end is given up; no test waits for them
 DRAWN = re.compile(r"[━╸╺]|\d/\d")  # a bar, or what it counts
 ESCAPE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from untwin.cli.app import app
 from untwin.cli.notes import read_pattern
 from untwin.errors import InputError
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
 
 
-@app.command
 def inspect(
     file: Path,
     *,
@@ -138,7 +136,6 @@ def require_picture_name(picture: Path | None, overwrite: bool) -> None:
         new_file(picture, (".png", ".pdf", ".svg"), overwrite)
 
 
-@app.command
 def compare(
     a: Path,
     b: Path,
@@ -183,7 +180,6 @@ def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, s
         print(f"picture: {picture}")
 
 
-@app.command
 def doctor() -> None:
     """Say what this machine offers, and what would help."""
     from untwin.doctor import findings

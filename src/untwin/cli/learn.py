@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from untwin.cli.app import app
 from untwin.cli.inspect import require_picture_name
 from untwin.cli.notes import note, read_pattern
 from untwin.errors import InputError
@@ -71,7 +70,6 @@ class TrainOptions:
     resume: bool = False
 
 
-@app.command
 def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) -> None:
     """Train a network on simulated patterns; with --resume, go on after a kill: on a CPU the result has the same bits.
 
@@ -183,7 +181,6 @@ def _write_card_and_report(model: str, folder: Path, rows: list[dict[str, Any]])
     return training_report(folder, card, rows)
 
 
-@app.command
 def predict(
     *patterns: Path,
     model: str = "cdi-nn",

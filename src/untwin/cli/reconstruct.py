@@ -10,7 +10,6 @@ from cyclopts import Parameter, validators
 
 import untwin
 from untwin.cli import progress
-from untwin.cli.app import app
 from untwin.cli.inspect import print_comparison
 from untwin.cli.notes import note, read_pattern
 from untwin.cli.resume import checkpointed, unfinished_options
@@ -92,7 +91,6 @@ class ReconstructOptions:
         return {"file": file, **own, "centre": self.centre and self.centre.split(",")}
 
 
-@app.command
 def reconstruct(file: Path | None = None, *, options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None) -> None:
     """Phase a far-field pattern, 2D or 3D: the complex object, a verdict on it, and pictures.
 
@@ -193,7 +191,6 @@ def _present(solution: Reconstruction, folder: Path) -> None:
     print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml, figures/\nreport:  {page}")
 
 
-@app.command
 def report(folder: Path) -> None:
     """Write report.html and figures/ again from a result folder.
 
@@ -207,7 +204,6 @@ def report(folder: Path) -> None:
     _present(load(folder), folder if folder.is_dir() else folder.parent)
 
 
-@app.command
 def demo(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("untwin_demo"),

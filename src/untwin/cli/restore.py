@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from untwin.cli import progress
-from untwin.cli.app import app
 from untwin.cli.notes import guesses_noted, note
 from untwin.cli.resume import checkpointed, unfinished_options
 from untwin.errors import InputError
@@ -77,7 +76,6 @@ class RestoreOptions:
         return {"image": image, **{k: v for k, v in vars(self).items() if k not in ("output", "resume", "overwrite")}}
 
 
-@app.command
 def restore(image: Path | None = None, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> None:
     """Restore a picture with an untrained network that knows when to stop: PNG, TIFF or .npy, grey or colour.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from untwin.cli import progress
-from untwin.cli.app import app
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from untwin.simulate.crystals import Simulation
 
 simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, or a data set of any size.")
-app.command(simulate)
 
 
 @simulate.command(name="crystal")
