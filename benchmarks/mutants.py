@@ -121,7 +121,7 @@ MUTANTS = [
     Mutant(
         "G4",
         "SIGTERM is not heard",
-        "cli.py",
+        "cli/app.py",
         "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n    try:",
         "    try:",
         "test_interruption.py::test_an_interruption_keeps_what_is_done_and_says_how_to_go_on",
@@ -225,7 +225,7 @@ MUTANTS = [
     Mutant(
         "G10",
         "what nobody has foreseen shows a traceback",
-        "cli.py",
+        "cli/app.py",
         '        _stop(f"this is a bug',
         '        raise\n        _stop(f"this is a bug',
         "test_cli.py::test_what_goes_wrong_on_the_way_has_its_exit_code",

@@ -55,9 +55,8 @@ CIRCLES = {
 
 # No file has more lines, and no function; what is longer stands here until it is mended.
 LINES, FUNCTION = 500, 60
-LONG_FILES: set[str] = {"cli.py"}
+LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
-    "cli.py": {"reconstruct", "restore", "simulate_crystal", "inspect", "train", "predict"},
     "runs/archive.py": {"load"},
     "runs/reconstruct.py": {"_judged"},
     "runs/restore.py": {"restore"},
