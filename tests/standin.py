@@ -166,7 +166,12 @@ def cuda() -> Iterator[Counter[str]]:
         out = data if isinstance(data, torch.Tensor) else torch.from_numpy(data) if hasattr(data, "__array__") else tensor(data)
         return moved(out, device=device, dtype=dtype) if device is not None or dtype is not None else out
 
+    def quantile(self: torch.Tensor, q: float) -> torch.Tensor:  # within it torch makes tensors where it believes that this one is
+        return OnCuda(before_quantile(self.held, q)) if isinstance(self, OnCuda) else before_quantile(self, q)
+
+    before_quantile = torch.Tensor.quantile
     replaced = [
+        (torch.Tensor, "quantile", quantile),
         (torch.Tensor, "to", moved),
         (torch.Tensor, "cpu", lambda self: moved(self, CPU)),
         (torch.Tensor, "cuda", lambda self: moved(self, CUDA)),

@@ -16,6 +16,7 @@ from standin import OnCuda, cuda, waits
 from untwin import engine, provenance
 from untwin.data.measurement import Pattern
 from untwin.learn import train
+from untwin.learn.pairs import Fresh
 from untwin.model.problem import Problem
 from untwin.runs import device as devices
 from untwin.runs import launch, memory, names
@@ -235,6 +236,18 @@ def test_a_gpu_is_not_taken_without_being_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert str(ut.reconstruct(pattern(), "ER", starts=1).made["device"]).startswith("cpu")
     assert provenance.engine("cuda:1") == f"torch, CUDA {torch.version.cuda}"
+
+
+@pytest.mark.filterwarnings("ignore:.*autocast")
+def test_a_training_runs_on_the_device(tmp_path):
+    run = train.Training("CdiNN(form=32)", "cdi-nn", objective="canonical", steps=3, batch=4, check=3, held=4, rising=2)
+    data = Fresh(ut.Crystals("cdi-nn", seed=0), ut.Crystals("cdi-nn", seed=1))
+    here = train.train(run, data, tmp_path / "here")
+    with cuda():
+        there = train.train(run, data, tmp_path / "there", device="cuda:0")
+    assert here[-1]["loss"] == pytest.approx(there[-1]["loss"], rel=1e-5) and here[-1]["error"] == pytest.approx(
+        there[-1]["error"], rel=1e-4
+    )
 
 
 def test_each_process_of_a_training_takes_its_own_gpu_before_nccl(monkeypatch):
