@@ -11,6 +11,7 @@ import torch
 from untwin import engine, fourier
 from untwin.data.measurement import Pattern
 from untwin.engine import Coefficients, ConstraintFlags, memory, mkl, plain
+from untwin.model.imposition import General
 from untwin.model.problem import Problem
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import begin
@@ -201,9 +202,9 @@ def test_help_and_import_do_without_torch_and_llvmlite():
 def test_the_state_carries_the_error_of_what_was_projected(algorithm, monkeypatch):
     p = problem((24, 20))
     met = []
-    original = Problem.impose
+    original = General.impose
     monkeypatch.setattr(engine, "compiled_for", lambda *a: None)
-    monkeypatch.setattr(Problem, "impose", lambda self, x: met.append(original(self, x)) or met[-1])
+    monkeypatch.setattr(General, "impose", lambda self, p, x: met.append(original(self, p, x)) or met[-1])
     state = algorithm.begin(p, begin(p, (0, 1)))
     assert algorithm.step(p, state).error is met[-1][1]
 
@@ -212,6 +213,6 @@ def test_the_error_is_the_distance_of_the_moduli():
     p = problem((24, 20))
     state = begin(p, (0, 1))
     after = ER().step(p, state)
-    amplitude = p.intensity(state.x).sqrt()
-    want = ((amplitude - p.tensors.amplitude) ** 2).flatten(1).sum(1).double()
+    amplitude = p.predict(state.x).sqrt()
+    want = ((amplitude - p.counts.amplitude) ** 2).flatten(1).sum(1).double()
     assert after.error is not None and torch.allclose(after.error, want, rtol=1e-4)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.data.sealed import before
+from untwin.data.checksummed import before
 from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.objectives import OBJECTIVES
 from untwin.learn.pairs import Data

@@ -95,7 +95,8 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
 
 
 def _power(x: Tensor, d: int) -> Tensor:
-    return (x.real.double().square() + x.imag.double().square()).flatten(-d).sum(-1)
+    square = x.real.double().square() + x.imag.double().square() if x.is_complex() else x.double().square()
+    return square.flatten(-d).sum(-1)
 
 
 def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor, Tensor]:
@@ -158,17 +159,61 @@ def centring(x: Tensor) -> list[int]:
     return by
 
 
-def distances(x: Tensor, d: int) -> Tensor:
-    """(batch, batch) E between every two, after alignment."""
+def follow(x: Tensor, reference: Tensor, d: int) -> Tensor:
+    """Each x (batch, *grid) on its own reference (like x): moved by whole pixels and turned by a global phase."""
     import torch
 
-    n = len(x)
-    table = torch.zeros(n, n, dtype=torch.float64)
-    for i in range(n - 1):
-        e = align(x[i + 1 :], x[i], d).error.cpu()
-        table[i, i + 1 :] = e
-        table[i + 1 :, i] = e
-    return table
+    axes = tuple(range(-d, 0))
+    c = torch.fft.ifftn(torch.fft.fftn(reference, dim=axes) * torch.fft.fftn(x, dim=axes).conj(), dim=axes)  # Σ ref(r + s) conj x(r)
+    flat = c.flatten(1)
+    where = flat.abs().argmax(1)
+    peak = flat.gather(1, where[:, None])[:, 0]
+    x = rolled(x, unravelled(where, tuple(x.shape[-d:])), d)
+    return x * _phase(peak).to(x.dtype).reshape((-1,) + (1,) * d) if x.is_complex() else x
+
+
+def _phase(peak: Tensor) -> Tensor:
+    """peak / |peak|, 1 where it is 0."""
+    import torch
+
+    return torch.where(peak.abs() > 0, peak / peak.abs().clamp(min=1e-30), torch.ones_like(peak))
+
+
+def turn(x: Tensor, reference: Tensor) -> Alignment:
+    """Each x (batch, *grid) turned by the global phase that brings it nearest to the reference (*grid)."""
+    import torch
+
+    x = x if x.is_complex() else x.to(x.dtype.to_complex())
+    return _placed(x, reference, _phase((x.conj() * reference).flatten(1).sum(1).to(torch.complex128)))
+
+
+def compare(x: Tensor, reference: Tensor) -> Alignment:
+    """Each x (batch, *grid) as it is, and its error to the reference (*grid)."""
+    import torch
+
+    return _placed(x, reference, torch.ones(len(x), dtype=torch.complex128, device=x.device))
+
+
+def _placed(x: Tensor, reference: Tensor, factor: Tensor) -> Alignment:
+    """x times its factor; error sqrt(Σ |factor x c − reference|² / Σ |reference|²) with the best scale c of each."""
+    import torch
+
+    d = x.ndim - 1
+    y = x * factor.to(x.dtype).reshape((-1,) + (1,) * d) if x.is_complex() else x
+    inner = (y.conj() * reference).flatten(1).sum(1).real.double()
+    norm = (_power(y, d) * _power(reference.unsqueeze(0), d)).sqrt().clamp(min=1e-300)
+    error = (1 - (inner / norm).clamp(-1, 1).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
+    error = torch.where(inner > 0, error, torch.ones_like(error))
+    still = torch.zeros((len(x), d), dtype=torch.float64, device=x.device)
+    return Alignment(y, error, torch.zeros(len(x), dtype=torch.bool, device=x.device), still, factor)
+
+
+def without_phase(x: Tensor) -> Tensor:
+    """Each x (batch, *grid) turned so that the phase of Σ |x| x is 0."""
+    if not x.is_complex():
+        return x
+    total = (x * x.abs()).flatten(1).sum(1)
+    return x * _phase(total.conj()).reshape((-1,) + (1,) * (x.ndim - 1))
 
 
 def rolled(x: Tensor, by: Tensor, d: int) -> Tensor:

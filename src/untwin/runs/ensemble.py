@@ -13,7 +13,6 @@ from untwin import expression
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics
 from untwin.judge.trust import ALIKE
-from untwin.model.alignment import align, distances
 from untwin.random import derive
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
@@ -117,12 +116,12 @@ class Population:
         """Figures of P_S of the estimates."""
         import torch
 
-        d = problem.tensors
+        d = problem.counts
         deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
             one = take(state, [row])
             x = problem.project_object(one.image, one.support)
-            f = problem.intensity(x)
+            f = problem.holding(one.nuisance).predict(x)
             free.append(metrics.unknowns(x, one.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
@@ -131,7 +130,7 @@ class Population:
         return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
-        return metrics.scores(self.deviance, self.unknowns, int(problem.tensors.measured.sum()))
+        return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()))
 
     def order(self, problem: Problem) -> list[int]:
         """Rows from the best to the worst."""
@@ -182,7 +181,7 @@ def children(problem: Problem, population: Population, members: tuple[Member, ..
     best = population.rows(order[:1])
     parents = population.rows(order[: max(1, len(order) // 2)])
     a = best.state.image[0]
-    moved = align(parents.state.image, a, problem.ndim, subpixel=False)
+    moved = problem.symmetry.align(parents.state.image, a, subpixel=False)
     if problem.real:
         x = moved.x.real
     else:
@@ -251,7 +250,7 @@ def _finish(
             jobs += [(i, recipe, dealt) for recipe in plan.finish]
         done = _run(problem, [(r, s) for _, r, s in jobs], launch, report, failed)
         met = gather([met, *done])
-        met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.tensors.amplitude.numel()))])
+        met = met.rows(met.order(problem)[: max(2, min(CANDIDATES, CANDIDATE_PIXELS // problem.counts.amplitude.numel()))])
         for i in sorted(active):
             candidates = gather([current[i], *(p for (j, _, _), p in zip(jobs, done) if j == i)])
             best = candidates.order(problem)[0]
@@ -344,7 +343,7 @@ def breed(
             f"every start came to nothing: {failed[0][1]} ({len(failed)} tried); try more starts, another recipe or a given support"
         )
     for _ in range(0 if broken else plan.reserve):
-        if len(bests) > 1 and float(distances(objects(problem, gather(bests)), problem.ndim).fill_diagonal_(1).min()) < NEAR:
+        if len(bests) > 1 and float(problem.symmetry.distances(objects(problem, gather(bests))).fill_diagonal_(1).min()) < NEAR:
             break
         raise_families(1, plan.members)
     results = gather(bests)
@@ -370,7 +369,7 @@ def to_refine(problem: Problem, plan: Plan, results: Population) -> list[int]:
     if n < 2:
         return [0]
     x = objects(problem, results)
-    e = align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0)
+    e = problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0)
     if float(e.min()) <= plan.apart:
         return []
     return list(range(n)) if plan.explained and float(e.min()) >= ALIKE else [0, 1 + int(e.argmin())]
@@ -384,6 +383,6 @@ def _finished(
     chosen = [0]
     if n > 1:
         x = objects(problem, results)
-        chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
+        chosen.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
     finished, met = _finish(problem, plan, results.rows(chosen), launch, report, failed)
     return gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)]), met

@@ -40,8 +40,8 @@ class Ended:
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
     """R-factor of each start's object."""
-    d = problem.tensors
-    f = problem.intensity(problem.project_object(state.image, state.support))
+    d = problem.counts
+    f = problem.predict(problem.project_object(state.image, state.support))
     return tuple(r_factor(f, d.intensity, d.measured).tolist())
 
 
@@ -182,7 +182,7 @@ def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoin
     """
     import torch
 
-    amplitude, kept = problem.tensors.amplitude, checkpoint or Checkpoint()
+    amplitude, kept = problem.counts.amplitude, checkpoint or Checkpoint()
     pixels = amplitude.numel()
     if problem.device.startswith("cuda"):
         index = torch.device(problem.device).index

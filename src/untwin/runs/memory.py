@@ -32,9 +32,9 @@ SLACK = 1.05  # what the allocator keeps back
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
-    one = problem.tensors.amplitude.numel() * problem.tensors.amplitude.element_size() * (1 if problem.real else 2)
-    start = 2 + 2 * problem.tensors.amplitude.numel() / one  # x, image; support, bounds
-    data = 20 * problem.tensors.amplitude.numel()
+    one = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
+    start = 2 + 2 * problem.counts.amplitude.numel() / one  # x, image; support, bounds
+    data = 20 * problem.counts.amplitude.numel()
     many = min(launch.batch, plan.starts)
     work = many * arrays(problem, plan)
     kept = start * plan.starts
@@ -53,7 +53,7 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         parts = max(1, math.ceil(max(plan.starts, brood, dealt) / launch.batch))
         elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
         work = 0
-    pixels = problem.tensors.amplitude.numel()
+    pixels = problem.counts.amplitude.numel()
     drawn = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
     return int(_resident() + drawn + SLACK * one * (max(stages) + work) + elsewhere)
 

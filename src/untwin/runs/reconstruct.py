@@ -16,7 +16,6 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.model.alignment import align, centring
 from untwin.model.inference import fitted
 from untwin.model.networks import weights
 from untwin.model.outline import hidden
@@ -101,7 +100,7 @@ def reconstruct(
 
 def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, made: dict[str, Any]) -> dict[str, Any]:
     """What a run is: where this is the same, its bits are."""
-    p, t = problem.pattern, problem.tensors
+    p, t = problem.pattern, problem.counts
     return {
         **{k: v for k, v in made.items() if k != "threads"},  # one is used
         "input file of SHA-256": p.source.sha256,
@@ -110,6 +109,7 @@ def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, m
         "constraint": repr(problem.constraint),
         "loss": repr(problem.loss),
         "modulus": repr(problem.modulus),
+        "physics": repr(problem.physics),
         "support of SHA-256": digest(support),
         "recipe": repr(plan),
         "seed": seed,
@@ -180,20 +180,20 @@ def _judged(
 ) -> Reconstruction:
     import torch
 
-    d, p = problem.ndim, problem.pattern
+    p = problem.pattern
     outcome, image, refinement = _kept(problem, plan, outcome)
     final, best = outcome.results, outcome.results.rows([0])
     others = list(range(1, len(final.state.seeds)))
     chosen = objects(problem, best)[0]
-    independent = align(objects(problem, final), chosen, d)
+    independent = problem.symmetry.align(objects(problem, final), chosen)
     errors = tuple(float(independent.error[i]) for i in others)
     strangers = [i for i in others if _independent(plan, final.state.members[0], final.state.members[i])]
     evidence = tuple(errors[i - 1] for i in strangers)
     agreement = min(evidence, default=math.nan)
-    first = align(objects(problem, outcome.first), image, d)
+    first = problem.symmetry.align(objects(problem, outcome.first), image)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
-    lost = tuple(Start(m.seed, math.nan, math.inf, 0, m.number, m.role, reason=why) for m, why in outcome.failed)
+    lost = tuple(Start(m.seed, math.nan, math.inf, 0, reason=why, number=m.number, role=m.role) for m, why in outcome.failed)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -201,10 +201,10 @@ def _judged(
     alike = [i for i, s in enumerate(table) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
     runs = torch.cat([independent.x[[0, *(i for i in others if errors[i - 1] < trust.ALIKE)]], first.x[alike]])
     modes, weights = _modes(runs)
-    waves = problem.physics.propagate(runs)
-    transfer = prtf(waves, problem.tensors.measured) if len(runs) > 1 else None
+    waves = problem.model.waves.propagate(runs)
+    transfer = prtf(waves, problem.counts.measured) if len(runs) > 1 else None
     nearest = independent.x[strangers[evidence.index(agreement)]] if strangers else None
-    shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
+    shell = fsc(waves[0], problem.model.waves.propagate(nearest)) if nearest is not None else None
 
     numbers = _numbers(problem, best, image) | refinement
     numbers |= {
@@ -248,6 +248,7 @@ def _judged(
         recipe=repr(plan),
         seed=seed,
         positivity=problem.real,
+        physics=problem.physics.known({n: float(v[0]) for n, v in best.state.nuisance.items()}),
         verdict=judgement,
         numbers=numbers,
         starts=table + lost,
@@ -303,10 +304,10 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
     rest = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
     again = replace(outcome, results=gather([results, outcome.results.rows(rest)]) if rest else results, candidates=results)
-    refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.tensors
-    f = problem.intensity(torch.stack([plain, refined]))
+    refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.counts
+    f = problem.predict(torch.stack([plain, refined]))
     before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
-    nearest = min(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
     told = {"log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
     kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
     if plan.explained:
@@ -324,14 +325,14 @@ def _mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
     are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
     """
     best = objects(problem, outcome.results.rows([0]))[0]
-    found = align(objects(problem, outcome.candidates), best, problem.ndim)
+    found = problem.symmetry.align(objects(problem, outcome.candidates), best)
     scores = outcome.candidates.scores(problem)
     alike = (found.error.cpu() < trust.ALIKE) & (scores.cpu() <= scores.min().cpu() + nearly)
     if int(alike.sum()) < 2:
         return best
     mean = problem.project_object(found.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
-    t = problem.tensors
-    r = [float(metrics.r_factor(problem.intensity(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
+    t = problem.counts
+    r = [float(metrics.r_factor(problem.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
     mean = mean if mean.is_complex() else mean.to(best.dtype)
     return mean[0] if r[0] < 1.2 * r[1] else best
 
@@ -353,8 +354,8 @@ def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) ->
 
 
 def _numbers(problem: Problem, best: Population, image: Tensor) -> dict[str, float]:
-    t, p = problem.tensors, problem.pattern
-    f = problem.intensity(image.unsqueeze(0))
+    t, p = problem.counts, problem.pattern
+    f = problem.predict(image.unsqueeze(0))
     expected = metrics.expected_half_deviance(f, t.measured)
     working, free = free_log_likelihood(problem, best.state)
     unmeasured = float((f[0].where(~t.measured, f.new_zeros(()))).sum(dtype=f.dtype))
@@ -384,21 +385,21 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     """
     import torch
 
-    seen = problem.seen
+    seen = problem.measured
     without = problem.without(
         torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(seen.shape) < FREE_SHARE).to(seen.device)
     )
-    hidden = seen & ~without.seen
+    hidden = seen & ~without.measured
     if not bool(hidden.any()) or bool((hidden == seen).all()):
         return math.nan, math.nan
-    wave = problem.physics.propagate(problem.project_object(state.image, state.support))
-    x = problem.physics.backpropagate(wave.where(~hidden, wave.new_zeros(())))
+    wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
+    x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
     x = x.real if problem.real else x
     ended = run_here(without, parse("100*RAAR + 50*ER"), replace(state, x=x, image=x, at=0)).state
-    f = problem.intensity(problem.project_object(ended.image, ended.support))
-    t = problem.tensors
+    f = problem.predict(problem.project_object(ended.image, ended.support))
+    t = problem.counts
     return (
-        float(metrics.log_likelihood(f, t.intensity, without.seen)),
+        float(metrics.log_likelihood(f, t.intensity, without.measured)),
         float(metrics.log_likelihood(f, t.intensity, hidden)),
     )
 
@@ -421,8 +422,8 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
     import torch
 
     d = problem.ndim
-    axes, by = tuple(range(d)), centring(image)
-    if not problem.real:
+    axes, by = tuple(range(d)), problem.symmetry.origin(image)
+    if problem.symmetry.global_phase and not problem.real:
         total = (image * image.abs()).sum()
         image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
     shown = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
@@ -432,7 +433,7 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
 def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
     """The modes, moved as the object is."""
     d = problem.ndim
-    return fourier.centred(modes.roll([0, *centring(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
+    return fourier.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
 
 
 def _resolution(pattern: Pattern, transfer: Curve | None) -> str:

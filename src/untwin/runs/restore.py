@@ -87,7 +87,7 @@ def restore(
     """
     import torch
 
-    from untwin.model.physics.image import Identity
+    from untwin.model.image.base import Identity
     from untwin.model.picture import Picture
 
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
@@ -98,7 +98,7 @@ def restore(
     problem = Picture(y, physics, measured, channels, loss or Squared())
     problem.predict(torch.zeros(1, *problem.shape, device=y.device))  # does it fit at all
     fit = _fit(prior, problem)
-    fit.canvas(problem)
+    fit.check(problem)
     rule = _rule(fit) if stop is None else stop
     if not isinstance(rule, Rule):
         raise InputError(f"stop={stop!r}: expected a rule, such as EMV() or HeldOut()")
@@ -111,20 +111,20 @@ def restore(
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     made = made_with(device)
     ramp = torch.linspace(0, 1, math.prod(problem.shape), device=y.device).reshape(1, *problem.shape)
-    data = digest(problem.y, problem.seen, problem.predict(ramp))  # what a physics does to a picture tells it from another
+    data = digest(problem.y, problem.measured, problem.predict(ramp))  # what a physics does to a picture tells it from another
     kept.begin({**made, "data of SHA-256": data, "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
     last, trace, alive = _run(problem, recipe, seed, steps, kept, report)
     statistic, variance = ([row[i] for row in trace] for i in (0, 1))
     image = last.image[0].detach().cpu()
     if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
-    found = problem.misfit(last.image) / problem.seen.sum()
+    found = problem.misfit(last.image) / problem.measured.sum()
     numbers = {
         "steps": float(last.step),
         "best_at": float(_best(statistic)),
         "stopped_itself": float(last.step < steps),
         "misfit": float(found[0]),
-        "measured_fraction": float(problem.seen.double().mean()),
+        "measured_fraction": float(problem.measured.double().mean()),
         "seconds": time.perf_counter() - clock,
         "cpu_seconds": time.process_time() - cpu,
     }

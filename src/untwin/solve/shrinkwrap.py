@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression, fourier
 from untwin.errors import InputError
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, Setting, extremes, require, value
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 LEVELS = ("rms", "weighted", "max")
@@ -68,6 +68,8 @@ class ShrinkWrap(Algorithm):
     islands: connected parts below this share of the support are dropped; 0 keeps all.
     """
 
+    needs: ClassVar = Problem
+
     threshold: Setting = 0.2
     sigma: Setting = 1.0
     level: str = "rms"
@@ -122,6 +124,8 @@ class AreaWrap(Algorithm):
 
     area: share, above 0 and at most 1; Ramp(0.9, 0.3). sigma: blur, pixels; Ramp(3, 0.7).
     """
+
+    needs: ClassVar = Problem
 
     area: Setting = 0.5
     sigma: Setting = 1.0
