@@ -6,6 +6,7 @@ What only a GPU can show is in benchmarks/cuda.py.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from untwin.data.measurement import Pattern
 from untwin.learn import train
 from untwin.learn.pairs import Fresh
 from untwin.model import imposition
+from untwin.model.detection import Detection
 from untwin.model.problem import Problem
+from untwin.model.unknown import Unknown
+from untwin.model.waves.farfield import FarField
 from untwin.runs import device as devices
 from untwin.runs import launch, memory, names
 from untwin.runs.names import parse
@@ -139,6 +143,31 @@ def test_complex_priors_stay_on_the_device(text, plain):
 @pytest.mark.parametrize("text", REAL)
 def test_what_is_for_real_objects_stays_on_the_device(text, plain):
     same_on_both(text, REAL[text], pattern(real=True), real=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Dimmed(Detection):
+    """A share of the intensity that nobody knows."""
+
+    share: float | Unknown = field(default_factory=lambda: Unknown(0.9, 0, 2))
+
+    def expected(self, f):
+        return f * self.share
+
+
+def test_a_detection_with_an_unknown_stays_on_the_device(plain):
+    def end(device):
+        problem = Problem(pattern(), Dimmed() @ FarField(), device=device)
+        state = begin(problem, (0, 1))
+        waits.clear()
+        *_, state = iterate(problem, parse("2*RAAR + 2*Proximal(ER) + 2*Fit(Grid())"), state)
+        return state.image
+
+    here = end("cpu")
+    with cuda():
+        there = end("cuda:0")
+        places = set(waits)
+    assert torch.equal(here, held(there)) and places <= FIRST
 
 
 def test_everything_that_a_recipe_can_name_is_tried():

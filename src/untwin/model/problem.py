@@ -97,7 +97,7 @@ class Problem(InverseProblem):
 
         if not self.unknowns:
             return self.physics
-        first = {n: torch.tensor([u.first], dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        first = {n: torch.full((1,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
         return self.physics.holding(first | self.nuisance, self.ndim)
 
     @cached_property
