@@ -39,7 +39,7 @@ from untwin.model.priors.combine import DoubleDIP
 from untwin.model.problem import Problem
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint
-from untwin.runs.device import _difference
+from untwin.runs.device import disagreement
 from untwin.runs.names import parse
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
@@ -149,7 +149,7 @@ def agreement(s: Setting) -> dict[str, Any]:
         return apart, int((a.support != b.support.cpu()).sum())
 
     found = {name: difference(recipe) for name, recipe in recipes.items()}
-    out: dict[str, Any] = {"device check": _difference(s.device) if s.cuda else 0.0, **{name: d for name, (d, _) in found.items()}}
+    out: dict[str, Any] = {"device check": disagreement(s.device) if s.cuda else 0.0, **{name: d for name, (d, _) in found.items()}}
     return {
         **out,
         "agree": all(v < AGREE for v in out.values()),

@@ -234,13 +234,13 @@ def test_predictions_go_to_the_device(plain):
 
 
 def test_a_device_that_computes_something_else_is_refused(monkeypatch):
-    devices._difference.cache_clear()
+    devices.disagreement.cache_clear()
     update = imposition.update
     monkeypatch.setattr(engine, "compiled_for", lambda *_: None)
     monkeypatch.setattr(imposition, "update", lambda p, x, y, *rest: update(p, x, y * (1.01 if p.device != "cpu" else 1), *rest))
     with cuda(), pytest.raises(ut.InputError, match=r"device 'cuda:0' does not compute what the CPU does.*device='cpu'"):
         ut.reconstruct(pattern(), "ER", starts=1, device="cuda:0")
-    devices._difference.cache_clear()
+    devices.disagreement.cache_clear()
 
 
 def test_a_gpus_batch_is_a_function_of_its_whole_memory_and_of_the_plan(monkeypatch):

@@ -86,14 +86,14 @@ def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: Cons
     xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
     level = _level(xs, ys, supports, row, flags) if flags.capped else None
     if x.device.type != "cpu":
-        return _updated(xs, ys, supports, row, flags, level).view(x.shape)
+        return _update(xs, ys, supports, row, flags, level).view(x.shape)
     out = memory.empty(tuple(x.shape), x.dtype)
     for stripe in _stripes(starts, n, x):
-        out.view(starts, n)[:, stripe] = _updated(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
+        out.view(starts, n)[:, stripe] = _update(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
     return out
 
 
-def _updated(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
+def _update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
     if not (flags.positive or flags.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
         within = total(((round(row.a + row.s * row.u, 12), x), (round(row.c + row.s * row.v, 12), y)))
         return within.where(support, total(((row.a, x), (row.c, y))))
