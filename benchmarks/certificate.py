@@ -25,9 +25,12 @@ import torch
 import untwin as ut
 from priors import floor_of
 from untwin.judge import metrics, trust
+from untwin.model.alignment import distances
 from untwin.runs import auto
-from untwin.runs.ensemble import Population, breed, distances, objects
 from untwin.runs.launch import launcher, one_thread
+from untwin.runs.population import Population, objects
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.reserve import Reserve
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 
@@ -46,12 +49,14 @@ def one(kind: str, photons: float, stop: float, seed: int, index: int) -> dict:
     rng = np.random.default_rng((seed, index))
     pattern, truth = measure(CLASSES[kind]((64, 64), rng), photons, rng, stop)
     wanted, problem = torch.fft.ifftshift(torch.from_numpy(truth)), ut.Problem.of(pattern)
-    plan, clock = replace(auto.method("refine", problem), families=4, reserve=0), time.process_time()
-    assert plan.refine is not None
+    plan, clock = auto.method("refine", problem).without(Reserve), time.process_time()
+    plan = plan.with_stage(replace(plan.search, families=4))
+    refine = plan.stage(Refine)
+    assert refine is not None
     launch = launcher(problem, 1)
-    results = breed(problem, replace(plan, refine=None), 0, launch).results
+    results = plan.without(Refine).run(problem, 0, launch).results
     middle = time.process_time()
-    refined = Population.of(problem, launch.map(problem, [(plan.refine, results.state)])[0].state)
+    refined = Population.of(problem, launch.map(problem, [(refine.recipe, results.state)])[0].state)
     found = {"class": kind, "photons": photons, "stop": stop, "seed": seed, "index": index, "floor": floor_of(problem, wanted)}
     found |= {"plain": judged(problem, results, wanted), "refined": judged(problem, refined, wanted)}
     return found | {"cpu": [middle - clock, time.process_time() - clock]}

@@ -19,8 +19,8 @@ import torch
 import untwin as ut
 from recover import floor_of
 from untwin.runs import auto
-from untwin.runs.ensemble import Population, objects
 from untwin.runs.launch import launcher, one_thread
+from untwin.runs.population import Population, objects
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve.begin import begin
@@ -49,7 +49,7 @@ def main() -> None:
         with one_thread():
             floor = floor_of(problem, wanted)
         launch, cpu = launcher(problem), time.process_time()
-        ended = launch.map(problem, [(auto.plan(problem).first, begin(problem, tuple(range(args.starts))))])[0]
+        ended = launch.map(problem, [(auto.plan(problem).search.first, begin(problem, tuple(range(args.starts))))])[0]
         cpu = time.process_time() - cpu + launch.elsewhere
         with one_thread():
             errors = ut.align(objects(problem, Population.of(problem, ended.state)), wanted, 3).error.tolist()

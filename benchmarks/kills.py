@@ -115,8 +115,9 @@ def files(kills: int, dice: random.Random, folder: Path) -> dict[str, Any]:
 
 
 PLAN = ut.parse(
-    "Plan(6*(20*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 20*ER, starts=26, families=2, children=(40*RAAR + 10*Mean(ER),), generations=1, "
-    "finish=(ShrinkWrap(threshold=Deal((0.1, 0.2))) + 40*ADMM,), deal=2, rounds=2)"
+    "Plan(Search(6*(20*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 20*ER, starts=26, families=2), "
+    "Guide((40*RAAR + 10*Mean(ER),), generations=1), "
+    "Finish((ShrinkWrap(threshold=Deal((0.1, 0.2))) + 40*ADMM,), deal=2, rounds=2))"
 )
 
 

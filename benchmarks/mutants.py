@@ -193,9 +193,9 @@ MUTANTS = [
     Mutant(
         "G9",
         "a start that failed is not replaced",
-        "runs/ensemble.py",
-        "            if len(failed) > most:",
-        "            if failed:",
+        "runs/stages/search.py",
+        "            if len(failures) > max(1, int(REPLACED * len(members))):",
+        "            if failures:",
         "test_failures.py::test_a_start_that_fails_is_named_left_out_and_replaced",
     ),
     Mutant(

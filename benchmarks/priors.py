@@ -28,10 +28,13 @@ import torch
 
 import untwin as ut
 from untwin.runs import auto
-from untwin.runs.ensemble import Outcome, Plan, Population, breed, objects, to_refine
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
+from untwin.runs.population import Population, objects
 from untwin.runs.reconstruct import _judged, _mean
+from untwin.runs.stages.plan import Outcome, Plan
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.search import Search
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve.begin import begin
@@ -136,16 +139,17 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
 
 def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, dict]:
     """classical, and a refinement from the very same results; also what would have come out had the refinement always been kept."""
-    plan = replace(auto.plan(problem), refine=None)
+    plan = auto.method("classical", problem)
     began, clock = time.perf_counter(), time.process_time()
     launch = launcher(problem, 1)
-    outcome = breed(problem, plan, 0, launch)
+    outcome = plan.run(problem, 0, launch)
     plain = _judged(problem, plan, outcome, 0, (began, clock), {})
     middle = time.process_time()
-    again = auto.method("refine", problem) if name == "refine" else replace(plan, refine=parse(REFINEMENTS[name]), apart=0.0)
-    assert again.refine is not None
-    rows = to_refine(problem, again, outcome.results)
-    results = Population.of(problem, launch.map(problem, [(again.refine, outcome.results.rows(rows).state)])[0].state)
+    again = auto.method("refine", problem) if name == "refine" else plan.with_stage(Refine(parse(REFINEMENTS[name])))
+    refine = again.stage(Refine)
+    assert refine is not None
+    rows = refine.chosen(problem, outcome.results)
+    results = Population.of(problem, launch.map(problem, [(refine.recipe, outcome.results.rows(rows).state)])[0].state)
     better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
     told = {}
     for which, s, cpu in (("classical", plain, middle - clock), (name, better, time.process_time() - clock)):
@@ -162,10 +166,10 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
 
 def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) -> dict[str, dict]:
     """A prior from random numbers: the best of its starts alone, by their half deviance, and what the polish makes of the same starts."""
-    plan = auto.method(name, problem, starts) if name in auto.METHODS else Plan(parse(SEARCHED[name]) + auto.POLISH, starts=starts)
-    assert isinstance(plan.first, Then) and isinstance(auto.POLISH, Then)
+    plan = auto.method(name, problem, starts) if name in auto.METHODS else Plan(Search(parse(SEARCHED[name]) + auto.POLISH, starts=starts))
+    assert isinstance(plan.search.first, Then) and isinstance(auto.POLISH, Then)
     began, clock = time.perf_counter(), time.process_time()
-    fit = Then(plan.first.parts[: -len(auto.POLISH.parts)])
+    fit = Then(plan.search.first.parts[: -len(auto.POLISH.parts)])
     state = run_here(problem, fit, begin(problem, tuple(range(starts)))).state
     fitted = Population.of(problem, state)
     alone = {"error": error(objects(problem, fitted.rows([int(fitted.deviance.argmin())]))[0], truth), "trusted": None}
@@ -251,7 +255,7 @@ def automatic(objects: list[dict]) -> list[str]:
     cells = [*dict.fromkeys((o["class"], o["condition"]) for o in mine), ("all", "")] if mine else []
     for kind, condition in cells:
         own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
-        taken = [m["classical"]["agreement"] > auto.APART for m in own]
+        taken = [m["classical"]["agreement"] > auto.APART.value for m in own]
         row = [kind, condition, str(len(own)), str(sum(taken))]
         for which in (True, False):
             pairs = np.array([[m["classical"]["error"], m["refine"]["error"]] for m, t in zip(own, taken) if t == which])

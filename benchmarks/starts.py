@@ -26,9 +26,9 @@ from untwin.model.alignment import align
 from untwin.model.inference import fitted, predict
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
-from untwin.runs.ensemble import Population, objects
 from untwin.runs.launch import run_here
 from untwin.runs.names import parse
+from untwin.runs.population import Population, objects
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import Crystals
 from untwin.solve.begin import begin

@@ -31,8 +31,9 @@ from untwin.simulate.detector import measure
 from untwin.solve.state import State
 
 PLAN = ut.parse(
-    "Plan(4*(10*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 10*ER, starts=14, families=2, children=(20*RAAR + 10*Mean(ER),), generations=1, "
-    "finish=(ShrinkWrap(threshold=Deal((0.1, 0.2))) + 20*ADMM + Until(Plateau(patience=5), 20*ER),), deal=2, rounds=2)"
+    "Plan(Search(4*(10*HIO + ShrinkWrap(sigma=Ramp(2.0, 0.5))) + 10*ER, starts=14, families=2), "
+    "Guide((20*RAAR + 10*Mean(ER),), generations=1), "
+    "Finish((ShrinkWrap(threshold=Deal((0.1, 0.2))) + 20*ADMM + Until(Plateau(patience=5), 20*ER),), deal=2, rounds=2))"
 )
 forks = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="a process that is killed here is a fork of this one"
@@ -441,7 +442,7 @@ def test_what_cannot_be_gone_on_with_is_said(house, monkeypatch, capsys):
     assert re.search(r"run\.untwin is damaged .*; begin anew", said("reconstruct", "--resume", "torn"))
 
 
-POOL = "import sys; from untwin.solve import checkpoint; checkpoint.EVERY = 0.2; from untwin import cli; cli.main(sys.argv[1:])"
+POOL = "import sys; from untwin.runs import checkpoint; checkpoint.EVERY = 0.2; from untwin import cli; cli.main(sys.argv[1:])"
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this test finds the workers as Linux lists them")

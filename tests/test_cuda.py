@@ -172,7 +172,7 @@ def test_a_detection_with_an_unknown_stays_on_the_device(plain):
 
 def test_everything_that_a_recipe_can_name_is_tried():
     tried = " ".join([*REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES])
-    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == ["Plan"]
+    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [c.__name__ for c in names.STAGES]
 
 
 def test_a_fetched_number_and_a_mixed_device_are_seen(monkeypatch, plain):
@@ -255,7 +255,9 @@ def test_a_gpus_batch_is_a_function_of_its_whole_memory_and_of_the_plan(monkeypa
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: pytest.fail("what is free now decides nothing"))
         few, many = (
-            launch.launcher(Problem.of(p, device=d), arrays=memory.arrays(Problem.of(p, device=d), parse(f"Plan({text}, starts=9)")))
+            launch.launcher(
+                Problem.of(p, device=d), arrays=memory.arrays(Problem.of(p, device=d), parse(f"Plan(Search({text}, starts=9))"))
+            )
             for d, text in (("cuda", "Until(WMV(window=100), 9*ADMM)"), ("cuda:1", "9*ER"))
         )
     assert asked == [3, 1] and few.workers == many.workers == 1
@@ -283,9 +285,8 @@ def test_a_training_runs_on_the_device(tmp_path):
     here = train.train(run, data, tmp_path / "here")
     with cuda():
         there = train.train(run, data, tmp_path / "there", device="cuda:0")
-    assert here[-1]["loss"] == pytest.approx(there[-1]["loss"], rel=1e-5) and here[-1]["error"] == pytest.approx(
-        there[-1]["error"], rel=1e-4
-    )
+    assert here[-1]["loss"] == pytest.approx(there[-1]["loss"], rel=1e-5)
+    assert here[-1]["error"] == pytest.approx(there[-1]["error"], rel=1e-4)
 
 
 def test_each_process_of_a_training_takes_its_own_gpu_before_nccl(monkeypatch):

@@ -235,10 +235,10 @@ def test_an_interruption_leaves_complete_shards_only(tmp_path):
         ({"shard": 2}, "with samples per shard 1024, asked for was 2"),
         ({"objects": False}, "with objects True, asked for was False"),
         ({"recipe": "crystal-2d"}, "did you mean crystals-2d"),
-        ({"count": 0}, "count = 0: expected a whole number, 1 or more"),
-        ({"seed": -1}, "seed = -1: expected a whole number, 0 or more"),
-        ({"workers": 0}, "workers = 0: expected"),
-        ({"shard": 0}, "shard = 0: expected"),
+        ({"count": 0}, "count=0: expected a whole number, 1 or more"),
+        ({"seed": -1}, "seed=-1: expected a whole number, 0 or more"),
+        ({"workers": 0}, "workers=0: expected"),
+        ({"shard": 0}, "shard=0: expected"),
     ],
 )
 def test_another_data_set_in_the_folder_and_impossible_ones_are_refused(tmp_path, change, match):

@@ -159,7 +159,7 @@ def test_an_unknown_name_is_told_what_there_is():
 
 
 def test_a_setting_out_of_range_names_itself_and_the_range():
-    with pytest.raises(InputError, match=r"HIO\(beta=1\.7\): expected above 0 and at most 1"):
+    with pytest.raises(InputError, match=r"HIO\(beta=1\.7\): expected a number above 0 and at most 1"):
         parse("HIO(beta=1.7)")
 
 

@@ -15,8 +15,8 @@ import untwin as ut
 from test_checkpoint import same, thing
 from untwin import cli
 from untwin.errors import NumericalFailure
-from untwin.runs.ensemble import Population, start
 from untwin.runs.launch import run_here
+from untwin.runs.population import Population, start
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.state import CHECK, alive
@@ -160,11 +160,11 @@ def test_where_all_fail_nothing_is_written_and_the_exit_code_is_3(tmp_path, monk
 
 def test_children_and_refined_ones_that_fail_are_left_out_and_counted():
     child, refine = RECIPE + Spoil(seeds=None) + END, ut.parse("5*ER") + Spoil("image", seeds=None)
-    found = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=4, families=2, children=(child,), generations=2))
-    plain = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=4, families=2))
+    found = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=4, families=2), ut.Guide((child,), generations=2)))
+    plain = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=4, families=2)))
     assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 * 2 * 1 and found.numbers["starts_failed"] == 0
-    found = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=2, families=2, refine=refine))
-    plain = ut.reconstruct(thing(), ut.Plan(RECIPE + END, starts=2, families=2))
+    found = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=2, families=2), ut.Refine(refine)))
+    plain = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=2, families=2)))
     assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 and not found.reason
     assert [(s.role, s.number) for s in found.starts[2:]] == [("refinement", 0), ("refinement", 1)]
 

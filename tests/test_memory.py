@@ -30,24 +30,24 @@ def test_more_of_anything_takes_more():
     def needed(text: str, workers: int = 1, problem: ut.Problem = problem) -> int:
         return memory.estimate(problem, ut.parse(text), launcher(problem, workers))
 
-    least = needed("Plan(5*HIO, starts=2)")
+    least = needed("Plan(Search(5*HIO, starts=2))")
     for more in (
-        "Plan(5*HIO, starts=12)",
-        "Plan(5*ADMM, starts=2)",
-        "Plan(Until(WMV(window=40), 5*HIO), starts=2)",
-        "Plan(5*HIO, starts=2, finish=(5*ER,), deal=8, rounds=1)",
-        "Plan(5*HIO, starts=2, families=2, refine=5*Fit(Grid()))",
+        "Plan(Search(5*HIO, starts=12))",
+        "Plan(Search(5*ADMM, starts=2))",
+        "Plan(Search(Until(WMV(window=40), 5*HIO), starts=2))",
+        "Plan(Search(5*HIO, starts=2), Finish((5*ER,), deal=8, rounds=1))",
+        "Plan(Search(5*HIO, starts=2, families=2), Refine(5*Fit(Grid())))",
     ):
         assert needed(more) > least, more
-    assert needed("Plan(5*HIO, starts=4)", 2) > needed("Plan(5*HIO, starts=4)", 1)
-    assert needed("Plan(5*HIO, starts=2)", 1, large(64)) > least
+    assert needed("Plan(Search(5*HIO, starts=4))", 2) > needed("Plan(Search(5*HIO, starts=4))", 1)
+    assert needed("Plan(Search(5*HIO, starts=2))", 1, large(64)) > least
 
 
 def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_does(monkeypatch):
     problem = large(64)
     plan = auto.plan(problem)
     by = {w: memory.estimate(problem, plan, launcher(problem, w)) - memory._resident() for w in (1, 2, 4)}
-    one = memory.estimate(problem, ut.parse("Plan(5*HIO, starts=1)"), launcher(problem, 1)) - memory._resident()
+    one = memory.estimate(problem, ut.parse("Plan(Search(5*HIO, starts=1))"), launcher(problem, 1)) - memory._resident()
     for there, said in ((by[4], ""), (by[2], "try --workers 2"), (by[1], "try --workers 1"), (one // 4, "try a smaller array: crop")):
         monkeypatch.setattr(memory, "available", lambda there=there: there + 10**6)
         if not said:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ import untwin as ut
 from untwin.errors import InputError
 from untwin.judge.trust import verdict
 from untwin.runs import auto
-from untwin.runs.ensemble import Plan, Population, to_refine
 from untwin.runs.names import parse
+from untwin.runs.population import Population, children_of, survivors
+from untwin.runs.stages.plan import Plan
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.search import Search
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 from untwin.solve.recipe import length
@@ -32,13 +37,34 @@ def crystal(shape=(32, 32), photons=1e5, seed=3):
 def test_a_method_is_a_plan_and_its_text_is_the_plan(name, shape):
     problem = ut.Problem.of(crystal(shape)[0])
     plan = auto.method(name, problem)
-    assert parse(repr(plan)) == plan and plan.families == 2 and plan.steps() > 100
+    assert parse(repr(plan)) == plan and plan.search.families == 2 and plan.steps() > 100
     if name == "classical":
         assert "Fit(" not in repr(plan)
     elif name != "auto":
         assert "Fit(" in repr(plan)
-        fits = [a for r in (plan.first, plan.refine) if r for a in _steps(r) if isinstance(a, ut.Fit)]
+        fits = [a for r in plan.recipes for a in _steps(r) if isinstance(a, ut.Fit)]
         assert problem.canvas(fits[0].box)[1:] == tuple(n // 2 for n in shape), "a box of half the array"
+
+
+NUMBER = r"(?<![\w{])\d"
+
+
+@pytest.mark.parametrize("row", auto.ROWS, ids=lambda row: row.condition[:40])
+def test_every_number_of_the_automatic_plan_says_where_it_comes_from(row):
+    """A measurement (a file that is there), a paper with its year, a reason, or "unmeasured"."""
+    assert not re.search(NUMBER, row.text), "a number in the text instead of in the table"
+    assert set(re.findall(r"{(\w+)}", row.text)) <= set(row.numbers)
+    separating = {k: v for k, v in vars(auto).items() if isinstance(v, auto.Number)}
+    root = Path(__file__).parents[1]
+    for name, number in {**row.numbers, **separating}.items():
+        assert number.source, f"{name} has no source"
+        for path in re.findall(r"(?:docs|benchmarks)/[\w/-]+\.\w+", number.source):
+            assert (root / path).is_file(), f"{name}: {path} is not there"
+
+
+def test_a_single_start_has_one_child_and_a_family_keeps_its_size():
+    assert [children_of(n) for n in range(1, 9)] == [1, 1, 2, 3, 4, 5, 6, 6]
+    assert all(children_of(n) + survivors(n) == n for n in range(2, 100))
 
 
 def _steps(recipe):
@@ -52,13 +78,14 @@ def test_a_refinement_starts_from_the_results_and_is_judged_like_them(shape):
     pattern, truth = crystal(shape)
     first = parse("3*(15*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER")
     fit = parse(f"12*Fit({TINY}, imitate=6, grow=1, loss=Poisson(0.1), regularizer=TV(0.5))")
-    plain = Plan(first, starts=2, families=2)
-    solution = ut.reconstruct(pattern, replace(plain, refine=fit), workers=1)
+    plain = Plan(Search(first, starts=2, families=2))
+    refined = plain.with_stage(Refine(fit))
+    solution = ut.reconstruct(pattern, refined, workers=1)
     assert solution.image.shape == shape and bool(torch.view_as_real(solution.image).isfinite().all())
     assert solution.verdict.text and solution.numbers["families"] == 2 and "imitate=6" in solution.recipe
     assert bool((solution.image[~solution.support] == 0).all())
-    assert replace(plain, refine=fit).steps() == plain.steps() + 2 * length(fit)
-    again = ut.reconstruct(pattern, replace(plain, refine=fit), workers=2)
+    assert refined.steps() == plain.steps() + 2 * length(fit)
+    again = ut.reconstruct(pattern, refined, workers=2)
     assert (
         torch.equal(again.image, solution.image) and again.numbers["log_likelihood_refined"] == solution.numbers["log_likelihood_refined"]
     )
@@ -66,20 +93,19 @@ def test_a_refinement_starts_from_the_results_and_is_judged_like_them(shape):
 
 @pytest.mark.parametrize(("apart", "refined"), [(0.0, True), (0.99, False)])
 def test_families_that_hardly_differ_are_not_refined(apart, refined):
-    plan = Plan(
-        parse("3*(15*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=2, families=2, refine=parse("2*ER"), apart=apart
-    )
+    search = Search(parse("3*(15*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=2, families=2)
+    plan = Plan(search, Refine(parse("2*ER"), apart=apart))
     solution = ut.reconstruct(crystal((32, 32))[0], plan, workers=1)
     assert ("log_likelihood_refined" in solution.numbers) == refined
     with pytest.raises(InputError, match="apart"):
-        replace(plan, apart=1.5)
+        Refine(parse("2*ER"), apart=1.5)
 
 
 def test_families_that_were_not_refined_stay_in_the_verdict():
-    plan = Plan(parse("6*(20*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=3, families=3)
+    plan = Plan(Search(parse("6*(20*HIO + ShrinkWrap(threshold=0.15, sigma=1.0)) + 20*ER"), starts=3, families=3))
     pattern = crystal(photons=1e6)[0]
     plain = ut.reconstruct(pattern, plan, workers=1, seed=3)
-    solution = ut.reconstruct(pattern, replace(plan, refine=parse("20*RAAR + 20*ER")), workers=1, seed=3)
+    solution = ut.reconstruct(pattern, plan.with_stage(Refine(parse("20*RAAR + 20*ER"))), workers=1, seed=3)
     assert solution.numbers["refined"] == 1 and solution.numbers["families"] == plain.numbers["families"] == 3
 
 
@@ -91,16 +117,16 @@ SEARCH = parse(
 @pytest.mark.parametrize(("explained", "kept"), [(0.0, False), (0.01, False), (20.0, True)])
 def test_where_none_is_alike_the_one_that_explains_the_counts_is_kept(explained, kept):
     pattern, truth = crystal(photons=1e6, seed=6)
-    plan = Plan(SEARCH, starts=2, families=2, refine=parse("40*RAAR + 40*ER"))
-    plain = ut.reconstruct(pattern, replace(plan, refine=None), workers=1)
+    plan, refine = Plan(Search(SEARCH, starts=2, families=2)), Refine(parse("40*RAAR + 40*ER"), explained=explained)
+    plain = ut.reconstruct(pattern, plan, workers=1)
     assert plain.verdict.trusted is False and plain.numbers["agreement"] > 0.25
-    solution = ut.reconstruct(pattern, replace(plan, explained=explained), workers=1)
+    solution = ut.reconstruct(pattern, plan.with_stage(refine), workers=1)
     n = solution.numbers
     assert n["refined_agreement"] > 0.25 and n["refined"] == kept == (n.get("refined_explained", 9) <= explained)
     assert solution.verdict.trusted is False, "kept by a limit of one's own, which is no reason to trust it"
     assert torch.equal(solution.image, plain.image) != kept and n["families"] == 2
     with pytest.raises(InputError, match="explained"):
-        replace(plan, explained=-1)
+        replace(refine, explained=-1)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +166,10 @@ def test_all_are_refined_where_no_other_is_like_the_best(apart, explained, near,
     noise = torch.view_as_complex(noise) * x.abs().square().mean().sqrt()
     images = torch.stack([x, 9 * noise[0] + x, x + near * noise[1]])
     results = Population.of(problem, ut.State.of(images))
-    plan = Plan(SEARCH, starts=3, families=3, refine=parse("2*ER"), apart=apart, explained=explained)
-    assert to_refine(problem, plan, results) == rows
-    assert to_refine(problem, plan, results.rows([1])) == [0]
+    refine = Refine(parse("2*ER"), apart=apart, explained=explained)
+    assert refine.chosen(problem, results) == rows
+    assert refine.chosen(problem, results.rows([1])) == [0]
+    plan = Plan(Search(SEARCH, starts=3, families=3), refine)
     assert plan.steps() == 3 * length(SEARCH) + (3 if explained else 2) * 2
 
 
@@ -158,9 +185,9 @@ def test_all_are_refined_where_no_other_is_like_the_best(apart, explained, near,
 )
 def test_a_refinement_is_kept_where_families_are_alike_after_it_and_given_up_elsewhere(seed, refine, kept):
     pattern, _ = crystal(photons=1e6, seed=seed)
-    poor = Plan(SEARCH, starts=2, families=2)
+    poor = Plan(Search(SEARCH, starts=2, families=2))
     plain = ut.reconstruct(pattern, poor, workers=1)
-    solution = ut.reconstruct(pattern, replace(poor, refine=parse(refine)), workers=1)
+    solution = ut.reconstruct(pattern, poor.with_stage(Refine(parse(refine))), workers=1)
     n = solution.numbers
     assert n["refined"] == kept == (n["refined_agreement"] < 0.25 and n["log_likelihood_refined"] <= 1.25 * n["log_likelihood_plain"])
     assert n["log_likelihood_plain"] == plain.numbers["log_likelihood"] and "refined" not in plain.numbers
@@ -172,7 +199,7 @@ def test_a_refinement_is_kept_where_families_are_alike_after_it_and_given_up_els
 @pytest.mark.parametrize(("refine", "kept"), [("40*RAAR + 40*ER", True), (f"2*Fit({TINY}, rate=0.0)", False)])
 def test_the_refinement_of_a_single_family_is_kept_where_the_half_deviance_falls(refine, kept):
     pattern, _ = crystal(photons=1e6)
-    solution = ut.reconstruct(pattern, Plan(SEARCH, starts=1, refine=parse(refine)), workers=1)
+    solution = ut.reconstruct(pattern, Plan(Search(SEARCH, starts=1), Refine(parse(refine))), workers=1)
     n = solution.numbers
     assert n["refined"] == kept == (n["log_likelihood_refined"] < n["log_likelihood_plain"]) and math.isnan(n["refined_agreement"])
 
@@ -199,15 +226,18 @@ def test_the_automatic_plan_refines_where_that_was_measured_to_help(shape, photo
     rng = np.random.default_rng(5)
     pattern = measure(CLASSES["real"](shape, rng), photons, rng, stop)[0]
     problem = ut.Problem.of(pattern, positivity=positivity)
-    assert (auto.plan(problem).refine is not None) == refined
-    assert auto.plan(problem, fixed=True).refine is None
+    refine = auto.plan(problem).stage(Refine)
+    assert (refine is not None) == refined
+    assert auto.plan(problem, fixed=True).stage(Refine) is None
     if not positivity:
-        assert auto.method("refine", problem).refine is not None and auto.method("refine", problem).apart == 0
-    classical = auto.method("classical", problem)
-    assert classical == replace(auto.plan(problem), refine=None, apart=0.0, explained=0.0)
-    assert (auto.plan(problem).apart > 0) == (refined and photons > 1e5), "with many photons and in 3D only families that differ"
+        always = auto.method("refine", problem).stage(Refine)
+        assert always is not None and always.apart == 0
+    assert auto.method("classical", problem) == auto.plan(problem).without(Refine)
+    assert (refine is not None and refine.apart > 0) == (refined and photons > 1e5), "with many photons and in 3D only families that differ"
     many = len(shape) == 2 and photons >= 1e6
-    assert (auto.plan(problem).explained > 0) == (refined and many), "only with many photons, and in 2D, was the half deviance seen to tell"
+    assert (refine is not None and refine.explained > 0) == (refined and many), (
+        "only with many photons, and in 2D, was the half deviance seen to tell"
+    )
 
 
 def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():
@@ -221,7 +251,7 @@ def test_a_refinement_brings_a_good_solution_nearer_to_the_truth():
     state = ut.State.of(wanted[None], inside, seeds=(1,))
     noisy = run_here(problem, parse("50*ER"), state).state
     noisy = replace(noisy, x=problem.project_object(noisy.image, noisy.support), at=0)
-    fit = parse(auto._REFINE.replace("350*", "150*").replace("imitate=100", "imitate=60"))
+    fit = parse(f"Plan(Search(ER), {auto.REFINE_ALWAYS.filled(steps=220, imitate=80)})").stage(Refine).recipe
     after = run_here(problem, fit, replace(noisy, image=noisy.x)).state
     before, now = (float(ut.align(x, wanted, 2).error[0]) for x in (noisy.x, after.image))
     assert now < 0.95 * before
@@ -243,9 +273,9 @@ def test_a_method_does_not_take_what_it_would_ignore():
 def test_a_prior_from_random_numbers_is_polished_and_judged(name):
     pattern, _ = crystal()
     plan = auto.method(name, ut.Problem.of(pattern), starts=2)
-    _, *polish = plan.first.parts
-    fit = next(a for a in _steps(plan.first) if isinstance(a, ut.Fit))
-    short = Plan(ut.Until(ut.EMV(patience=5, burn_in=2), 8 * fit) + ut.Settle() + 5 * ut.ER(), starts=2, families=2)
+    _, *polish = plan.search.first.parts
+    fit = next(a for a in _steps(plan.search.first) if isinstance(a, ut.Fit))
+    short = Plan(Search(ut.Until(ut.EMV(patience=5, burn_in=2), 8 * fit) + ut.Settle() + 5 * ut.ER(), starts=2, families=2))
     solution = ut.reconstruct(pattern, short, workers=1)
     assert polish and solution.verdict.text and len(solution.starts) == 2
     assert int(solution.support.sum()) == 16 * 16, "nothing is known of the support but the box"

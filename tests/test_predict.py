@@ -21,8 +21,8 @@ from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
 from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
-from untwin.runs.ensemble import start
 from untwin.runs.names import parse
+from untwin.runs.population import start
 from untwin.simulate.bodies import Polygon
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import Crystals, write
@@ -161,15 +161,15 @@ def test_a_start_that_stands_in_knows_as_little_as_the_one_that_failed(model):
 
 def test_families_that_share_a_prediction_are_no_evidence_for_each_other(model):
     one, text = pattern(SAMPLES.image[0]), f"Predict({model!r}, variety=0.0, every={{}}) + 5*ER"
-    shared = untwin.reconstruct(one, untwin.Plan(parse(text.format(1)), starts=3, families=3), workers=1)
+    shared = untwin.reconstruct(one, untwin.Plan(untwin.Search(parse(text.format(1)), starts=3, families=3)), workers=1)
     assert np.isnan(shared.numbers["agreement"]) and shared.verdict.trusted is None and "nothing independent" in shared.verdict.text
-    mixed = untwin.reconstruct(one, untwin.Plan(parse(text.format(2)), starts=3, families=3), workers=1)
+    mixed = untwin.reconstruct(one, untwin.Plan(untwin.Search(parse(text.format(2)), starts=3, families=3)), workers=1)
     assert mixed.numbers["agreement"] > 0.3  # two of three are the same prediction, and only the other one counts
 
 
 def test_reconstruct_begins_where_it_is_told(model):
     solution = untwin.reconstruct(pattern(SAMPLES.image[0]), "5*ER", start=f"predict:{model}", starts=2, workers=1)
-    assert solution.recipe.startswith("Plan(Predict(model=") and "5*ER" in solution.recipe
+    assert solution.recipe.startswith("Plan(Search(Predict(model=") and "5*ER" in solution.recipe
     for bad, words in [("predicted", "expected random, predict"), ("predict:", "expected random"), ("predict:none", "no model 'none'")]:
         with pytest.raises(InputError, match=words):
             started(bad)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import untwin as ut
 from samples import pattern, thing
 from untwin.random import derive
-from untwin.runs.ensemble import start
+from untwin.runs.population import start
 
 SEEDS = st.integers(0, 2**62 - 1)
 PURPOSE = st.lists(st.one_of(st.integers(0, 2**40), st.text(max_size=8)), max_size=3)
@@ -38,7 +38,7 @@ def test_the_starts_of_two_seeds_have_nothing_in_common_nor_those_that_stand_in(
 
 def test_two_runs_with_neighbouring_seeds_share_no_start():
     p = pattern(thing((24, 24)), photons=1e5)
-    plan = ut.Plan(ut.parse("2*ER"), starts=4, families=2, reserve=2, children=(ut.parse("ER"),), generations=1)
+    plan = ut.parse("Plan(Search(2*ER, starts=4, families=2), Guide((ER,), generations=1), Reserve(2))")
     a, b = (ut.reconstruct(p, plan, seed=seed, workers=1) for seed in (0, 1))
     assert len(a.starts) == 8 and not {s.seed for s in a.starts} & {s.seed for s in b.starts}
     assert [s.number for s in a.starts] == list(range(8))
@@ -48,7 +48,7 @@ def test_two_runs_with_neighbouring_seeds_share_no_start():
 def test_no_other_stream_is_made_from_arithmetic_on_a_seed():
     """solve/ and runs/ take their seeds from derive, and from nowhere else."""
     root = Path(ut.__file__).parent
-    for path in [*root.glob("solve/*.py"), *root.glob("runs/*.py")]:
+    for path in [*root.glob("solve/*.py"), *root.rglob("runs/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rsplit(".")[-1] in ("default_rng", "SeedSequence"):
                 assert node.args and ast.unparse(node.args[0]).startswith("derive("), f"{path.name}: {ast.unparse(node)}"

@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from untwin.errors import InputError
-from untwin.runs.names import NAMES, OTHERS, PROJECTIONS, Plan, parse
+from untwin.runs.names import NAMES, OTHERS, PROJECTIONS, STAGES, parse
+from untwin.runs.stages.finish import Finish
+from untwin.runs.stages.guide import Guide
+from untwin.runs.stages.plan import Plan
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.reserve import Reserve
+from untwin.runs.stages.search import Search
 from untwin.solve.projections import DM, ER, HIO, RAAR
 from untwin.solve.recipe import Algorithm, Deal, Draw, Ramp, Repeat, Rule, Then, Until, length, segments, steps
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
@@ -71,14 +77,17 @@ RECIPES = st.recursive(
     ),
     max_leaves=8,
 )
-PLANS = st.builds(
-    Plan,
-    first=RECIPES,
-    starts=st.integers(3, 100),
-    families=st.integers(1, 3),
-    children=st.lists(RECIPES, max_size=2).map(tuple),
-    generations=st.integers(0, 3),
+SEVERAL = st.lists(RECIPES, max_size=2).map(tuple)
+ONE_STAGE = (
+    st.builds(Guide, SEVERAL, generations=st.integers(0, 3)),
+    st.builds(Reserve, st.integers(0, 3), near=st.floats(0, 0.9)),
+    st.builds(Finish, SEVERAL, deal=st.integers(1, 9), rounds=st.integers(0, 4)),
+    st.builds(Refine, RECIPES, apart=st.floats(0, 0.9), explained=st.floats(0, 9)),
 )
+PLANS = st.tuples(
+    st.builds(Search, RECIPES, starts=st.integers(3, 100), families=st.integers(1, 3)),
+    *(st.none() | one for one in ONE_STAGE),
+).map(lambda stages: Plan(*(s for s in stages if s is not None)))
 
 
 FITTED = (  # one of each, beside those that are drawn
@@ -94,7 +103,7 @@ RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Platea
 
 def test_every_name_is_in_some_test_below():
     named = set(re.findall(r"(\w+)\(", " ".join((*FITTED, *RULED))))
-    drawn = {c.__name__ for c in (*PROJECTIONS, *OTHERS, Deal, Draw, Ramp, Until, Plan)}
+    drawn = {c.__name__ for c in (*PROJECTIONS, *OTHERS, Deal, Draw, Ramp, Until, *STAGES)}
     assert set(NAMES) == drawn | named and all(NAMES[name].__name__ == name for name in NAMES)
     assert all(issubclass(c, Algorithm) for c in (*PROJECTIONS, *OTHERS)) and issubclass(Plateau, Rule)
 
@@ -202,16 +211,55 @@ def test_only_recipes_are_added_and_only_whole_numbers_multiply():
         lambda: Plateau(patience=0),
         lambda: Plateau(patience=2.5),
         lambda: Plateau(tolerance=-1),
+        lambda: Plan(),
+        lambda: Plan(3),
+        lambda: Plan(Guide((ER(),))),
+        lambda: Plan(Search(ER()), Search(ER())),
+        lambda: Plan(Search(ER()), Finish((ER(),)), Guide((ER(),))),
+        lambda: Plan(Search(ER()), Refine(ER()), Refine(ER())),
+        lambda: Search(3),
+        lambda: Search(ER(), starts=0),
+        lambda: Search(ER(), starts=2, families=3),
+        lambda: Guide((ER(),), generations=True),
+        lambda: Guide((3,)),
+        lambda: Finish((ER(),), deal=0),
+        lambda: Reserve(2, near=1),
+        lambda: Refine(ER(), apart=-0.1),
         lambda: Plan(first=3),
         lambda: Plan(ER(), starts=0),
-        lambda: Plan(ER(), starts=2, families=3),
-        lambda: Plan(ER(), generations=True),
+        lambda: Plan(ER(), first=ER()),
         lambda: Plan(ER(), children=(3,)),
+        lambda: Plan(ER(), wrong=3),
     ],
 )
 def test_wrong_rules_and_plans_are_refused(make):
     with pytest.raises(InputError):
         make()
+
+
+def test_a_plan_in_the_words_of_earlier_versions_is_read_and_said_to_be_old():
+    """They stand in the run.toml of older results."""
+    old = (
+        "Plan(20*HIO, starts=6, families=2, reserve=1, children=(5*RAAR,), generations=2, finish=(5*ER,), deal=2, rounds=3, refine=ER, "
+        "apart=0.02, explained=1.3)"
+    )
+    with pytest.warns(DeprecationWarning, match="plan of stages"):
+        plan = parse(old)
+    assert plan == parse(
+        "Plan(Search(20*HIO, starts=6, families=2), Guide((5*RAAR,), generations=2), Reserve(1), Finish((5*ER,), deal=2, rounds=3), "
+        "Refine(ER, apart=0.02, explained=1.3))"
+    )
+    with pytest.warns(DeprecationWarning, match="plan of stages"):
+        assert Plan(20 * HIO()) == Plan(Search(20 * HIO()))
+    with pytest.warns(DeprecationWarning, match="plan of stages"):
+        assert Plan(ER(), starts=4, generations=2, finish=(ER(),)) == Plan(Search(ER(), starts=4)), "nothing was to be done for these"
+
+
+def test_a_plan_changes_by_stages():
+    plan = Plan(Search(ER(), starts=4, families=2), Finish((ER(),)))
+    assert plan.with_stage(Guide((ER(),))).stages == (plan.search, Guide((ER(),)), Finish((ER(),)))
+    assert plan.with_stage(Finish((HIO(),))).stages == (plan.search, Finish((HIO(),))) and plan.without(Finish).stages == (plan.search,)
+    assert plan.with_starts(1).search == Search(ER(), starts=1) and plan.stage(Refine) is None and plan.stage(Finish) == Finish((ER(),))
 
 
 def test_reading_a_recipe_needs_no_torch():

@@ -398,14 +398,14 @@ def test_a_run_is_not_compared_with_itself():
     assert found.prtf is None and "resolution_pixels" not in found.numbers and found.numbers["runs_kept"] == 1
 
 
-@pytest.mark.parametrize("recipe", [None, "Plan(ER, starts=2)"])
+@pytest.mark.parametrize("recipe", [None, "Plan(Search(ER, starts=2))"])
 def test_no_starts_at_all_are_refused(recipe):
     with pytest.raises(InputError, match="starts"):
         ut.reconstruct(crystal((16, 16))[0], recipe, starts=0, support=np.eye(16))
 
 
 def test_a_plan_of_two_families_can_be_run_with_one_start():
-    ut.reconstruct(crystal()[0], "Plan(ER, starts=4, families=2)", starts=1)
+    ut.reconstruct(crystal()[0], "Plan(Search(ER, starts=4, families=2))", starts=1)
 
 
 def test_a_device_that_holds_no_data_is_refused():

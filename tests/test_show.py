@@ -63,7 +63,7 @@ def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = ()
         "positivity": False,
         "verdict": Verdict(True, "Starts agree & the data are explained."),
         "numbers": {"r_factor": 0.0123, "resolution_pixels": 2.5, "oversampling_y": 4.0, "odd_one": math.nan},
-        "starts": tuple(Start(20 + i, 0.01 * i + 0.01, 100.0 + i, 35, 0.02 if i < 3 else 0.6, i == 1) for i in range(5))
+        "starts": tuple(Start(20 + i, 0.01 * i + 0.01, 100.0 + i, 35, error=0.02 if i < 3 else 0.6, twin=i == 1) for i in range(5))
         + (Start(25, math.nan, math.nan, 0, reason="died <here>"),),
         "history": tuple(History(f"start {i}", (0, 10, 20), (0.5, 0.1 + 0.01 * i, math.nan)) for i in range(3)),
         "prtf": Curve(tuple(f), tuple(1 - 1.5 * f), math.exp(-1), 0.42),

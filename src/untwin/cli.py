@@ -20,8 +20,8 @@ from untwin.errors import CheckpointWarning, GuessWarning, InputError, Numerical
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.runs.checkpoint import Checkpoint
-    from untwin.runs.ensemble import Report
     from untwin.runs.solution import Reconstruction
+    from untwin.runs.stages.plan import Report
 
 app = App(
     name="untwin",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,9 +83,10 @@ def _call(name: str, args: tuple, named: dict[str, Any], here: str, names: Mappi
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(names))
         raise InputError(f"unknown name {name!r} in the recipe; {hint}")
     cls = names[name]
-    fields = [f.name for f in dataclasses.fields(cls) if f.init]
+    arguments = inspect.signature(cls).parameters.values()
+    fields = [a.name for a in arguments]
     for key in named:
-        if key not in fields:
+        if key not in fields and not any(a.kind is a.VAR_KEYWORD for a in arguments):
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(fields) or 'no settings'}"
             raise InputError(f"{name} has no setting {key!r}; {hint}")

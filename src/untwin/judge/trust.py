@@ -38,7 +38,7 @@ def verdict(
     resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
         every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
         without one. explained: half the deviance of the refined solution over what is expected of the truth, where there are photons enough
-        for that to tell right from wrong (Plan.explained).
+        for that to tell right from wrong (Refine.explained).
     """
     facts = [f"R = {r_factor:.3f}"]
     if starts > 1:

@@ -1,140 +1,382 @@
-"""The plan for someone who gives none. What it reaches: docs/benchmarks.md, benchmarks/recover.py."""
+"""The plan for someone who gives none: one table of conditions and stages, and beside every number where it comes from.
+
+What the plans reach: docs/benchmarks.md, benchmarks/recover.py. A source names a script, a page or a paper; "unmeasured" is a number that
+was chosen by hand while building and that no table holds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from untwin.errors import InputError
 from untwin.judge import trust
-from untwin.runs.ensemble import Plan
 from untwin.runs.names import parse
-from untwin.solve.recipe import Deal, Recipe
+from untwin.runs.stages.plan import Plan
+from untwin.runs.stages.refine import Refine
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
-_WRAP = "ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))"
-_CHILD = "ShrinkWrap(threshold=Draw(0.08, 0.3), sigma=Ramp(Draw(0.7, 1.3), 0.5))"
-_HELD = "ShrinkWrap(threshold=Draw(0.08, 0.3), sigma=0.5)"
-_THRESHOLDS = (0.04, 0.07, 0.1, 0.14, 0.18, 0.22, 0.27, 0.35)
+UNMEASURED = "unmeasured"
+
+
+class Number(NamedTuple):
+    """A setting and where it comes from."""
+
+    value: Any  # a number, or a tuple of them
+    source: str = UNMEASURED
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan is chosen by. fixed: the support was given and stays."""
+
+    problem: Problem
+    fixed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        return self.problem.pattern.intensity.size
+
+    @property
+    def photons(self) -> float:
+        """Per pixel of the detector."""
+        return self.problem.pattern.photons / self.pixels
+
+    @cached_property
+    def outline_is_hidden(self) -> bool:
+        """A stop hides many speckles of a real nonnegative object, and the pattern does not tell its outline."""
+        from untwin.model.outline import hidden_speckles, hull_by_noise
+
+        p = self.problem.pattern
+        return self.problem.real and hidden_speckles(p) > HIDDEN_SPECKLES.value and hull_by_noise(p) is None
+
+    @property
+    def small_and_complex(self) -> bool:
+        """A complex object on so few pixels that a deep prior costs less than a minute."""
+        most = REFINED_2D if self.problem.ndim == 2 else REFINED_3D if self.problem.ndim == 3 else None
+        return not self.problem.real and most is not None and self.pixels <= most.value
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: where `holds`, `text` with its numbers filled in is what is done. condition: the same in words."""
+
+    condition: str
+    holds: Callable[[Facts], bool]
+    text: str
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+    def filled(self, **others: Any) -> str:
+        """The text of the stages. others: numbers that the caller knows better."""
+        values = {name: number.value for name, number in self.numbers.items()} | others
+        return self.text.format(**values)
+
+
+# What separates the conditions
+HIDDEN_SPECKLES = Number(8, UNMEASURED)
+LARGE_PIXELS = Number(32_768, UNMEASURED)  # 32 x 32 x 32
+REFINED_2D = Number(5_000, "docs/deep-priors.md: measured at 64 x 64, where it costs less than a minute")  # pixels
+REFINED_3D = Number(32_768, "benchmarks/results/double_dip_3d.json: 32 x 32 x 32")  # pixels
+FEW_FROM = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # photons per pixel of the detector
+FEW_TO = Number(40.0, "docs/deep-priors.md: measured up to 1e5 photons on 64 x 64 (24 per pixel)")  # photons per pixel
+MANY = Number(200.0, "benchmarks/certificate.py: 1e6 photons on 64 x 64 (244 per pixel); fewer do not tell right from wrong")
+
+# Steps that several rows have in common
+_WRAP = "ShrinkWrap(threshold=Draw({wrap_low}, {wrap_high}), sigma=Ramp({wrap_wide}, {wrap_narrow}))"
+_CHILD = "ShrinkWrap(threshold=Draw({child_low}, {child_high}), sigma=Ramp(Draw({child_wide_low}, {child_wide_high}), {child_narrow}))"
+_HELD = "ShrinkWrap(threshold=Draw({child_low}, {child_high}), sigma={child_narrow})"
+_ENDS = "starts={starts}, families={families})"
+_SEARCH = f"Search({{cycles}}*({{hio}}*HIO + {_WRAP}) + {{cycles}}*({{raar}}*RAAR + {_WRAP}) + {{er}}*ER, {_ENDS}"
+_CHILDREN = [
+    f"{_CHILD} + {{child_cycles}}*({{raar}}*{algorithm} + {_CHILD}) + {{held_cycles}}*({{raar}}*RAAR + {_HELD}) + {{child_er}}*ER"
+    for algorithm in ("Capped(RAAR)", "RAAR")
+]
+_GUIDE = f"Guide(({', '.join(_CHILDREN)}), generations={{generations}})"
+_CUT = "ShrinkWrap(threshold=Deal({thresholds}), sigma={finish_sigma}, level='weighted', islands={islands})"
+_FINISHES = (
+    f"{_CUT} + {{proximal}}*Proximal(RAAR) + {{mean}}*Mean(Proximal(RAAR)) + Settle + {{last}}*Proximal(ER)",
+    f"{_CUT} + {{proximal}}*Capped(Proximal(RAAR)) + {{mean}}*Mean(Capped(Proximal(RAAR))) + Settle + {{last}}*Capped(Proximal(ER)) + "
+    "Capped(Settle)",
+)
+_FINISH = f"Finish(({', '.join(_FINISHES)}), deal={{deal}}, rounds={{rounds}})"
+
+_FAMILIES = Number(2, "docs/benchmarks.md, The verdict: two that never see one another are the evidence")
+_COMMON = {
+    "families": _FAMILIES,
+    "hio": Number(20, UNMEASURED),
+    "raar": Number(20, UNMEASURED),
+    "wrap_low": Number(0.12, UNMEASURED),
+    "wrap_high": Number(0.32, UNMEASURED),
+    "wrap_wide": Number(2.0, UNMEASURED),
+    "wrap_narrow": Number(0.5, UNMEASURED),
+    "child_low": Number(0.08, UNMEASURED),
+    "child_high": Number(0.3, UNMEASURED),
+    "child_wide_low": Number(0.7, UNMEASURED),
+    "child_wide_high": Number(1.3, UNMEASURED),
+    "child_narrow": Number(0.5, UNMEASURED),
+    "generations": Number(2, UNMEASURED),
+    "finish_sigma": Number(0.7, UNMEASURED),
+    "islands": Number(0.03, UNMEASURED),
+    "last": Number(10, UNMEASURED),
+}
+
+FIXED = Row(
+    "the support was given: nothing but projections",
+    lambda facts: facts.fixed,
+    "Search({cycles}*({hio}*HIO + {er}*ER) + {last_hio}*HIO + {last_er}*ER, starts={starts}, families={families})",
+    {
+        "cycles": Number(4, UNMEASURED),
+        "hio": Number(50, UNMEASURED),
+        "er": Number(20, UNMEASURED),
+        "last_hio": Number(50, UNMEASURED),
+        "last_er": Number(50, UNMEASURED),
+        "starts": Number(4, UNMEASURED),
+        "families": _FAMILIES,
+    },
+)
+_GAMMA = "Draw({gamma_low}, {gamma_high})"
+BEHIND_A_STOP = Row(
+    "a real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is damped, "
+    "since a free one fills with haze, and the support follows the area and not a threshold, which the haze would move",
+    lambda facts: facts.outline_is_hidden,
+    f"Search(Box + Triangle + Random + {{half}}*Damped(HIO, gamma={_GAMMA}) + Whole + {{whole}}*Damped(HIO, gamma={_GAMMA}) + "
+    "{cycles}*(AreaWrap(area=Ramp({area_first}, {area_last}), sigma=Ramp({wide}, {narrow})) + "
+    f"{{released}}*Damped(HIO, gamma=Ramp({_GAMMA}, {{free}}, linear=True))) + {{er}}*ER, starts={{starts}}, families={{families}}), "
+    "Finish((ShrinkWrap(threshold=Deal({thresholds}), sigma={finish_sigma}, level='weighted') + {finish_hio}*HIO + {finish_er}*ER + "
+    "{mean}*Mean(ER),), deal={deal}, rounds={rounds})",
+    {
+        "half": Number(100, UNMEASURED),
+        "whole": Number(600, UNMEASURED),
+        "gamma_low": Number(0.965, UNMEASURED),
+        "gamma_high": Number(0.985, UNMEASURED),
+        "cycles": Number(24, UNMEASURED),
+        "area_first": Number(0.9, UNMEASURED),
+        "area_last": Number(0.3, UNMEASURED),
+        "wide": Number(3.0, UNMEASURED),
+        "narrow": Number(0.7, UNMEASURED),
+        "released": Number(40, UNMEASURED),
+        "free": Number(1.0, "no damping: the plain algorithm"),
+        "er": Number(15, UNMEASURED),
+        "starts": Number(10, UNMEASURED),
+        "families": _FAMILIES,
+        "thresholds": Number((0.08, 0.12, 0.18, 0.25), UNMEASURED),
+        "finish_sigma": Number(0.8, UNMEASURED),
+        "finish_hio": Number(60, UNMEASURED),
+        "finish_er": Number(20, UNMEASURED),
+        "mean": Number(40, UNMEASURED),
+        "deal": Number(4, "one for each threshold"),
+        "rounds": Number(3, UNMEASURED),
+    },
+)
+LARGE = Row(
+    "larger arrays, 3D: the third dimension helps, so fewer starts and iterations",
+    lambda facts: facts.pixels > LARGE_PIXELS.value,
+    f"{_SEARCH}, {_GUIDE}, {_FINISH}",
+    _COMMON
+    | {
+        "cycles": Number(10, UNMEASURED),
+        "er": Number(30, UNMEASURED),
+        "starts": Number(8, "benchmarks/crystal.py: 9 of 10 single starts succeed (poly, 64 x 64 x 64)"),
+        "child_cycles": Number(5, UNMEASURED),
+        "held_cycles": Number(3, UNMEASURED),
+        "child_er": Number(20, UNMEASURED),
+        "thresholds": Number((0.07, 0.12, 0.18, 0.25), UNMEASURED),
+        "proximal": Number(60, UNMEASURED),
+        "mean": Number(40, UNMEASURED),
+        "deal": Number(4, "one for each threshold"),
+        "rounds": Number(3, UNMEASURED),
+    },
+)
+SMALL = Row(
+    "all others: many starts, two guided generations, a finish for few photons",
+    lambda facts: True,
+    f"{_SEARCH}, {_GUIDE}, Reserve({{reserve}}), {_FINISH}",
+    _COMMON
+    | {
+        "cycles": Number(20, UNMEASURED),
+        "er": Number(50, UNMEASURED),
+        "starts": Number(24, UNMEASURED),
+        "child_cycles": Number(9, UNMEASURED),
+        "held_cycles": Number(6, UNMEASURED),
+        "child_er": Number(50, UNMEASURED),
+        "reserve": Number(2, "docs/benchmarks.md, The verdict"),
+        "thresholds": Number((0.04, 0.07, 0.1, 0.14, 0.18, 0.22, 0.27, 0.35), UNMEASURED),
+        "proximal": Number(100, UNMEASURED),
+        "mean": Number(60, UNMEASURED),
+        "deal": Number(8, "one for each threshold"),
+        "rounds": Number(4, UNMEASURED),
+    },
+)
+PLANS = (FIXED, BEHIND_A_STOP, LARGE, SMALL)  # the first whose condition holds
+
+# A complex object is refined by a deep prior (docs/deep-priors.md)
+_REFINE_SOURCE = "docs/deep-priors.md: measured as it stands (benchmarks/priors.py)"
+_SMALLER_SOURCE = "benchmarks/results/refine_search.json: larger nets reach the same E"
+_SKIP = "Skip(depth={depth}, width={width}, inputs={inputs}, padding='replicate')"
+_FIT = (
+    f"Until(HeldOut(share={{share}}, patience={{patience}}), {{steps}}*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2={{beta2}}), "
+    "regularizer=TV({weight}), loss=Poisson({offset}), grow={grow}, imitate={imitate}, rate={rate}, warm={warm}, decay={decay}))"
+)
+_FITTED = {
+    "share": Number(0.05, _REFINE_SOURCE),
+    "patience": Number(100, _REFINE_SOURCE),
+    "steps": Number(350, "benchmarks/results/refine_search.json: half and a third of them are worse"),
+    "depth": Number(2, _SMALLER_SOURCE),
+    "width": Number(16, _SMALLER_SOURCE),
+    "inputs": Number(8, _REFINE_SOURCE),
+    "beta2": Number(0.99, _REFINE_SOURCE),
+    "weight": Number(0.5, _REFINE_SOURCE),
+    "offset": Number(0.1, _REFINE_SOURCE),
+    "grow": Number(2, _REFINE_SOURCE),
+    "imitate": Number(100, _REFINE_SOURCE),
+    "rate": Number(0.2, _REFINE_SOURCE),
+    "warm": Number(20, _REFINE_SOURCE),
+    "decay": Number(0.05, _REFINE_SOURCE),
+}
+APART = Number(0.02, "docs/deep-priors.md: where families are alike to 0.02 a refinement would change little")  # E
+REFINE_ALWAYS = Row("the method refine", lambda facts: not facts.problem.real, f"Refine({_FIT})", _FITTED)
+REFINE_CERTAIN = Row(
+    "a small complex object in 2D with many photons: half the deviance tells right from wrong",
+    lambda facts: facts.small_and_complex and facts.problem.ndim == 2 and facts.photons >= MANY.value,
+    f"Refine({_FIT}, apart={{apart}}, explained={{explained}})",
+    _FITTED | {"apart": APART, "explained": Number(trust.EXPLAINED, "benchmarks/certificate.py")},
+)
+REFINE_APART = Row(
+    "a small complex object with more than few photons, or in 3D: where two families differ by more than noise alone makes them",
+    lambda facts: facts.small_and_complex and (facts.photons > FEW_TO.value or facts.problem.ndim == 3 and facts.photons >= FEW_FROM.value),
+    f"Refine({_FIT}, apart={{apart}})",
+    _FITTED | {"apart": APART},
+)
+REFINE_FEW = Row(
+    "a small complex object in 2D with few photons and without a stop",
+    lambda facts: facts.small_and_complex and facts.photons >= FEW_FROM.value and not _stopped(facts),
+    f"Refine({_FIT})",
+    _FITTED,
+)
+REFINEMENTS = (REFINE_CERTAIN, REFINE_APART, REFINE_FEW)  # of the plan SMALL: the first whose condition holds, or none
+
+# Methods that have a name: what each start begins with, and how it is polished by projections in a support that is cut from it
+_POLISH = (
+    "ShrinkWrap(threshold={first_threshold}, sigma={wide}) + {cycles}*({hio}*HIO + ShrinkWrap(threshold={hio_threshold}, "
+    "sigma=Ramp({wide}, {narrow}))) + {cycles}*({raar}*RAAR + ShrinkWrap(threshold={raar_threshold}, sigma={narrow})) + {er}*ER"
+)
+_POLISHED = {
+    "first_threshold": Number(0.12, UNMEASURED),
+    "wide": Number(2.0, UNMEASURED),
+    "narrow": Number(0.7, UNMEASURED),
+    "cycles": Number(10, UNMEASURED),
+    "hio": Number(20, UNMEASURED),
+    "hio_threshold": Number(0.18, UNMEASURED),
+    "raar": Number(20, UNMEASURED),
+    "raar_threshold": Number(0.2, UNMEASURED),
+    "er": Number(50, UNMEASURED),
+    "starts": Number(4, UNMEASURED),
+    "families": _FAMILIES,
+}
+_UNTIL = "Until(EMV(alpha={alpha}, patience={patience}, tolerance={tolerance}, burn_in={burn_in}), "
+_STOPPED = {
+    "alpha": Number(0.1, "Wang et al., TMLR 2023: the rule as published"),
+    "patience": Number(200, UNMEASURED),
+    "tolerance": Number(0.0, UNMEASURED),
+    "burn_in": Number(100, UNMEASURED),
+    "decay": Number(0.1, UNMEASURED),
+}
+_SEARCHED = "benchmarks/results/priors_search.json"
+_IMPLICIT = "Implicit(Siren(width={width}, layers={layers}), rate={rate})"
+_PROJECTOR = f"Projector({_SKIP}, rate={{rate}})"
+POLISH_ROW = Row("after a prior from random numbers", lambda facts: not facts.problem.real, _POLISH, _POLISHED)
+SCRATCH = {
+    "double-dip": Row(
+        "the method double-dip: a prior from random numbers, in a box of half the array; its learning rate falls to its end",
+        lambda facts: not facts.problem.real,
+        "Search({steps}*Fit(DoubleDIP(Skip(depth={depth}, width={net_width}, inputs={inputs}), rate={rate}), loss=Amplitude(), "
+        f"decay={{decay}}) + {_POLISH}, {_ENDS}",
+        _POLISHED
+        | {
+            "steps": Number(250, _SEARCHED),
+            "depth": Number(4, _SEARCHED),  # at most: as many scales as the box has room for
+            "net_width": Number(32, _SEARCHED),
+            "inputs": Number(16, _SEARCHED),
+            "rate": Number(0.04, _SEARCHED),
+            "decay": Number(0.1, _SEARCHED),
+        },
+    ),
+    "siren": Row(
+        "the method siren: the same with two sinusoidal networks, stopped by EMV",
+        lambda facts: not facts.problem.real,
+        f"Search({_UNTIL}{{steps}}*Fit(Polar({_IMPLICIT}, {_IMPLICIT}), loss=Amplitude(), decay={{decay}})) + {_POLISH}, {_ENDS}",
+        _POLISHED
+        | _STOPPED
+        | {
+            "steps": Number(800, _SEARCHED),
+            "width": Number(64, _SEARCHED),
+            "layers": Number(2, _SEARCHED),
+            "rate": Number(0.003, _SEARCHED),
+        },
+    ),
+    "drp": Row(
+        "the method drp: the same with two deep random projectors, stopped by EMV",
+        lambda facts: not facts.problem.real,
+        f"Search({_UNTIL}{{steps}}*Fit(Polar({_PROJECTOR}, {_PROJECTOR}), loss=Amplitude(), decay={{decay}})) + {_POLISH}, {_ENDS}",
+        _POLISHED
+        | _STOPPED
+        | {
+            "steps": Number(1500, _SEARCHED),
+            "depth": Number(2, _SEARCHED),
+            "width": Number(16, _SEARCHED),
+            "inputs": Number(8, _SEARCHED),
+            "rate": Number(0.05, _SEARCHED),
+        },
+    ),
+}
+ROWS = (*PLANS, *REFINEMENTS, REFINE_ALWAYS, POLISH_ROW, *SCRATCH.values())
+METHODS = ("auto", "classical", "refine", *SCRATCH)
+POLISH = parse(POLISH_ROW.filled())
+
+
+def _stopped(facts: Facts) -> bool:
+    from untwin.model.outline import hidden
+
+    return bool(len(hidden(facts.problem.pattern)))
+
+
+def _built(row: Row, starts: int | None, **others: Any) -> Plan:
+    """The plan of a row, with its own number of starts or another."""
+    n = starts or row.numbers["starts"].value
+    plan = parse(f"Plan({row.filled(**others, starts=n, families=1 if n == 1 else row.numbers['families'].value)})")
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def _refinement(row: Row) -> Refine:
+    from untwin import expression
+    from untwin.runs.names import NAMES
+
+    refine = expression.read(row.filled(), NAMES)
+    assert isinstance(refine, Refine)
+    return refine
 
 
 def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Plan:
     """The plan for a problem, by its size, by what is known of the object, and by how much of the pattern is hidden.
 
-    starts: independent random starts. fixed: the support was given and stays.
+    starts: independent random starts, instead of the table's; there is no reserve then. fixed: the support was given and stays.
     """
-    if fixed:
-        return _fixed(starts or 4)
-    from untwin.model.outline import hidden, hidden_speckles, hull_by_noise
+    facts = Facts(problem, fixed)
+    row = next(row for row in PLANS if row.holds(facts))
+    plan = _built(row, starts)
+    if row is not SMALL:
+        return plan
+    if starts:
+        from untwin.runs.stages.reserve import Reserve
 
-    if problem.real and hidden_speckles(problem.pattern) > 8 and hull_by_noise(problem.pattern) is None:
-        return _behind_a_stop(starts or 10)
-    size = problem.pattern.intensity.size
-    if size > 32_768:
-        return _large(starts or 8)
-    small = _small(starts or 24, reserve=0 if starts else 2)
-    photons = problem.pattern.photons / size
-    if problem.real or size > REFINED.get(problem.ndim, 0) or photons < FEW[0]:
-        return small
-    if photons > FEW[1] or problem.ndim == 3:
-        certain = problem.ndim == 2 and photons >= MANY
-        return replace(small, refine=parse(_REFINE), apart=APART, explained=trust.EXPLAINED if certain else 0.0)
-    return small if len(hidden(problem.pattern)) else replace(small, refine=parse(_REFINE))
-
-
-def _families(starts: int) -> int:
-    return 2 if starts > 1 else 1
-
-
-def _small(starts: int, reserve: int) -> Plan:
-    """Arrays up to 32 thousand pixels: many starts, two guided generations, a finish for few photons."""
-    first = f"20*(20*HIO + {_WRAP}) + 20*(20*RAAR + {_WRAP}) + 50*ER"
-    capped = f"{_CHILD} + 9*(20*Capped(RAAR) + {_CHILD}) + 6*(20*RAAR + {_HELD}) + 50*ER"
-    plain = f"{_CHILD} + 9*(20*RAAR + {_CHILD}) + 6*(20*RAAR + {_HELD}) + 50*ER"
-    return Plan(
-        first=parse(first),
-        starts=starts,
-        families=_families(starts),
-        reserve=reserve,
-        children=(parse(capped), parse(plain)),
-        generations=2,
-        finish=_finish(_THRESHOLDS),
-        deal=len(_THRESHOLDS),
-        rounds=4,
-    )
-
-
-def _finish(thresholds: tuple[float, ...], main: int = 100, mean: int = 60) -> tuple[Recipe, Recipe]:
-    """Supports dealt out by threshold, each held through a Poisson-proximal run; without and with a ceiling on the magnitude."""
-    cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.7, level='weighted', islands=0.03)"
-    plain = f"{cut} + {main}*Proximal(RAAR) + {mean}*Mean(Proximal(RAAR)) + Settle + 10*Proximal(ER)"
-    capped = f"{cut} + {main}*Capped(Proximal(RAAR)) + {mean}*Mean(Capped(Proximal(RAAR))) + Settle + 10*Capped(Proximal(ER))"
-    return parse(plain), parse(f"{capped} + Capped(Settle)")
-
-
-def _large(starts: int) -> Plan:
-    """Larger arrays, 3D: the third dimension helps, so fewer starts and iterations."""
-    first = f"10*(20*HIO + {_WRAP}) + 10*(20*RAAR + {_WRAP}) + 30*ER"
-    capped = f"{_CHILD} + 5*(20*Capped(RAAR) + {_CHILD}) + 3*(20*RAAR + {_HELD}) + 20*ER"
-    plain = f"{_CHILD} + 5*(20*RAAR + {_CHILD}) + 3*(20*RAAR + {_HELD}) + 20*ER"
-    thresholds = (0.07, 0.12, 0.18, 0.25)
-    return Plan(
-        first=parse(first),
-        starts=starts,
-        families=_families(starts),
-        children=(parse(capped), parse(plain)),
-        generations=2,
-        finish=_finish(thresholds, 60, 40),
-        deal=len(thresholds),
-        rounds=3,
-    )
-
-
-def _behind_a_stop(starts: int) -> Plan:
-    """A real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is
-    damped, since a free one fills with haze, and the support follows the area and not a threshold, which the haze would move."""
-    gamma = "Draw(0.965, 0.985)"
-    area = "AreaWrap(area=Ramp(0.9, 0.3), sigma=Ramp(3.0, 0.7))"
-    search = f"Box + Triangle + Random + 100*Damped(HIO, gamma={gamma}) + Whole + 600*Damped(HIO, gamma={gamma})"
-    released = f"Damped(HIO, gamma=Ramp({gamma}, 1.0, linear=True))"
-    thresholds = (0.08, 0.12, 0.18, 0.25)
-    cut = f"ShrinkWrap(threshold={Deal(thresholds)!r}, sigma=0.8, level='weighted')"
-    return Plan(
-        first=parse(f"{search} + 24*({area} + 40*{released}) + 15*ER"),
-        starts=starts,
-        families=_families(starts),
-        finish=(parse(f"{cut} + 60*HIO + 20*ER + 40*Mean(ER)"),),
-        deal=len(thresholds),
-        rounds=3,
-    )
-
-
-def _fixed(starts: int) -> Plan:
-    """The support was given: nothing but projections."""
-    return Plan(first=parse("4*(50*HIO + 20*ER) + 50*HIO + 50*ER"), starts=starts, families=_families(starts))
-
-
-# A complex object is refined by a deep prior (docs/deep-priors.md)
-FEW = (2.0, 40.0)  # between so many photons per pixel of the detector, in 2D and without a stop;
-APART = 0.02  # with more of them, and in 3D, where two families differ by more than this, which noise alone does not do;
-MANY = 200.0  # from so many on, in 2D, half the deviance after it tells right from wrong (64 x 64: benchmarks/certificate.py);
-REFINED = {2: 5_000, 3: 32_768}  # on arrays of so many pixels at most, where that costs less than a minute
-
-METHODS = ("auto", "classical", "refine", "double-dip", "siren", "drp")
-_SKIP = "Skip(depth=2, width=16, inputs=8, padding='replicate')"
-_REFINE = (
-    f"Until(HeldOut(share=0.05, patience=100), 350*Fit(DoubleDIP({_SKIP}), descent=Adam(beta2=0.99), regularizer=TV(0.5), "
-    "loss=Poisson(0.1), grow=2, imitate=100, rate=0.2, warm=20, decay=0.05))"
-)
-_SIREN = "Implicit(Siren(width=64, layers=2), rate=0.003)"
-_UNTIL = "Until(EMV(alpha=0.1, patience=200, tolerance=0.0, burn_in=100), {})"
-_SCRATCH = {  # what each start begins with; {depth}: as many scales as its box has room for
-    "double-dip": "250*Fit(DoubleDIP(Skip(depth={depth}, width=32, inputs=16), rate=0.04), loss=Amplitude(), decay=0.1)",
-    "siren": _UNTIL.format(f"800*Fit(Polar({_SIREN}, {_SIREN}), loss=Amplitude(), decay=0.1)"),
-    "drp": _UNTIL.format(f"1500*Fit(Polar(Projector({_SKIP}, rate=0.05), Projector({_SKIP}, rate=0.05)), loss=Amplitude(), decay=0.1)"),
-}
+        plan = plan.without(Reserve)
+    refinement = next((r for r in REFINEMENTS if r.holds(facts)), None)
+    return plan if refinement is None else plan.with_stage(_refinement(refinement))
 
 
 def known(name: str) -> None:
@@ -149,25 +391,25 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from the
         results (docs/deep-priors.md).
     double-dip, siren, drp: each start is a prior fitted from random numbers in a box of half the array, with nothing known of the
-        support, and then polished by projections in a support that is cut from it. The learning rate of a double-dip falls to its end;
-        the others are stopped by EMV.
+        support, and then polished by projections in a support that is cut from it.
     Raises InputError for another name.
     """
     known(name)
     if name == "auto":
         return plan(problem, starts)
     if name == "classical":
-        return replace(plan(problem, starts), refine=None, apart=0.0, explained=0.0)
+        return plan(problem, starts).without(Refine)
     if problem.real:
         raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
     if name == "refine":
-        return replace(plan(problem, starts), refine=parse(_REFINE), apart=0.0)
-    box = min(problem.pattern.shape) // 2
-    fit = _SCRATCH[name].format(depth=max(1, min(4, (box - 1).bit_length() - 1)))
-    return Plan(first=parse(fit) + POLISH, starts=starts or 4, families=_families(starts or 4))
+        from dataclasses import replace
 
-
-POLISH = parse(
-    "ShrinkWrap(threshold=0.12, sigma=2.0) + 10*(20*HIO + ShrinkWrap(threshold=0.18, sigma=Ramp(2.0, 0.7))) + "
-    "10*(20*RAAR + ShrinkWrap(threshold=0.2, sigma=0.7)) + 50*ER"
-)
+        automatic = plan(problem, starts)
+        chosen = automatic.stage(Refine)
+        return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), explained=chosen.explained if chosen else 0.0))
+    row = SCRATCH[name]
+    if name == "double-dip":
+        most, box = row.numbers["depth"].value, min(problem.pattern.shape) // 2
+        assert isinstance(most, int)
+        return _built(row, starts, depth=max(1, min(most, (box - 1).bit_length() - 1)))
+    return _built(row, starts)

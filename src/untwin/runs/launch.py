@@ -29,7 +29,7 @@ Parts = dict[str, tuple[int, Recipe, "State"]]  # by name: number of the job, re
 Came = Callable[[str, "Ended"], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ended:
     """A population after its recipe; for each start its R-factors on the way, (steps, values); CPU seconds of other processes."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
-from untwin.runs import ensemble
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
@@ -18,8 +17,8 @@ from untwin.solve.wrap import Mean, Wrapper
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
-    from untwin.runs.ensemble import Plan
     from untwin.runs.launch import Launcher
+    from untwin.runs.stages.plan import Plan
     from untwin.solve.recipe import Algorithm
 
 PICTURES = 300e6  # bytes that libraries, figures and report take beside what is there (measured),
@@ -33,29 +32,22 @@ SLACK = 1.05  # what the allocator keeps back
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
     one = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
-    start = 2 + 2 * problem.counts.amplitude.numel() / one  # x, image; support, bounds
-    data = 20 * problem.counts.amplitude.numel()
-    many = min(launch.batch, plan.starts)
+    pixels = problem.counts.amplitude.numel()
+    start = 2 + 2 * pixels / one  # x, image; support, bounds
+    data = 20 * pixels
+    size = plan.size(pixels, start)
+    stages = [stage.arrays(size) for stage in plan.stages]
+    many = min(launch.batch, size.starts)
     work = many * arrays(problem, plan)
-    kept = start * plan.starts
-    families = plan.families + plan.reserve
-    brood = (plan.members - max(1, plan.members // 4)) * plan.families if plan.children and plan.generations else 0
-    dealt = plan.deal * len(plan.finish) * min(2, families) if plan.rounds else 0
-    candidates = min(dealt + families, max(2, min(ensemble.CANDIDATES, ensemble.CANDIDATE_PIXELS * 8 // one))) if dealt else families
-    stages = (
-        3 * kept,
-        2 * kept + 4 * start * brood,
-        kept + 4 * start * dealt + 3 * start * candidates,
-        kept + 4 * plan.starts + 4 * candidates,
-    )
+    candidates = max(size.families + size.reserve, *(s.candidates for s in stages))
+    judged = size.kept + 4 * size.starts + 4 * candidates
     elsewhere = 0.0
     if launch.workers > 1:
-        parts = max(1, math.ceil(max(plan.starts, brood, dealt) / launch.batch))
+        parts = max(1, math.ceil(max(s.at_once for s in stages) / launch.batch))
         elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
         work = 0
-    pixels = problem.counts.amplitude.numel()
     drawn = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
-    return int(_resident() + drawn + SLACK * one * (max(stages) + work) + elsewhere)
+    return int(_resident() + drawn + SLACK * one * (max(judged, *(s.peak for s in stages)) + work) + elsewhere)
 
 
 def require(problem: Problem, plan: Plan, launch: Launcher) -> int:
@@ -99,10 +91,10 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
     for workers in range(launch.workers - 1, 0, -1):
         if fits(plan, workers):
             return f"try --workers {workers}"
-    low, high = 0, plan.starts  # the most that fit are in [low, high)
+    low, high = 0, plan.search.starts  # the most that fit are in [low, high)
     while high - low > 1:
         n = (low + high) // 2
-        low, high = (n, high) if fits(replace(plan, starts=n, families=min(plan.families, n)), 1) else (low, n)
+        low, high = (n, high) if fits(plan.with_starts(n), 1) else (low, n)
     if low:
         return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
@@ -110,8 +102,7 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
 
 def arrays(problem: Problem, plan: Plan) -> float:
     """Arrays of the object that one start takes in the steps of a plan, beside where it begins."""
-    recipes = [plan.first, *plan.children, *plan.finish, *([plan.refine] if plan.refine else [])]
-    return max(_work(problem, recipe) for recipe in recipes)
+    return max(_work(problem, recipe) for recipe in plan.recipes)
 
 
 def _work(problem: Problem, recipe: Recipe) -> float:

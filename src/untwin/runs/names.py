@@ -1,4 +1,4 @@
-"""The names that a recipe may use: one line per algorithm, wrapper, setting and rule."""
+"""The names that a recipe may use: one line per algorithm, wrapper, setting, rule and stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
-from untwin.runs.ensemble import Plan
+from untwin.runs.stages.finish import Finish
+from untwin.runs.stages.guide import Guide
+from untwin.runs.stages.plan import Plan
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.reserve import Reserve
+from untwin.runs.stages.search import Search
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import Box, Random, Triangle, Whole
 from untwin.solve.descent import LBFGS, Adam
@@ -35,8 +40,9 @@ PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
+STAGES: tuple[type, ...] = (Plan, Search, Guide, Reserve, Finish, Refine)
 NAMES: dict[str, type] = {
-    c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, Plan)
+    c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin import fourier
+from untwin.checks import int_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
@@ -25,10 +25,15 @@ from untwin.random import derive
 from untwin.runs import auto, memory
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
 from untwin.runs.device import as_mask, device_name, require_agreement
-from untwin.runs.ensemble import Outcome, Plan, Population, Report, breed, gather, objects
+from untwin.runs.failure import Failure, counted, reasons
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
+from untwin.runs.population import Population, gather, objects
 from untwin.runs.solution import History, Reconstruction, Start
+from untwin.runs.stages.plan import Outcome, Plan, Report
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.reserve import Reserve
+from untwin.runs.stages.search import Search
 from untwin.solve.begin import Whole
 from untwin.solve.predict import Predict, started
 from untwin.solve.recipe import Recipe, steps
@@ -76,8 +81,7 @@ def reconstruct(
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
     plan = _begun(problem, _plan(problem, recipe, method, starts, given is not None), start, given is not None)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
-        raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
+    seed = seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     launch = launcher(problem, workers, kept, memory.arrays(problem, plan))
@@ -86,7 +90,7 @@ def reconstruct(
     kept.begin(_identity(problem, plan, seed, given, {**made, "batch": launch.batch}))
     with one_thread():
         try:
-            outcome = breed(problem, plan, seed, launch, support=given, report=report)
+            outcome = plan.run(problem, seed, launch, support=given, report=report)
         except BaseException as error:
             if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
                 kept.keep()
@@ -145,8 +149,8 @@ def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | 
 
 
 def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, starts: int | None, fixed: bool) -> Plan:
-    if starts is not None and (isinstance(starts, bool) or not isinstance(starts, int) or starts < 1):
-        raise InputError(f"starts={starts!r}: expected a whole number, 1 or more")
+    if starts is not None:
+        starts = int_argument("starts", starts, 1)
     if isinstance(recipe, str):
         recipe = parse(recipe)
     if method != "auto":
@@ -158,10 +162,10 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
     if recipe is None:
         return auto.plan(problem, starts, fixed)
     if isinstance(recipe, Plan):
-        return replace(recipe, starts=starts, families=min(recipe.families, starts)) if starts else recipe
+        return recipe.with_starts(starts) if starts else recipe
     if isinstance(recipe, Recipe):
         n = 8 if starts is None else starts
-        return Plan(first=recipe, starts=n, families=2 if n > 1 else 1)
+        return Plan(Search(recipe, starts=n, families=2 if n > 1 else 1))
     raise InputError(f"recipe is a text, steps or a Plan, got {type(recipe).__name__}; try '20*ER + 180*HIO'")
 
 
@@ -171,8 +175,8 @@ def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     if first is None:
         return plan
     fitted(problem.pattern, weights.load(first.model))
-    plan = replace(plan, reserve=0)
-    return replace(plan, first=first + Whole() + plan.first if fixed else first + plan.first)
+    search = plan.search
+    return plan.without(Reserve).with_stage(replace(search, first=first + Whole() + search.first if fixed else first + search.first))
 
 
 def _judged(
@@ -193,7 +197,7 @@ def _judged(
     first = problem.symmetry.align(objects(problem, outcome.first), image)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
-    lost = tuple(Start(m.seed, math.nan, math.inf, 0, reason=why, number=m.number, role=m.role) for m, why in outcome.failed)
+    lost = tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -265,25 +269,18 @@ def _judged(
 
 def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     """Why the solution is partial, or nothing; and what there is to say of starts that failed."""
-    if not outcome.failed:
+    if not outcome.failures:
         return "", ()
-    why = ", ".join(f"{n} by {reason}" for reason, n in Counter(reason for _, reason in outcome.failed).items())
-    count, living = len(outcome.failed), len(outcome.first.state.seeds)
+    why = reasons(outcome.failures)
     if outcome.broken:
-        reason = f"{count} starts failed ({why}), more than half; the result rests on the {living} that did not"
+        reason = Failure.MOST.format(count=len(outcome.failures), reasons=why, living=len(outcome.first.state.seeds))
         return reason, (reason,)
-    return "", (f"{_counted(Counter(m.role for m, _ in outcome.failed))} failed ({why}) and were left out; others stand in for them",)
+    return "", (Failure.SOME.format(parts=counted(m for m, _ in outcome.failures), reasons=why),)
 
 
 def _independent(plan: Plan, one: Member, other: Member) -> bool:
     """False where both began from the same prediction of a network: that they agree is then no evidence."""
-    return not any(isinstance(a, Predict) and a.informs(one.family) and a.informs(other.family) for a in steps(plan.first))
-
-
-def _counted(roles: Counter[str]) -> str:
-    """Such as "2 starts, 1 child"."""
-    plural = {"start": "starts", "child": "children", "candidate": "candidates", "refinement": "refinements"}
-    return ", ".join(f"{n} {role if n == 1 else plural[role]}" for role, n in roles.items())
+    return not any(isinstance(a, Predict) and a.informs(one.family) and a.informs(other.family) for a in steps(plan.search.first))
 
 
 def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tensor, dict[str, float]]:
@@ -292,7 +289,7 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
 
     Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
     the object and not the prior's doing, and their mean is nearer to it than either. And one that explains the counts as the truth
-    would (Plan.explained) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where neither is so,
+    would (Refine.explained) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where neither is so,
     or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
     (docs/deep-priors.md).
     """
@@ -310,10 +307,11 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
     nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
     told = {"log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
     kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
-    if plan.explained:
+    refine = plan.stage(Refine)
+    if refine and refine.explained:
         expected = float(metrics.expected_half_deviance(f[1:].nan_to_num(), t.measured) / t.measured.sum())
         told["refined_explained"] = after / expected
-        kept = kept or after <= plan.explained * expected
+        kept = kept or after <= refine.explained * expected
     told["refined"] = float(kept)
     return (again, refined, told) if kept else (outcome, plain, told)
 
@@ -347,7 +345,6 @@ def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) ->
             support=int(first.pixels[i]),
             error=float(error[i]),
             twin=bool(turned[i]),
-            reason="" if math.isfinite(float(first.deviance[i])) else "came to nothing",
         )
         for i in range(len(first.state.seeds))
     )

@@ -6,8 +6,9 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from untwin.checks import require_number
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, number
+from untwin.model.networks.base import Network
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
@@ -134,8 +135,8 @@ class DoubleDIP(_Pair):
     rate: float = 0.01
 
     def __post_init__(self) -> None:
-        number(self, "jitter", 0)
-        number(self, "rate", 0)
+        require_number(self, "jitter", 0)
+        require_number(self, "rate", 0)
         self.require_real_parts()
 
     @property

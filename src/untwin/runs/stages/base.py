@@ -1,0 +1,169 @@
+"""What a stage is, what travels from one to the next, and what it may ask for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.runs.failure import Failure, Failures
+from untwin.runs.population import Population, gather
+from untwin.solve.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.runs.launch import Launcher
+    from untwin.solve.state import State
+
+Report = Callable[[int, float | None], None]  # steps since the last call, lowest R known
+
+
+class Place(IntEnum):
+    """Where in a plan a stage can stand: what it works on, in this order."""
+
+    SEARCH = 0  # begins from nothing
+    FAMILIES = 1  # works on whole families
+    RESULTS = 2  # works on the best of each
+    END = 3
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What travels through a plan.
+
+    families: the living of each, which has never seen another. firsts: the independent starts as they ended, one population for each
+    search; traces: R-factors of their living on the way, (steps, values) for each. results: the best of every family, the better first,
+    once somebody has asked for them. candidates: the best that a finish has met. refined: results after a refinement. failures: what came
+    to nothing, and why. broken: more than half of the starts did.
+    starts, raised, generations: independent starts, families and guided generations so far; seeds are counted by them.
+    """
+
+    families: tuple[Population, ...] = ()
+    firsts: tuple[Population, ...] = ()
+    traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...] = ()
+    results: Population | None = None
+    candidates: Population | None = None
+    refined: Population | None = None
+    failures: Failures = ()
+    broken: bool = False
+    starts: int = 0
+    raised: int = 0
+    generations: int = 0
+
+    def best(self, problem: Problem) -> Population:
+        """The results, or the best of every family, the better first."""
+        if self.results is not None:
+            return self.results
+        best = gather([f.rows(f.order(problem)[:1]) for f in self.families])
+        return best.rows(best.order(problem))
+
+
+@dataclass(frozen=True)
+class Context:
+    """The run that a stage belongs to.
+
+    support: (*grid) bool, FFT order, where it was given. before: the stages that have been run.
+    """
+
+    problem: Problem
+    seed: int
+    launch: Launcher
+    support: Tensor | None = None
+    report: Report | None = None
+    before: tuple[Stage, ...] = ()
+
+    def run(self, jobs: list[tuple[Recipe, State]]) -> tuple[list[Population], Failures]:
+        """The populations after their recipes, in order; and those of them that came to NaN or infinity."""
+        ended = [Population.of(self.problem, e.state) for e in self.launch.map(self.problem, jobs, report=self.report)]
+        failures = ((p.state.members[i], reason(p, i)) for p in ended for i in p.dead())
+        if self.report:
+            self.report(0, min(float(p.r_factor.min()) for p in ended))
+        return ended, tuple((member, why) for member, why in failures if why is Failure.NAN)
+
+
+def reason(population: Population, row: int) -> Failure:
+    """Why this row has come to nothing."""
+    return Failure.EMPTY if int(population.pixels[row]) == 0 else Failure.NAN
+
+
+@dataclass(frozen=True)
+class Size:
+    """The numbers that a stage counts with before the run.
+
+    starts, families: of the search; members: starts in its largest family; reserve: families that may come to them.
+    pixels: of the grid. start: arrays of the object that a start keeps.
+    """
+
+    starts: int
+    families: int
+    members: int
+    reserve: int = 0
+    pixels: int = 0
+    start: float = 0.0
+
+    @property
+    def kept(self) -> float:
+        """Arrays that all starts keep."""
+        return self.start * self.starts
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a stage takes at its peak, in arrays of the object, beside the work of its steps; how many starts it runs at once; how many
+    candidates it leaves."""
+
+    peak: float
+    at_once: int = 0
+    candidates: int = 0
+
+
+@dataclass(frozen=True, repr=False)
+class Stage(ABC):
+    """A part of a plan: frozen settings, one `run`, and what this takes. An expression, like a recipe."""
+
+    place: ClassVar[Place]
+
+    @abstractmethod
+    def run(self, cohort: Cohort, context: Context) -> Cohort: ...
+
+    @property
+    @abstractmethod
+    def work(self) -> tuple[Recipe, ...]:
+        """The recipes that it runs."""
+
+    @abstractmethod
+    def steps(self, size: Size) -> int:
+        """Iterations foreseen, over all starts."""
+
+    @abstractmethod
+    def arrays(self, size: Size) -> Arrays: ...
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+def require_whole(owner: Any, name: str, low: int) -> None:
+    """Raise InputError unless this setting is a whole number, low or more."""
+    v = getattr(owner, name)
+    if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a whole number, {low} or more")
+
+
+def require_below(owner: Any, name: str, high: float) -> None:
+    """Raise InputError unless this setting is a number from 0, below high."""
+    v = getattr(owner, name)
+    if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < high:
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a number from 0, below {high:g}")
+
+
+def require_recipes(owner: Any, *recipes: Any) -> None:
+    """Raise InputError unless all of these are recipes."""
+    for r in recipes:
+        if not isinstance(r, Recipe):
+            raise InputError(f"{type(owner).__name__}: {r!r} is not a recipe; expected steps such as 20*ER + 180*HIO")

@@ -1,0 +1,62 @@
+"""Guided generations within a family (Chen et al., Phys. Rev. B 76, 064113, 2007)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from untwin.random import derive
+from untwin.runs.failure import Failures
+from untwin.runs.population import Population, children, children_of, gather, survivors
+from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes, require_whole
+from untwin.solve.recipe import Recipe, length
+from untwin.solve.state import Member, take
+
+
+@dataclass(frozen=True, repr=False)
+class Guide(Stage):
+    """Each family is guided: its better half is aligned to its best, a; child = |b| exp(i arg a); the best quarter lives on.
+
+    children: recipes that the children take in turn. generations: how often.
+    """
+
+    children: tuple[Recipe, ...]
+    generations: int = 1
+
+    place: ClassVar[Place] = Place.FAMILIES
+
+    def __post_init__(self) -> None:
+        require_recipes(self, *self.children)
+        require_whole(self, "generations", 0)
+
+    @property
+    def work(self) -> tuple[Recipe, ...]:
+        return self.children
+
+    def steps(self, size: Size) -> int:
+        return self.generations * size.families * children_of(size.members) * max(map(length, self.children), default=0)
+
+    def arrays(self, size: Size) -> Arrays:
+        children = children_of(size.members) * size.families if self.children and self.generations else 0
+        return Arrays(2 * size.kept + 4 * size.start * children, children)
+
+    def run(self, cohort: Cohort, context: Context) -> Cohort:
+        for _ in range(self.generations if self.children and cohort.families else 0):
+            families, failures = self._generation(cohort, context)
+            cohort = replace(cohort, families=families, failures=cohort.failures + failures, generations=cohort.generations + 1)
+        return cohort
+
+    def _generation(self, cohort: Cohort, context: Context) -> tuple[tuple[Population, ...], Failures]:
+        problem, jobs, left = context.problem, [], []
+        for k, grown in enumerate(cohort.families):
+            family = grown.living()
+            n = len(family.state.seeds)
+            kin = family.state.members[0].family
+            seeds = (derive(context.seed, "child", kin, cohort.generations, i) for i in range(children_of(n)))
+            born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)))
+            for i, recipe in enumerate(self.children):
+                if rows := list(range(i, len(born.seeds), len(self.children))):
+                    jobs.append((k, recipe, take(born, rows)))
+            left.append(family.rows(family.order(problem)[: survivors(n)]))
+        ended, failures = context.run([(recipe, state) for _, recipe, state in jobs])
+        return tuple(gather([one, *(p for (j, _, _), p in zip(jobs, ended) if j == k)]) for k, one in enumerate(left)), failures

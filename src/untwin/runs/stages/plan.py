@@ -1,0 +1,154 @@
+"""A plan: stages, one after the other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from untwin.errors import InputError
+from untwin.runs.failure import Failures
+from untwin.runs.population import Population, gather
+from untwin.runs.stages.base import Cohort, Context, Place, Size, Stage
+from untwin.runs.stages.finish import Finish
+from untwin.runs.stages.guide import Guide
+from untwin.runs.stages.refine import Refine
+from untwin.runs.stages.reserve import Reserve
+from untwin.runs.stages.search import Search
+from untwin.solve.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+    from untwin.runs.launch import Launcher
+
+Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
+Kind = TypeVar("Kind", bound=Stage)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
+    family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
+    refined: the best result, and the one most like it (or all, see Refine.explained), after a Refine.
+    failures: what came to nothing, and why; others stand in for them, unless they were too many (broken)."""
+
+    first: Population
+    traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
+    results: Population
+    candidates: Population
+    refined: Population | None = None
+    failures: Failures = ()
+    broken: bool = False
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Plan:
+    """What a population does: a Search, and then other stages, each with what the one before has left.
+
+    Plan(Search(20*HIO + 10*ER, starts=24, families=2), Guide((50*RAAR,), generations=2)). An expression, like a recipe.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __init__(self, *stages: Stage, **settings: Any) -> None:
+        if settings or any(isinstance(s, Recipe) for s in stages):
+            stages = _before(stages, settings)
+        object.__setattr__(self, "stages", stages)
+        for s in stages:
+            if not isinstance(s, Stage):
+                raise InputError(f"Plan: {s!r} is not a stage; expected Plan(Search(20*HIO + 10*ER, starts=8), ...)")
+        places = [s.place for s in stages]
+        if places[:1] != [Place.SEARCH] or places != sorted(places) or max(map(places.count, (Place.SEARCH, Place.END))) > 1:
+            names = ", ".join(type(s).__name__ for s in stages) or "nothing"
+            raise InputError(
+                f"Plan: {names}; expected one Search, then what works on families, then on results, then one refinement at most"
+            )
+
+    def __repr__(self) -> str:
+        return f"Plan({', '.join(map(repr, self.stages))})"
+
+    @property
+    def search(self) -> Search:
+        assert isinstance(self.stages[0], Search)
+        return self.stages[0]
+
+    def stage(self, kind: type[Kind]) -> Kind | None:
+        """The first stage of a class; None where there is none."""
+        return next((s for s in self.stages if isinstance(s, kind)), None)
+
+    def without(self, kind: type[Stage]) -> Plan:
+        return Plan(*(s for s in self.stages if not isinstance(s, kind)))
+
+    def with_stage(self, stage: Stage) -> Plan:
+        """With this in place of the stages of its class; where there are none, behind the others of its place."""
+        same = [i for i, s in enumerate(self.stages) if type(s) is type(stage)]
+        left = [s for s in self.stages if type(s) is not type(stage)]
+        at = same[0] if same else sum(s.place <= stage.place for s in left)
+        return Plan(*left[:at], stage, *left[at:])
+
+    def with_starts(self, starts: int) -> Plan:
+        """With so many starts, in no more families than that."""
+        return self.with_stage(replace(self.search, starts=starts, families=min(self.search.families, starts)))
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        return tuple(r for s in self.stages for r in s.work)
+
+    def size(self, pixels: int = 0, start: float = 0.0) -> Size:
+        """What the stages count with. pixels: of the grid. start: arrays that a start keeps."""
+        s = self.search
+        return Size(s.starts, s.families, s.members, sum(r.families for r in self.stages if isinstance(r, Reserve)), pixels, start)
+
+    def steps(self) -> int:
+        """Iterations over all starts, without the reserve (for progress)."""
+        return sum(s.steps(self.size()) for s in self.stages)
+
+    def run(self, problem: Problem, seed: int, launch: Launcher, support: Tensor | None = None, report: Report | None = None) -> Outcome:
+        """All stages, in order. Raises NumericalFailure where every start comes to nothing."""
+        total = self.steps()
+        tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
+        cohort = Cohort()
+        for i, stage in enumerate(self.stages):
+            cohort = stage.run(cohort, Context(problem, seed, launch, support, tell, self.stages[:i]))
+        results = cohort.best(problem)
+        candidates = results if cohort.candidates is None else cohort.candidates
+        first = gather(list(cohort.firsts))
+        return Outcome(first, cohort.traces, results, candidates, cohort.refined, cohort.failures, cohort.broken)
+
+
+def _before(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
+    """The stages that the settings of an older Plan stand for, such as Plan(20*HIO, starts=8, families=2, finish=(20*ER,), rounds=1)."""
+    names = (
+        "first",
+        "starts",
+        "families",
+        "reserve",
+        "children",
+        "generations",
+        "finish",
+        "deal",
+        "rounds",
+        "refine",
+        "apart",
+        "explained",
+    )
+    if unknown := [name for name in settings if name not in names]:
+        raise InputError(f"Plan has no setting {unknown[0]!r}; expected stages: Plan(Search(20*HIO + 10*ER, starts=8), ...)")
+    if len(stages) > len(names) or set(names[: len(stages)]) & set(settings):
+        raise InputError("Plan: a setting twice, or too many; expected stages: Plan(Search(20*HIO + 10*ER, starts=8), ...)")
+    s = {**dict(zip(names, stages)), **settings}
+    of = {name: {k: s[k] for k in keys if k in s} for name, keys in _SETTINGS.items()}
+    made: list[Stage] = [Search(s.get("first"), **of["search"])]  # type: ignore[arg-type]
+    guide, finish = Guide(s.get("children", ()), s.get("generations", 0)), Finish(s.get("finish", ()), s.get("deal", 1), s.get("rounds", 0))
+    made += [guide] if guide.children and guide.generations else []
+    made += [Reserve(s["reserve"])] if s.get("reserve") else []
+    made += [finish] if finish.recipes and finish.rounds else []
+    made += [Refine(s["refine"], **of["refine"])] if s.get("refine") is not None else []
+    warnings.warn("Plan(first, starts=...) is a plan of stages now: Plan(Search(first, starts=...), ...)", DeprecationWarning, stacklevel=3)
+    return tuple(made)
+
+
+_SETTINGS = {"search": ("starts", "families"), "refine": ("apart", "explained")}

@@ -1,0 +1,61 @@
+"""Further families, as long as no two results are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from untwin.runs.population import objects
+from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_below, require_whole
+from untwin.runs.stages.search import Search
+from untwin.solve.recipe import Recipe
+
+NEAR = 0.3  # E between two results that are on their way to the same object, before a finish (unmeasured)
+
+
+@dataclass(frozen=True, repr=False)
+class Reserve(Stage):
+    """One more family at a time goes through all stages before this one, until two results differ by less than `near`.
+
+    families: at most so many, each of the size of the search's largest. near: E. A broken run gets none.
+    It stands behind what it repeats and knows nothing of it but that the first is a Search.
+    """
+
+    families: int = 1
+    near: float = NEAR
+
+    place: ClassVar[Place] = Place.FAMILIES
+
+    def __post_init__(self) -> None:
+        require_whole(self, "families", 0)
+        require_below(self, "near", 1)
+
+    @property
+    def work(self) -> tuple[Recipe, ...]:
+        return ()
+
+    def steps(self, size: Size) -> int:
+        """None: nobody knows whether a family will be called."""
+        return 0
+
+    def arrays(self, size: Size) -> Arrays:
+        return Arrays(0)  # what a family takes in the stages before it, and these have more
+
+    def run(self, cohort: Cohort, context: Context) -> Cohort:
+        for _ in range(0 if cohort.broken else self.families):
+            if len(cohort.families) > 1 and self._alike(cohort, context):
+                break
+            cohort = self._raised(cohort, context)
+        return cohort
+
+    def _alike(self, cohort: Cohort, context: Context) -> bool:
+        x = objects(context.problem, cohort.best(context.problem))
+        return float(context.problem.symmetry.distances(x).fill_diagonal_(1).min()) < self.near
+
+    def _raised(self, cohort: Cohort, context: Context) -> Cohort:
+        """The cohort with one more family, which has seen none of the others."""
+        more = replace(cohort, families=(), generations=0)
+        for i, stage in enumerate(context.before):
+            alone = replace(stage, starts=stage.members, families=1) if isinstance(stage, Search) else stage
+            more = alone.run(more, replace(context, before=context.before[:i]))
+        return replace(more, families=cohort.families + more.families, generations=cohort.generations, broken=cohort.broken)
