@@ -211,7 +211,14 @@ def test_two_objects_are_shown_in_one_phase():
 
 @pytest.mark.parametrize("image", [letter_f(24), ball(24)], ids=["2D", "3D"])
 def test_a_pattern_alone_can_be_drawn(image, tmp_path):
-    figures.plot_pattern(solved(image).pattern).savefig(tmp_path / "pattern.png")
+    pattern = solved(image).pattern
+    figure = figures.plot_pattern(pattern)
+    drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
+    figure.savefig(tmp_path / "pattern.png")
+    intensity, middle = np.fft.fftshift(pattern.intensity), 12
+    planes = [intensity] if image.ndim == 2 else [intensity[middle], intensity[:, middle], intensity[:, :, middle]]
+    for shown, plane in zip(drawn, planes, strict=True):
+        np.testing.assert_array_equal(shown.filled(0), plane)
 
 
 def test_matplotlib_waits_until_something_is_drawn():
