@@ -97,7 +97,7 @@ class Problem(InverseProblem):
 
         if not self.unknowns:
             return self.physics
-        first = {n: torch.tensor([u.first], dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        first = {n: torch.full((1,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
         return self.physics.holding(first | self.nuisance, self.ndim)
 
     @cached_property
@@ -230,10 +230,10 @@ class Problem(InverseProblem):
         return x[0], value
 
     @classmethod
-    def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:
+    def of(cls, pattern: Pattern, positivity: bool = False, device: str | torch.device = "cpu") -> Problem:
         """The far-field problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
-        return cls(pattern, constraint=constraint, device=device)
+        return cls(pattern, constraint=constraint, device=str(device))
 
 
 def require_real(pattern: Pattern) -> None:

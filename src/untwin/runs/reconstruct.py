@@ -24,7 +24,7 @@ from untwin.provenance import made_with
 from untwin.random import derive
 from untwin.runs import auto, memory
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
-from untwin.runs.device import boolean, named, trusted
+from untwin.runs.device import as_mask, device_name, require_agreement
 from untwin.runs.failure import Failure, counted, reasons
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
@@ -126,21 +126,21 @@ def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.d
             raise InputError(f"device={str(device)!r} with a Problem on {pattern.device!r}; make the Problem with device={str(device)!r}")
         if positivity and not pattern.real:
             raise InputError("positivity=True with a Problem that has no Nonnegative() constraint; put it into the Problem")
-        trusted(pattern.device)
+        require_agreement(pattern.device)
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
     if positivity:
         require_real(pattern)
-    device = named("cpu" if device is None else device)
-    trusted(device)
+    device = device_name("cpu" if device is None else device)
+    require_agreement(device)
     return Problem.of(pattern, positivity=positivity, device=device)
 
 
 def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | None:
     if support is None:
         return None
-    mask = boolean(support)
+    mask = as_mask(support)
     if tuple(mask.shape) != problem.pattern.shape:
         raise InputError(f"support has shape {tuple(mask.shape)}, pattern {problem.pattern.shape}; crop or pad one of them")
     if not bool(mask.any()):

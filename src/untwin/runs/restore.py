@@ -22,7 +22,7 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint, Held, digest
-from untwin.runs.device import boolean, named
+from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule, Until
@@ -92,9 +92,9 @@ def restore(
     from untwin.model.picture import Picture
 
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
-    device = named(device)
+    device = device_name(device)
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
-    measured = None if measured is None else boolean(measured)
+    measured = None if measured is None else as_mask(measured)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
     problem.predict(torch.zeros(1, *problem.shape, device=y.device))  # does it fit at all
