@@ -23,18 +23,37 @@ from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import Box, Random, Triangle, Whole
+from untwin.solve.calibrate import Calibrate
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.fit import Fit
+from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
+from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
-from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
+from untwin.solve.stopping import Plateau
+from untwin.solve.variance import EMV, WMV
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
 
 PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
-OTHERS: tuple[type, ...] = (ShrinkWrap, AreaWrap, Detwin, Box, Triangle, Whole, Random, Predict, Settle, Capped, Proximal, Damped, Mean)
+OTHERS: tuple[type, ...] = (
+    ShrinkWrap,
+    AreaWrap,
+    Detwin,
+    Calibrate,
+    Box,
+    Triangle,
+    Whole,
+    Random,
+    Predict,
+    Settle,
+    Capped,
+    Proximal,
+    Damped,
+    Mean,
+)
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)

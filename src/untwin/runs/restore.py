@@ -25,10 +25,11 @@ from untwin.runs.checkpoint import Checkpoint, Held, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
+from untwin.solve.heldout import HeldOut
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State, alive
-from untwin.solve.stopping import EMV, WMV, HeldOut
+from untwin.solve.variance import EMV, WMV
 
 if TYPE_CHECKING:
     import torch
