@@ -37,8 +37,8 @@ from untwin.simulate.shapes import CLASSES
 
 def judged(problem: ut.Problem, results: Population, truth: torch.Tensor) -> dict[str, list]:
     """E and half deviance over the expected one, of each result; and E between them."""
-    x, t = objects(problem, results), problem.tensors
-    f = problem.intensity(x)
+    x, t = objects(problem, results), problem.counts
+    f = problem.predict(x)
     half = metrics.log_likelihood(f, t.intensity, t.measured)
     expected = metrics.expected_half_deviance(f, t.measured) / t.measured.sum()
     between = distances(x, problem.ndim).tolist() if len(x) > 1 else [[0.0]]

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 import untwin as ut
-from untwin.data import sealed
+from untwin.data import checksummed
 from untwin.runs import checkpoint, launch
 from untwin.runs.checkpoint import EVERY, SHARE, Checkpoint
 from untwin.simulate import shapes
@@ -62,9 +62,9 @@ def writer(target: Path, moment: str, wanted: int, known: int) -> None:
             die()
 
     def replaced(a: Any, b: Any) -> None:
-        at("old" if str(b).endswith(sealed.BEFORE) else "new")
+        at("old" if str(b).endswith(checksummed.BEFORE) else "new")
         replace(a, b)
-        if not str(b).endswith(sealed.BEFORE):
+        if not str(b).endswith(checksummed.BEFORE):
             at("after")
 
     def flushed(handle: int) -> None:
@@ -82,17 +82,17 @@ def writer(target: Path, moment: str, wanted: int, known: int) -> None:
 
     while True:
         version += 1
-        sealed.write(target, fill)
+        checksummed.write(target, fill)
 
 
 def version(target: Path) -> int:
     """What the file holds; -1 where something is torn."""
-    for path in (target, sealed.before(target)):
+    for path in (target, checksummed.before(target)):
         if path.exists():
             content = path.read_bytes()
-            if content[-32:] != hashlib.sha256(content[: -32 - len(sealed.SEAL)]).digest():
+            if content[-32:] != hashlib.sha256(content[: -32 - len(checksummed.SEAL)]).digest():
                 return -1
-    content = sealed.read(target)
+    content = checksummed.read(target)
     if content is None:
         return 0
     return int.from_bytes(content[:4], "big") if content == content[:4] * 100_000 else -1

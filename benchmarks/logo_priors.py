@@ -66,9 +66,9 @@ def main() -> None:
             with one_thread():
                 state = list(ut.iterate(problem, recipe, ut.begin(problem, (seed,))))[-1]
             x = problem.project_object(state.image, state.support)
-            t = problem.tensors
+            t = problem.counts
             row = {"prior": name, "seed": seed, "steps": steps, "cpu": time.process_time() - clock}
-            row["r_factor"] = float(r_factor(problem.intensity(x), t.intensity, t.measured))
+            row["r_factor"] = float(r_factor(problem.predict(x), t.intensity, t.measured))
             row["correlation"] = (1 - float(ut.align(x, reference, 2).error[0]) ** 2) ** 0.5
             rows.append(row)
             print(f"| {name} | {seed} | {steps} | {row['r_factor']:.3f} | {row['correlation']:.3f} | {row['cpu']:.0f} |", flush=True)

@@ -41,7 +41,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "the name before the disk: rename, then fsync",
-        "data/whole.py",
+        "data/atomic.py",
         "        _flush(temporary)\n        os.replace(temporary, target)",
         "        os.replace(temporary, target)\n        _flush(target)",
         "test_files.py::test_a_file_reaches_the_disk_before_its_name",
@@ -49,7 +49,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "written in place",
-        "data/whole.py",
+        "data/atomic.py",
         'temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")',
         "temporary = target",
         "test_files.py::test_what_fails_half_way_leaves_the_old_file_and_nothing_else",
@@ -65,7 +65,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "no version before the last is kept",
-        "data/sealed.py",
+        "data/checksummed.py",
         "            os.replace(target, before(target))",
         "            target.unlink()",
         "test_sealed.py::test_a_kill_at_this_moment_leaves_the_old_file_or_the_new_one",
@@ -73,7 +73,7 @@ MUTANTS = [
     Mutant(
         "G1",
         "the seal is not looked at",
-        "data/sealed.py",
+        "data/checksummed.py",
         " and hashlib.sha256(memoryview(content)[:end]).digest() == content[-32:]:",
         ":",
         "test_sealed.py::test_what_was_damaged_since_is_seen_and_the_version_before_is_used",
@@ -154,8 +154,8 @@ MUTANTS = [
         "G6",
         "what the other threads have summed is left out",
         "engine/iterations.py",
-        "with self.loop(whole(0), self.threads, f8(0.0)) as loop:",
-        "with self.loop(whole(0), whole(1), f8(0.0)) as loop:",
+        "with self.loop(const(0), self.threads, f64(0.0)) as loop:",
+        "with self.loop(const(0), const(1), f64(0.0)) as loop:",
         "test_iterations.py::test_two_threads_come_to_the_same",
     ),
     Mutant(
@@ -217,7 +217,7 @@ MUTANTS = [
     Mutant(
         "G10",
         "only some errors of the file libraries become messages",
-        "data/door.py",
+        "errors.py",
         "    except Exception as error:\n        text",
         "    except OSError as error:\n        text",
         "test_data_bad.py::test_content_that_is_no_pattern",
@@ -265,7 +265,7 @@ MUTANTS = [
     Mutant(
         "G13",
         "declared sizes are believed",
-        "data/entry.py",
+        "data/header.py",
         "or entry.nbytes > BUDGET:",
         "or False:",
         "test_data_bad.py::test_bombs_and_torn_files_are_refused_from_their_headers",
@@ -273,7 +273,7 @@ MUTANTS = [
     Mutant(
         "G18",
         "a file that exists is replaced unasked",
-        "data/whole.py",
+        "data/atomic.py",
         "    if path.exists() and not overwrite:",
         "    if False:",
         "test_files.py::test_places_that_cannot_be_are_refused_before_anything_is_computed",
@@ -290,7 +290,7 @@ MUTANTS = [
         "G12",
         "raw values of a virtual source are looked for in the working folder",
         "data/hdf5.py",
-        "            if found.external:  # HDF5 would",
+        "            if origin.external:  # HDF5 would",
         "            if False:  # HDF5 would",
         "test_data_bad.py::test_a_virtual_source_does_not_read_raw_values_from_the_working_folder",
     ),
@@ -320,9 +320,9 @@ MUTANTS = [
     ),
     Mutant(
         "G10",
-        "a damaged HDF5 file is opened without a trial",
+        "a damaged HDF5 file is opened without a probe",
         "data/hdf5.py",
-        "    if not trial.survives(path):",
+        "    if not probe.survives(path):",
         "    if False:",
         "test_fuzz.py::test_what_once_broke_the_law_keeps_it",
     ),
@@ -417,7 +417,7 @@ MUTANTS = [
     Mutant(
         "G22",
         "a file stays open after every writing",
-        "data/whole.py",
+        "data/atomic.py",
         "        os.close(handle)",
         "        pass",
         "test_soak.py::test_a_dozen_reconstructions_leave_no_file_no_thread_and_little_memory",

@@ -9,8 +9,8 @@ import torch
 
 from untwin.data.measurement import Pattern
 from untwin.model.constraints import Constraint, Nonnegative, Support
-from untwin.model.physics.farfield import FarField
-from untwin.model.problem import Data, Problem
+from untwin.model.problem import Problem
+from untwin.model.waves.farfield import FarField
 from untwin.solve.state import State
 
 REAL = Support() & Nonnegative()
@@ -62,7 +62,7 @@ def pattern(
 def problem(p: Pattern, constraint: Constraint | None = None, **more) -> Problem:
     """The problem in float64."""
     constraint = constraint or Support()
-    return Problem(p, constraint=constraint, data=Data.of(p, constraint.real, dtype=torch.float64), **more)
+    return Problem(p, constraint=constraint, **more).to(dtype=torch.float64)
 
 
 def state(x: torch.Tensor, support: torch.Tensor, seeds: tuple[int, ...] | None = None) -> State:

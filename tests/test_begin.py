@@ -128,7 +128,7 @@ def test_a_random_object_is_its_seeds_in_the_support_and_as_bright_as_the_data(s
     assert torch.equal(x[0], x[2]) and close(x[1], x[0]) > 0.3
     assert torch.equal(x, random_object(p, s, (5, 6, 5))) and x.is_complex() is not real
     assert not bool((x.where(~s, x.new_zeros(())) != 0).any())
-    power = float(p.tensors.amplitude[p.tensors.imposed].square().sum())
+    power = float(p.counts.amplitude[p.counts.imposed].square().sum())
     assert x.abs().square().flatten(1).sum(1).tolist() == pytest.approx([power] * 3, rel=1e-6)
     if real:
         assert float(x.min()) >= 0

@@ -19,8 +19,8 @@ import torch
 
 import untwin as ut
 from untwin import cli
-from untwin.data import sealed
-from untwin.data.whole import PART
+from untwin.data import checksummed
+from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.processes import stoppable
 from untwin.runs import checkpoint, launch, reconstruct
@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, 
 
     while dies(work, after=0.15 + 0.3 * dice.random()):
         kills += 1
-        now = {p.name.removesuffix(sealed.BEFORE) for p in (tmp_path / "kept").iterdir() if p.suffix != PART}
+        now = {p.name.removesuffix(checksummed.BEFORE) for p in (tmp_path / "kept").iterdir() if p.suffix != PART}
         assert known <= now
         known = now
     assert kills >= 2, "this test aims badly: the run got through"
@@ -148,13 +148,13 @@ def test_what_was_done_is_not_done_again(tmp_path, undisturbed):
 @forks
 def test_damaged_checkpoints_cost_time_and_nothing_else(tmp_path, undisturbed):
     assert dies(aimed, "while it is judged", tmp_path / "kept") == -signal.SIGKILL
-    files = sorted(p for p in (tmp_path / "kept").iterdir() if p.suffix != sealed.BEFORE and p.suffix != ".untwin")
+    files = sorted(p for p in (tmp_path / "kept").iterdir() if p.suffix != checksummed.BEFORE and p.suffix != ".untwin")
     for i, path in enumerate(files):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 255
         path.write_bytes(content[: len(content) // 2] if i % 2 else content)
         if i % 3 == 0:
-            sealed.before(path).unlink(missing_ok=True)
+            checksummed.before(path).unlink(missing_ok=True)
     with pytest.warns(CheckpointWarning) as said:
         assert same(solved(tmp_path / "kept"), undisturbed)
     text = " ".join(str(w.message) for w in said)
@@ -236,7 +236,7 @@ def test_checkpoints_take_no_more_than_their_share_and_lose_no_more_than_half_a_
             kept.append(clock[0])
 
         monkeypatch.setattr(checkpoint.time, "monotonic", lambda clock=clock: clock[0])
-        monkeypatch.setattr(sealed, "write", written)
+        monkeypatch.setattr(checksummed, "write", written)
         run = Checkpoint(tmp_path / str(cost))
         run.begin({})
         kept[:], spent[0], clock[0] = [0.0], 0.0, 0.0
@@ -259,14 +259,14 @@ def test_a_short_run_writes_down_what_it_is_and_nothing_else(tmp_path):
 def test_a_disk_that_is_full_does_not_end_the_run(tmp_path, undisturbed, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", 0.0)
-    write = sealed.write
+    write = checksummed.write
 
     def full(target, fill):
         if target.name != "run.untwin":
             raise InputError(f"cannot write {target}: No space left on device")
         write(target, fill)
 
-    monkeypatch.setattr(sealed, "write", full)
+    monkeypatch.setattr(checksummed, "write", full)
     with pytest.warns(CheckpointWarning, match="no checkpoint: cannot write .* No space left on device"):
         assert same(solved(tmp_path), undisturbed)
 
@@ -506,7 +506,7 @@ def test_a_result_says_where_it_comes_from_and_its_file_alone_repeats_it(house):
         "version commit device threads seed recipe input_file input_sha256 axis_order centre_convention mask_meaning torch_version engine"
     )
     assert all(name in process for name in names.split()) and process["threads"] == 1 and str(process["device"]).startswith("cpu")
-    from untwin.data.whole import sha256
+    from untwin.data.atomic import sha256
 
     assert process["input_sha256"] == sha256(house / "pattern.npz") and process["input_file"] == "pattern.npz"
     given = json.loads(str(process["parameters"]))
@@ -526,6 +526,6 @@ def test_states_in_files_are_sealed(tmp_path):
     (tmp_path / "state").write_bytes((tmp_path / "state").read_bytes()[:-1])
     with pytest.raises(InputError, match="is damaged"):
         ut.load_state(tmp_path / "state")
-    sealed.write(tmp_path / "state", lambda file: file.write(b"not a state"))
+    checksummed.write(tmp_path / "state", lambda file: file.write(b"not a state"))
     with pytest.raises(InputError, match="this holds no state"):
         ut.load_state(tmp_path / "state")

@@ -121,7 +121,7 @@ REJECTED = [
     ("simulate crystal -o new.cxi --dislocations -1", r"Invalid value .*-1.* for --dislocations\. Must be >= 0"),
     ("simulate crystal -o new.cxi --recipe crystals-2", r"no recipe 'crystals-2'; did you mean crystals-2d\?"),
     ("simulate crystal -o new.cxi --recipe cells --faults 2", r"--recipe says it all; leave --faults out"),
-    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or --overwrite"),
+    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or overwrite=True \(--overwrite\)"),
     ("simulate crystal -o new.cxi --truth good.cxi", r"good\.cxi exists"),
     ("simulate crystal -o new.cxi --truth new.cxi", r"cannot hold both the measurement and the truth"),
     ("simulate crystal -o new.npz", r"cannot write new\.npz; expected a name that ends in \.cxi"),
@@ -196,7 +196,7 @@ REJECTED = [
     *(
         (f"{command} {path}", match)
         for path, match in (
-            ("there.png", r"there\.png exists; choose another name or --overwrite"),
+            ("there.png", r"there\.png exists; choose another name or overwrite=True \(--overwrite\)"),
             ("shut.png", r"shut\.png is a folder; expected the name of a file"),
             ("line.npy/x.png", r"line\.npy/x\.png would lie in .*line\.npy, which is a file"),
         )
@@ -218,7 +218,7 @@ REJECTED = [
         )
     ),
     ("simulate crystal -o line.npy/x.cxi", r"line\.npy/x\.cxi would lie in .*line\.npy, which is a file"),
-    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or --overwrite"),
+    ("simulate crystal -o good.cxi", r"good\.cxi exists; choose another name or overwrite=True \(--overwrite\)"),
     ("demo -o full", r"full exists and is not empty"),
     ("train cdi-nn -o full", r"full is not empty; choose another folder"),
     ("simulate dataset -o full", r"full holds files and no manifest\.json"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from untwin.data import entry, hdf5, tiff, trial
+from untwin.data import hdf5, header, probe, tiff
 from untwin.data.image import read_image
 from untwin.data.read import read, read_object
 from untwin.errors import InputError
@@ -124,19 +124,19 @@ def test_a_choice_is_asked_for(tmp_path):
     refuse(tmp_path / "b.h5", r"No 2D or 3D intensity in b.h5. Found: /x .*/entry/temp \(32, float32\)")
 
 
-def header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
+def npy_header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
     return out.getvalue()
 
 
 def test_bombs_and_torn_files_are_refused_from_their_headers(tmp_path):
-    (tmp_path / "b.npy").write_bytes(header((10**5, 10**6)))
+    (tmp_path / "b.npy").write_bytes(npy_header((10**5, 10**6)))
     refuse(tmp_path / "b.npy", "declares .* GiB, the limit is 8 GiB")
-    (tmp_path / "c.npy").write_bytes(header((64, 64)) + b"\0" * 99)
+    (tmp_path / "c.npy").write_bytes(npy_header((64, 64)) + b"\0" * 99)
     refuse(tmp_path / "c.npy", "cut short")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as z:
-        z.writestr("intensity.npy", header((10**5, 10**6)))
+        z.writestr("intensity.npy", npy_header((10**5, 10**6)))
     refuse(tmp_path / "b.npz", "declares")
     with h5py.File(tmp_path / "b.h5", "w") as f:
         f.create_dataset("data", shape=(10**5, 10**6), dtype="f8", chunks=(64, 64))
@@ -246,10 +246,10 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize("lie", [None, 10**8])
 def test_a_zip_bomb_is_refused_whatever_its_directory_says(tmp_path, monkeypatch, lie):
-    monkeypatch.setattr(entry, "LARGE", 2**20)  # instead of bombs that are as large as the real limit
+    monkeypatch.setattr(header, "LARGE", 2**20)  # instead of bombs that are as large as the real limit
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z, z.open("intensity.npy", "w") as member:
-        member.write(header((1000, 1000)))
+        member.write(npy_header((1000, 1000)))
         member.write(bytes(8 * 10**6))
     if lie:  # the compressed size, by which the ratio would look harmless
         content = bytearray(path.read_bytes())
@@ -260,7 +260,7 @@ def test_a_zip_bomb_is_refused_whatever_its_directory_says(tmp_path, monkeypatch
 
 
 def test_bombs_in_hdf5(house, monkeypatch):
-    monkeypatch.setattr(entry, "LARGE", 2**20)
+    monkeypatch.setattr(header, "LARGE", 2**20)
     with h5py.File(house / "b.h5", "w") as f:
         f.create_dataset("zeros", data=np.zeros((1000, 1000), "f4"), chunks=(1000, 1000), compression="gzip", compression_opts=9)
         f.create_dataset("chunk", (32, 32), "f4", maxshape=(None, None), chunks=(2**14, 2**13))
@@ -322,8 +322,8 @@ def test_values_beyond_single_precision_are_refused_after_the_last_step(tmp_path
 
 
 def test_pictures_are_checked_from_their_headers(tmp_path):
-    (tmp_path / "b.npy").write_bytes(header((10**5, 10**4)))
-    (tmp_path / "c.npy").write_bytes(header((64, 64)) + b"\0" * 99)
+    (tmp_path / "b.npy").write_bytes(npy_header((10**5, 10**4)))
+    (tmp_path / "c.npy").write_bytes(npy_header((64, 64)) + b"\0" * 99)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (2**17).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0")
     for name, match in (("b.npy", "cut short"), ("c.npy", "cut short"), ("b.png", "declares 131072 x 131072 pixels")):
         with pytest.raises(InputError, match=match):
@@ -343,9 +343,9 @@ def test_where_hdf5_crashes_or_never_ends_the_file_is_named(tmp_path, monkeypatc
     """The child that looks first is made to die, and to run for ever."""
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["data"] = GOOD
-    assert trial.survives(tmp_path / "a.h5")
+    assert probe.survives(tmp_path / "a.h5")
     for i, look in enumerate((lambda path: os.kill(os.getpid(), signal.SIGKILL), forever)):
-        monkeypatch.setattr(trial, "_look", look)
+        monkeypatch.setattr(probe, "_look", look)
         with h5py.File(tmp_path / f"{i}.h5", "w") as f:
             f["data"] = GOOD
         refuse(tmp_path / f"{i}.h5", rf"{i}\.h5 is damaged in a way that stops the HDF5 library")

@@ -10,7 +10,8 @@ import torch
 
 from untwin import engine, fourier
 from untwin.data.measurement import Pattern
-from untwin.engine import Coefficients, Rule, memory, mkl, plain
+from untwin.engine import Coefficients, ConstraintFlags, memory, mkl, plain
+from untwin.model.imposition import General
 from untwin.model.problem import Problem
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import begin
@@ -59,9 +60,9 @@ def test_the_half_spectrum_of_a_real_object_tells_the_same_as_the_whole(grid, th
 def test_the_plain_passes_do_not_depend_on_how_they_are_cut_up(monkeypatch):
     x, y, support, t = wave((2, 3000), 3), wave((2, 3000), 4), some((2, 3000), 5), target((3000,), 6)
     w, once = x.clone(), x.clone()
-    whole = plain.update(x, y, support, ROWS[2], Rule(capped=True)), plain.modulus(once, t, 0.3, 0.9, 0)
+    whole = plain.update(x, y, support, ROWS[2], ConstraintFlags(capped=True)), plain.modulus(once, t, 0.3, 0.9, 0)
     monkeypatch.setattr(plain, "STRIPE", 2048)
-    parts = plain.update(x, y, support, ROWS[2], Rule(capped=True)), plain.modulus(w, t, 0.3, 0.9, 0)
+    parts = plain.update(x, y, support, ROWS[2], ConstraintFlags(capped=True)), plain.modulus(w, t, 0.3, 0.9, 0)
     assert torch.allclose(whole[0], parts[0], atol=1e-6) and torch.equal(w, once) and torch.allclose(whole[1], parts[1])
 
 
@@ -70,7 +71,7 @@ def test_nan_is_not_hidden():
     w[1, 5] = float("nan")
     error = plain.modulus(w, t)
     assert bool(error[0].isfinite()) and bool(error[1].isnan()) and bool(w[1, 5].isnan())
-    x = plain.update(w, w.clone(), some((2, 64), 0) | True, ROWS[1], Rule())
+    x = plain.update(w, w.clone(), some((2, 64), 0) | True, ROWS[1], ConstraintFlags())
     assert bool(x[0].isfinite().all()) and bool(x[1, 5].isnan())
 
 
@@ -124,7 +125,7 @@ def test_three_iterations_are_the_same_in_every_form(algorithm, positivity, monk
     for form in ("machine code", "torch", "torch alone"):
         monkeypatch.setattr(engine, "PLAIN", form == "torch alone")
         if form == "torch":
-            monkeypatch.setattr(engine, "together", lambda *a: None)
+            monkeypatch.setattr(engine, "compiled_for", lambda *a: None)
         s = state
         for _ in range(3):
             s = algorithm.step(p, s)
@@ -140,7 +141,7 @@ def test_three_iterations_are_the_same_in_every_form(algorithm, positivity, monk
 def test_an_iteration_is_one_pair_of_transforms(algorithm, positivity, monkeypatch):
     p = problem((16, 16), positivity)
     state = begin(p, (0, 1))
-    monkeypatch.setattr(engine, "together", lambda *a: None)  # machine code: tests/test_iterations.py
+    monkeypatch.setattr(engine, "compiled_for", lambda *a: None)  # machine code: tests/test_iterations.py
     calls = []
     for name in ("forward", "inverse", "forward_half", "inverse_half"):
         original = getattr(fourier, name)
@@ -182,7 +183,10 @@ def test_a_block_comes_back_when_nothing_refers_to_it():
 
 
 def test_the_user_can_leave_the_fast_forms_aside():
-    code = "from untwin import engine; import torch; x = torch.ones(1, 8, 8); print(engine.PLAIN, engine.together(x, x > 0, engine.Rule()))"
+    code = (
+        "from untwin import engine; import torch; x = torch.ones(1, 8, 8)\n"
+        "print(engine.PLAIN, engine.compiled_for(x, x > 0, engine.ConstraintFlags()))"
+    )
     environment = {**os.environ, "UNTWIN_ENGINE": "plain"}
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
     assert said.split() == ["True", "None"]
@@ -198,9 +202,9 @@ def test_help_and_import_do_without_torch_and_llvmlite():
 def test_the_state_carries_the_error_of_what_was_projected(algorithm, monkeypatch):
     p = problem((24, 20))
     met = []
-    original = Problem.impose
-    monkeypatch.setattr(engine, "together", lambda *a: None)
-    monkeypatch.setattr(Problem, "impose", lambda self, x: met.append(original(self, x)) or met[-1])
+    original = General.impose
+    monkeypatch.setattr(engine, "compiled_for", lambda *a: None)
+    monkeypatch.setattr(General, "impose", lambda self, p, x: met.append(original(self, p, x)) or met[-1])
     state = algorithm.begin(p, begin(p, (0, 1)))
     assert algorithm.step(p, state).error is met[-1][1]
 
@@ -209,6 +213,6 @@ def test_the_error_is_the_distance_of_the_moduli():
     p = problem((24, 20))
     state = begin(p, (0, 1))
     after = ER().step(p, state)
-    amplitude = p.intensity(state.x).sqrt()
-    want = ((amplitude - p.tensors.amplitude) ** 2).flatten(1).sum(1).double()
+    amplitude = p.predict(state.x).sqrt()
+    want = ((amplitude - p.counts.amplitude) ** 2).flatten(1).sum(1).double()
     assert after.error is not None and torch.allclose(after.error, want, rtol=1e-4)

@@ -10,7 +10,7 @@ from laws import adjoint
 from samples import close, pattern, problem, thing, wave
 from untwin.model.alignment import twin
 from untwin.model.losses import Amplitude, Intensity, Poisson
-from untwin.model.physics.farfield import FarField
+from untwin.model.waves.farfield import FarField
 
 GRIDS = [(16, 16), (15, 9), (13, 11), (16, 7), (8, 6, 10), (9, 5, 15), (7, 5, 11)]
 EVERY = [(s, o) for s in GRIDS for o in ((), (0.5,) * len(s), (0.5, 0.0, 0.5)[: len(s)])]
@@ -65,7 +65,7 @@ def test_the_misfit_is_blind_to_shift_twin_and_global_phase(shape, loss):
     assert float(p.misfit(x.roll((1, 5, 2)[:d], axes))) == pytest.approx(e, rel=1e-12)
     assert float(p.misfit(x * np.exp(1.1j))) == pytest.approx(e, rel=1e-12)
     y = twin(x, d)
-    assert close(p.intensity(y), p.intensity(x)) < 1e-13
+    assert close(p.predict(y), p.predict(x)) < 1e-13
     assert float(p.misfit(y)) == pytest.approx(e, rel=1e-12)
 
 

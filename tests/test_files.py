@@ -17,9 +17,9 @@ import pytest
 import untwin
 from samples import lopsided, pattern, state, thing, wave
 from untwin.cli import main
+from untwin.data.atomic import atomic_write, atomic_write_bytes, atomic_write_text, new_file, require_writable
 from untwin.data.cxi import write_object, write_pattern, write_result
 from untwin.data.image import write_image
-from untwin.data.whole import new_file, place, whole, write_bytes, write_text
 from untwin.errors import InputError
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
@@ -54,11 +54,11 @@ INTO_MEMORY = {"buffer", "out"}  # names of io.BytesIO objects
 
 
 def writers(tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, call) of everything that writes a file by itself, outside `with whole(...)`."""
+    """(line, call) of everything that writes a file by itself, outside `with atomic_write(...)`."""
     found = []
 
     def walk(node: ast.AST, safe: bool) -> None:
-        if isinstance(node, ast.With) and any(ast.unparse(item.context_expr).startswith("whole(") for item in node.items):
+        if isinstance(node, ast.With) and any(ast.unparse(item.context_expr).startswith("atomic_write(") for item in node.items):
             safe = True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES and not safe:
             texts = [a.value for a in (*node.args, *(k.value for k in node.keywords)) if isinstance(a, ast.Constant)]
@@ -82,14 +82,14 @@ def writers(tree: ast.Module) -> list[tuple[int, str]]:
 def test_every_output_goes_through_the_one_writer():
     bad = {}
     for file in sorted(SRC.rglob("*.py")):
-        if file.name != "whole.py" and (there := writers(ast.parse(file.read_text(encoding="utf-8")))):
+        if file.name != "atomic.py" and (there := writers(ast.parse(file.read_text(encoding="utf-8")))):
             bad[file.relative_to(SRC).as_posix()] = there
     assert not bad
 
 
 @pytest.mark.parametrize("line", ["p.write_text('x')", "f.savefig(path)", "np.savez(path, a=1)", "path.open('wb')", "h5py.File(p, 'w')"])
 def test_the_search_finds_other_writers(line):
-    assert writers(ast.parse(line)) and not writers(ast.parse(f"with whole(p) as t:\n    {line}"))
+    assert writers(ast.parse(line)) and not writers(ast.parse(f"with atomic_write(p) as t:\n    {line}"))
 
 
 # a full disk
@@ -105,7 +105,7 @@ def solved(path: Path) -> None:
 
 
 OUTPUTS: dict[str, Callable[[Path], object]] = {
-    "text": lambda path: write_text(path, "x" * 5000),
+    "text": lambda path: atomic_write_text(path, "x" * 5000),
     "result.cxi": solved,
     "object.cxi": lambda path: write_object(path, image=wave((32, 32)).numpy(), support=np.ones((32, 32)), process={}),
     "pattern.cxi": lambda path: write_pattern(path, pattern(thing((32, 32), 0), photons=1e5), process={}),
@@ -158,10 +158,10 @@ def test_on_a_full_disk_what_was_there_stays_and_the_message_is_one_line(tmp_pat
 @pytest.mark.parametrize("moment", ["in the block", "at the rename"])
 def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, moment):
     target = tmp_path / "a"
-    write_bytes(target, b"old")
+    atomic_write_bytes(target, b"old")
     if moment == "at the rename":
         monkeypatch.setattr(os, "replace", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError), whole(target) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_write(target) as temporary:
         temporary.write_bytes(b"ne")
         if moment == "in the block":
             1 / 0  # noqa: B018
@@ -174,7 +174,7 @@ def test_a_file_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda h: (order.append("folder" if os.path.isdir(f"/proc/self/fd/{h}") else "file"), sync(h)))
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
-    write_bytes(tmp_path / "a", b"x")
+    atomic_write_bytes(tmp_path / "a", b"x")
     assert order == ["file", "rename", "folder"] or not os.path.isdir("/proc/self/fd")
 
 
@@ -185,7 +185,7 @@ def closed(folder: Path, told) -> None:
     if os.geteuid() == 0:
         os.setuid(65534)
     said = []
-    for call in (lambda: place(folder / "new"), lambda: write_text(folder / "a", "x")):
+    for call in (lambda: require_writable(folder / "new"), lambda: atomic_write_text(folder / "a", "x")):
         try:
             call()
             said.append("fine")
@@ -218,14 +218,14 @@ def test_places_that_cannot_be_are_refused_before_anything_is_computed(tmp_path)
         with pytest.raises(InputError, match=match):
             new_file(path, (".png", ".pdf"), False)
     (tmp_path / "there.png").touch()
-    with pytest.raises(InputError, match="there.png exists; choose another name or --overwrite"):
+    with pytest.raises(InputError, match=r"there.png exists; choose another name or overwrite=True \(--overwrite\)"):
         new_file(tmp_path / "there.png", (".png",), False)
     assert new_file(tmp_path / "there.png", (".png", ".pdf"), True) == tmp_path / "there.png"
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         new_file(tmp_path / "folder.png", (".png", ".pdf"), True)
     with pytest.raises(InputError, match=r"\d+ MB are needed for .*, \d+ MB are free"):
-        place(tmp_path / "r", needed=2**62)
+        require_writable(tmp_path / "r", needed=2**62)
 
 
 def test_a_disk_that_will_be_full_is_said_before_the_computing(tmp_path, monkeypatch, capsys):

@@ -17,7 +17,6 @@ from untwin.runs.checkpoint import load_state, save_state
 from untwin.runs.names import parse
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.fit import Fit
-from untwin.solve.follow import followed
 from untwin.solve.recipe import Until
 from untwin.solve.run import iterate
 from untwin.solve.state import State
@@ -203,7 +202,7 @@ def test_the_slope_is_that_of_central_differences():
     fit = Fit(ut.Cartesian(ut.Grid(), ut.Grid()), box=0.3, regularizer=ut.TV(0.1))
     s = fit.begin(p, s)
     numbers = {n: t.double() for n, t in s.memory["trained"][0].items()}
-    p = replace(p, data=replace(p.tensors, intensity=p.tensors.intensity.double(), amplitude=p.tensors.amplitude.double()))
+    p = p.to(dtype=torch.float64)
 
     def value(t: dict) -> float:
         return float(_loss(fit, p, s.memory, t))
@@ -212,7 +211,7 @@ def test_the_slope_is_that_of_central_differences():
         from untwin.model.priors.base import Parts
 
         g = fit.prior.image(Parts(t, {}), memory["shape"][1:], 1)
-        return fit._measured(p, g)[1] + fit.regularizer(g)
+        return p.render(g, fit.loss)[1] + fit.regularizer(g)
 
     leaves = {n: t.clone().requires_grad_() for n, t in numbers.items()}
     slopes = dict(zip(leaves, torch.autograd.grad(_loss(fit, p, s.memory, leaves), list(leaves.values()))))
@@ -256,8 +255,8 @@ def test_the_object_fills_the_box_and_is_as_bright_as_the_counts():
     after = last(p, 3 * Fit(TWO), s)
     assert after.support[0].sum() == 8 * 9 and torch.equal(after.support, after.bounds)
     assert bool((after.x[~after.support] == 0).all())
-    d = p.tensors
-    f = p.intensity(after.x)
+    d = p.counts
+    f = p.predict(after.x)
     assert torch.allclose(f.where(d.measured, f.new_zeros(())).flatten(1).sum(1), d.intensity.sum().expand(2), rtol=1e-4)
 
 
@@ -312,9 +311,9 @@ def test_an_image_is_followed_through_shift_and_phase(shape):
     p = Problem(pattern(thing(shape, 3)))
     axes = tuple(range(1, 1 + len(shape)))
     moved = x.roll((2, -3, 1)[: len(shape)], axes) * torch.polar(torch.tensor(1.0), torch.tensor(0.8))
-    assert torch.allclose(followed(p, moved, x), x, atol=1e-4)
+    assert torch.allclose(p.symmetry.follow(moved, x), x, atol=1e-4)
     q, _ = picture()
-    assert followed(q, moved, x) is moved
+    assert q.symmetry.follow(moved, x) is moved
 
 
 # what does not fit

@@ -11,7 +11,7 @@ import torch
 
 from untwin import engine
 from untwin.data.measurement import Pattern
-from untwin.engine import Coefficients, Fienup, Rule, plain
+from untwin.engine import Coefficients, ConstraintFlags, Fienup, plain
 from untwin.model.constraints import Support
 from untwin.model.problem import Problem
 from untwin.runs.names import parse
@@ -36,7 +36,7 @@ def setting(grid, starts, real, seed=0):
     return x.real.contiguous() if real else x, target, support, 0.9 + 0.1 * torch.rand(starts, generator=g)
 
 
-def reference(x, target, support, row, rule, rho, hole, steps):
+def reference(x, target, support, row, flags, rho, hole, steps):
     """In float64, by torch."""
     z, axes = x.double() if not x.is_complex() else x.to(torch.complex128), tuple(range(1, x.ndim))
     for _ in range(steps):
@@ -44,7 +44,7 @@ def reference(x, target, support, row, rule, rho, hole, steps):
         error = plain.modulus(w, target.double(), rho, hole, 0)
         y = torch.fft.ifftn(w, dim=axes, norm="ortho")
         y = y if x.is_complex() else y.real.contiguous()
-        z = plain.fienup(z, y, support, row.beta) if isinstance(row, Fienup) else plain.update(z, y, support, row, rule)
+        z = plain.fienup(z, y, support, row.beta) if isinstance(row, Fienup) else plain.update(z, y, support, row, flags)
     return z, y, error
 
 
@@ -56,10 +56,10 @@ def test_two_iterations_are_those_of_the_reference(grid, real):
     for row, rho, capped, positive in itertools.product(ROWS, (0.0, 0.3), (False, True), (False, True)):
         if (positive and not real) or (isinstance(row, Fienup) and (capped or not real)):
             continue
-        rule = Rule(positive, capped)
-        found = iterations.run(x, support, arranged, row, rule, rho, hole, 2)
-        for a, b in zip(found, reference(x, target, support, row, rule, rho, hole, 2)):
-            assert float((a - b).norm() / b.norm()) < 2e-5, (row, rho, rule)
+        flags = ConstraintFlags(positive, capped)
+        found = iterations.run(x, support, arranged, row, flags, rho, hole, 2)
+        for a, b in zip(found, reference(x, target, support, row, flags, rho, hole, 2)):
+            assert float((a - b).norm() / b.norm()) < 2e-5, (row, rho, flags)
 
 
 def test_frequencies_stand_where_the_order_says():
@@ -77,10 +77,10 @@ def test_frequencies_stand_where_the_order_says():
 @pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
 def test_a_start_ends_in_the_same_bits_in_any_company(real):
     x, target, support, hole = setting((12, 10), 11, real)
-    arranged, row, rule = iterations.arranged(target), ROWS[1], Rule(capped=True)
-    whole = iterations.run(x, support, arranged, row, rule, 0.3, hole, 5)
+    arranged, row, flags = iterations.arranged(target), ROWS[1], ConstraintFlags(capped=True)
+    whole = iterations.run(x, support, arranged, row, flags, 0.3, hole, 5)
     for rows in ([0], [3, 9], list(reversed(range(11)))):
-        some = iterations.run(x[rows], support[rows], arranged, row, rule, 0.3, hole[rows], 5)
+        some = iterations.run(x[rows], support[rows], arranged, row, flags, 0.3, hole[rows], 5)
         assert all(torch.equal(a, b[rows]) for a, b in zip(some, whole))
 
 
@@ -91,7 +91,11 @@ def test_two_threads_come_to_the_same(grid):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         ends.append(
-            [iterations.run(x, support, arranged, ROWS[1], rule, 0.0, hole, 3) for rule in (Rule(), Rule(capped=True)) for _ in range(3)]
+            [
+                iterations.run(x, support, arranged, ROWS[1], flags, 0.0, hole, 3)
+                for flags in (ConstraintFlags(), ConstraintFlags(capped=True))
+                for _ in range(3)
+            ]
         )
     torch.set_num_threads(before)
     for one, two in zip(*ends):
@@ -102,7 +106,7 @@ def test_two_threads_come_to_the_same(grid):
 def test_the_number_of_threads_does_not_move_a_projection_by_a_millionth(form, monkeypatch):
     p = problem((400, 320))
     if form == "torch":
-        monkeypatch.setattr(engine, "together", lambda *a: None)
+        monkeypatch.setattr(engine, "compiled_for", lambda *a: None)
     state, before, ends = begin(p, (0,)), torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -115,16 +119,16 @@ def test_the_number_of_threads_does_not_move_a_projection_by_a_millionth(form, m
 def test_starts_may_share_one_support_and_leave_what_they_were_given():
     x, target, support, _ = setting((16, 16), 3, False)
     before, arranged = x.clone(), iterations.arranged(target)
-    shared = iterations.run(x, support[:1].expand(3, 16, 16), arranged, ROWS[1], Rule(), 0.0, 1.0, 2)
-    copied = iterations.run(x, support[:1].repeat(3, 1, 1), arranged, ROWS[1], Rule(), 0.0, 1.0, 2)
+    shared = iterations.run(x, support[:1].expand(3, 16, 16), arranged, ROWS[1], ConstraintFlags(), 0.0, 1.0, 2)
+    copied = iterations.run(x, support[:1].repeat(3, 1, 1), arranged, ROWS[1], ConstraintFlags(), 0.0, 1.0, 2)
     assert all(torch.equal(a, b) for a, b in zip(shared, copied)) and torch.equal(x, before)
 
 
 def test_nan_stays_in_its_lane_and_shows():
     x, target, support, _ = setting((16, 16), 3, False)
     x[1, 2, 3] = float("nan")
-    for rule in (Rule(), Rule(capped=True)):
-        after, y, error = iterations.run(x, support | True, iterations.arranged(target), ROWS[1], rule, 0.0, 1.0, 1)
+    for flags in (ConstraintFlags(), ConstraintFlags(capped=True)):
+        after, y, error = iterations.run(x, support | True, iterations.arranged(target), ROWS[1], flags, 0.0, 1.0, 1)
         for tensor in (after.real, y.real, error):
             assert tensor.reshape(3, -1).isnan().any(1).tolist() == [False, True, False]
 
@@ -162,7 +166,7 @@ def test_it_is_what_passes_and_transforms_come_to(positivity, monkeypatch):
     for algorithm in (ER(), HIO(), RAAR(), parse("Capped(RAAR)"), parse("Capped(HIO)"), parse("Damped(HIO, gamma=Draw(0.9, 1))")):
         together = algorithm.stretch(p, state, 3)
         with monkeypatch.context() as m:
-            m.setattr(engine, "together", lambda *a: None)
+            m.setattr(engine, "compiled_for", lambda *a: None)
             singly = algorithm.stretch(p, state, 3)
         assert torch.allclose(together.x, singly.x, atol=2e-4 * float(singly.x.abs().max())), algorithm
         assert torch.allclose(together.error, singly.error, rtol=1e-3)
@@ -173,9 +177,11 @@ def test_a_stretch_of_steps_is_one_call_for_each_start(monkeypatch):
     state = begin(p, (0, 1, 2))
     HIO().step(p, state)
     calls = []
-    original = iterations.Code.__call__
+    original = iterations.CompiledFunction.__call__
     monkeypatch.setattr(
-        iterations.Code, "__call__", lambda self, threads, steps, *rest: calls.append(steps) or original(self, threads, steps, *rest)
+        iterations.CompiledFunction,
+        "__call__",
+        lambda self, threads, steps, *rest: calls.append(steps) or original(self, threads, steps, *rest),
     )
     list(iterate(p, 40 * HIO(), state, 20))
     assert calls == [20] * 6
@@ -184,14 +190,14 @@ def test_a_stretch_of_steps_is_one_call_for_each_start(monkeypatch):
 def test_what_it_cannot_iterate_goes_step_by_step():
     p = problem()
     x, support = begin(p, (0, 1)).x, begin(p, (0, 1)).support
-    assert engine.together(x, support, Rule())
+    assert engine.compiled_for(x, support, ConstraintFlags())
     for other in (x.to(torch.complex128), x.transpose(1, 2), x.clone().requires_grad_()):
-        assert engine.together(other, support, Rule()) is None
-    assert engine.together(x, support.transpose(1, 2), Rule()) is None
-    assert engine.together(x, support, Rule(positive=True)) is None
+        assert engine.compiled_for(other, support, ConstraintFlags()) is None
+    assert engine.compiled_for(x, support.transpose(1, 2), ConstraintFlags()) is None
+    assert engine.compiled_for(x, support, ConstraintFlags(positive=True)) is None
 
     class Own(Support):
-        rule = None
+        flags = None
 
     state = begin(p, (0, 1))
     own = HIO().stretch(replace(p, constraint=Own()), state, 3)
@@ -203,7 +209,7 @@ def test_machine_code_that_is_wrong_is_left_aside(monkeypatch):
     state = begin(p, (0, 1))
     iterations.usable.cache_clear()
     monkeypatch.setattr(iterations, "run", lambda x, *rest: (x, x, torch.zeros(len(x), dtype=torch.float64)))
-    assert engine.together(state.x, state.support, Rule()) is None
+    assert engine.compiled_for(state.x, state.support, ConstraintFlags()) is None
     iterations.usable.cache_clear()
 
 
@@ -212,7 +218,7 @@ def test_without_llvmlite_it_goes_on():
         "import sys; sys.modules['llvmlite'] = None\n"
         "import torch; from untwin import engine, doctor\n"
         "x = torch.zeros(1, 8, 8, dtype=torch.complex64)\n"
-        "print(engine.together(x, x.real > 0, engine.Rule()), doctor._engine())"
+        "print(engine.compiled_for(x, x.real > 0, engine.ConstraintFlags()), doctor._engine())"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert said.stdout.startswith("None torch alone"), said.stderr + said.stdout

@@ -64,8 +64,8 @@ def test_the_r_factor_is_looked_at_on_the_way():
     p, s = setting(3)
     ended = Launcher(1, batch=2).map(p, [(parse("20*RAAR"), s)], samples=5)[0]
     assert len(ended.traces) == 3 and all(steps == (4, 8, 12, 16, 20) and len(r) == 5 for steps, r in ended.traces)
-    f = p.intensity(p.project_object(ended.state.image, ended.state.support))
-    want = r_factor(f, p.tensors.intensity, p.tensors.measured).tolist()
+    f = p.predict(p.project_object(ended.state.image, ended.state.support))
+    want = r_factor(f, p.counts.intensity, p.counts.measured).tolist()
     assert [r[-1] for _, r in ended.traces] == pytest.approx(want) == list(residual(p, ended.state))
     assert Launcher(1).map(p, [(parse("3*ER"), s)])[0].traces == (((), ()),) * 3
 
@@ -107,7 +107,7 @@ def test_one_thread_is_one_thread_and_then_what_it_was():
 
 def test_small_arrays_stay_in_this_process():
     p, _ = setting()
-    assert launcher(p).workers == 1 and p.tensors.amplitude.numel() <= BATCH_PIXELS
+    assert launcher(p).workers == 1 and p.counts.amplitude.numel() <= BATCH_PIXELS
     big = problem(pattern(thing((130, 130))))
     assert launcher(big, 3).workers == 3 and launcher(big).workers == cores() >= 1
 

@@ -14,8 +14,9 @@ from samples import REAL, close, lopsided, pattern, problem, state, thing, wave
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError
 from untwin.model.constraints import Ceiling, Nonnegative, RealValued, Support
-from untwin.model.physics.farfield import FarField
-from untwin.model.problem import Data, Modulus, Problem
+from untwin.model.counts import Counts, Modulus
+from untwin.model.problem import Problem
+from untwin.model.waves.farfield import FarField
 from untwin.solve.projections import ER
 from untwin.solve.recipe import Until
 from untwin.solve.stopping import Plateau
@@ -45,11 +46,11 @@ def test_project_modulus_is_idempotent(shape, offset, constraint):
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_project_modulus_sets_the_measured_moduli_and_keeps_the_phases_and_the_rest(shape, offset):
     p = problem(noisy(shape, offset))
-    x, seen = wave(shape, 2), p.tensors.measured
-    before, after = p.physics.propagate(x), p.physics.propagate(p.project_modulus(x.unsqueeze(0))[0])
-    assert torch.allclose(after.abs()[seen], p.tensors.intensity.sqrt()[seen], atol=1e-9)
+    x, seen = wave(shape, 2), p.counts.measured
+    before, after = p.physics.waves.propagate(x), p.physics.waves.propagate(p.project_modulus(x.unsqueeze(0))[0])
+    assert torch.allclose(after.abs()[seen], p.counts.intensity.sqrt()[seen], atol=1e-9)
     assert torch.allclose(after[~seen], before[~seen], atol=1e-13)
-    bright = seen & (p.tensors.intensity > 0)
+    bright = seen & (p.counts.intensity > 0)
     assert torch.allclose(torch.sgn(after[bright]), torch.sgn(before[bright]), atol=1e-12)
 
 
@@ -71,8 +72,8 @@ def test_project_modulus_of_a_real_problem_is_real_and_fits_both_halves(shape, o
     p = problem(noisy(shape, offset), REAL)
     x = p.project_modulus(wave(shape, 3, 2).real)
     assert not x.is_complex()
-    t = p.tensors
-    assert torch.allclose(p.intensity(x)[:, t.imposed].sqrt(), t.amplitude[t.imposed].expand(2, -1), atol=1e-9)
+    t = p.counts
+    assert torch.allclose(p.predict(x)[:, t.imposed].sqrt(), t.amplitude[t.imposed].expand(2, -1), atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (7, 6), (7, 5), (4, 5, 3)])
@@ -83,7 +84,7 @@ def test_the_halves_of_a_real_objects_pattern_are_averaged_over_what_was_measure
     rng = np.random.default_rng(3)
     measured = rng.random(shape) > 0.4
     intensity = np.where(measured, rng.integers(0, 50, shape), 0).astype(float)
-    data = Data.of(Pattern(intensity, measured, offset=offset), real=True, dtype=torch.float64)
+    data = Counts.of(Pattern(intensity, measured, offset=offset), FarField(len(shape), offset), dtype=torch.float64)
     for k in itertools.product(*map(range, shape)):
         mirror = tuple(int((2 * o - q) % n) for q, o, n in zip(k, offset, shape))
         seen = [intensity[q] for q in (k, mirror) if measured[q]]
@@ -95,7 +96,7 @@ def test_the_halves_of_a_real_objects_pattern_are_averaged_over_what_was_measure
 
 def test_for_a_complex_object_nothing_is_averaged():
     p = noisy((9, 8), 0.0)
-    data = Data.of(p, real=False, dtype=torch.float64)
+    data = Counts.of(p, dtype=torch.float64)
     assert np.array_equal(data.imposed.numpy(), p.measured)
     assert np.allclose(data.amplitude.numpy() ** 2, p.intensity)
 
@@ -129,10 +130,10 @@ def test_the_proximal_modulus_lies_between_the_computed_and_the_measured_one():
 def test_a_hole_is_damped_per_start_and_measured_pixels_are_not():
     p = noisy((10, 9), 0.0)
     hole = torch.tensor([1.0, 0.9, 0.0]).reshape(-1, 1, 1)
-    damped = problem(p, modulus=Modulus(hole=hole))
+    damped = problem(p, modulus=Modulus(damping=hole))
     x = wave((10, 9), 5).expand(3, 10, 9)
-    before, after = p.measured, damped.physics.propagate(damped.project_modulus(x))
-    free = damped.physics.propagate(x)
+    before, after = p.measured, damped.physics.waves.propagate(damped.project_modulus(x))
+    free = damped.physics.waves.propagate(x)
     for row, factor in enumerate((1.0, 0.9, 0.0)):
         assert torch.allclose(after[row][~torch.from_numpy(before)], free[row][~torch.from_numpy(before)] * factor, atol=1e-6)
         assert torch.allclose(after[row][torch.from_numpy(before)], after[0][torch.from_numpy(before)], atol=1e-12)
@@ -220,7 +221,7 @@ def test_the_true_object_has_no_misfit_and_stays(shape, offset, real):
 
 def test_the_problem_takes_its_grid_and_offset_from_the_pattern():
     p = Problem(noisy((8, 7, 6), 0.5))
-    assert p.physics == FarField(3, (0.5, 0.5, 0.5)) and p.ndim == 3 and p.tensors.amplitude.dtype == torch.float32
+    assert p.physics.waves == FarField(3, (0.5, 0.5, 0.5)) and p.ndim == 3 and p.counts.amplitude.dtype == torch.float32
 
 
 def test_a_physics_that_is_none_is_refused():
@@ -231,7 +232,7 @@ def test_a_physics_that_is_none_is_refused():
 def test_a_wrapper_borrows_the_problem_without_changing_it():
     p = problem(noisy((8, 8), 0.0))
     q = p.within(modulus=Modulus(0.3))
-    assert q.tensors is p.tensors and q.modulus.rho == 0.3 and p.modulus.rho == 0
+    assert q.counts is p.counts and q.modulus.rho == 0.3 and p.modulus.rho == 0
 
 
 def test_a_rule_and_a_state_agree_on_the_number_of_starts():

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 import untwin
-from untwin.data import sealed
-from untwin.data.sealed import BEFORE, SEAL, before, read, write
+from untwin.data import checksummed
+from untwin.data.checksummed import BEFORE, SEAL, before, read, write
 from untwin.errors import CheckpointWarning, InputError
 
 SIZE = 300_000
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from untwin.data import sealed, whole
+from untwin.data import atomic, checksummed
 
 target, moment, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 assert "torch" not in sys.modules and "numpy" not in sys.modules
@@ -37,7 +37,7 @@ def count(name):  # the version that is wanted is the one that dies
         die()
 
 def replaced(a, b):
-    name = "old" if str(b).endswith(sealed.BEFORE) else "new"
+    name = "old" if str(b).endswith(checksummed.BEFORE) else "new"
     count(f"before {name}")
     replace(a, b)
     count(f"after {name}")
@@ -55,10 +55,10 @@ def fill(file):
     file.write(content[SIZE // 2 :])
 
 os.replace, os.fsync = replaced, flushed
-version = int.from_bytes(sealed.read(target)[:4], "big") if target.exists() or sealed.before(target).exists() else 0
+version = int.from_bytes(checksummed.read(target)[:4], "big") if target.exists() or checksummed.before(target).exists() else 0
 while True:
     version += 1
-    sealed.write(target, fill)
+    checksummed.write(target, fill)
     print(version, flush=True)
 """.replace("SIZE", str(SIZE))
 MOMENTS = ["before write", "middle", "before flush", "before old", "after old", "before new", "after new"]
@@ -133,7 +133,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sealed.os, "fsync", full)
+    monkeypatch.setattr(checksummed.os, "fsync", full)
     with pytest.raises(InputError, match="No space left"):
         write(target, lambda file: file.write(b"two"))
     assert read(target) == b"one" and [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -14,12 +14,13 @@ import untwin as ut
 from samples import lopsided, pattern, problem, state, thing, wave
 from test_fit import DIP, SMALL, blank, far, last, picture
 from untwin.errors import InputError
+from untwin.model.constraints import Nonnegative, Support
 from untwin.model.problem import Problem
 from untwin.runs.names import parse, parse_rule
 from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import State
-from untwin.solve.stopping import EMV, WMV, HeldOut, SelfValidation, Thinned
+from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,12 @@ def test_the_data_of_the_rule_and_of_the_steps_are_two(rule):
     q, s = far((16, 15))
     given = rule.given(q)
     if isinstance(rule, HeldOut):
-        assert not bool((given.seen & rule.hidden(q)).any()) and bool((given.seen | rule.hidden(q) | ~q.seen).all())
+        assert not bool((given.measured & rule.hidden(q)).any()) and bool((given.measured | rule.hidden(q) | ~q.measured).all())
     else:
-        back = q.tensors.intensity - given.tensors.intensity
+        back = q.counts.intensity - given.counts.intensity
         assert float(back.min()) >= 0 and float((back - back.round()).abs().max()) == 0
-        assert float(back.sum() / q.tensors.intensity.sum()) == pytest.approx(0.2, abs=0.02)
-        assert torch.allclose(given.tensors.amplitude.square(), given.tensors.intensity, rtol=1e-4)
+        assert float(back.sum() / q.counts.intensity.sum()) == pytest.approx(0.2, abs=0.02)
+        assert torch.allclose(given.counts.amplitude.square(), given.counts.intensity, rtol=1e-4)
     after = last(q, Until(rule, 6 * ut.Fit(ut.DoubleDIP(SMALL))), s)
     assert bool(after.image.isfinite().all())
 
@@ -195,21 +196,71 @@ def test_an_image_from_thinned_counts_is_as_bright_as_all_of_them():
     q, s = far((16, 15))
     q = Problem(pattern(thing((16, 15), 1), photons=2e4))
     after = last(q, Until(Thinned(share=0.3), 6 * ut.Fit(ut.DoubleDIP(SMALL))), s)
-    assert float(q.intensity(after.image)[0].sum() / q.tensors.intensity.sum()) == pytest.approx(1, abs=0.03)
+    assert float(q.predict(after.image)[0].sum() / q.counts.intensity.sum()) == pytest.approx(1, abs=0.03)
 
 
 def test_a_real_pattern_is_held_out_with_its_mirror_image():
     q, _ = far((12, 13), real=True)
     given = HeldOut(share=0.2).given(q)
-    hidden = q.tensors.imposed & ~given.tensors.imposed
+    hidden = q.counts.imposed & ~given.counts.imposed
     assert torch.equal(hidden, hidden.flip((0, 1)).roll((1, 1), (0, 1))) and bool(hidden.any())
+
+
+PROBLEMS = {
+    "picture": lambda: picture(shape=(3, 16, 20))[0],
+    "complex": lambda: problem(pattern(thing((18, 15), 1), hide=0.1, photons=1e5)),
+    "real": lambda: problem(pattern(thing((64, 64), 1, real=True), hide=0.1, photons=1e5), Support() & Nonnegative()),
+    "real, small": lambda: problem(pattern(thing((32, 32), 1, real=True), photons=1e5), Support() & Nonnegative()),
+    "real, half a pixel off": lambda: problem(pattern(thing((17, 16), 1, real=True), (0.5, 0.5), photons=1e5), Support() & Nonnegative()),
+}
+
+
+def disturbed(p, where):
+    """The problem with other data there."""
+    if isinstance(p, ut.Picture):
+        return replace(p, y=p.y + where)
+    return p.recounted(p.pattern.intensity + 9.0 * (where & p.measured).numpy())
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_the_statistic_sees_exactly_what_the_steps_do_not(kind, share):
+    p = PROBLEMS[kind]()
+    rule = HeldOut(share=share)
+    x = torch.rand(2, *p.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x if p.real or kind == "picture" else x.to(torch.complex128)
+    s = rule.begin(p, State.of(x))
+    hidden, shown = s.watch.more["hidden"], rule.given(p).measured
+    assert torch.equal(hidden, p.measured & ~shown) and torch.equal(p.measured, hidden | shown)
+    assert int(hidden.sum()) >= 0.6 * share * int(p.measured.sum()), "the statistic rests on as many values as the share says"
+    value = rule.statistic(p, s, s.watch.more)[0]
+    assert bool((value > 0).all())
+    other_steps, other_rule = disturbed(p, shown), disturbed(p, hidden)
+    assert torch.equal(rule.statistic(other_steps, s, s.watch.more)[0], value), "what the steps are fitted to does not count"
+    assert bool((rule.statistic(other_rule, s, s.watch.more)[0] != value).all()), "what is hidden from them does"
+    assert torch.equal(rule.given(other_rule).misfit(x), rule.given(p).misfit(x)), "and they do not see it"
+
+
+@pytest.mark.parametrize("rule", [Plateau(), WMV(window=3), EMV()], ids=repr)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_a_rule_that_hides_nothing_hands_the_steps_the_problem_itself(kind, rule):
+    p = PROBLEMS[kind]()
+    assert rule.given(p) is p
+
+
+@pytest.mark.parametrize("kind", ["complex", "real"])
+def test_thinned_photons_are_divided_and_none_is_seen_twice(kind):
+    p = PROBLEMS[kind]()
+    rule = Thinned(share=0.2)
+    s = rule.begin(p, State.of(torch.ones(1, *p.shape)))
+    assert torch.equal(s.watch.more["back"] + rule.given(p).counts.intensity, p.counts.intensity)
 
 
 def test_held_out_values_tell_when_noise_is_being_fitted():
     """A grid with a smoothness that is let go: the free loss falls and rises while the loss of what is fitted falls throughout."""
     p, truth = picture(noise=0.3, shape=(1, 40, 40))
     fit = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=24, inputs=8), jitter=0.0, rate=0.02))
-    states = list(iterate(p, Until(HeldOut(share=0.2, patience=100), 400 * fit), blank(p)))
+    states = list(iterate(p, Until(HeldOut(share=0.2, patience=100), 400 * fit), blank(p, (3,))))
     assert states[-2].step < 400, "it has stopped"
     errors = [float((s.image[0] - truth).square().mean()) for s in states]
     assert errors[-1] < errors[-2], "what is kept is better than the last"
@@ -218,7 +269,7 @@ def test_held_out_values_tell_when_noise_is_being_fitted():
 
 def test_thinning_needs_a_pattern_of_counts():
     p, _ = picture()
-    with pytest.raises(InputError, match="HeldOut"):
+    with pytest.raises(InputError, match="a step for a pattern"):
         last(p, Until(Thinned(), 2 * ut.Fit(DIP)), blank(p))
     q = problem(pattern(thing((12, 12))))
     with pytest.raises(InputError, match="whole counts"):

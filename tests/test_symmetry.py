@@ -8,8 +8,9 @@ import torch
 
 from samples import close, lopsided, thing, wave
 from untwin import fourier
-from untwin.model.alignment import align, canonical, centring, distances, extent, flipped, nearest, rolled, shift, twin
-from untwin.model.physics.farfield import FarField
+from untwin.model.alignment import align, canonical, centring, extent, flipped, nearest, rolled, shift, twin
+from untwin.model.symmetry import FarFieldSymmetry
+from untwin.model.waves.farfield import FarField
 
 SHAPES = [(16, 16), (17, 15), (16, 13), (12, 12, 12), (9, 12, 10)]
 FINE = 4e-3  # shifts are found to 1/512 pixel, which moves a smooth object by about 2π/512 · 0.15 of its norm per axis
@@ -132,7 +133,7 @@ def test_real_objects_are_aligned_too():
 def test_distances_are_a_symmetric_table_with_an_empty_diagonal():
     x = smooth((16, 15), 11, 4)
     x[3] = twin(x[:1], 2)[0].roll((2, 3), (0, 1)) * 1j
-    t = distances(x, 2)
+    t = FarFieldSymmetry(2).distances(x)
     assert torch.equal(t, t.T) and float(t.diagonal().abs().max()) == 0
     assert float(t[0, 3]) < 1e-3 and float(t[0, 1]) > 0.2
     assert float(t[1, 2]) == pytest.approx(float(align(x[2:3], x[1], 2).error), abs=1e-6)

@@ -211,7 +211,7 @@ def reconstruct(
     seed
         Of the first start; the same seed repeats the run.
     device
-        cpu, cuda or cuda:1; by default a GPU where there is one.
+        cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
     config
@@ -245,7 +245,7 @@ def _complete(solution: Reconstruction) -> None:
 
 
 def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruction:
-    from untwin.data.whole import place
+    from untwin.data.atomic import require_writable
     from untwin.model.problem import require_real
     from untwin.runs.archive import CHECKPOINT, fresh, save
     from untwin.runs.checkpoint import Checkpoint
@@ -263,7 +263,7 @@ def _reconstruct(run: Any, overwrite: bool, resume: bool = False) -> Reconstruct
         if method != "auto" and getattr(run, name) and (method, name) != ("classical", "positivity"):
             raise InputError(f"--method {method} is a plan of its own and takes no --{name}; leave one of them out")
     pattern = _read(run.file, run.data, run.mask, run.centre)
-    place(folder, RESULT * pattern.intensity.size)
+    require_writable(folder, RESULT * pattern.intensity.size)
     if run.positivity:
         require_real(pattern)
     support = None
@@ -438,8 +438,8 @@ def _restore(
 ) -> None:  # fmt: skip
     import numpy as np
 
+    from untwin.data.atomic import sha256
     from untwin.data.image import Image, read_array, read_image, read_plane
-    from untwin.data.whole import sha256
     from untwin.runs.archive import CHECKPOINT, save_restored
     from untwin.runs.checkpoint import Checkpoint
     from untwin.runs.names import parse_rule
@@ -573,7 +573,7 @@ def simulate_crystal(
     overwrite
         Replace files of these names.
     """
-    from untwin.data.whole import new_file
+    from untwin.data.atomic import new_file
     from untwin.simulate.crystals import crystal, simulation
 
     truth = truth or output.with_name(f"{output.stem}_truth.cxi")
@@ -816,7 +816,7 @@ def _inspect_dataset(folder: Path, picture: Path | None) -> None:
 
 
 def _drawable(picture: Path | None, overwrite: bool) -> None:
-    from untwin.data.whole import new_file
+    from untwin.data.atomic import new_file
 
     if picture:
         new_file(picture, (".png", ".pdf", ".svg"), overwrite)
@@ -942,8 +942,8 @@ def train(
     resume
         Go on from the folder's checkpoint.
     """
+    from untwin.data.atomic import atomic_write_text, require_writable
     from untwin.data.dataset import is_dataset
-    from untwin.data.whole import place, write_text
     from untwin.learn.pairs import VALIDATION, Fresh, Stored
     from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, Worker, begun
     from untwin.model.networks.architecture import MODELS, architecture
@@ -964,7 +964,7 @@ def train(
     )  # fmt: skip
     if shape != of.shape:
         raise InputError(f"{model} takes patterns of {of.shape}, {wanted} has {shape}; choose another --data or model")
-    place(output)
+    require_writable(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; expected a folder for the run")
     if not resume and output.exists() and any(output.iterdir()):
@@ -997,7 +997,7 @@ def train(
     if worker.rank:
         return
     told = weights.opened(output / WEIGHTS)[1]
-    write_text(output / "card.md", card_text(model, told))
+    atomic_write_text(output / "card.md", card_text(model, told))
     page = training_report(output, told, rows)
     print(f"weights: {output / WEIGHTS}\nreport:  {page}\nnext: untwin predict PATTERN --model {output / WEIGHTS}")
 
@@ -1030,15 +1030,15 @@ def predict(
     overwrite
         Replace predictions of the same name, and the picture.
     """
+    from untwin.data.atomic import require_writable
     from untwin.data.dataset import Shards, is_dataset
-    from untwin.data.whole import place
     from untwin.model.networks import weights
 
     _drawable(activations, overwrite)
     weights.check(model)
     if not patterns:
         raise InputError("no pattern given; expected untwin predict FILE...")
-    place(output)
+    require_writable(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; expected a folder for the predictions")
     found: list[tuple[str, Pattern]] = []

@@ -1,6 +1,10 @@
-"""The one exception for everything that a user can put right."""
+"""The one exception for everything that a user can put right, and the boundary behind which file libraries raise only that."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 LONGEST = 1500
 
@@ -28,3 +32,15 @@ class NumericalFailure(RuntimeError):
 
 class WorkerLost(NumericalFailure):
     """A worker process was ended from outside."""
+
+
+@contextmanager
+def readable_errors(path: Path, what: str) -> Iterator[None]:
+    """The boundary: whatever a file library raises on a broken file leaves here as an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path.name} cannot be read as {what}: {text}. Is it complete? Copy or write it again.") from error

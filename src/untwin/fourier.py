@@ -86,8 +86,8 @@ def gaussian(shape: Sequence[int], sigma: Tensor, like: Tensor) -> Tensor:
 
     square = torch.zeros((1,) * len(shape), dtype=like.dtype, device=like.device)
     for axis, n in enumerate(shape):
-        k = torch.fft.rfftfreq(n) if axis == len(shape) - 1 else torch.fft.fftfreq(n)
-        square = square + (k.to(like) ** 2).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        frequencies = torch.fft.rfftfreq if axis == len(shape) - 1 else torch.fft.fftfreq
+        square = square + (frequencies(n, device=like.device).to(like) ** 2).reshape([-1 if a == axis else 1 for a in range(len(shape))])
     sigma = sigma.to(like).reshape((-1,) + (1,) * len(shape))
     return torch.exp(-2 * torch.pi**2 * sigma**2 * square)
 

@@ -23,15 +23,19 @@ def made_with(device: str = "cpu") -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "device": f"{device.partition(':')[0]} ({name})",
         "threads": torch.get_num_threads(),
-        "engine": engine(),
+        "engine": engine(device),
     }
 
 
-def engine() -> str:
+def engine(device: str = "cpu") -> str:
     """Which form of iterations and transforms is in use: they agree to rounding, and not to the last bit."""
     from untwin import engine
     from untwin.engine import mkl
 
+    if device.startswith("cuda"):
+        import torch
+
+        return f"torch, CUDA {torch.version.cuda}"
     if not engine.PLAIN and engine._compiled():
         return "machine code"
     return "torch, MKL in place" if mkl.usable() and not engine.PLAIN else "torch"

@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
 _MANY = 10_000  # arrays in one archive
@@ -19,20 +19,20 @@ def entries(path: Path) -> list[Entry]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             return [_header(file, "")]
-    found = []
+    headers = []
     with zipfile.ZipFile(path) as archive:
         if len(archive.infolist()) > _MANY:
             raise InputError(f"{path.name} holds {len(archive.infolist())} files, {_MANY} at most; save the pattern alone")
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 with archive.open(info) as member:
-                    found.append(_header(member, info.filename.removesuffix(".npy")))
-    names = [entry.name for entry in found]
+                    headers.append(_header(member, info.filename.removesuffix(".npy")))
+    names = [entry.name for entry in headers]
     if len(set(names)) < len(names):
         raise InputError(f"{path.name} holds two arrays of one name; write it again")
-    if not found:
+    if not headers:
         raise InputError(f"{path.name} is a zip archive without NumPy arrays; expected one written by numpy.savez")
-    return found
+    return headers
 
 
 def load(path: Path, name: str) -> np.ndarray:

@@ -69,18 +69,18 @@ def asymmetry_about(intensity: np.ndarray, measured: np.ndarray, centre: tuple[f
     """Σ (A − A')² / 2 over the measured pairs of pixels opposite each other about `centre`, less what Poisson counting
     alone would give, over Σ A² of the same pixels: 0 for a real object, of order 0.2 for unrelated speckles. 1 without
     any pair."""
-    here, there = [], []
+    window, mirrored = [], []
     for n, c in zip(intensity.shape, centre, strict=True):
         s = round(2 * c)
         low, high = max(0, s - n + 1), min(n - 1, s)
         if high < low:
             return 1.0
-        here.append(slice(low, high + 1))
-        there.append(slice(s - high, s - low + 1))
+        window.append(slice(low, high + 1))
+        mirrored.append(slice(s - high, s - low + 1))
     flip = (slice(None, None, -1),) * intensity.ndim
-    both = measured[tuple(here)] & measured[tuple(there)][flip]
-    a = np.maximum(intensity[tuple(here)][both], 0).astype(np.float64)
-    b = np.maximum(intensity[tuple(there)][flip][both], 0).astype(np.float64)
+    both = measured[tuple(window)] & measured[tuple(mirrored)][flip]
+    a = np.maximum(intensity[tuple(window)][both], 0).astype(np.float64)
+    b = np.maximum(intensity[tuple(mirrored)][flip][both], 0).astype(np.float64)
     total = (a + b).sum() / 2
     if not total > 0:
         return 1.0

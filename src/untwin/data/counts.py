@@ -36,8 +36,8 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray,
     if gaps.mean() > _TOO_MANY:
         raise InputError(
             f"{what}: {int(gaps.sum())} pixels ({_percent(gaps)}) are NaN, infinite or gap codes; more than "
-            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as --mask, or choose "
-            "another array"
+            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as mask= (--mask), or "
+            "choose another array"
         )
     measured = ~(bad | gaps)
     if not measured.any():
@@ -75,9 +75,9 @@ def _gaps(values: np.ndarray, bad: np.ndarray, guesses: list[str]) -> np.ndarray
         gaps |= top
     if values.dtype.kind in "if":
         negative = (values < 0) & ~bad & ~gaps
-        found, count = np.unique(values[negative], return_counts=True) if negative.any() else ([], [])
-        single = len(found) == 1 and (count[0] >= _SAME or found[0] in (-1, -2))
-        codes = [v for v, n in zip(found, count) if single or (v in (-1, -2) and (n >= _SAME or len(found) <= 2))]
+        levels, count = np.unique(values[negative], return_counts=True) if negative.any() else ([], [])
+        single = len(levels) == 1 and (count[0] >= _SAME or levels[0] in (-1, -2))
+        codes = [v for v, n in zip(levels, count) if single or (v in (-1, -2) and (n >= _SAME or len(levels) <= 2))]
         if codes:
             code = np.isin(values, codes) & negative
             text = ", ".join(f"{v:g}" for v in codes)
@@ -91,14 +91,14 @@ def _nonnegative(intensity: np.ndarray, what: str, guesses: list[str]) -> np.nda
     if not negative.any():
         return intensity
     lost = -float(intensity[negative].sum(dtype=np.float64))
-    kept = float(intensity[~negative].sum(dtype=np.float64))
-    if not kept > 0:
+    positive = float(intensity[~negative].sum(dtype=np.float64))
+    if not positive > 0:
         raise InputError(f"{what} is nowhere above 0, down to {intensity.min():g}; expected an intensity. Choose another array")
-    if lost > 0.2 * kept:
+    if lost > 0.2 * positive:
         raise InputError(
             f"{what}: {int(negative.sum())} pixels ({_percent(negative)}) are negative, down to {intensity.min():g}, "
             "and sum to "
-            f"{100 * lost / kept:.0f} % of the rest; expected an intensity. Subtract less background, "
+            f"{100 * lost / positive:.0f} % of the rest; expected an intensity. Subtract less background, "
             "or choose another "
             "array"
         )

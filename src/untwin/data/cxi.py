@@ -9,28 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data import door, hdf5
+from untwin.data import hdf5
 from untwin.data.counts import BRIGHTEST
 from untwin.data.measurement import Geometry, Pattern, Source
-from untwin.errors import InputError
+from untwin.errors import InputError, readable_errors
 
 if TYPE_CHECKING:
     import h5py
-
-    from untwin.data.object import ObjectFile
 
 INVALID, SIGNAL, INSIDE = 0x1, 0x1000, 0x10000  # bits of a CXI mask; 0 is a good pixel
 SUPPORTS = ("/entry_1/image_1/support", "/entry_1/image_1/mask")  # PyNX keeps its support in the mask
 _PLANCK_LIGHT = 1.986445857148929e-25  # h c, J m
 _VOLT = 1.602176634e-19  # J per eV
 _DETECTOR = "/entry_1/instrument_1/detector_1"
-_IMAGE = "/entry_1/image_1"
+IMAGE = "/entry_1/image_1"
 _DATA = "/entry_1/data_1"
 _STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kept:
+class _PatternHeader:
     """What a Pattern holds beside its arrays."""
 
     geometry: Geometry
@@ -44,27 +42,27 @@ def data_path(tree: hdf5.Tree) -> str | None:
     """Where a CXI file keeps its measured pattern, or None."""
     import h5py
 
-    places = [f"{_DETECTOR}/data", f"{_DATA}/data"]
-    if (tree.text(f"{_IMAGE}/data_space") or "").strip() == "diffraction":
-        places.append(f"{_IMAGE}/data")
-    for place in places:
-        found = tree.find(place)
-        if isinstance(found, h5py.Dataset) and found.dtype.kind in "biuf":
-            return place
+    paths = [f"{_DETECTOR}/data", f"{_DATA}/data"]
+    if (tree.text(f"{IMAGE}/data_space") or "").strip() == "diffraction":
+        paths.append(f"{IMAGE}/data")
+    for path in paths:
+        node = tree.find(path)
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf":
+            return path
     return None
 
 
 def holds_object(tree: hdf5.Tree) -> bool:
     """True where there is a reconstructed object."""
-    return tree.find(f"{_IMAGE}/data") is not None
+    return tree.find(f"{IMAGE}/data") is not None
 
 
 def mask_path(tree: hdf5.Tree, data: str) -> str | None:
     """The mask that belongs to a dataset: `mask` beside it, or (where that is a link to it) the detector's."""
     beside = data.rsplit("/", 1)[0] + "/mask"
-    for place in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
-        if tree.find(place) is not None:
-            return place
+    for path in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
+        if tree.find(path) is not None:
+            return path
     return None
 
 
@@ -88,11 +86,11 @@ def geometry(tree: hdf5.Tree, guesses: list[str]) -> Geometry:
 
 
 def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
-    place = "/entry_1/instrument_1/source_1/energy"
-    value = tree.number(place)
+    path = "/entry_1/instrument_1/source_1/energy"
+    value = tree.number(path)
     if value is None or value <= 0:
         return None
-    units = str(tree.find(place).attrs.get("units", "")).strip("'b").lower()
+    units = str(tree.find(path).attrs.get("units", "")).strip("'b").lower()
     factor = {"ev": _VOLT, "kev": 1e3 * _VOLT}.get(units)
     if factor:
         return value * factor
@@ -109,9 +107,9 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         return None
     from pydantic import TypeAdapter
 
-    kept = TypeAdapter(_Kept).validate_json(tree.text(f"{_STORED}/json") or "{}")
-    known = kept.geometry
-    sizes = [v for v in (known.wavelength, known.distance, *(known.pixel_size or ())) if v is not None]
+    header = TypeAdapter(_PatternHeader).validate_json(tree.text(f"{_STORED}/json") or "{}")
+    stored_geometry = header.geometry
+    sizes = [v for v in (stored_geometry.wavelength, stored_geometry.distance, *(stored_geometry.pixel_size or ())) if v is not None]
     intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
     mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
     if (
@@ -119,111 +117,34 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         or intensity.ndim not in (2, 3)
         or not intensity[~is_bad(mask)].any()
         or not ((intensity >= 0) & (intensity <= BRIGHTEST)).all()
-        or len(kept.offset) != intensity.ndim
-        or not set(kept.offset) <= {0, 0.5}
+        or len(header.offset) != intensity.ndim
+        or not set(header.offset) <= {0, 0.5}
         or not all(0 < v < np.inf for v in sizes)
     ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
     return Pattern(
         intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
         measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
-        geometry=known,
-        source=kept.source,
-        offset=kept.offset,
-        asymmetry=kept.asymmetry,
-        warnings=kept.warnings,
+        geometry=stored_geometry,
+        source=header.source,
+        offset=header.offset,
+        asymmetry=header.asymmetry,
+        warnings=header.warnings,
     )
-
-
-def read_object(path: str | Path) -> ObjectFile:
-    """The object of a result, centred: image_1 of a CXI file (support in `support`, in a PyNX mask of 0 and 1, or in
-    the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Raises
-    InputError."""
-    import h5py
-
-    from untwin.data.entry import listed
-    from untwin.data.object import checked_object
-
-    file = door.existing(path)
-    if door.kind(file) != "hdf5":
-        raise InputError(f"{file.name} is not an HDF5 file; untwin.data.read.read_object reads the other formats")
-    with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
-        found = tree.find(f"{_IMAGE}/data")
-        support = None
-        if isinstance(found, h5py.Dataset):
-            if (tree.text(f"{_IMAGE}/data_space") or "real").strip() == "diffraction":
-                raise InputError(f"{_IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read")
-            support = _support(tree)
-        else:
-            found = tree.default()
-            if found is None or found.dtype.kind != "c":
-                waves = [e for e in tree.entries() if e.is_grid and e.dtype.kind == "c"]
-                if len(waves) != 1:
-                    raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}")
-                found = tree.find(waves[0].name)
-        image = tree.load(found)
-        if image.ndim > 3:
-            image = image.reshape([n for n in image.shape if n != 1])
-        if tree.number(f"{_IMAGE}/is_fft_shifted"):
-            image = np.fft.fftshift(image)
-            support = None if support is None else np.fft.fftshift(support)
-        return checked_object(image, support, f"{found.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
 
 
 def read_modes(path: str | Path) -> np.ndarray | None:
     """(k, *grid) complex, centred: the orthogonal modes in a result of untwin; None where it holds none."""
     import h5py
 
-    with door.spoken(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
-        found = tree.find(f"{_IMAGE}/modes")
-        if not isinstance(found, h5py.Dataset):
+    with readable_errors(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
+        dataset = tree.find(f"{IMAGE}/modes")
+        if not isinstance(dataset, h5py.Dataset):
             return None
-        modes = tree.load(found)
+        modes = tree.load(dataset)
         if modes.dtype != np.complex64 or modes.ndim not in (3, 4) or not np.isfinite(modes).all():
             raise InputError(f"the modes in {Path(path).name} were changed after they were written; reconstruct again")
         return modes
-
-
-def _support(tree: hdf5.Tree) -> np.ndarray | None:
-    import h5py
-
-    for place in SUPPORTS:
-        found = tree.find(place)
-        if isinstance(found, h5py.Dataset):
-            values = tree.load(found)
-            inside = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and bool(((values & INSIDE) != 0).any())
-            return (values & INSIDE) != 0 if inside else values != 0
-    return None
-
-
-def _voxel(tree: hdf5.Tree, d: int) -> tuple[float, ...] | None:
-    import h5py
-
-    found = tree.find(f"{_IMAGE}/voxel_size")
-    if not isinstance(found, h5py.Dataset) or found.shape != (d,) or found.dtype.kind != "f":
-        return None
-    size = tuple(float(v) for v in tree.load(found))
-    return size if all(0 < v < np.inf for v in size) else None
-
-
-def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
-    import h5py
-
-    group = next((g for g in map(tree.find, ("/entry_1/process_1", f"{_IMAGE}/process_1")) if isinstance(g, h5py.Group)), None)
-    found: dict[str, str | float | int] = {}
-    if group is None:
-        return found
-    for name in map(str, group):
-        place = f"{group.name}/{name}"
-        item = tree.find(place)
-        if not isinstance(item, h5py.Dataset) or item.size != 1:
-            continue
-        text = tree.text(place)
-        if text is not None:
-            found[name] = text
-        elif item.dtype.kind in "biuf":
-            found[name] = np.asarray(tree.load(item)).ravel()[0].item()
-    return found
 
 
 def write_result(
@@ -350,7 +271,7 @@ def _object(
     for title, values in plots.items():
         plot = _group(entry, title, "NXdata", signal="data", axes=names)
         if values is None:
-            plot["data"] = _link(f"{_IMAGE}/data")
+            plot["data"] = _link(f"{IMAGE}/data")
         else:
             _grid(plot, "data", *values)
         for name, n, size in zip(names, image.shape, step, strict=True):
@@ -393,14 +314,14 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     stored = _group(file, _STORED, "NXcollection")
     _number(stored, "offset", np.array(pattern.offset), "px")
     _number(stored, "asymmetry", pattern.asymmetry, "")
-    kept = {
+    header = {
         "geometry": dataclasses.asdict(known),
         "source": dataclasses.asdict(pattern.source),
         "offset": pattern.offset,
         "asymmetry": pattern.asymmetry,
         "warnings": pattern.warnings,
     }
-    stored["json"] = json.dumps(kept, default=_plain)
+    stored["json"] = json.dumps(header, default=_plain)
 
 
 def _plain(value: Any) -> Any:

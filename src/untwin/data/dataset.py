@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data import door, hdf5
+from untwin.data import hdf5
 from untwin.data.centre import asymmetry_about
 from untwin.data.measurement import Pattern, Source
-from untwin.errors import InputError
+from untwin.errors import InputError, readable_errors
 
 MANIFEST = "manifest.json"
 FORMAT = "untwin data set 1"
@@ -75,8 +75,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         if path.stat().st_size > LIMIT:
             raise ValueError(f"{path.stat().st_size:,} bytes")
-        told = json.loads(path.read_text(encoding="utf-8"))
-        manifest = Manifest(**{**told, "shape": tuple(told["shape"])})
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        manifest = Manifest(**{**fields, "shape": tuple(fields["shape"])})
         kinds = {"recipe": str, "text": str, "seed": int, "count": int, "shard": int, "objects": bool, "versions": dict}
         wrong = [name for name, kind in kinds.items() if type(getattr(manifest, name)) is not kind]
         if wrong or manifest.format != FORMAT or manifest.count < 1 or manifest.shard < 1 or manifest.seed < 0:
@@ -110,9 +110,9 @@ class Shards:
         self.manifest = read_manifest(self.folder)
         missing = self.manifest.missing(self.folder)
         if missing:
-            there = self.manifest.shards - len(missing)
+            complete = self.manifest.shards - len(missing)
             raise InputError(
-                f"{folder} is not complete: {there} of {self.manifest.shards} shards are there, "
+                f"{folder} is not complete: {complete} of {self.manifest.shards} shards are there, "
                 f"{self.manifest.path(self.folder, missing[0]).name} is not; go on with: {self.manifest.command(self.folder)}"
             )
 
@@ -125,27 +125,27 @@ class Shards:
         return self.manifest.count
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        k, row = divmod(place(i, len(self)), self.manifest.shard)
+        k, row = divmod(wrapped_index(i, len(self)), self.manifest.shard)
         return {name: values[0] for name, values in self._read(k, slice(row, row + 1)).items()}
 
     def shard(self, k: int) -> dict[str, Any]:
         """All samples of shard k at once, with a leading axis (labels: a list): many times faster per sample than one by one."""
-        return self._read(place(k, self.manifest.shards), slice(None))
+        return self._read(wrapped_index(k, self.manifest.shards), slice(None))
 
     def _read(self, k: int, rows: slice) -> dict[str, Any]:
         path = self.manifest.path(self.folder, k)
         names = ["counts", "mask", "index", "labels", *(("image", "support") if self.manifest.objects else ())]
-        with door.spoken(path, "a shard of a data set"), hdf5.opened(path) as tree:
-            found: dict[str, Any] = {name: tree.rows(name, rows) for name in names}
+        with readable_errors(path, "a shard of a data set"), hdf5.opened(path) as tree:
+            columns: dict[str, Any] = {name: tree.rows(name, rows) for name in names}
             wanted = self.manifest.indices(k)[rows]
-            grids = [v for name, v in found.items() if name not in ("index", "labels")]
+            grids = [v for name, v in columns.items() if name not in ("index", "labels")]
             if (
-                list(found["index"]) != list(wanted)
-                or len(found["labels"]) != len(wanted)
+                list(columns["index"]) != list(wanted)
+                or len(columns["labels"]) != len(wanted)
                 or any(v.shape != (len(wanted), *self.shape) or not np.isfinite(v).all() for v in grids)
             ):
                 raise InputError(f"{path} is not shard {k} of this data set; remove it and run {self.manifest.command(self.folder)}")
-            return {**found, "index": list(wanted), "labels": [json.loads(label) for label in found["labels"]]}
+            return {**columns, "index": list(wanted), "labels": [json.loads(label) for label in columns["labels"]]}
 
     def pattern(self, i: int) -> Pattern:
         """Sample i as `untwin.reconstruct` takes it."""
@@ -153,7 +153,7 @@ class Shards:
         return simulated(np.fft.ifftshift(sample["counts"]), np.fft.ifftshift(sample["mask"] == 0))
 
 
-def place(i: int, count: int) -> int:
+def wrapped_index(i: int, count: int) -> int:
     """The index i of a list of `count` things, counted from its beginning. Raises IndexError as a list does."""
     at = operator.index(i)
     if not -count <= at < count:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data import door, trial
-from untwin.data.entry import LARGE, Entry, affordable, unpacked
-from untwin.data.whole import write_bytes
-from untwin.errors import InputError
+from untwin.data import probe
+from untwin.data.atomic import atomic_write_bytes
+from untwin.data.header import LARGE, Entry, affordable, unpacked
+from untwin.errors import InputError, readable_errors
 
 if TYPE_CHECKING:
     import h5py
@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[Tree]:
 
 
 def _tried(path: Path) -> None:
-    if not trial.survives(path):
+    if not probe.survives(path):
         raise InputError(f"{path.name} is damaged in a way that stops the HDF5 library; copy or write it again")
 
 
@@ -63,7 +63,7 @@ def written(target: Path, **options: Any) -> Iterator[h5py.File]:
         yield file
         file.flush()
         content = file.id.get_file_image()
-    write_bytes(target, content)
+    atomic_write_bytes(target, content)
 
 
 @dataclass
@@ -81,57 +81,57 @@ class Tree:
         """The group or dataset at `name` (from the root, or from a group), or None where there is none."""
         import h5py
 
-        here = self.root if start is None else start
+        node = self.root if start is None else start
         if name.startswith("/"):
-            here = here.file
+            node = node.file
         for part in [p for p in name.split("/") if p not in ("", ".")]:
-            if not isinstance(here, h5py.Group):
+            if not isinstance(node, h5py.Group):
                 return None
-            link = here.get(part, getlink=True)
+            link = node.get(part, getlink=True)
             if link is None:
                 return None
             if depth > _DEEP:
                 raise InputError(f"{self._name}: the links at {name} go round in circles; write the file without them")
             if isinstance(link, h5py.SoftLink):
-                here = self.find(link.path, here, depth + 1)
+                node = self.find(link.path, node, depth + 1)
             elif isinstance(link, h5py.ExternalLink):
-                other = self._file(link.filename, f"the external link {here.name}/{part}", here.file)
-                here = self.find("/" + link.path.lstrip("/"), other, depth + 1)
+                other = self._file(link.filename, f"the external link {node.name}/{part}", node.file)
+                node = self.find("/" + link.path.lstrip("/"), other, depth + 1)
             else:
-                here = self._open(here, part)
-            if here is None:
+                node = self._open(node, part)
+            if node is None:
                 return None
-        return here
+        return node
 
     def entries(self) -> list[Entry]:
         """All datasets of numbers that can be reached, each once."""
         import h5py
 
-        found, seen, looked = [], set(), 0
+        datasets, seen, visited = [], set(), 0
         waiting: list[tuple[str, h5py.Group, int]] = [("", self.root, 0)]
         while waiting:
             prefix, group, depth = waiting.pop(0)
             for part in map(str, group):
-                looked += 1
-                if looked > _MANY:
-                    raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset (--data NAME)")
+                visited += 1
+                if visited > _MANY:
+                    raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset with data= (--data)")
                 try:
-                    thing = self.find(part, group)
+                    node = self.find(part, group)
                 except InputError:
                     continue  # a link that may not be followed is no candidate; naming it gives the reason
-                if thing is None or not isinstance(thing, h5py.Group | h5py.Dataset):
+                if node is None or not isinstance(node, h5py.Group | h5py.Dataset):
                     continue
-                info = h5py.h5o.get_info(thing.id)  # pyright: ignore[reportAttributeAccessIssue]
+                info = h5py.h5o.get_info(node.id)  # pyright: ignore[reportAttributeAccessIssue]
                 if (info.fileno, info.addr) in seen:
                     continue
                 seen.add((info.fileno, info.addr))
-                if isinstance(thing, h5py.Dataset):
+                if isinstance(node, h5py.Dataset):
                     with suppress(TypeError):  # a type that NumPy does not have
-                        if thing.shape is not None and thing.dtype.kind in "biufc":
-                            found.append(Entry(f"{prefix}/{part}", thing.shape, thing.dtype))
+                        if node.shape is not None and node.dtype.kind in "biufc":
+                            datasets.append(Entry(f"{prefix}/{part}", node.shape, node.dtype))
                 elif depth < _DEEP:
-                    waiting.append((f"{prefix}/{part}", thing, depth + 1))
-        return found
+                    waiting.append((f"{prefix}/{part}", node, depth + 1))
+        return datasets
 
     def load(self, dataset: h5py.Dataset) -> np.ndarray:
         """The values, after every check of what reading them would do."""
@@ -143,48 +143,48 @@ class Tree:
         no such dataset."""
         import h5py
 
-        found = self.find(name)
-        if not isinstance(found, h5py.Dataset) or not found.shape:
+        dataset = self.find(name)
+        if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
             raise InputError(f"{self._name} has no dataset {name}; write it again")
-        self._readable(found, 0, text=h5py.check_string_dtype(found.dtype) is not None)
-        return found[rows]
+        self._readable(dataset, 0, text=h5py.check_string_dtype(dataset.dtype) is not None)
+        return dataset[rows]
 
     def number(self, name: str) -> float | None:
         """A single finite number, or None."""
         import h5py
 
-        found = self.find(name)
-        if not isinstance(found, h5py.Dataset) or found.size != 1 or found.dtype.kind not in "iuf":
+        dataset = self.find(name)
+        if not isinstance(dataset, h5py.Dataset) or dataset.size != 1 or dataset.dtype.kind not in "iuf":
             return None
-        value = float(np.asarray(self.load(found)).ravel()[0])
+        value = float(np.asarray(self.load(dataset)).ravel()[0])
         return value if np.isfinite(value) else None
 
     def text(self, name: str) -> str | None:
         """A single string, or None."""
         import h5py
 
-        found = self.find(name)
-        if not isinstance(found, h5py.Dataset) or found.size != 1 or h5py.check_string_dtype(found.dtype) is None:
+        dataset = self.find(name)
+        if not isinstance(dataset, h5py.Dataset) or dataset.size != 1 or h5py.check_string_dtype(dataset.dtype) is None:
             return None
-        self._readable(found, 0, text=True)
-        return _text(np.asarray(found[()]).ravel()[0])
+        self._readable(dataset, 0, text=True)
+        return _text(np.asarray(dataset[()]).ravel()[0])
 
     def default(self) -> h5py.Dataset | None:
         """The signal of the NeXus default plot: the attributes `default` from the root down to an NXdata, then
         `signal`."""
         import h5py
 
-        here: Any = self.root
+        node: Any = self.root
         for _ in range(_DEEP):
-            name = _text(here.attrs.get("default", ""))
+            name = _text(node.attrs.get("default", ""))
             if not name:
                 break
-            here = self.find(name, here)
-            if not isinstance(here, h5py.Group):
+            node = self.find(name, node)
+            if not isinstance(node, h5py.Group):
                 return None
-        signal = _text(here.attrs.get("signal", ""))
-        found = self.find(signal, here) if signal else None
-        return found if isinstance(found, h5py.Dataset) else None
+        signal = _text(node.attrs.get("signal", ""))
+        dataset = self.find(signal, node) if signal else None
+        return dataset if isinstance(dataset, h5py.Dataset) else None
 
     @property
     def _name(self) -> str:
@@ -193,10 +193,10 @@ class Tree:
     def _open(self, group: Any, part: str) -> Any:
         import h5py
 
-        found = group[part]
-        if not isinstance(found, h5py.Dataset) or not found.external:
-            return found
-        del found  # it may be open once only, and HDF5 would look for its values in the working folder
+        node = group[part]
+        if not isinstance(node, h5py.Dataset) or not node.external:
+            return node
+        del node  # it may be open once only, and HDF5 would look for its values in the working folder
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         access.set_efile_prefix(str(Path(group.file.filename).resolve().parent).encode())
         return h5py.Dataset(h5py.h5d.open(group.id, part.encode(), access))
@@ -206,7 +206,7 @@ class Tree:
 
         target = self._inside(filename, who, owner)
         if target not in self.files:
-            with door.spoken(target, "HDF5"):
+            with readable_errors(target, "HDF5"):
                 _tried(target)
                 self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
         return self.files[target]
@@ -283,16 +283,16 @@ class Tree:
             if "%" in source.file_name:
                 raise InputError(f"{self._name}: {who} has a pattern of file names ({source.file_name}); name the file itself")
             other = dataset.file if source.file_name == "." else self._file(source.file_name, who, dataset.file)
-            found = self.find("/" + source.dset_name.lstrip("/"), other)
-            if not isinstance(found, h5py.Dataset):
+            origin = self.find("/" + source.dset_name.lstrip("/"), other)
+            if not isinstance(origin, h5py.Dataset):
                 raise InputError(f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there")
-            if found.external:  # HDF5 would look for its values in the working folder
+            if origin.external:  # HDF5 would look for its values in the working folder
                 raise InputError(
                     f"{self._name}: {who} needs {source.dset_name}, which keeps its values in another file; read that directly"
                 )
             if not _plain(other, source.dset_name):
                 raise InputError(f"{self._name}: {who} goes through links in {source.file_name}; read that file directly")
-            stored += self._readable(found, depth + 1)
+            stored += self._readable(origin, depth + 1)
         return stored
 
 

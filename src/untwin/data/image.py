@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from untwin.data import arrays, door, tiff
-from untwin.data.whole import whole
+from untwin.data import arrays, formats, tiff
+from untwin.data.atomic import atomic_write
 from untwin.errors import GuessWarning, InputError
 
 READABLE = "PNG, TIFF or .npy"
@@ -34,9 +34,9 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
         raise InputError(f"{what} {path} does not exist; check the path")
     if path.is_dir():
         raise InputError(f"{what} {path} is a folder; expected a file: {READABLE}")
-    with door.existing(path).open("rb") as file:
+    with formats.existing(path).open("rb") as file:
         head = file.read(24)
-    kind = "png" if head.startswith(b"\x89PNG") else door.STARTS.get(head[:4], "numpy" if head.startswith(b"\x93NUMPY") else "")
+    kind = "png" if head.startswith(b"\x89PNG") else formats.STARTS.get(head[:4], "numpy" if head.startswith(b"\x93NUMPY") else "")
     try:
         if kind == "numpy" and head.startswith(b"\x93"):
             return arrays.load(path, "")
@@ -79,7 +79,9 @@ def read_image(path: str | Path) -> Image:
         scale = float(np.iinfo(a.dtype).max)
     bad = int((~np.isfinite(a)).sum())
     if bad:
-        raise InputError(f"{path} holds {bad} values that are NaN or infinite; replace them, and mark them in a --mask for inpaint")
+        raise InputError(
+            f"{path} holds {bad} values that are NaN or infinite; replace them, and mark them in a mask for inpainting (--mask)"
+        )
     if a.dtype.kind == "f" and (a.min() < 0 or a.max() > 1):
         offset, scale = float(a.min()), float(a.max() - a.min()) or 1.0
         text = f"{Path(path).name} reaches from {offset:g} to {offset + scale:g}: scaled to 0..1; result.npy is scaled back"
@@ -107,7 +109,7 @@ def write_image(path: Path, values: np.ndarray) -> None:
     from skimage.io import imsave
 
     a = np.moveaxis(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8), 0, -1)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         named = temporary.with_suffix(".png")
         try:
             imsave(named, a[..., 0] if a.shape[-1] == 1 else a, check_contrast=False)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from untwin.data import door
+from untwin.data import arrays, cxi, formats, hdf5
+from untwin.data.header import listed
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError
+from untwin.errors import InputError, readable_errors
 
 
 @dataclass(frozen=True)
@@ -29,26 +30,51 @@ class ObjectFile:
 def read_object(path: str | Path) -> ObjectFile:
     """The object in a result (.cxi of untwin or PyNX), an .npy, an .npz (`image`, `object` or the only complex array;
     `support` beside it) or a TIFF. Raises InputError."""
-    file = door.existing(path)
-    format = door.kind(file)
+    file = formats.existing(path)
+    format = formats.kind(file)
     if format == "hdf5":
-        from untwin.data import cxi
-
-        return cxi.read_object(file)
-    from untwin.data import arrays
-
+        return _from_hdf5(file)
     support = None
     prefer: tuple[str, ...] = ("image", "object")
     if format == "numpy":
-        with door.spoken(file, "NumPy"):
+        with readable_errors(file, "NumPy"):
             entries = arrays.entries(file)
             waves = [e.name for e in entries if e.dtype.kind == "c"]
             if len(waves) == 1:
                 prefer = (*prefer, waves[0])
             if len(entries) > 1 and any(e.name == "support" for e in entries):
                 support = arrays.load(file, "support")
-    name, values = door.array(file, format, None, prefer, "object", "data")
+    name, values = formats.array(file, format, None, prefer, "object", "data")
     return checked_object(values, support, f"{name or 'the array'} in {file.name}")
+
+
+def _from_hdf5(file: Path) -> ObjectFile:
+    """The object of a result, centred: image_1 of a CXI file (support in `support`, in a PyNX mask of 0 and 1, or in
+    the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Raises
+    InputError."""
+    import h5py
+
+    with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
+        dataset = tree.find(f"{cxi.IMAGE}/data")
+        support = None
+        if isinstance(dataset, h5py.Dataset):
+            if (tree.text(f"{cxi.IMAGE}/data_space") or "real").strip() == "diffraction":
+                raise InputError(f"{cxi.IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read")
+            support = _support(tree)
+        else:
+            dataset = tree.default()
+            if dataset is None or dataset.dtype.kind != "c":
+                waves = [e for e in tree.entries() if e.is_grid and e.dtype.kind == "c"]
+                if len(waves) != 1:
+                    raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}")
+                dataset = tree.find(waves[0].name)
+        image = tree.load(dataset)
+        if image.ndim > 3:
+            image = image.reshape([n for n in image.shape if n != 1])
+        if tree.number(f"{cxi.IMAGE}/is_fft_shifted"):
+            image = np.fft.fftshift(image)
+            support = None if support is None else np.fft.fftshift(support)
+        return checked_object(image, support, f"{dataset.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
 
 
 def checked_object(
@@ -59,13 +85,13 @@ def checked_object(
     process: dict[str, str | float | int] | None = None,
 ) -> ObjectFile:
     """An ObjectFile, or an InputError where the values cannot be one."""
-    values = door.grid(values, what)
+    values = formats.grid(values, what)
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, dtype=np.complex64)
     if not np.isfinite(values).all():
         raise InputError(f"{what} has values that are NaN, infinite or above 3e38; expected a finite object")
     if support is not None:
-        support = np.asarray(door.grid(support, f"the support of {what}") != 0)
+        support = np.asarray(formats.grid(support, f"the support of {what}") != 0)
         if support.shape != values.shape:
             raise InputError(f"{what} has shape {values.shape}, its support {support.shape}; expected the same")
     return ObjectFile(values, support, voxel_size, process or {})
@@ -80,17 +106,15 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
     chooses. Raises InputError.
     """
     file, name = split(path)
-    format = door.kind(file)
+    format = formats.kind(file)
     prefer: tuple[str, ...] = ("support", "support_published")
     if format == "hdf5":
-        from untwin.data import cxi
-
         prefer = cxi.SUPPORTS
-    name, values = door.array(file, format, name, prefer, "support", f"{file.name}::NAME instead of data")
+    name, values = formats.array(file, format, name, prefer, "support", f"{file.name}::NAME instead of data")
     what = f"the support {name or 'array'} in {file.name}"
     if values.dtype.kind == "c":
         raise InputError(f"{what} is complex: an object; expected 0 outside and 1 inside")
-    values = door.grid(values, what)
+    values = formats.grid(values, what)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{what} has NaN or infinite values; expected 0 outside and 1 inside")
     support = values != 0
@@ -110,10 +134,52 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
     return support
 
 
+def _support(tree: hdf5.Tree) -> np.ndarray | None:
+    import h5py
+
+    for path in cxi.SUPPORTS:
+        dataset = tree.find(path)
+        if isinstance(dataset, h5py.Dataset):
+            values = tree.load(dataset)
+            inside = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and bool(((values & cxi.INSIDE) != 0).any())
+            return (values & cxi.INSIDE) != 0 if inside else values != 0
+    return None
+
+
+def _voxel(tree: hdf5.Tree, d: int) -> tuple[float, ...] | None:
+    import h5py
+
+    dataset = tree.find(f"{cxi.IMAGE}/voxel_size")
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape != (d,) or dataset.dtype.kind != "f":
+        return None
+    size = tuple(float(v) for v in tree.load(dataset))
+    return size if all(0 < v < np.inf for v in size) else None
+
+
+def _process(tree: hdf5.Tree) -> dict[str, str | float | int]:
+    import h5py
+
+    group = next((g for g in map(tree.find, ("/entry_1/process_1", f"{cxi.IMAGE}/process_1")) if isinstance(g, h5py.Group)), None)
+    items: dict[str, str | float | int] = {}
+    if group is None:
+        return items
+    for name in map(str, group):
+        path = f"{group.name}/{name}"
+        item = tree.find(path)
+        if not isinstance(item, h5py.Dataset) or item.size != 1:
+            continue
+        text = tree.text(path)
+        if text is not None:
+            items[name] = text
+        elif item.dtype.kind in "biuf":
+            items[name] = np.asarray(tree.load(item)).ravel()[0].item()
+    return items
+
+
 def split(path: str | Path) -> tuple[Path, str | None]:
     """FILE or FILE::NAME -> the file, which exists, and the name of an array in it."""
     text = str(path)
     if "::" in text and not Path(text).exists():
         before, _, name = text.rpartition("::")
-        return door.existing(before), name or None
-    return door.existing(path), None
+        return formats.existing(before), name or None
+    return formats.existing(path), None

@@ -25,10 +25,10 @@ def undersampled_axes(intensity: np.ndarray, measured: np.ndarray) -> tuple[int,
     photons = float(filled.sum(dtype=np.float64))
     lags = np.abs(np.asarray(fft.rfftn(filled))) / photons
     allowed = (_CLEAR if measured.all() else _CLEAR_WITH_HOLES) + 6 / np.sqrt(max(photons, 1.0))
-    found = []
+    axes = []
     for axis, n in enumerate(filled.shape):
         profile = lags.max(axis=tuple(a for a in range(filled.ndim) if a != axis))
         lag = np.minimum(np.arange(profile.size), n - np.arange(profile.size))
         if np.median(profile[lag >= _EDGE * n]) > allowed:
-            found.append(axis)
-    return tuple(found)
+            axes.append(axis)
+    return tuple(axes)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from untwin.data import centre as centring
-from untwin.data import cxi, door, hdf5
+from untwin.data import cxi, formats, hdf5
+from untwin.data.atomic import sha256
 from untwin.data.counts import photons
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.oversampling import undersampled_axes
-from untwin.data.whole import sha256
-from untwin.errors import GuessWarning, InputError
+from untwin.errors import GuessWarning, InputError, readable_errors
 from untwin.fourier import fast_size
 
 __all__ = ["ObjectFile", "read", "read_object", "read_support"]
@@ -45,11 +45,11 @@ def read(
     that transform fast. A result or a simulation of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
     and stands in Pattern.warnings. Raises InputError.
     """
-    file = door.existing(path)
-    format = door.kind(file)
+    file = formats.existing(path)
+    format = formats.kind(file)
     guesses: list[str] = []
     if format == "hdf5":
-        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+        with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
             if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
                 if cxi.holds_object(tree):
                     return stored
@@ -58,39 +58,28 @@ def read(
     else:
         raw = _from_array(file, format, data, mask)
     what = f"{raw.name or 'the array'} in {file.name}"
-    values = door.grid(raw.values, what)
-    if mask is not None:
-        bad = _given_mask(file, format, mask, guesses)
-        if raw.mask is not None:
-            guesses.append(f"the file's own mask is not used, because {mask} was given")
-    else:
-        bad = raw.mask
-    bad = _fitted(bad, values, what, guesses)
-    intensity, measured, found = photons(values, bad, what)
-    guesses += found
-    placed = _placed(intensity, measured, centre, guesses)
-    for axis in undersampled_axes(placed.intensity, placed.measured):
-        guesses.append(
-            f"the object fills more than half of the field of view along axis {axis}: oversampling below 2, no "
-            "unique answer; "
-            "move the detector back or do not bin this axis"
-        )
+    values = formats.grid(raw.values, what)
+    bad = _bad_pixels(file, format, raw, mask, guesses)
+    intensity, measured, choices = photons(values, _mask_for(values, bad, what, guesses), what)
+    guesses += choices
+    centred = _centred(intensity, measured, centre, guesses)
+    _look_at_sampling(centred, guesses)
     for guess in guesses:
         warnings.warn(guess, GuessWarning, stacklevel=2)
     return Pattern(
-        intensity=placed.intensity,
-        measured=placed.measured,
+        intensity=centred.intensity,
+        measured=centred.measured,
         geometry=raw.geometry,
         source=Source(
             path=str(path),
             dataset=raw.name or None,
             sha256=sha256(file),
             shape=values.shape,
-            centre=placed.centre,
+            centre=centred.centre,
             mask=str(mask) if mask is not None else raw.mask_name,
         ),
-        offset=placed.offset,
-        asymmetry=placed.asymmetry,
+        offset=centred.offset,
+        asymmetry=centred.asymmetry,
         warnings=tuple(guesses),
     )
 
@@ -113,51 +102,60 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
     if name is None:
         default = tree.default()
         if default is not None and default.dtype.kind in "biuf" and sum(n > 1 for n in default.shape or ()) in (2, 3):
-            name, found = str(default.name), default
+            name, dataset = str(default.name), default
         elif cxi.holds_object(tree):
             raise InputError(
-                f"{file.name} holds a reconstruction and no measurement; choose a dataset (--data NAME), or use "
+                f"{file.name} holds a reconstruction and no measurement; choose a dataset with data= (--data), or use "
                 "untwin.data.read.read_object for the object"
             )
         else:
-            name = door.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
-            found = tree.find(name)
+            name = formats.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
+            dataset = tree.find(name)
     else:
-        found = tree.find(name)
-        if isinstance(found, h5py.Group) and "signal" in found.attrs:
-            found = tree.find(str(found.attrs["signal"]), found)
-        if not isinstance(found, h5py.Dataset):
-            found = tree.find(door.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
-    values = tree.load(found)
-    place = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
-    bad = cxi.is_bad(_without_nan(tree.load(tree.find(place)))) if place else None
-    return _Raw(name, values, bad, place, cxi.geometry(tree, guesses))
+        dataset = tree.find(name)
+        if isinstance(dataset, h5py.Group) and "signal" in dataset.attrs:
+            dataset = tree.find(str(dataset.attrs["signal"]), dataset)
+        if not isinstance(dataset, h5py.Dataset):
+            dataset = tree.find(formats.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
+    values = tree.load(dataset)
+    path = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
+    bad = cxi.is_bad(_without_nan(tree.load(tree.find(path)))) if path else None
+    return _Raw(name, values, bad, path, cxi.geometry(tree, guesses))
 
 
 def _from_array(file: Path, format: str, data: str | None, mask: str | Path | None) -> _Raw:
-    name, values = door.array(file, format, data, ("intensity",), "intensity", "data")
+    name, values = formats.array(file, format, data, ("intensity",), "intensity", "data")
     if format != "numpy" or not name:
         return _Raw(name, values)
     from untwin.data import arrays
 
-    with door.spoken(file, "NumPy"):
+    with readable_errors(file, "NumPy"):
         has_mask = name != "mask" and any(e.name == "mask" for e in arrays.entries(file))
         bad = _without_nan(arrays.load(file, "mask")) != 0 if has_mask else None
     return _Raw(name, values, bad, "mask" if has_mask else None)
 
 
-def _given_mask(file: Path, format: str, mask: str | Path, guesses: list[str]) -> np.ndarray:
+def _bad_pixels(file: Path, format: str, raw: _Raw, mask: str | Path | None, guesses: list[str]) -> np.ndarray | None:
+    """True where bad, by the user's mask or else by the file's own; None where neither is there."""
+    if mask is None:
+        return raw.mask
+    if raw.mask is not None:
+        guesses.append(f"the file's own mask is not used, because {mask} was given")
+    return _read_mask(file, format, mask)
+
+
+def _read_mask(file: Path, format: str, mask: str | Path) -> np.ndarray:
     """The mask that the user names: a file, FILE::NAME, or a dataset of the input itself."""
     text = str(mask)
     if "::" in text or text.startswith("~") or Path(text).exists() or format == "tiff":
         where, name = split(mask)
     else:
         where, name = file, text
-    kind = door.kind(where)
+    kind = formats.kind(where)
     if where == file and name is not None and not _holds(file, format, name):
         raise InputError(f"the mask {text} is neither a file nor an array in {file.name}; check its path")
     prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
-    name, values = door.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
+    name, values = formats.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
     if values.dtype.kind == "c":
         raise InputError(f"the mask {name or where.name} is complex; expected 0 for good pixels and 1 for bad ones")
     values = _without_nan(values)
@@ -168,9 +166,9 @@ def _holds(file: Path, format: str, name: str) -> bool:
     from untwin.data import arrays
 
     if format == "hdf5":
-        with door.spoken(file, "HDF5"), hdf5.opened(file) as tree:
+        with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
             return tree.find(name) is not None
-    with door.spoken(file, "NumPy"):
+    with readable_errors(file, "NumPy"):
         return any(e.name == name for e in arrays.entries(file))
 
 
@@ -179,7 +177,8 @@ def _without_nan(mask: np.ndarray) -> np.ndarray:
     return np.nan_to_num(mask, nan=1.0) if mask.dtype.kind == "f" else mask
 
 
-def _fitted(bad: np.ndarray | None, values: np.ndarray, what: str, guesses: list[str]) -> np.ndarray:
+def _mask_for(values: np.ndarray, bad: np.ndarray | None, what: str, guesses: list[str]) -> np.ndarray:
+    """The mask in the shape of the values."""
     if bad is None:
         return np.zeros(values.shape, bool)
     if bad.ndim > 2:
@@ -193,7 +192,7 @@ def _fitted(bad: np.ndarray | None, values: np.ndarray, what: str, guesses: list
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _Centred:
     """A pattern in FFT order. centre: in the file's pixels."""
 
     intensity: np.ndarray
@@ -203,46 +202,44 @@ class _Placed:
     asymmetry: float
 
 
-def _placed(intensity: np.ndarray, measured: np.ndarray, given: Sequence[float] | None, guesses: list[str]) -> _Placed:
+def _centred(intensity: np.ndarray, measured: np.ndarray, chosen: Sequence[float] | None, guesses: list[str]) -> _Centred:
     shape = intensity.shape
     middle = tuple(n // 2 for n in shape)
-    if given is not None:
-        given = _checked_centre(given, shape)
-    cornered = not any(given) if given is not None else centring.is_cornered(intensity, measured)
+    if chosen is not None:
+        chosen = _checked_centre(chosen, shape)
+    cornered = not any(chosen) if chosen is not None else centring.is_cornered(intensity, measured)
     if cornered:
         intensity, measured = np.fft.fftshift(intensity), np.fft.fftshift(measured)
-        if given is None:
-            guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); --centre says otherwise")
+        if chosen is None:
+            guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); centre= (--centre) says otherwise")
         else:
-            given = tuple(float(c) for c in middle)
-    if given is not None:
-        c, asymmetry = given, centring.asymmetry_about(intensity, measured, given)
+            chosen = tuple(float(c) for c in middle)
+    if chosen is not None:
+        c, asymmetry = chosen, centring.asymmetry_about(intensity, measured, chosen)
     else:
-        c, asymmetry = _seen_centre(intensity, measured, middle, guesses)
+        c, asymmetry = _centre_of(intensity, measured, middle, guesses)
     in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
-    whole = tuple(int(np.floor(x)) for x in c)
-    size = tuple(_size(n, w) for n, w in zip(shape, whole))
+    pixel = tuple(int(np.floor(x)) for x in c)
+    size = tuple(_size(n, w) for n, w in zip(shape, pixel))
     if size != shape:
         guesses.append(
             f"the array goes from {_times(shape)} to {_times(size)} pixels about its centre {_point(in_file)}, "
             "because even sizes "
             "without large prime factors transform fast and nothing may wrap; pixels beyond the edge are unmeasured"
         )
-    intensity, measured = _moved(intensity, whole, size), _moved(measured, whole, size)
+    intensity, measured = _recentred(intensity, pixel, size), _recentred(measured, pixel, size)
     if not intensity.any():
-        raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with --centre")
-    return _Placed(
+        raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with centre= (--centre)")
+    return _Centred(
         np.ascontiguousarray(np.fft.ifftshift(intensity)),
         np.ascontiguousarray(np.fft.ifftshift(measured)),
         tuple(in_file),
-        tuple(float(x - w) for x, w in zip(c, whole)),
+        tuple(float(x - w) for x, w in zip(c, pixel)),
         asymmetry,
     )
 
 
-def _seen_centre(
-    intensity: np.ndarray, measured: np.ndarray, middle: tuple[int, ...], guesses: list[str]
-) -> tuple[tuple[float, ...], float]:
+def _centre_of(intensity: np.ndarray, measured: np.ndarray, middle: tuple[int, ...], guesses: list[str]) -> tuple[tuple[float, ...], float]:
     """The centre that the pattern shows, with its asymmetry."""
     symmetry = centring.centre_of_symmetry(intensity, measured)
     if symmetry.asymmetry < centring.REAL:
@@ -250,7 +247,7 @@ def _seen_centre(
             guesses.append(
                 f"the pattern is its own mirror image about {_point(symmetry.centre)} (asymmetry "
                 f"{max(0, symmetry.asymmetry):.1g}), "
-                f"not about the array's centre {_point(middle)}: this is taken as its centre; --centre says otherwise"
+                f"not about the array's centre {_point(middle)}: this is taken as its centre; centre= (--centre) says otherwise"
             )
         return symmetry.centre, symmetry.asymmetry
     bright = centring.bright_centre(intensity, measured)
@@ -258,21 +255,30 @@ def _seen_centre(
         return tuple(float(x) for x in middle), symmetry.asymmetry
     c = tuple(float(round(x)) for x in bright)
     guesses.append(
-        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; --centre says otherwise"
+        f"the peak is at {_point(c)}, the array's centre is {_point(middle)}: the peak is taken as zero frequency; "
+        "centre= (--centre) says otherwise"
     )
     return c, symmetry.asymmetry
 
 
-def _checked_centre(given: Sequence[float], shape: tuple[int, ...]) -> tuple[float, ...]:
+def _checked_centre(centre: Sequence[float], shape: tuple[int, ...]) -> tuple[float, ...]:
     try:
-        c = tuple(float(x) for x in given)
+        c = tuple(float(x) for x in centre)
     except (TypeError, ValueError) as error:
-        raise InputError(f"centre is {given!r}; expected {len(shape)} pixel coordinates, slowest axis first") from error
+        raise InputError(f"centre is {centre!r}; expected {len(shape)} pixel coordinates, slowest axis first") from error
     if len(c) != len(shape):
         raise InputError(f"centre has {len(c)} coordinates, the pattern {len(shape)} axes {shape}; give one per axis")
     if not all(0 <= x <= n - 1 for x, n in zip(c, shape)):
         raise InputError(f"centre {_point(c)} is outside the pattern {shape}; expected pixel coordinates that start at 0")
     return tuple(round(2 * x) / 2 for x in c)
+
+
+def _look_at_sampling(pattern: _Centred, guesses: list[str]) -> None:
+    for axis in undersampled_axes(pattern.intensity, pattern.measured):
+        guesses.append(
+            f"the object fills more than half of the field of view along axis {axis}: oversampling below 2, no unique answer; "
+            "move the detector back or do not bin this axis"
+        )
 
 
 def _size(n: int, c: int) -> int:
@@ -288,7 +294,7 @@ def _size(n: int, c: int) -> int:
     return down
 
 
-def _moved(a: np.ndarray, centre: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
+def _recentred(a: np.ndarray, centre: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
     """The array in another size with `centre` at N//2: cropped and padded with zeros, never wrapped."""
     out = np.zeros(size, a.dtype)
     to, start = [], []

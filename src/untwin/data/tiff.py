@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data.entry import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, named, unpacked
 from untwin.errors import InputError
 
 
@@ -25,11 +25,11 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
     which."""
     size = path.stat().st_size
     with _opened(path) as file:
-        found = _entries(file, path.name, colour)
-        entry = found[0] if colour and not name else named(found, name, path.name)
+        headers = _entries(file, path.name, colour)
+        entry = headers[0] if colour and not name else named(headers, name, path.name)
         affordable(entry, path.name)
         unpacked(entry, size, path.name)
-        series = file.series[found.index(entry)]
+        series = file.series[headers.index(entry)]
         packed = _bits(series.keyframe) / (8 * series.keyframe.dtype.itemsize)  # masks of one bit, detectors of twelve
         for page in series.pages:
             if page is None:
@@ -71,7 +71,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _entries(file: Any, what: str, colour: bool = False) -> list[Entry]:
-    found = []
+    headers = []
     if not file.series:
         raise InputError(f"{what} is a TIFF file without any image; copy or write it again")
     for number, series in enumerate(file.series):
@@ -80,5 +80,5 @@ def _entries(file: Any, what: str, colour: bool = False) -> list[Entry]:
         if series.dtype is None:
             raise InputError(f"{what} does not say what kind of numbers it holds; write it again as integers or floats")
         name = "" if len(file.series) == 1 else str(number)
-        found.append(Entry(name, tuple(series.shape), np.dtype(series.dtype)))
-    return found
+        headers.append(Entry(name, tuple(series.shape), np.dtype(series.dtype)))
+    return headers

@@ -39,9 +39,11 @@ class Fienup:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """P inside the support, beside zero outside of it. positive: negative values become zero (real arrays only). capped: no
-    magnitude above c = sqrt(Σ m⁴ / Σ m²) of the start."""
+class ConstraintFlags:
+    """A constraint as the engine knows it: P inside the support, zero outside of it.
+
+    positive: negative values become zero (real arrays only). capped: no magnitude above c = sqrt(Σ m⁴ / Σ m²) of the start.
+    """
 
     positive: bool = False
     capped: bool = False
@@ -60,13 +62,13 @@ def _compiled() -> ModuleType | None:
     return iterations
 
 
-def together(x: Tensor, support: Tensor, rule: Rule) -> ModuleType | None:
-    """engine.iterations where it can iterate these starts."""
+def compiled_for(x: Tensor, support: Tensor | None, flags: ConstraintFlags) -> ModuleType | None:
+    """engine.iterations where machine code can iterate these starts, else None. support: None where none is used."""
     import torch
 
     if PLAIN or not x.is_cpu or x.dtype not in (torch.complex64, torch.float32) or not x.is_contiguous() or x.requires_grad or x.is_conj():
         return None
-    if not support[0].is_contiguous() or (rule.positive and x.is_complex()):
+    if (support is not None and not support[0].is_contiguous()) or (flags.positive and x.is_complex()):
         return None
-    found = _compiled()
-    return found if found and found.takes(x) else None
+    module = _compiled()
+    return module if module and module.takes(x) else None

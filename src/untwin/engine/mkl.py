@@ -25,13 +25,13 @@ _INPUT_DISTANCE, _OUTPUT_DISTANCE = 14, 15
 _FUNCTIONS = ("DftiCreateDescriptor_s_1d", "DftiCreateDescriptor_s_md", "DftiSetValue", "DftiCommitDescriptor", "DftiFreeDescriptor")
 
 
-class Plan:
+class Descriptor:
     """A committed descriptor for `batch` unitary transforms of a grid."""
 
     def __init__(self, grid: tuple[int, ...], batch: int, in_place: bool) -> None:
-        found = library(*_FUNCTIONS, "DftiComputeForward", "DftiComputeBackward")
-        assert found
-        self._library, self._handle = found, ctypes.c_void_p()
+        mkl = library(*_FUNCTIONS, "DftiComputeForward", "DftiComputeBackward")
+        assert mkl
+        self._library, self._handle = mkl, ctypes.c_void_p()
         n, handle = math.prod(grid), ctypes.byref(self._handle)
         if len(grid) == 1:
             self._call("DftiCreateDescriptor_s_1d", handle, ctypes.c_int(_SINGLE_COMPLEX), ctypes.c_long(n))
@@ -64,9 +64,9 @@ class Plan:
 
 
 @lru_cache(maxsize=32)
-def _plan(grid: tuple[int, ...], batch: int, in_place: bool, threads: int) -> Plan:
-    """threads: those that torch uses now; MKL settles for a number when a plan is committed."""
-    return Plan(grid, batch, in_place)
+def _descriptor(grid: tuple[int, ...], batch: int, in_place: bool, threads: int) -> Descriptor:
+    """threads: those that torch uses now; MKL settles for a number when a descriptor is committed."""
+    return Descriptor(grid, batch, in_place)
 
 
 @lru_cache
@@ -105,10 +105,10 @@ def transform(x: Tensor, d: int, inverse: bool, spent: bool = False) -> Tensor:
     import torch
 
     grid = tuple(x.shape[-d:])
-    plan = _plan(grid, x.numel() // math.prod(grid), spent, torch.get_num_threads())
+    descriptor = _descriptor(grid, x.numel() // math.prod(grid), spent, torch.get_num_threads())
     if spent:
-        plan(inverse, x.data_ptr())
+        descriptor(inverse, x.data_ptr())
         return x
     out = memory.empty(tuple(x.shape), x.dtype)
-    plan(inverse, x.data_ptr(), out.data_ptr())
+    descriptor(inverse, x.data_ptr(), out.data_ptr())
     return out

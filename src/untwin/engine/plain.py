@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from untwin.engine import Coefficients, Rule
+    from untwin.engine import Coefficients, ConstraintFlags
 
 STRIPE = 2**17  # pixels
 
@@ -35,12 +35,14 @@ def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 
 
     starts = w.numel() // target.numel()
     error = w.new_zeros(starts, dtype=torch.float64)
-    if width:  # the first column and, for an even width, the last are their own mirror images: they count once, the others twice
+    # Half spectrum: the error of the whole is twice the sum over the columns here, except that the first column and, for an even width,
+    # the last are their own mirror images and count once. So half of theirs is subtracted before, and everything is doubled at the end.
+    if width:
         for column in (0, -1) if width % 2 == 0 else (0,):
             f, a = _modulus(w[..., column]), target[..., column]
             error -= ((f - a) * (a >= 0)).square().reshape(starts, -1).sum(1, dtype=torch.float64) / 2
     flat, goal = w.view(starts, -1), target.reshape(-1)
-    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_tensor(hole)
+    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_full((), hole)  # filled where it is used
     everywhere = w.is_cpu and bool((goal >= 0).all())  # a GPU is not asked: it would have to wait for the answer
     for stripe in _stripes(starts, goal.numel(), w):
         part, a = flat[:, stripe], goal[stripe]
@@ -65,51 +67,52 @@ def _modulus(w: Tensor) -> Tensor:
 
 def total(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
     """Σ factor · tensor, without the terms whose factor is 0 and without a product by 1."""
-    (factor, found), *rest = tuple(t for t in terms if t[0] != 0) or ((0.0, terms[0][1].new_zeros(())),)
+    (factor, result), *rest = tuple(t for t in terms if t[0] != 0) or ((0.0, terms[0][1].new_zeros(())),)
     owned = factor != 1
-    found = found * factor if owned else found
+    result = result * factor if owned else result
     for factor, tensor in rest:
-        found = found.add_(tensor, alpha=factor) if owned else found.add(tensor, alpha=factor)
+        result = result.add_(tensor, alpha=factor) if owned else result.add(tensor, alpha=factor)
         owned = True
-    return found
+    return result
 
 
-def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:
     """x' of a row of the table, a new tensor. x, y: (starts, *grid), real or complex. support: (starts, *grid) bool."""
-    import torch
-
     from untwin.engine import memory
 
     starts, n = x.shape[0], x[0].numel()
-    out = memory.empty(tuple(x.shape), x.dtype) if x.device.type == "cpu" else torch.empty_like(x)
     xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
-    level = _level(xs, ys, supports, row, rule) if rule.capped else None
+    level = _level(xs, ys, supports, row, flags) if flags.capped else None
+    if x.device.type != "cpu":
+        return _updated(xs, ys, supports, row, flags, level).view(x.shape)
+    out = memory.empty(tuple(x.shape), x.dtype)
     for stripe in _stripes(starts, n, x):
-        p, q, inside = xs[:, stripe], ys[:, stripe], supports[:, stripe]
-        if not (rule.positive or rule.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
-            within = total(((round(row.a + row.s * row.u, 12), p), (round(row.c + row.s * row.v, 12), q)))
-            found = within.where(inside, total(((row.a, p), (row.c, q))))
-        else:
-            z = _inside(p, q, inside, row, rule)
-            z = z if level is None else z * _below(z, level)
-            found = total(((row.s, z), (row.a, p), (row.c, q)))
-        out.view(starts, n)[:, stripe] = found
+        out.view(starts, n)[:, stripe] = _updated(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
     return out
 
 
-def _inside(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+def _updated(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
+    if not (flags.positive or flags.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
+        within = total(((round(row.a + row.s * row.u, 12), x), (round(row.c + row.s * row.v, 12), y)))
+        return within.where(support, total(((row.a, x), (row.c, y))))
+    z = _inside(x, y, support, row, flags)
+    z = z if level is None else z * _below(z, level)
+    return total(((row.s, z), (row.a, x), (row.c, y)))
+
+
+def _inside(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:
     z = total(((row.v, y), (row.u, x)))
     z = z.where(support, z.new_zeros(()))
-    return z.clamp(min=0) if rule.positive else z
+    return z.clamp(min=0) if flags.positive else z
 
 
-def _level(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, rule: Rule) -> Tensor:
+def _level(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:
     """(starts, 1) c² of `ceiling`."""
     import torch
 
     sums = x.new_zeros(2, len(x), dtype=torch.float64)
     for stripe in _stripes(x.shape[0], x.shape[1], x):
-        square = _square(_inside(x[:, stripe], y[:, stripe], support[:, stripe], row, rule))
+        square = _square(_inside(x[:, stripe], y[:, stripe], support[:, stripe], row, flags))
         sums[0] += square.sum(1, dtype=torch.float64)
         sums[1] += square.square_().sum(1, dtype=torch.float64)
     return (sums[1] / sums[0].clamp(min=1e-30)).to(x.real.dtype).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Fourier transforms of one array in vector registers (engine.emit), of mixed radix.
+"""Fourier transforms of one array in vector registers (engine.builder), of mixed radix.
 
 Along the last axis lane l of element j is the pixel L j + l, so that the other axes are transformed lane by lane, and the last one in two
 steps: within the lanes, then across them. Forwards with decimation in frequency, backwards in time: in between, frequencies stand in
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from untwin.engine.emit import Complex, Emitter, f4, i32, whole
+from untwin.engine.builder import Builder, Complex, const, f32, i32
 
 LANES = (8, 4, 2)
 _RADICES = (8, 4, 2, 3, 5, 7)
@@ -25,12 +25,12 @@ _RADICES = (8, 4, 2, 3, 5, 7)
 
 def radices(n: int) -> tuple[int, ...] | None:
     """The factors of n, large ones first; None where a prime above 7 is among them."""
-    found = []
+    factors = []
     for r in _RADICES:
         while n % r == 0:
-            found.append(r)
+            factors.append(r)
             n //= r
-    return tuple(found) if n == 1 else None
+    return tuple(factors) if n == 1 else None
 
 
 def lanes(grid: Sequence[int]) -> int | None:
@@ -66,9 +66,9 @@ def _reversed(k: int) -> np.ndarray:
     return np.array([int(f"{i:0{k.bit_length() - 1}b}"[::-1], 2) for i in range(k)])
 
 
-class Grid(Emitter):
-    """An Emitter for an array of this shape. An element is a complex number of every lane: the real parts, then the imaginary parts;
-    grid: elements along each axis."""
+class Layout(Builder):
+    """How an array of this shape lies in memory, and its transforms. An element is a complex number of every lane: the real parts, then
+    the imaginary parts; grid: elements along each axis."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(lanes(shape) or 0)
@@ -80,23 +80,23 @@ class Grid(Emitter):
         self.size = self.grid[0] * self.pitch[0]  # floats
         self._tables: dict[str, Any] = {}
 
-    # places
+    # addresses
 
     def along(self, base: Any, axis: int, i: Any) -> Any:
-        return self.place(base, self.b.mul(i, whole(self.pitch[axis])))
+        return self.gep(base, self.b.mul(i, const(self.pitch[axis])))
 
     def lines(self, base: Any, axis: int, each: Callable[[Any, Any], None]) -> None:
         """each(start, number) for all lines of elements along an axis, which the threads share; number: of the line, counted over the
-        other axes in order. Every thread waits for the others."""
+        other axes in order. Ends with a barrier."""
         first, *rest = (a for a in range(len(self.grid)) if a != axis)
-        with self.loop(*self.mine(self.grid[first])) as (i,):
+        with self.loop(*self.thread_range(self.grid[first])) as (i,):
             start = self.along(base, first, i)
             if not rest:
                 each(start, i)
             for other in rest:
-                with self.loop(whole(0), whole(self.grid[other])) as (j,):
-                    each(self.along(start, other, j), self.b.add(self.b.mul(i, whole(self.grid[other])), j))
-        self.wait()
+                with self.loop(const(0), const(self.grid[other])) as (j,):
+                    each(self.along(start, other, j), self.b.add(self.b.mul(i, const(self.grid[other])), j))
+        self.barrier()
 
     # transforms, in place and not scaled
 
@@ -104,57 +104,57 @@ class Grid(Emitter):
         """Along one line, into digit-reversed order."""
         self._passes(base, axis, inverse=False)
         if axis == self.last_axis:
-            with self.loop(whole(0), whole(self.grid[axis])) as (i,):
+            with self.loop(const(0), const(self.grid[axis])) as (i,):
                 here = self.along(base, axis, i)
-                z = self.times(self.get(here), *self.get(self._turns(i)))
+                z = self.cmul(self.load_complex(here), *self.load_complex(self._lane_twiddles(i)))
                 for half in self._halves():
-                    z = self._turned_across(self._crossed(z, half), half, -1)
-                self.put(z, here)
+                    z = self._twiddle_across(self._butterfly_across(z, half), half, -1)
+                self.store_complex(z, here)
 
     def inverse(self, base: Any, axis: int) -> None:
         """And back."""
         if axis == self.last_axis:
-            with self.loop(whole(0), whole(self.grid[axis])) as (i,):
+            with self.loop(const(0), const(self.grid[axis])) as (i,):
                 here = self.along(base, axis, i)
-                z, (re, im) = self.get(here), self.get(self._turns(i))
+                z, (re, im) = self.load_complex(here), self.load_complex(self._lane_twiddles(i))
                 for half in reversed(self._halves()):
-                    z = self._crossed(self._turned_across(z, half, 1), half)
-                self.put(self.times(z, re, self.negative(im)), here)
+                    z = self._butterfly_across(self._twiddle_across(z, half, 1), half)
+                self.store_complex(self.cmul(z, re, self.neg(im)), here)
         self._passes(base, axis, inverse=True)
 
     def _halves(self) -> list[int]:
         return [self.lanes >> k for k in range(1, self.lanes.bit_length())]
 
-    def _crossed(self, z: Complex, half: int) -> Complex:
-        """Sums in the lower lanes of each pair of halves, differences in the upper ones."""
+    def _butterfly_across(self, z: Complex, half: int) -> Complex:
+        """A butterfly between lanes: sums in the lower lanes of each pair of halves, differences in the upper ones."""
         swap = ir.Constant(ir.VectorType(i32, self.lanes), [i ^ half for i in range(self.lanes)])
         sign = ir.Constant(self.vector, [-1.0 if i & half else 1.0 for i in range(self.lanes)])
         re, im = (self.add(self.mul(v, sign), self.b.shuffle_vector(v, v, swap)) for v in z)
         return re, im
 
-    def _turned_across(self, z: Complex, half: int, sign: int) -> Complex:
+    def _twiddle_across(self, z: Complex, half: int, sign: int) -> Complex:
         if half == 1:
             return z
-        turns = [cmath.exp(sign * 1j * math.pi * (i % half) / half) if i & half else 1 for i in range(self.lanes)]
-        return self.times(
-            z, *(ir.Constant(self.vector, [round(part(t), 9) for t in turns]) for part in (lambda t: t.real, lambda t: t.imag))
+        twiddles = [cmath.exp(sign * 1j * math.pi * (i % half) / half) if i & half else 1 for i in range(self.lanes)]
+        return self.cmul(
+            z, *(ir.Constant(self.vector, [round(part(t), 9) for t in twiddles]) for part in (lambda t: t.real, lambda t: t.imag))
         )
 
-    def _turns(self, i: Any) -> Any:
-        """The place of exp(−2πi l q / n), for the frequency q of an element and the lanes l."""
+    def _lane_twiddles(self, i: Any) -> Any:
+        """Address of exp(−2πi l q / n), for the frequency q of an element and the lanes l."""
         n = self.shape[-1]
         angles = -2 * np.pi / n * np.outer(order(self.grid[-1]), np.arange(self.lanes))
-        table = self._table("turns", np.stack([np.cos(angles), np.sin(angles)], 1))
-        return self.place(table, self.b.mul(i, whole(2 * self.lanes)))
+        table = self._table("lane_twiddles", np.stack([np.cos(angles), np.sin(angles)], 1))
+        return self.gep(table, self.b.mul(i, const(2 * self.lanes)))
 
     def _table(self, name: str, values: np.ndarray) -> Any:
         if name not in self._tables:
             flat = [float(v) for v in values.astype(np.float32).reshape(-1)]
-            kind = ir.ArrayType(f4, len(flat))
+            kind = ir.ArrayType(f32, len(flat))
             table: Any = ir.GlobalVariable(self.module, kind, name)
             table.initializer, table.global_constant, table.align = ir.Constant(kind, flat), True, 64
             self._tables[name] = table
-        return self.b.bitcast(self._tables[name], ir.PointerType(f4))
+        return self.b.bitcast(self._tables[name], ir.PointerType(f32))
 
     def _passes(self, base: Any, axis: int, inverse: bool) -> None:
         step, sizes = self.pitch[axis], [self.grid[axis]]
@@ -163,28 +163,28 @@ class Grid(Emitter):
         passes = list(pairwise(sizes))
         for size, rest in reversed(passes) if inverse else passes:
             r = size // rest
-            with self.loop(whole(0), whole(self.grid[axis] // size)) as (block,), self.loop(whole(0), whole(rest)) as (j,):
-                here = self.along(self.place(base, self.b.mul(block, whole(size * step))), axis, j)
-                places = [self.place(here, k * rest * step) for k in range(r)]
-                z = [self.get(p) for p in places]
+            with self.loop(const(0), const(self.grid[axis] // size)) as (block,), self.loop(const(0), const(rest)) as (j,):
+                here = self.along(self.gep(base, self.b.mul(block, const(size * step))), axis, j)
+                addresses = [self.gep(here, k * rest * step) for k in range(r)]
+                z = [self.load_complex(p) for p in addresses]
                 twiddles = self._twiddles(size, r, j) if rest > 1 else []
                 if inverse:
-                    z = self._turned(z, [(re, self.negative(im)) for re, im in twiddles])
+                    z = self._apply_twiddles(z, [(re, self.neg(im)) for re, im in twiddles])
                 z = self._butterfly(z, 1 if inverse else -1)
                 if not inverse:
-                    z = self._turned(z, twiddles)
-                for value, p in zip(z, places):
-                    self.put(value, p)
+                    z = self._apply_twiddles(z, twiddles)
+                for value, p in zip(z, addresses):
+                    self.store_complex(value, p)
 
-    def _turned(self, z: list[Complex], twiddles: list[Complex]) -> list[Complex]:
-        return [z[0], *(self.times(v, *t) for v, t in zip(z[1:], twiddles))] if twiddles else z
+    def _apply_twiddles(self, z: list[Complex], twiddles: list[Complex]) -> list[Complex]:
+        return [z[0], *(self.cmul(v, *t) for v, t in zip(z[1:], twiddles))] if twiddles else z
 
     def _twiddles(self, size: int, r: int, j: Any) -> list[Complex]:
         """exp(−2πi jk / size) for 0 < k < r."""
         angles = -2 * np.pi / size * np.outer(np.arange(size // r), np.arange(1, r))
         table = self._table(f"twiddles_{size}_{r}", np.stack([np.cos(angles), np.sin(angles)], 2))
-        row = self.place(table, self.b.mul(j, whole(2 * (r - 1))))
-        return [(self.spread(self.place(row, 2 * k)), self.spread(self.place(row, 2 * k + 1))) for k in range(r - 1)]
+        row = self.gep(table, self.b.mul(j, const(2 * (r - 1))))
+        return [(self.load_broadcast(self.gep(row, 2 * k)), self.load_broadcast(self.gep(row, 2 * k + 1))) for k in range(r - 1)]
 
     def _butterfly(self, z: list[Complex], sign: int) -> list[Complex]:
         """Σ z_k exp(sign 2πi jk / r), in order of j."""
@@ -193,20 +193,20 @@ class Grid(Emitter):
             return z
         if r % 2 == 0:
             even, odd = self._butterfly(z[::2], sign), self._butterfly(z[1::2], sign)
-            odd = [self.turned(o, cmath.exp(sign * 2j * math.pi * k / r)) for k, o in enumerate(odd)]
-            return [self.plus(e, o) for e, o in zip(even, odd)] + [self.minus(e, o) for e, o in zip(even, odd)]
+            odd = [self.twiddle(o, cmath.exp(sign * 2j * math.pi * k / r)) for k, o in enumerate(odd)]
+            return [self.cadd(e, o) for e, o in zip(even, odd)] + [self.csub(e, o) for e, o in zip(even, odd)]
         half = range(1, r // 2 + 1)
-        sums, differences = [self.plus(z[k], z[-k]) for k in half], [self.minus(z[k], z[-k]) for k in half]
+        sums, differences = [self.cadd(z[k], z[-k]) for k in half], [self.csub(z[k], z[-k]) for k in half]
         out = [z[0]] * r
         for s in sums:
-            out[0] = self.plus(out[0], s)
+            out[0] = self.cadd(out[0], s)
         for j in half:
             angles = [2 * math.pi * j * k / r for k in half]
-            real, (first, *rest) = z[0], [self.scaled(d, self.number(sign * math.sin(t))) for d, t in zip(differences, angles)]
+            real, (first, *rest) = z[0], [self.scale(d, self.splat(sign * math.sin(t))) for d, t in zip(differences, angles)]
             for s, t in zip(sums, angles):
-                real = self.plus(real, self.scaled(s, self.number(math.cos(t))))
+                real = self.cadd(real, self.scale(s, self.splat(math.cos(t))))
             for other in rest:
-                first = self.plus(first, other)
-            across = self.turned(first, 1j)
-            out[j], out[r - j] = self.plus(real, across), self.minus(real, across)
+                first = self.cadd(first, other)
+            across = self.twiddle(first, 1j)
+            out[j], out[r - j] = self.cadd(real, across), self.csub(real, across)
         return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.data.sealed import before
+from untwin.data.checksummed import before
 from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.objectives import OBJECTIVES
 from untwin.learn.pairs import Data
@@ -294,8 +294,11 @@ class Worker:
 
     def __enter__(self) -> Worker:
         if self.size > 1:
+            import torch
             from torch import distributed
 
+            if _cuda():
+                torch.cuda.set_device(self.local)  # before NCCL, which would otherwise put every rank on the first
             distributed.init_process_group("gloo" if not _cuda() else "nccl")
         return self
 

@@ -32,12 +32,13 @@ def _ramps(grid: tuple[int, ...], by: Tensor, like: Tensor) -> Tensor:
     import torch
 
     real = torch.float64 if like.dtype in (torch.complex128, torch.float64) else torch.float32
-    angle = torch.zeros((len(by),) + (1,) * len(grid), dtype=torch.float64)
+    by = by.to(like.device)
+    angle = torch.zeros((len(by),) + (1,) * len(grid), dtype=torch.float64, device=like.device)
     for axis, n in enumerate(grid):
-        k = torch.fft.fftfreq(n, dtype=torch.float64)
-        column = by[:, axis].double().cpu().reshape((-1,) + (1,) * len(grid))
+        k = torch.fft.fftfreq(n, dtype=torch.float64, device=like.device)
+        column = by[:, axis].double().reshape((-1,) + (1,) * len(grid))
         angle = angle + column * k.reshape([1] + [-1 if a == axis else 1 for a in range(len(grid))])
-    return torch.polar(torch.ones((), dtype=real), (-2 * torch.pi * angle).to(real)).to(like.device)
+    return torch.polar(torch.ones((), dtype=real, device=like.device), (-2 * torch.pi * angle).to(real))
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
     error = (1 - (peak.abs() / norm).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
     factor = torch.where(peak.abs() > 0, peak.conj() / peak.abs().clamp(min=1e-300), torch.ones_like(peak))
     if not subpixel:
-        moved = torch.stack([one.roll([int(round(float(v))) for v in b], tuple(range(d))) for one, b in zip(y, by)])
+        moved = rolled(y, by.round(), d)
     else:
         moved = shift(y, by, d)
     moved = moved * factor.to(moved.dtype).reshape((-1,) + (1,) * d)
@@ -94,7 +95,8 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
 
 
 def _power(x: Tensor, d: int) -> Tensor:
-    return (x.real.double().square() + x.imag.double().square()).flatten(-d).sum(-1)
+    square = x.real.double().square() + x.imag.double().square() if x.is_complex() else x.double().square()
+    return square.flatten(-d).sum(-1)
 
 
 def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor, Tensor]:
@@ -107,7 +109,7 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
     c = torch.fft.fftn(cross, dim=tuple(range(-d, 0)))
     flat = c.flatten(1)
     where = flat.abs().argmax(1)
-    index = _unravelled(where, tuple(grid)).double()
+    index = unravelled(where, tuple(grid)).double()
     size = torch.tensor(grid, dtype=torch.float64, device=y.device)
     by = torch.where(index > size / 2, index - size, index)
     peak = flat.gather(1, where[:, None]).squeeze(1)
@@ -126,13 +128,13 @@ def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor,
         flat = values.flatten(1)
         where = flat.abs().argmax(1)
         peak = flat.gather(1, where[:, None]).squeeze(1)
-        move = _unravelled(where, (3,) * d)
+        move = unravelled(where, (3,) * d)
         by = by + step * offsets[move]
         step /= 2
     return peak, by
 
 
-def _unravelled(flat: Tensor, grid: tuple[int, ...]) -> Tensor:
+def unravelled(flat: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(batch, d) indices of flat ones (batch,). torch.unravel_index would import sympy, which takes a second."""
     import torch
 
@@ -157,17 +159,61 @@ def centring(x: Tensor) -> list[int]:
     return by
 
 
-def distances(x: Tensor, d: int) -> Tensor:
-    """(batch, batch) E between every two, after alignment."""
+def follow(x: Tensor, reference: Tensor, d: int) -> Tensor:
+    """Each x (batch, *grid) on its own reference (like x): moved by whole pixels and turned by a global phase."""
     import torch
 
-    n = len(x)
-    table = torch.zeros(n, n, dtype=torch.float64)
-    for i in range(n - 1):
-        e = align(x[i + 1 :], x[i], d).error.cpu()
-        table[i, i + 1 :] = e
-        table[i + 1 :, i] = e
-    return table
+    axes = tuple(range(-d, 0))
+    c = torch.fft.ifftn(torch.fft.fftn(reference, dim=axes) * torch.fft.fftn(x, dim=axes).conj(), dim=axes)  # Σ ref(r + s) conj x(r)
+    flat = c.flatten(1)
+    where = flat.abs().argmax(1)
+    peak = flat.gather(1, where[:, None])[:, 0]
+    x = rolled(x, unravelled(where, tuple(x.shape[-d:])), d)
+    return x * _phase(peak).to(x.dtype).reshape((-1,) + (1,) * d) if x.is_complex() else x
+
+
+def _phase(peak: Tensor) -> Tensor:
+    """peak / |peak|, 1 where it is 0."""
+    import torch
+
+    return torch.where(peak.abs() > 0, peak / peak.abs().clamp(min=1e-30), torch.ones_like(peak))
+
+
+def turn(x: Tensor, reference: Tensor) -> Alignment:
+    """Each x (batch, *grid) turned by the global phase that brings it nearest to the reference (*grid)."""
+    import torch
+
+    x = x if x.is_complex() else x.to(x.dtype.to_complex())
+    return _placed(x, reference, _phase((x.conj() * reference).flatten(1).sum(1).to(torch.complex128)))
+
+
+def compare(x: Tensor, reference: Tensor) -> Alignment:
+    """Each x (batch, *grid) as it is, and its error to the reference (*grid)."""
+    import torch
+
+    return _placed(x, reference, torch.ones(len(x), dtype=torch.complex128, device=x.device))
+
+
+def _placed(x: Tensor, reference: Tensor, factor: Tensor) -> Alignment:
+    """x times its factor; error sqrt(Σ |factor x c − reference|² / Σ |reference|²) with the best scale c of each."""
+    import torch
+
+    d = x.ndim - 1
+    y = x * factor.to(x.dtype).reshape((-1,) + (1,) * d) if x.is_complex() else x
+    inner = (y.conj() * reference).flatten(1).sum(1).real.double()
+    norm = (_power(y, d) * _power(reference.unsqueeze(0), d)).sqrt().clamp(min=1e-300)
+    error = (1 - (inner / norm).clamp(-1, 1).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
+    error = torch.where(inner > 0, error, torch.ones_like(error))
+    still = torch.zeros((len(x), d), dtype=torch.float64, device=x.device)
+    return Alignment(y, error, torch.zeros(len(x), dtype=torch.bool, device=x.device), still, factor)
+
+
+def without_phase(x: Tensor) -> Tensor:
+    """Each x (batch, *grid) turned so that the phase of Σ |x| x is 0."""
+    if not x.is_complex():
+        return x
+    total = (x * x.abs()).flatten(1).sum(1)
+    return x * _phase(total.conj()).reshape((-1,) + (1,) * (x.ndim - 1))
 
 
 def rolled(x: Tensor, by: Tensor, d: int) -> Tensor:
@@ -242,7 +288,7 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
     (first, a, here, c), (second, b, there, e) = found
     better = b > a * (1 + 1e-6)
     column = better.reshape((-1,) + (1,) * d)
-    by = _unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
+    by = unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
     moved = rolled(torch.where(column, second, first), by, d)
     if not turn:
         return moved

@@ -38,14 +38,21 @@ class Constraint(ABC):
         return (self,)
 
     @cached_property
-    def rule(self) -> engine.Rule | None:
-        """The same for the engine, where it can do it: the support, then perhaps Nonnegative() or RealValued(), perhaps Ceiling()."""
-        first, *rest = self.parts()
-        capped = bool(rest) and isinstance(rest[-1], Ceiling)
-        middle = rest[:-1] if capped else rest
-        if not isinstance(first, Support) or len(middle) > 1 or not all(isinstance(c, RealValued | Nonnegative) for c in middle):
+    def positive(self) -> bool:
+        """True where no value may be below zero."""
+        return any(isinstance(c, Nonnegative) for c in self.parts())
+
+    @cached_property
+    def flags(self) -> engine.ConstraintFlags | None:
+        """The same for the engine, where it can do it: Support(), with Nonnegative() or RealValued() before or after it (the order makes no
+        difference), and perhaps Ceiling() at the end."""
+        parts = list(self.parts())
+        capped = len(parts) > 1 and isinstance(parts[-1], Ceiling)
+        parts = parts[:-1] if capped else parts
+        others = [c for c in parts if not isinstance(c, Support)]
+        if len(parts) == len(others) or not all(isinstance(c, RealValued | Nonnegative) for c in others):
             return None
-        return engine.Rule(positive=any(isinstance(c, Nonnegative) for c in middle), capped=capped)
+        return engine.ConstraintFlags(positive=self.positive, capped=capped)
 
     def __and__(self, other: Constraint) -> Both:
         return Both(self, other)

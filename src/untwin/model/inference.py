@@ -17,6 +17,7 @@ from untwin.model.networks.architecture import padded
 from untwin.model.networks.weights import Trained
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -123,7 +124,7 @@ def shown(pattern: Pattern, fit: Fit, holes: bool = False) -> tuple[np.ndarray, 
     return np.where(seen, intensity, filled**4).astype(np.float32), np.ones_like(seen)
 
 
-def predict(patterns: Sequence[Pattern], model: Trained | str, device: str = "cpu") -> Iterator[Prediction]:
+def predict(patterns: Sequence[Pattern], model: Trained | str, device: str | torch.device = "cpu") -> Iterator[Prediction]:
     """What a trained network says about patterns, one after the other, worked out in batches. model: from `weights.load`, or its name.
 
     Every pattern is checked before the first is worked out. Raises InputError where one cannot be brought to what the network was

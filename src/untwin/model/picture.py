@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
+from untwin.model.image.base import Identity, ImagePhysics
+from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Squared
-from untwin.model.physics.image import Identity, ImagePhysics
+from untwin.model.symmetry import NoSymmetry, Symmetry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from untwin.model.unknown import Nuisance, Unknown
 
-@dataclass(frozen=True)
-class Picture:
+
+@dataclass(frozen=True, eq=False)
+class Picture(InverseProblem):
     """y = physics(x) + noise, to be solved for x (starts, channels, *grid).
 
     y: (channels, *grid), real or complex. physics: an ImagePhysics; any other callable is taken as Forward. measured: bool like y, False
@@ -23,7 +27,7 @@ class Picture:
 
     y: Tensor = field(repr=False)
     physics: ImagePhysics = field(default_factory=Identity)
-    measured: Tensor | None = field(default=None, repr=False)
+    measured: Tensor = field(default=None, repr=False)  # type: ignore[assignment]
     channels: int | None = None
     loss: Loss = field(default_factory=Squared)
 
@@ -33,7 +37,7 @@ class Picture:
         if self.y.ndim < 2:
             raise InputError(f"a picture has shape {tuple(self.y.shape)}; expected (channels, height, width)")
         if not isinstance(self.physics, ImagePhysics):
-            from untwin.model.physics.image import Forward
+            from untwin.model.image.base import Forward
 
             if not callable(self.physics):
                 raise InputError(f"{self.physics!r} is no physics; expected one such as Blur(kernel), or a function of torch")
@@ -49,15 +53,9 @@ class Picture:
         object.__setattr__(self, "measured", measured)
         if self.channels is None:
             object.__setattr__(self, "channels", self.y.shape[0])
-        if not bool(torch.isfinite(self.y[self.seen]).all()):
+        if not bool(torch.isfinite(self.y[self.measured]).all()):
             raise InputError("the picture holds NaN or infinity; replace them, or leave those pixels out with a mask")
-        object.__setattr__(self, "y", self.y.where(self.seen, self.y.new_zeros(())))
-
-    @property
-    def seen(self) -> Tensor:
-        """bool like y: what was measured."""
-        assert self.measured is not None  # made in __post_init__
-        return self.measured
+        object.__setattr__(self, "y", self.y.where(self.measured, self.y.new_zeros(())))
 
     @property
     def device(self) -> str:
@@ -79,9 +77,27 @@ class Picture:
         return self.y.ndim
 
     @property
-    def symmetric(self) -> bool:
-        """False: another shift or phase is another picture."""
+    def real(self) -> bool:
+        """False: nothing is known of it beside the picture."""
         return False
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        return tuple(self.y.shape[1:])
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return NoSymmetry()
+
+    @property
+    def unknowns(self) -> dict[str, Unknown]:
+        return {}
+
+    def holding(self, nuisance: Nuisance) -> Picture:
+        return self
+
+    def start(self, row: int) -> Picture:
+        return self
 
     def predict(self, x: Tensor) -> Tensor:
         """(starts, *y's shape) what would be measured."""
@@ -92,29 +108,28 @@ class Picture:
             )
         return f
 
-    def misfit(self, x: Tensor) -> Tensor:
-        """(starts,) the loss over what was measured, in float64."""
-        return self.loss(self.predict(x), self.y, self.seen)
+    def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        return self.loss(self.predict(x), self.y, self.measured if where is None else where)
 
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:
         """x: nothing is known of it beside the picture."""
         return x
 
-    def project_modulus(self, x: Tensor) -> Tensor:
-        return self.impose(x)[0]
-
-    def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        raise InputError(
-            f"projections need a physics that measures magnitudes, such as FarField(); {type(self.physics).__name__} does not: "
-            "try 1000*Fit(Untrained())"
-        )
-
-    def advance(self, x: Tensor, support: Tensor, row: object, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        return (x, *self.impose(x))
-
     def without(self, hidden: Tensor) -> Picture:
-        """The same picture with some values declared unmeasured. hidden: bool like y."""
-        return replace(self, measured=self.seen & ~hidden)
+        return replace(self, measured=self.measured & ~hidden)
 
-    def within(self, **changes: Any) -> Picture:
-        return replace(self, **changes)
+    def frames(self, x: Tensor) -> Tensor:
+        return x
+
+    # drawn by a prior, which draws the whole picture
+
+    def canvas(self, share: float) -> tuple[int, ...]:
+        return self.shape
+
+    def window(
+        self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool
+    ) -> tuple[None, Tensor | None]:
+        return None, image if imitate else None
+
+    def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
+        return g, (loss or self.loss)(self.predict(g.unsqueeze(0)), self.y, self.measured)[0] / self.measured.sum()

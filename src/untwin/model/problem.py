@@ -1,129 +1,66 @@
-"""The Problem: a pattern, its physics, a constraint and a loss, and the maps that every method is made of."""
+"""The problem of a pattern: counts, their physics, a constraint and a loss, and the maps that projection algorithms are made of."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from untwin import engine, fourier
 from untwin.data.measurement import Pattern
-from untwin.engine import Coefficients, Fienup, Rule, plain
-from untwin.engine.plain import total
+from untwin.engine import Coefficients, Fienup
 from untwin.errors import InputError
+from untwin.model.box import cut, extent, grown, placed
 from untwin.model.constraints import Constraint, Nonnegative, Support
+from untwin.model.counts import Counts, Modulus
+from untwin.model.detection import Ideal
+from untwin.model.imposition import STILL, engine_for, update
+from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson
-from untwin.model.physics.farfield import FarField
+from untwin.model.physics import Physics
+from untwin.model.waves.base import Waves
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Modulus:
-    """How the data are imposed on a wave of modulus f where the counts are I.
-
-    rho: 0 sets the modulus to √I; above 0 it is the Poisson proximal step, the minimiser of m² − I ln m² + ρ (m − f)²:
-        m = [ρ f + √(ρ² f² + 4 (1 + ρ) I)] / (2 (1 + ρ)). Few photons: 0.3.
-    hole: factor on the wave where nothing was measured, in [0, 1]: 1 leaves it free. For real nonnegative objects 0.97 to
-        0.985 keeps the hole from filling with haze. A number, or a tensor (starts, 1, ...).
-    """
-
-    rho: float = 0.0
-    hole: float | Tensor = 1.0
-
-    def __call__(self, w: Tensor, target: Tensor, width: int = 0) -> Tensor:
-        """Scale w (starts, *grid), in place, to the modulus that the data allow; returns Σ (|w| − target)², (starts,) float64.
-
-        target: (*grid), √I where it is imposed, negative elsewhere. width: as for engine.plain.modulus.
-        """
-        return plain.modulus(w, target, self.rho, self.hole, width)
+    from untwin.model.outline import Outline
+    from untwin.model.symmetry import Symmetry
+    from untwin.model.unknown import Nuisance, Unknown
 
 
-@dataclass(frozen=True)
-class Data:
-    """The pattern as tensors on one device.
+@dataclass(frozen=True, eq=False)
+class Problem(InverseProblem):
+    """A pattern to be phased: find x with D(|W x|²) = I, and x in the constraint.
 
-    intensity, measured: as read, for losses. amplitude, imposed: what the projection sets; for a real object the average of
-    both halves of the pattern, and a pixel is imposed where either half was measured. target: both in one, the amplitude, or −1
-    where nothing is imposed. half: its half for rfftn. arranged: for engine.iterations.
-    """
-
-    intensity: Tensor
-    measured: Tensor
-    amplitude: Tensor
-    imposed: Tensor
-
-    @cached_property
-    def target(self) -> Tensor:
-        return self.amplitude.where(self.imposed, self.amplitude.new_tensor(-1.0))
-
-    @cached_property
-    def half(self) -> Tensor:
-        return self.target[..., : self.target.shape[-1] // 2 + 1].contiguous()
-
-    @cached_property
-    def arranged(self) -> Tensor:
-        from untwin.engine import iterations
-
-        return iterations.arranged(self.target)
-
-    @classmethod
-    def of(cls, pattern: Pattern, real: bool, device: str = "cpu", dtype: torch.dtype | None = None) -> Data:
-        import torch
-
-        intensity = pattern.intensity.astype(np.float64)
-        measured = pattern.measured
-        if real:
-            twin = tuple(slice(None, None, -1) for _ in range(pattern.ndim))
-            roll = tuple(1 + round(2 * s) for s in pattern.offset)  # k -> 2 offset - k
-            axes = tuple(range(pattern.ndim))
-            counts = np.where(measured, intensity, 0)
-            weight = measured + np.roll(measured[twin], roll, axes).astype(float)
-            total = counts + np.roll(counts[twin], roll, axes)
-            merged, imposed = total / np.maximum(weight, 1), weight > 0
-        else:
-            merged, imposed = intensity, measured
-        dtype = dtype or torch.float32
-
-        def tensor(a: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(a)).to(device, torch.bool if a.dtype == bool else dtype)
-
-        return cls(tensor(intensity), tensor(measured), tensor(np.sqrt(merged)), tensor(imposed))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A far-field pattern to be phased.
-
-    x is (starts, *grid) in FFT order, complex, or real where the constraint makes it so; its |F x|² is in the pattern's units.
+    x is (starts, *grid) in FFT order, complex, or real where the constraint makes it so; what is predicted of it is in the pattern's units.
+    physics: Waves, detected ideally, or D @ W; by default FarField() with the pattern's own grid and centre.
     """
 
     pattern: Pattern
-    physics: FarField = field(default_factory=FarField)
+    physics: Physics = field(default_factory=Physics)
     constraint: Constraint = field(default_factory=Support)
     loss: Loss = field(default_factory=Poisson)
     modulus: Modulus = field(default_factory=Modulus)
-    device: str = "cpu"
-    data: Data | None = field(default=None, repr=False, compare=False)
+    device: str = "cpu"  # type: ignore[assignment]
+    counts: Counts = field(default=None, repr=False)  # type: ignore[assignment]
+    nuisance: Nuisance = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        p = self.pattern
-        if not isinstance(self.physics, FarField):
-            raise InputError(
-                f"projections need a physics that measures magnitudes, such as FarField(); got {self.physics!r}: try Picture and Fit"
-            )
-        object.__setattr__(self, "physics", FarField(p.ndim, p.offset))  # the pattern knows its own grid
-        if self.data is None:
-            object.__setattr__(self, "data", Data.of(p, self.constraint.real, self.device))
+        physics: Physics | Waves = self.physics
+        if not (isinstance(physics, Physics) and self.counts is not None):  # else it is this problem, otherwise
+            object.__setattr__(self, "physics", Physics.of(physics).on(self.pattern))
+        object.__setattr__(self, "device", str(self.device))
+        if self.counts is None:
+            object.__setattr__(self, "counts", Counts.of(self.pattern, self._mirror, self.device))
 
     @property
-    def tensors(self) -> Data:
-        assert self.data is not None  # made in __post_init__
-        return self.data
+    def _mirror(self) -> Waves | None:
+        """The waves, where the pattern of this object repeats itself."""
+        mirrored = self.real and isinstance(self.physics.detection, Ideal)
+        return self.physics.waves if mirrored else None
 
     @property
     def real(self) -> bool:
@@ -133,24 +70,47 @@ class Problem:
     def ndim(self) -> int:
         return self.pattern.ndim
 
-    def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
-        met, Σ (|F x| − √I)² over the imposed pixels, (starts,) float64."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pattern.shape
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        return self.pattern.shape
+
+    @property
+    def measured(self) -> Tensor:
+        return self.counts.measured
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return self.physics.symmetry
+
+    @property
+    def unknowns(self) -> dict[str, Unknown]:
+        return self.physics.unknowns
+
+    @cached_property
+    def model(self) -> Physics:
+        """The physics with values for its unknowns: those of `nuisance`, or else the first ones."""
         import torch
 
-        found = self._compiled(x, x.new_zeros((1, *x.shape[1:]), dtype=torch.bool).expand(x.shape), Coefficients(0, 0, 0, 0, 0), 1)
-        if found:
-            return found[1:]
-        d = self.tensors
-        if self.real and not x.is_complex() and not any(self.physics.offset):
-            grid = self.pattern.shape
-            w = fourier.forward_half(x, self.ndim)
-            error = self.modulus(w, d.half, grid[-1])
-            return fourier.inverse_half(w, grid), error
-        w = self.physics.propagate(x)
-        error = self.modulus(w, d.target)
-        y = self.physics.backpropagate(w, spent=True)
-        return (y.real.contiguous() if self.real else y), error
+        if not self.unknowns:
+            return self.physics
+        first = {n: torch.tensor([u.first], dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        return self.physics.holding(first | self.nuisance, self.ndim)
+
+    @cached_property
+    def outline(self) -> Outline | None:
+        """Where the object lies, from the pattern alone; None where the physics does not tell."""
+        return self.physics.waves.outline(self.pattern)
+
+    # maps
+
+    def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
+        met, Σ (√D(|W x|²) − √I)² over the imposed pixels, (starts,) float64."""
+        return engine_for(self, x, None, STILL).impose(self, x)
 
     def project_modulus(self, x: Tensor) -> Tensor:
         """P_M x."""
@@ -158,76 +118,56 @@ class Problem:
 
     def advance(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Iterations x' = `update` of x and y = P_M x; returns x', and the y and the error of the last `impose`."""
-        found = self._compiled(x, support, row, steps)
-        if found:
-            return found
-        for _ in range(steps - 1):
-            x = self.update(x, self.impose(x)[0], support, row)
-        y, error = self.impose(x)
-        return self.update(x, y, support, row), y, error
-
-    def _compiled(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """`advance` by machine code, where there is one for it."""
-        rule = self.constraint.rule
-        if rule is None or x.is_complex() == self.real or any(self.physics.offset):
-            return None
-        row = _plain(row, rule)
-        if (isinstance(row, Fienup) and rule != Rule(positive=True)) or (found := engine.together(x, support, rule)) is None:
-            return None
-        return found.run(x, support, self.tensors.arranged, row, rule, self.modulus.rho, self.modulus.hole, steps)
+        return engine_for(self, x, support, row).advance(self, x, support, row, steps)
 
     def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
         """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
-        rule = self.constraint.rule
-        row = _plain(row, rule)
-        if isinstance(row, Fienup):
-            if rule == Rule(positive=True) and not x.is_complex():
-                return plain.fienup(x, y, support, row.beta)
-            return y.where(self.satisfies(y, support), x.add(y, alpha=-row.beta))
-        if rule is not None and x.is_complex() != self.real:
-            return plain.update(x, y, support, row, rule)
-        z = self.project_object(total(((row.v, y), (row.u, x))), support)
-        return total(((row.s, z), (row.a, x), (row.c, y)))
+        return update(self, x, y, support, row)
 
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:
-        """P_S x."""
         return self.constraint.project(x, support)
 
-    def satisfies(self, x: Tensor, support: Tensor) -> Tensor:
-        """bool, like x: where P_S leaves x as it is."""
-        return self.constraint.satisfied(x, support)
+    def predict(self, x: Tensor) -> Tensor:
+        """D(|W x|²), (starts, *grid)."""
+        return self.model(x)
 
-    def intensity(self, x: Tensor) -> Tensor:
-        """|F x|², (starts, *grid)."""
-        return self.physics(x)
+    def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        return self.loss(self.predict(x), self.counts.intensity, self.measured if where is None else where)
 
-    def misfit(self, x: Tensor) -> Tensor:
-        """(starts,) the loss of x over the measured pixels, in float64."""
-        d = self.tensors
-        return self.loss(self.intensity(x), d.intensity, d.measured)
+    def brightness(self, f: Tensor) -> Tensor:
+        """(starts,): the factor that gives what is predicted as many counts as were measured."""
+        counts, predicted = (v.where(self.measured, v.new_zeros(())).flatten(-self.ndim).sum(-1) for v in (self.counts.intensity, f))
+        return counts / predicted.clamp(min=1e-30)
 
-    @property
-    def seen(self) -> Tensor:
-        """(*grid) bool: what was measured."""
-        return self.tensors.measured
-
-    @property
-    def symmetric(self) -> bool:
-        """True: a shift and a global phase leave the pattern as it is."""
-        return True
+    # the same problem, otherwise
 
     def without(self, hidden: Tensor) -> Problem:
-        """The same problem with some pixels (and, for a real object, their mirror images) declared unmeasured. hidden: (*grid) bool."""
-        p = self.pattern
-        if self.real:
-            roll = [1 + round(2 * s) for s in p.offset or (0.0,) * p.ndim]
-            hidden = hidden | hidden.flip(tuple(range(p.ndim))).roll(roll, tuple(range(p.ndim)))
-        d = self.tensors
-        return replace(self, data=replace(d, measured=d.measured & ~hidden, imposed=d.imposed & ~hidden))
+        twin = None if self._mirror is None else self._mirror.mirror(hidden)
+        hidden = hidden if twin is None else hidden | twin
+        c = self.counts
+        return replace(self, counts=replace(c, measured=c.measured & ~hidden, imposed=c.imposed & ~hidden))
+
+    def recounted(self, intensity: np.ndarray) -> Problem:
+        """With other counts in the same pixels. intensity: (*grid), FFT order."""
+        c = self.counts
+        pattern = replace(self.pattern, intensity=intensity)
+        counts = Counts.of(pattern, self._mirror, self.device, c.amplitude.dtype)
+        return replace(self, pattern=pattern, counts=replace(counts, measured=c.measured, imposed=c.imposed))
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Problem:
+        """On another device, or in another precision: float32 or float64."""
+        where = self.device if device is None else str(device)
+        c = self.counts
+        kind = dtype or c.amplitude.dtype
+        counts = Counts(c.intensity.to(where, kind), c.measured.to(where), c.amplitude.to(where, kind), c.imposed.to(where))
+        if dtype is not None and kind != c.amplitude.dtype:
+            exact = Counts.of(self.pattern, self._mirror, where, kind)
+            counts = replace(counts, intensity=exact.intensity, amplitude=exact.amplitude)
+        return replace(self, device=where, counts=counts)
 
     def within(self, **changes: Constraint | Modulus) -> Problem:
-        """The same problem with another modulus or a further constraint (for algorithms that wrap another)."""
-        if any(isinstance(c, Modulus) and not isinstance(c.hole, float) for c in changes.values()):
+        """With another modulus or a further constraint (for algorithms that wrap another)."""
+        if any(isinstance(c, Modulus) and not isinstance(c.damping, float) for c in changes.values()):
             return replace(self, **changes)
         key = tuple(sorted(changes.items()))
         return self._variants.get(key) or self._variants.setdefault(key, replace(self, **changes))
@@ -236,18 +176,64 @@ class Problem:
     def _variants(self) -> dict[tuple, Problem]:
         return {}
 
+    def holding(self, nuisance: Nuisance) -> Problem:
+        return replace(self, nuisance=nuisance)
+
+    def start(self, row: int) -> Problem:
+        return replace(self, nuisance={n: v[row : row + 1] for n, v in self.nuisance.items()}) if self.nuisance else self
+
+    # drawn by a prior, in a box around index 0
+
+    def frames(self, x: Tensor) -> Tensor:
+        """The magnitude, the largest 1."""
+        m = x.abs().unsqueeze(1)
+        return m / m.flatten(1).amax(1).clamp(min=1e-30).reshape((-1,) + (1,) * (m.ndim - 1))
+
+    def canvas(self, share: float) -> tuple[int, ...]:
+        return (1, *(max(2, math.ceil(share * n)) for n in self.shape))
+
+    def window(
+        self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The support within the box, which is as large as the support needs; the image is cut to it, typical magnitude 0.7."""
+        import torch
+
+        if grow is None and not imitate:
+            return torch.ones((len(image), *canvas[1:]), dtype=torch.bool, device=image.device), None
+        d, axes = self.ndim, tuple(range(self.ndim))
+        image = self.project_object(image, support)
+        rows, masks = [], []
+        for x, s in zip(image, support if grow is None else grown(support, grow)):
+            by = self.symmetry.origin(x if imitate else s.to(x.real.dtype))
+            rows.append(x.roll(by, axes))
+            masks.append(s.roll(by, axes))
+        x, s = torch.stack(rows), torch.stack(masks)
+        box = tuple(min(n, max(b, extent(s, axis, n))) for axis, (b, n) in enumerate(zip(canvas[1:], self.shape), 1))
+        x, s = cut(x, box), cut(s, box)
+        s = torch.ones_like(s) if grow is None else s
+        if not imitate:
+            return s, None
+        m = (x.real.square() + x.imag.square() if x.is_complex() else x.square()).flatten(1)
+        typical = (m.square().sum(1) / m.sum(1).clamp(min=1e-30)).sqrt().clamp(min=1e-30)
+        return s, 0.7 * x / typical.reshape((-1,) + (1,) * d)
+
+    def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
+        """With as many photons as were counted."""
+        c = self.counts
+        x = placed(g.unsqueeze(0), self.shape)[:, 0]
+        f, none = self.predict(x), c.intensity.new_zeros(())
+        scale = c.intensity.where(c.measured, none).sum() / f.where(c.measured, none).sum().clamp(min=1e-30)
+        value = (loss or self.loss)(scale * f + 1e-8, c.intensity, c.measured)[0] / c.measured.sum()
+        x = x * scale.sqrt()
+        if not self.real and not x.is_complex():
+            x = x.to(x.dtype.to_complex())
+        return x[0], value
+
     @classmethod
     def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:
-        """The problem for a pattern, with or without a real nonnegative object."""
+        """The far-field problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
         return cls(pattern, constraint=constraint, device=device)
-
-
-def _plain(row: Coefficients | Fienup, rule: Rule | None) -> Coefficients | Fienup:
-    """Under a plain support Fienup's form is a row of the table (HPR)."""
-    if isinstance(row, Fienup) and rule == Rule():
-        return Coefficients(a=1, c=-row.beta, s=1, u=-1, v=1 + row.beta)
-    return row
 
 
 def require_real(pattern: Pattern) -> None:

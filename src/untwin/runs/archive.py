@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
-from untwin.data.whole import place, write_text
+from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def unfinished(folder: Path) -> bool:
 
 def fresh(folder: Path, overwrite: bool) -> Path:
     """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
-    place(folder)
+    require_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if unfinished(folder) and not overwrite:
@@ -143,8 +143,8 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
     )
     import tomli_w
 
-    write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
-    write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
+    atomic_write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
+    atomic_write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
 
 
@@ -223,19 +223,19 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
     import json
 
     import untwin
+    from untwin.data.atomic import atomic_write_bytes, atomic_write_text
     from untwin.data.image import write_image
-    from untwin.data.whole import write_bytes, write_text
 
     folder.mkdir(parents=True, exist_ok=True)
     values = restored.image.numpy()
     buffer = io.BytesIO()
     own = offset + scale * values
     np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
-    write_bytes(folder / "result.npy", buffer.getvalue())
+    atomic_write_bytes(folder / "result.npy", buffer.getvalue())
     write_image(folder / "result.png", values / max(1.0, float(values.max())))
     told: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
     told |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
     told |= {"numbers": restored.numbers, "warnings": restored.warnings}
     told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
-    write_text(folder / "summary.json", json.dumps(told, indent=1))
+    atomic_write_text(folder / "summary.json", json.dumps(told, indent=1))
     return folder

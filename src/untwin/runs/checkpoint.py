@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.data import sealed
-from untwin.data.whole import PART
+from untwin.data import checksummed
+from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.processes import stoppable
 from untwin.solve.state import Member, State
@@ -78,7 +78,7 @@ class Checkpoint:
         if found is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             content = json.dumps({"about": about, "options": self.options}, default=str).encode()
-            sealed.write(self.folder / _RUN, lambda file: file.write(content))
+            checksummed.write(self.folder / _RUN, lambda file: file.write(content))
             return
         now = json.loads(text)
         for name in {**found["about"], **now}:
@@ -102,11 +102,11 @@ class Checkpoint:
         if self.folder is None:
             return None
         try:
-            content = sealed.read(self.folder / name)
+            content = checksummed.read(self.folder / name)
             return None if content is None else Held(**_loaded(content, device))
         except (InputError, TypeError):
             path = self.folder / name
-            for one in (path, sealed.before(path)):
+            for one in (path, checksummed.before(path)):
                 one.unlink(missing_ok=True)
             warnings.warn(f"{path} is damaged: this part of the run is worked out again", CheckpointWarning, stacklevel=2)
             return None
@@ -162,7 +162,7 @@ class Checkpoint:
         try:
             for name, held in {**self.waiting, **(under_way or {})}.items():
                 content = {"state": _told(held.state), "trace": held.trace, "beside": _told(held.beside), "ended": held.ended}
-                sealed.write(self.folder / name, lambda file, content=content: _save(content, file))
+                checksummed.write(self.folder / name, lambda file, content=content: _save(content, file))
                 self.waiting.pop(name, None)
         except InputError as error:
             warnings.warn(f"no checkpoint: {error}", CheckpointWarning, stacklevel=2)
@@ -213,7 +213,7 @@ class Checkpoint:
 def told(folder: Path) -> dict[str, Any] | None:
     """What the unfinished run in a checkpoint folder says of itself: about, options; None where there is none. Raises InputError where it
     is damaged."""
-    content = sealed.read(folder / _RUN)
+    content = checksummed.read(folder / _RUN)
     if content is None:
         return None
     try:
@@ -237,13 +237,13 @@ def digest(*arrays: np.ndarray | Tensor | None) -> str:
 
 def save_state(state: State, path: str | Path) -> Path:
     """Write a state that `iterate` has yielded: complete, or not at all. What was there before stays as NAME.before."""
-    sealed.write(Path(path), lambda file: _save({"state": _told(state)}, file))
+    checksummed.write(Path(path), lambda file: _save({"state": _told(state)}, file))
     return Path(path)
 
 
 def load_state(path: str | Path, device: str = "cpu") -> State:
     """The state in a file, to hand to `iterate` with the same problem and recipe. Raises InputError where there is none."""
-    content = sealed.read(Path(path))
+    content = checksummed.read(Path(path))
     if content is None:
         raise InputError(f"no file {path}; save_state writes one")
     return _loaded(content, device)["state"]

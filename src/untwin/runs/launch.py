@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BATCH_PIXELS = 16_384  # up to this size a batch beats the pool on a CPU (measured: benchmarks/launch.py)
 BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
 
+GPU_ARRAYS = 7.0  # of a start on a GPU beside those of its steps: temporary ones of the passes, and of the transform
+
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
 Parts = dict[str, tuple[int, Recipe, "State"]]  # by name: number of the job, recipe, starts
 Came = Callable[[str, "Ended"], None]
@@ -38,8 +40,8 @@ class Ended:
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
     """R-factor of each start's object."""
-    d = problem.tensors
-    f = problem.intensity(problem.project_object(state.image, state.support))
+    d = problem.counts
+    f = problem.predict(problem.project_object(state.image, state.support))
     return tuple(r_factor(f, d.intensity, d.measured).tolist())
 
 
@@ -172,15 +174,21 @@ def _joined(parts: list[Ended]) -> Ended:
     return Ended(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
 
 
-def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None) -> Launcher:
+def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:
     """Small arrays on a CPU in batches in this process; larger ones in as many processes as there are cores; on a GPU as large a
-    batch as half of its free memory holds."""
+    batch as half of its memory holds, all of it, so that what else runs there does not change the batch, and with it last bits.
+
+    arrays: of the object that one start takes in its steps (memory.arrays).
+    """
     import torch
 
-    pixels, kept = problem.tensors.amplitude.numel(), checkpoint or Checkpoint()
+    amplitude, kept = problem.counts.amplitude, checkpoint or Checkpoint()
+    pixels = amplitude.numel()
     if problem.device.startswith("cuda"):
-        free, _ = torch.cuda.mem_get_info(torch.device(problem.device).index or 0)
-        return Launcher(1, max(1, int(free / 2 / (pixels * 8 * 12))), kept)
+        index = torch.device(problem.device).index
+        total = torch.cuda.get_device_properties(torch.cuda.current_device() if index is None else index).total_memory
+        start = pixels * amplitude.element_size() * (1 if problem.real else 2) * (GPU_ARRAYS + arrays)
+        return Launcher(1, max(1, int(total / 2 / start)), kept)
     if pixels <= BATCH_PIXELS:
         return Launcher(workers or 1, BATCH, kept)
     return Launcher(workers or cores(), 1, kept)

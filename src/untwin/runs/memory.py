@@ -31,14 +31,14 @@ SLACK = 1.05  # what the allocator keeps back
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
-    one = problem.tensors.amplitude.numel() * problem.tensors.amplitude.element_size() * (1 if problem.real else 2)
-    pixels = problem.tensors.amplitude.numel()
+    one = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
+    pixels = problem.counts.amplitude.numel()
     start = 2 + 2 * pixels / one  # x, image; support, bounds
     data = 20 * pixels
     size = plan.size(pixels, start)
     stages = [stage.arrays(size) for stage in plan.stages]
     many = min(launch.batch, size.starts)
-    work = many * max(_work(problem, recipe) for recipe in plan.recipes)
+    work = many * arrays(problem, plan)
     candidates = max(size.families + size.reserve, *(s.candidates for s in stages))
     judged = size.kept + 4 * size.starts + 4 * candidates
     elsewhere = 0.0
@@ -98,6 +98,11 @@ def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
     if low:
         return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
+
+
+def arrays(problem: Problem, plan: Plan) -> float:
+    """Arrays of the object that one start takes in the steps of a plan, beside where it begins."""
+    return max(_work(problem, recipe) for recipe in plan.recipes)
 
 
 def _work(problem: Problem, recipe: Recipe) -> float:

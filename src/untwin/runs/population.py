@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin.judge import metrics
-from untwin.model.alignment import align
 from untwin.random import derive
 from untwin.solve.state import Member, State, join, take
 
@@ -35,12 +34,12 @@ class Population:
         """Figures of P_S of the estimates."""
         import torch
 
-        d = problem.tensors
+        d = problem.counts
         deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
             one = take(state, [row])
             x = problem.project_object(one.image, one.support)
-            f = problem.intensity(x)
+            f = problem.holding(one.nuisance).predict(x)
             free.append(metrics.unknowns(x, one.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
@@ -49,7 +48,7 @@ class Population:
         return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
-        return metrics.scores(self.deviance, self.unknowns, int(problem.tensors.measured.sum()))
+        return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()))
 
     def order(self, problem: Problem) -> list[int]:
         """Rows from the best to the worst."""
@@ -119,7 +118,7 @@ def children(problem: Problem, population: Population, members: tuple[Member, ..
     best = population.rows(order[:1])
     parents = population.rows(order[: max(1, len(order) // PARENTS)])
     a = best.state.image[0]
-    moved = align(parents.state.image, a, problem.ndim, subpixel=False)
+    moved = problem.symmetry.align(parents.state.image, a, subpixel=False)
     if problem.real:
         x = moved.x.real
     else:

@@ -15,7 +15,6 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.model.alignment import align, centring
 from untwin.model.inference import fitted
 from untwin.model.networks import weights
 from untwin.model.outline import hidden
@@ -24,6 +23,7 @@ from untwin.provenance import made_with
 from untwin.random import derive
 from untwin.runs import auto, memory
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.device import boolean, named, trusted
 from untwin.runs.failure import Failure, counted, reasons
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
@@ -39,6 +39,7 @@ from untwin.solve.recipe import Recipe, steps
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean
@@ -56,7 +57,7 @@ def reconstruct(
     seed: int = 0,
     positivity: bool = False,
     support: np.ndarray | Tensor | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
@@ -69,7 +70,8 @@ def reconstruct(
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     starts: independent starts. seed: of the first; the same seed gives the same result on the same machine.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
-    device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one. workers: processes on a CPU; by default all cores.
+    device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
+    workers: processes on a CPU; by default all cores.
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it.
     report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
@@ -82,10 +84,10 @@ def reconstruct(
         raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
     clock, cpu = time.perf_counter(), time.process_time()
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, kept)
+    launch = launcher(problem, workers, kept, memory.arrays(problem, plan))
     needed = memory.require(problem, plan, launch)
     made = made_with(problem.device)
-    kept.begin(_identity(problem, plan, seed, given, made))
+    kept.begin(_identity(problem, plan, seed, given, {**made, "batch": launch.batch}))
     with one_thread():
         try:
             outcome = plan.run(problem, seed, launch, support=given, report=report)
@@ -102,7 +104,7 @@ def reconstruct(
 
 def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, made: dict[str, Any]) -> dict[str, Any]:
     """What a run is: where this is the same, its bits are."""
-    p, t = problem.pattern, problem.tensors
+    p, t = problem.pattern, problem.counts
     return {
         **{k: v for k, v in made.items() if k != "threads"},  # one is used
         "input file of SHA-256": p.source.sha256,
@@ -111,42 +113,34 @@ def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, m
         "constraint": repr(problem.constraint),
         "loss": repr(problem.loss),
         "modulus": repr(problem.modulus),
+        "physics": repr(problem.physics),
         "support of SHA-256": digest(support),
         "recipe": repr(plan),
         "seed": seed,
     }
 
 
-def _problem(pattern: Pattern | Problem, positivity: bool, device: str | None) -> Problem:
-    import torch
-
-    given = device is not None
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.device | None) -> Problem:
     if isinstance(pattern, Problem):
-        if device not in (None, pattern.device) and given:
-            raise InputError(f"device={device!r} with a Problem on {pattern.device!r}; make the Problem with device={device!r}")
+        if device is not None and str(device) != pattern.device:
+            raise InputError(f"device={str(device)!r} with a Problem on {pattern.device!r}; make the Problem with device={str(device)!r}")
         if positivity and not pattern.real:
             raise InputError("positivity=True with a Problem that has no Nonnegative() constraint; put it into the Problem")
+        trusted(pattern.device)
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
     if positivity:
         require_real(pattern)
-    try:
-        torch.fft.fft(torch.ones(2, device=device)).to(torch.complex128).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise InputError(f"no device {device!r} with this torch ({torch.__version__}); try cpu") from None
-    device = "cpu" if device.startswith("cpu") else device
+    device = named("cpu" if device is None else device)
+    trusted(device)
     return Problem.of(pattern, positivity=positivity, device=device)
 
 
 def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | None:
-    import torch
-
     if support is None:
         return None
-    mask = torch.as_tensor(np.asarray(support) != 0)
+    mask = boolean(support)
     if tuple(mask.shape) != problem.pattern.shape:
         raise InputError(f"support has shape {tuple(mask.shape)}, pattern {problem.pattern.shape}; crop or pad one of them")
     if not bool(mask.any()):
@@ -190,20 +184,20 @@ def _judged(
 ) -> Reconstruction:
     import torch
 
-    d, p = problem.ndim, problem.pattern
+    p = problem.pattern
     outcome, image, refinement = _kept(problem, plan, outcome)
     final, best = outcome.results, outcome.results.rows([0])
     others = list(range(1, len(final.state.seeds)))
     chosen = objects(problem, best)[0]
-    independent = align(objects(problem, final), chosen, d)
+    independent = problem.symmetry.align(objects(problem, final), chosen)
     errors = tuple(float(independent.error[i]) for i in others)
     strangers = [i for i in others if _independent(plan, final.state.members[0], final.state.members[i])]
     evidence = tuple(errors[i - 1] for i in strangers)
     agreement = min(evidence, default=math.nan)
-    first = align(objects(problem, outcome.first), image, d)
+    first = problem.symmetry.align(objects(problem, outcome.first), image)
     scores = gather([outcome.first, outcome.results]).scores(problem)
     table = _starts(outcome.first, scores, first.error, first.turned)
-    lost = tuple(Start(m.seed, math.nan, math.inf, 0, m.number, m.role, reason=str(why)) for m, why in outcome.failures)
+    lost = tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures)
     agreeing = [s for s in table if s.error < trust.AGREE]
 
     # Kept for modes and the transfer function: every run that ended alike, families' results (the solution first) and the single starts
@@ -211,10 +205,10 @@ def _judged(
     alike = [i for i, s in enumerate(table) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
     runs = torch.cat([independent.x[[0, *(i for i in others if errors[i - 1] < trust.ALIKE)]], first.x[alike]])
     modes, weights = _modes(runs)
-    waves = problem.physics.propagate(runs)
-    transfer = prtf(waves, problem.tensors.measured) if len(runs) > 1 else None
+    waves = problem.model.waves.propagate(runs)
+    transfer = prtf(waves, problem.counts.measured) if len(runs) > 1 else None
     nearest = independent.x[strangers[evidence.index(agreement)]] if strangers else None
-    shell = fsc(waves[0], problem.physics.propagate(nearest)) if nearest is not None else None
+    shell = fsc(waves[0], problem.model.waves.propagate(nearest)) if nearest is not None else None
 
     numbers = _numbers(problem, best, image) | refinement
     numbers |= {
@@ -258,6 +252,7 @@ def _judged(
         recipe=repr(plan),
         seed=seed,
         positivity=problem.real,
+        physics=problem.physics.known({n: float(v[0]) for n, v in best.state.nuisance.items()}),
         verdict=judgement,
         numbers=numbers,
         starts=table + lost,
@@ -306,10 +301,10 @@ def _kept(problem: Problem, plan: Plan, outcome: Outcome) -> tuple[Outcome, Tens
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
     rest = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
     again = replace(outcome, results=gather([results, outcome.results.rows(rest)]) if rest else results, candidates=results)
-    refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.tensors
-    f = problem.intensity(torch.stack([plain, refined]))
+    refined, x, t = _mean(problem, again, math.inf), objects(problem, results), problem.counts
+    f = problem.predict(torch.stack([plain, refined]))
     before, after = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf).tolist()
-    nearest = min(align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
     told = {"log_likelihood_plain": before, "log_likelihood_refined": after, "refined_agreement": nearest}
     kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
     refine = plan.stage(Refine)
@@ -328,14 +323,14 @@ def _mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
     are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
     """
     best = objects(problem, outcome.results.rows([0]))[0]
-    found = align(objects(problem, outcome.candidates), best, problem.ndim)
+    found = problem.symmetry.align(objects(problem, outcome.candidates), best)
     scores = outcome.candidates.scores(problem)
     alike = (found.error.cpu() < trust.ALIKE) & (scores.cpu() <= scores.min().cpu() + nearly)
     if int(alike.sum()) < 2:
         return best
     mean = problem.project_object(found.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
-    t = problem.tensors
-    r = [float(metrics.r_factor(problem.intensity(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
+    t = problem.counts
+    r = [float(metrics.r_factor(problem.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
     mean = mean if mean.is_complex() else mean.to(best.dtype)
     return mean[0] if r[0] < 1.2 * r[1] else best
 
@@ -356,8 +351,8 @@ def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) ->
 
 
 def _numbers(problem: Problem, best: Population, image: Tensor) -> dict[str, float]:
-    t, p = problem.tensors, problem.pattern
-    f = problem.intensity(image.unsqueeze(0))
+    t, p = problem.counts, problem.pattern
+    f = problem.predict(image.unsqueeze(0))
     expected = metrics.expected_half_deviance(f, t.measured)
     working, free = free_log_likelihood(problem, best.state)
     unmeasured = float((f[0].where(~t.measured, f.new_zeros(()))).sum(dtype=f.dtype))
@@ -387,21 +382,21 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     """
     import torch
 
-    seen = problem.seen
+    seen = problem.measured
     without = problem.without(
         torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(seen.shape) < FREE_SHARE).to(seen.device)
     )
-    hidden = seen & ~without.seen
+    hidden = seen & ~without.measured
     if not bool(hidden.any()) or bool((hidden == seen).all()):
         return math.nan, math.nan
-    wave = problem.physics.propagate(problem.project_object(state.image, state.support))
-    x = problem.physics.backpropagate(wave.where(~hidden, wave.new_zeros(())))
+    wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
+    x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
     x = x.real if problem.real else x
     ended = run_here(without, parse("100*RAAR + 50*ER"), replace(state, x=x, image=x, at=0)).state
-    f = problem.intensity(problem.project_object(ended.image, ended.support))
-    t = problem.tensors
+    f = problem.predict(problem.project_object(ended.image, ended.support))
+    t = problem.counts
     return (
-        float(metrics.log_likelihood(f, t.intensity, without.seen)),
+        float(metrics.log_likelihood(f, t.intensity, without.measured)),
         float(metrics.log_likelihood(f, t.intensity, hidden)),
     )
 
@@ -424,8 +419,8 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
     import torch
 
     d = problem.ndim
-    axes, by = tuple(range(d)), centring(image)
-    if not problem.real:
+    axes, by = tuple(range(d)), problem.symmetry.origin(image)
+    if problem.symmetry.global_phase and not problem.real:
         total = (image * image.abs()).sum()
         image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
     shown = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
@@ -435,7 +430,7 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
 def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
     """The modes, moved as the object is."""
     d = problem.ndim
-    return fourier.centred(modes.roll([0, *centring(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
+    return fourier.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
 
 
 def _resolution(pattern: Pattern, transfer: Curve | None) -> str:

@@ -21,6 +21,7 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint, Held, digest
+from untwin.runs.device import boolean, named
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule, Until
@@ -29,6 +30,8 @@ from untwin.solve.state import CHECK, State, alive
 from untwin.solve.stopping import EMV, WMV, HeldOut
 
 if TYPE_CHECKING:
+    import torch
+
     from untwin.model.picture import Picture
 
 PRIORS = ("dip", "drp")
@@ -65,7 +68,7 @@ def restore(
     loss: Loss | None = None,
     channels: int | None = None,
     steps: int = STEPS,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
 ) -> Restored:
@@ -76,7 +79,7 @@ def restore(
     prior: "drp" (default), "dip", a Prior, or a Fit with everything. seed: of the prior. stop: a rule; by default
         EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
     measured: bool like y, False where nothing is known. loss: by default Squared().
-    channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda".
+    channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda", a torch.device.
     checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
         same bits (same machine, versions, device, threads). It stays until you delete it.
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
@@ -84,21 +87,18 @@ def restore(
     """
     import torch
 
-    from untwin.model.physics.image import Identity
+    from untwin.model.image.base import Identity
     from untwin.model.picture import Picture
 
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"no device {device!r} with this torch ({torch.__version__}); try cpu") from None
+    device = named(device)
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
-    measured = None if measured is None else torch.as_tensor(np.asarray(measured) != 0)
+    measured = None if measured is None else boolean(measured)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
     problem.predict(torch.zeros(1, *problem.shape, device=y.device))  # does it fit at all
     fit = _fit(prior, problem)
-    fit.canvas(problem)
+    fit.check(problem)
     rule = _rule(fit) if stop is None else stop
     if not isinstance(rule, Rule):
         raise InputError(f"stop={stop!r}: expected a rule, such as EMV() or HeldOut()")
@@ -111,20 +111,20 @@ def restore(
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     made = made_with(device)
     ramp = torch.linspace(0, 1, math.prod(problem.shape), device=y.device).reshape(1, *problem.shape)
-    data = digest(problem.y, problem.seen, problem.predict(ramp))  # what a physics does to a picture tells it from another
+    data = digest(problem.y, problem.measured, problem.predict(ramp))  # what a physics does to a picture tells it from another
     kept.begin({**made, "data of SHA-256": data, "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
     last, trace, alive = _run(problem, recipe, seed, steps, kept, report)
     statistic, variance = ([row[i] for row in trace] for i in (0, 1))
     image = last.image[0].detach().cpu()
     if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
-    found = problem.misfit(last.image) / problem.seen.sum()
+    found = problem.misfit(last.image) / problem.measured.sum()
     numbers = {
         "steps": float(last.step),
         "best_at": float(_best(statistic)),
         "stopped_itself": float(last.step < steps),
         "misfit": float(found[0]),
-        "measured_fraction": float(problem.seen.double().mean()),
+        "measured_fraction": float(problem.measured.double().mean()),
         "seconds": time.perf_counter() - clock,
         "cpu_seconds": time.process_time() - cpu,
     }
@@ -182,6 +182,7 @@ def _run(
         first = State.of(x, seeds=(seed,))
         held = Held(first, [], other.begin(problem, first).watch)  # type: ignore[arg-type]
     state, trace, look, fine = held.state, held.trace, held.beside, True
+    fetched, pending = 1 if x.is_cpu else CHECK, []  # a GPU would have to wait for numbers that are fetched one by one
     if report and trace:
         report(len(trace), None, steps)
     with kept.part(name) as reached:
@@ -189,11 +190,14 @@ def _run(
             if state.watch is not None:
                 fine = bool(alive(state).all()) if state.step % CHECK == 0 else fine
                 look = other.look(problem, replace(state, watch=look)).watch  # type: ignore[arg-type]
-                value = float(getattr(state.watch, "value", look.value)[0])
-                trace.append((value, float(look.value[0])))
+                pending.append(torch.stack([getattr(state.watch, "value", look.value)[0], look.value[0]]))
+            if pending and (state.watch is None or state.step % fetched == 0):
+                trace.extend((value, variance) for value, variance in torch.stack(pending).tolist())
                 if report:
-                    report(1, None if math.isnan(value) else value, steps)
-            reached(state, trace, look)
+                    report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
+                pending = []
+            if not pending:
+                reached(state, trace, look)
     return state, trace, fine
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from untwin.model.physics import Physics
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
@@ -31,11 +33,11 @@ class Start:
     r_factor: float
     score: float
     support: int
-    number: int = 0
-    role: str = "start"
     error: float = math.nan
     twin: bool = False
     reason: str = ""
+    number: int = 0
+    role: str = "start"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Reconstruction(Solution):
     """The object behind a far-field pattern, what it rests on, and whether to believe it.
 
     image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
-    support: (*grid) bool, centred likewise.
+    support: (*grid) bool, centred likewise. physics: with the values that were found for its unknowns.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
@@ -89,6 +91,7 @@ class Reconstruction(Solution):
     support: Tensor
     pattern: Pattern
     positivity: bool
+    physics: Physics = field(default_factory=Physics)
     verdict: Verdict
     starts: tuple[Start, ...] = ()
     history: tuple[History, ...] = ()

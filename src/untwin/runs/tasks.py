@@ -36,8 +36,10 @@ class Job:
     def run(self, seed: int, steps: int, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
         import torch
 
-        from untwin.model.physics.image import Blur, Downsample, Identity
-        from untwin.model.physics.mri import MRI
+        from untwin.model.image.base import Identity
+        from untwin.model.image.blur import Blur
+        from untwin.model.image.downsample import Downsample
+        from untwin.model.image.mri import MRI
 
         physics: Any = Identity()
         if self.kernel is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import AGREE
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def encoded(figure: Figure, kind: str) -> bytes:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Into a file whose ending says the kind; complete or not there. Raises InputError where it cannot be written."""
-    write_bytes(path, encoded(figure, path.suffix[1:].lower()))
+    atomic_write_bytes(path, encoded(figure, path.suffix[1:].lower()))
 
 
 # ---------------------------------------------------------------------------------------------------- the object
@@ -367,11 +367,10 @@ def plot_intensity(solution: Reconstruction) -> Figure:
 def _calculated(solution: Reconstruction) -> np.ndarray:
     """Intensity of the solution's object, zero frequency at N//2."""
     from untwin import fourier
-    from untwin.model.physics.farfield import FarField
 
     d = solution.image.ndim
-    physics = FarField(d, solution.pattern.offset)
-    return fourier.centred(physics(fourier.cornered(solution.image, d)), d).numpy()
+    physics = solution.physics.on(solution.pattern)
+    return fourier.centred(physics(fourier.cornered(solution.image, d).unsqueeze(0))[0], d).numpy()
 
 
 def _intensity_style(intensity: np.ndarray, measured: np.ndarray) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.whole import write_bytes, write_text
+from untwin.data.atomic import atomic_write_bytes, atomic_write_text
 from untwin.show import figures
 from untwin.show.figures import encoded
 from untwin.show.report import _STYLE, _table
@@ -50,9 +50,9 @@ def curves_figure(rows: list[dict[str, Any]]) -> Figure:
 
 def training_report(folder: Path, card: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
     """Write curves.json, figures/curves.png and report.html, which stands alone, into the folder; returns the page."""
-    write_text(folder / "curves.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write_text(folder / "curves.json", json.dumps(rows, indent=1) + "\n")
     png = encoded(curves_figure(rows), "png")
-    write_bytes(folder / "figures" / "curves.png", png)
+    atomic_write_bytes(folder / "figures" / "curves.png", png)
     last = {_TITLES.get(k, k.replace("_", " ")): f"{v:.4g}" for k, v in (rows[-1] if rows else {}).items()}
     told = {k.replace("_", " "): str(v) for k, v in card.get("training", {}).items()}
     page = f"""<!DOCTYPE html>
@@ -65,7 +65,7 @@ is moved onto the prediction by shift and twin before errors are taken. A small 
 wrong object that explains its pattern.</figcaption></figure></section>
 <section><h2>At the end</h2>{_table(last)}</section><section><h2>Settings</h2>{_table(told)}</section></main></body></html>
 """
-    write_text(folder / "report.html", page)
+    atomic_write_text(folder / "report.html", page)
     return folder / "report.html"
 
 

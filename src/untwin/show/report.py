@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import AGREE
 from untwin.show import figures
 
@@ -122,14 +122,14 @@ def report(solution: Reconstruction, path: str | Path) -> Path:
         if figure is None:
             continue
         png = figures.encoded(figure, "png")
-        write_bytes(folder / f"{name}.png", png)
+        atomic_write_bytes(folder / f"{name}.png", png)
         figures.save_figure(figure, folder / f"{name}.pdf")
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
             f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
         )
-    write_bytes(path, _page(solution, sections).encode("utf-8"))
+    atomic_write_bytes(path, _page(solution, sections).encode("utf-8"))
     return path
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.show.figures import _figure, encoded
 from untwin.show.report import _STYLE, _digits
 
@@ -73,7 +73,7 @@ def _show(axis: Any, image: np.ndarray, title: str) -> None:
 def restored_page(restored: Restored, path: Path, name: str) -> Path:
     """Write the page and, beside it, figures/restored.png."""
     png = encoded(figure(restored), "png")
-    write_bytes(path.parent / "figures" / "restored.png", png)
+    atomic_write_bytes(path.parent / "figures" / "restored.png", png)
     rows = "".join(
         f'<tr><th>{escape(n.replace("_", " "))}</th><td class="n">{_digits(v) if math.isfinite(v) else "not known"}</td>'
         f'<td class="note">{_MEANINGS.get(n, "")}</td></tr>'
@@ -93,5 +93,5 @@ moves towards the picture, afterwards towards the noise.</figcaption></figure></
 <section><h2>How it was made</h2><pre>{escape(restored.recipe)}</pre><p class="note">seed {restored.seed}</p></section>
 </main></body></html>
 """
-    write_bytes(path, page.encode("utf-8"))
+    atomic_write_bytes(path, page.encode("utf-8"))
     return path

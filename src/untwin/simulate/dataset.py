@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data import hdf5
-from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, place, read_manifest, simulated
+from untwin.data.atomic import PART, atomic_write_text, require_writable
+from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, read_manifest, simulated, wrapped_index
 from untwin.data.measurement import Pattern
-from untwin.data.whole import PART, write_text
-from untwin.data.whole import place as writable
 from untwin.errors import InputError, NumericalFailure
 from untwin.processes import pool
 from untwin.simulate.crystals import Samples, Simulation, simulation
@@ -80,7 +79,7 @@ class _Crystals:
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Samples:
         """Some samples in one go, as a Samples with a leading batch axis on `device`."""
-        return self.simulation.draw(self.seed, [place(i, self.count) for i in indices], device)
+        return self.simulation.draw(self.seed, [wrapped_index(i, self.count) for i in indices], device)
 
     def pattern(self, i: int) -> Pattern:
         """The measurement of sample i as `untwin.reconstruct` takes it."""
@@ -139,7 +138,7 @@ def planned(
     )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for the data set")
-    writable(folder)
+    require_writable(folder)
     if is_dataset(folder):
         _same(manifest, read_manifest(folder), folder)
     elif folder.exists() and any(not _unfinished(p) for p in folder.iterdir()):
@@ -179,7 +178,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     if not is_dataset(folder):
-        write_text(folder / MANIFEST, manifest_text(manifest))
+        atomic_write_text(folder / MANIFEST, manifest_text(manifest))
     missing = manifest.missing(folder)
     done = count - sum(len(manifest.indices(k)) for k in missing)
 

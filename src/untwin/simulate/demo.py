@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
 
@@ -23,5 +23,5 @@ def write_demo(folder: Path, seed: int) -> tuple[Path, Path]:
     for path, named in zip(paths, contents):
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **named)
-        write_bytes(path, buffer.getvalue())
+        atomic_write_bytes(path, buffer.getvalue())
     return paths

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, require
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -20,6 +20,8 @@ class ADMM(Algorithm):
 
     beta: dual step, above 0 and at most 1.
     """
+
+    needs: ClassVar = Problem
 
     beta: float = 0.9
 

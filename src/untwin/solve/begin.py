@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, require
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.problem import Problem
+    from untwin.model.unknown import Nuisance
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,6 +23,8 @@ class Box(Algorithm):
 
     margin: factor on the extents, at least 1.
     """
+
+    needs: ClassVar = Problem
 
     margin: float = 1.05
 
@@ -44,6 +47,8 @@ class Box(Algorithm):
 class Triangle(Algorithm):
     """Support = one half of the bounds' box, cut along its diagonal: an object and its twin do not both fit, so one of them wins."""
 
+    needs: ClassVar = Problem
+
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
@@ -64,6 +69,8 @@ class Triangle(Algorithm):
 class Whole(Algorithm):
     """Support = the bounds."""
 
+    needs: ClassVar = Problem
+
     def step(self, problem: Problem, state: State) -> State:
         return replace(state, support=state.bounds)
 
@@ -74,6 +81,8 @@ class Whole(Algorithm):
 @dataclass(frozen=True, repr=False)
 class Random(Algorithm):
     """x = random magnitudes and phases (real objects: random magnitudes) inside the support, as bright as the data."""
+
+    needs: ClassVar = Problem
 
     def step(self, problem: Problem, state: State) -> State:
         x = random_object(problem, state.support, state.seeds)
@@ -87,7 +96,7 @@ def random_object(problem: Problem, support: Tensor, seeds: tuple[int, ...]) -> 
     """(starts, *grid): uniform magnitudes and phases inside the support, each start from its own seed, scaled to the data."""
     import torch
 
-    d = problem.tensors
+    d = problem.counts
     rows = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -107,19 +116,27 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     """The state before the first step.
 
     seeds: one per start, or the Members themselves.
-    support: (*grid) or (starts, *grid) bool, FFT order; by default the outline. x: (starts, *grid); by default random.
+    support: (*grid) or (starts, *grid) bool, FFT order; by default what the pattern tells of the object's outline, or everywhere.
+    x: (starts, *grid); by default random.
     """
     import torch
 
     starts = tuple(s if isinstance(s, Member) else Member(s, number) for number, s in enumerate(seeds))
     grid = (len(starts), *problem.pattern.shape)
-    if support is None:
-        from untwin.model.outline import outline
-
-        found = outline(problem.pattern)
-        support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (found.support, found.bounds))
-    else:
+    if support is not None:
         support = bounds = support.to(problem.device).expand(grid)
+    elif problem.outline is None:
+        support = bounds = torch.ones(grid, dtype=torch.bool, device=problem.device)
+    else:
+        outline = problem.outline
+        support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (outline.support, outline.bounds))
     if x is None:
         x = random_object(problem, support, tuple(m.seed for m in starts))
-    return State(x=x, image=x, support=support, bounds=bounds, members=starts)
+    return State(x=x, image=x, support=support, bounds=bounds, members=starts, nuisance=first_values(problem, len(starts)))
+
+
+def first_values(problem: Problem, starts: int) -> Nuisance:
+    """(starts,) float64 for each unknown of the physics: where its search begins."""
+    import torch
+
+    return {name: torch.full((starts,), u.first, dtype=torch.float64, device=problem.device) for name, u in problem.unknowns.items()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Detwin(Algorithm):
     """One error reduction with half of the support: a mixture of object and twin is pushed to one side (Guizar-Sicairos and
     Fienup, J. Opt. Soc. Am. A 29, 2012). The support is cut through its centre of mass along the first axis, for this step only."""
+
+    needs: ClassVar = Problem
 
     def step(self, problem: Problem, state: State) -> State:
         import torch

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from untwin import expression
 from untwin.errors import InputError
-from untwin.model.alignment import centring
-from untwin.model.box import cut, extent, grown, placed
+from untwin.model.box import placed
+from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss
-from untwin.model.networks.base import number, whole
-from untwin.model.picture import Picture
+from untwin.model.networks.base import number, single_precision, whole
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
 from untwin.random import derive
 from untwin.solve.descent import Adam, Descent
-from untwin.solve.follow import followed
 from untwin.solve.recipe import Algorithm
 from untwin.solve.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from untwin.model.problem import Problem
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,29 +78,20 @@ class Fit(Algorithm):
     def __repr__(self) -> str:
         return expression.write(self)
 
-    def canvas(self, problem: Problem | Picture) -> tuple[int, ...]:
-        """(channels, *grid) of G for a problem, checked. Raises InputError where the prior does not suit it."""
-        if isinstance(problem, Picture):
-            shape = problem.shape
-        else:
-            if problem.real and self.prior.complex:
-                raise InputError(f"{self.prior!r} is complex, and the object is real; take a real prior, such as Untrained()")
-            shape = (1, *(max(2, math.ceil(self.box * n)) for n in problem.pattern.shape))
-        self.prior.check(shape[1:])
-        return shape
+    def check(self, problem: InverseProblem) -> None:
+        if problem.real and self.prior.complex:
+            raise InputError(f"{self.prior!r} is complex, and the object is real; take a real prior, such as Untrained()")
+        self.prior.check(problem.canvas(self.box)[1:])
 
-    def begin(self, problem: Problem, state: State) -> State:
+    def begin(self, problem: InverseProblem, state: State) -> State:
         import torch
 
-        shape = self.canvas(problem)
-        picture = isinstance(problem, Picture)
-        mask, target = (None, None) if picture else self._window(problem, state, shape)
-        if picture and self.imitate:
-            target = state.image
-        elif mask is not None:
-            shape = (1, *mask.shape[1:])
+        self.check(problem)
+        shape = problem.canvas(self.box)
+        mask, target = problem.window(state.image, state.support, shape, self.grow, self.imitate > 0)
+        shape = shape if mask is None else (shape[0], *mask.shape[1:])
         device = state.x.device
-        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator(device).manual_seed(derive(s, "network"))) for s in state.seeds]
+        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator().manual_seed(derive(s, "network"))).to(device) for s in state.seeds]
         if not parts[0].trained:
             raise InputError(f"{self.prior!r} has nothing to fit")
         memory = {
@@ -117,38 +104,12 @@ class Fit(Algorithm):
             "target": target,
             "mean": None,
         }
-        if picture:
+        if mask is None:
             return replace(state, memory=memory)
-        assert mask is not None
-        support = placed(mask.unsqueeze(1).to(torch.float32), problem.pattern.shape)[:, 0] > 0
+        support = placed(mask.unsqueeze(1).to(torch.float32), problem.shape)[:, 0] > 0
         return replace(state, memory=memory, support=support, bounds=support)
 
-    def _window(self, problem: Problem, state: State, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
-        """The support within the box, (starts, *box) bool, and the image to imitate, cut to it, typical magnitude 0.7."""
-        import torch
-
-        if self.grow is None and not self.imitate:
-            return torch.ones((len(state.seeds), *shape[1:]), dtype=torch.bool, device=state.x.device), None
-        d, axes = problem.ndim, tuple(range(problem.ndim))
-        image = problem.project_object(state.image, state.support)
-        inside = state.support if self.grow is None else grown(state.support, self.grow)
-        rows, masks = [], []
-        for x, s in zip(image, inside):
-            by = centring(x if self.imitate else s.to(x.real.dtype))
-            rows.append(x.roll(by, axes))
-            masks.append(s.roll(by, axes))
-        x, s = torch.stack(rows), torch.stack(masks)
-        box = tuple(min(n, max(b, extent(s, axis, n))) for axis, (b, n) in enumerate(zip(shape[1:], problem.pattern.shape), 1))
-        x, s = cut(x, box), cut(s, box)
-        if self.grow is None:
-            s = torch.ones_like(s)
-        if not self.imitate:
-            return s, None
-        m = (x.real.square() + x.imag.square() if x.is_complex() else x.square()).flatten(1)
-        typical = (m.square().sum(1) / m.sum(1).clamp(min=1e-30)).sqrt().clamp(min=1e-30)
-        return s, 0.7 * x / typical.reshape((-1,) + (1,) * d)
-
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: InverseProblem, state: State) -> State:
         import torch
 
         m = state.memory
@@ -168,7 +129,7 @@ class Fit(Algorithm):
         if self.average:
             before = m["mean"]
             if before is not None:
-                mean = torch.lerp(before, followed(problem, x, before), max(1 - self.average, 1 / (count + 1)))
+                mean = torch.lerp(before, problem.symmetry.follow(x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
         return replace(state, x=x, image=mean, error=None, memory=memory)
 
@@ -183,15 +144,15 @@ class Fit(Algorithm):
             share = min(1.0, max(0.0, k / max(1.0, last - self.imitate)))
         return self.rate * min(1.0, (k + 1) / self.warm if self.warm else 1.0) * _cosine(share, self.decay)
 
-    def _slope(self, problem: Problem | Picture, m: dict[str, Any], row: int, seed: int, numbers: dict[str, Tensor]) -> Any:
+    def _slope(self, problem: InverseProblem, m: dict[str, Any], row: int, seed: int, numbers: dict[str, Tensor]) -> Any:
         """Loss, gradient and the image at some numbers."""
         import torch
 
         shape, count = m["shape"], m["count"]
-        with torch.enable_grad():
+        with torch.enable_grad(), single_precision():
             leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
             some = next(iter(leaves.values()))
-            generator = torch.Generator(some.device).manual_seed(derive(seed, "jitter", count))
+            generator = torch.Generator().manual_seed(derive(seed, "jitter", count))
             with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
                 g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
             g = g if g.is_complex() else g.float()
@@ -200,31 +161,14 @@ class Fit(Algorithm):
             if count < self.imitate:
                 target = m["target"][row].reshape(g.shape)
                 loss = (g - target).abs().square().sum() / target.abs().square().sum().clamp(min=1e-30)
-                x = g if isinstance(problem, Picture) else self._measured(problem, g)[0]
+                x, _ = problem.start(row).render(g, self.loss)
             else:
-                if isinstance(problem, Picture):
-                    x = g
-                    loss = (self.loss or problem.loss)(problem.predict(x.unsqueeze(0)), problem.y, problem.seen)[0] / problem.seen.sum()
-                else:
-                    x, loss = self._measured(problem, g)
+                x, loss = problem.start(row).render(g, self.loss)
                 loss = (loss + 1e-12).sqrt() if self.root else loss
                 loss = loss if self.regularizer is None else loss + self.regularizer(g)
             slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         gradient = {n: torch.zeros_like(t) if s is None else s for (n, t), s in zip(leaves.items(), slopes)}
         return loss.detach(), gradient, x.detach()
-
-    def _measured(self, problem: Problem, g: Tensor) -> tuple[Tensor, Tensor]:
-        """The object (*grid) with as many photons as were counted, and its loss for each measured pixel."""
-        d = problem.tensors
-        x = placed(g.unsqueeze(0), problem.pattern.shape)[:, 0]
-        f = problem.intensity(x)
-        none = f.new_zeros(())
-        scale = d.intensity.where(d.measured, none).sum() / f.where(d.measured, none).sum().clamp(min=1e-30)
-        loss = (self.loss or problem.loss)(scale * f + 1e-8, d.intensity, d.measured)[0] / d.measured.sum()
-        x = x * scale.sqrt()
-        if not problem.real and not x.is_complex():
-            x = x.to(x.dtype.to_complex())
-        return x[0], loss
 
 
 def _cosine(share: float, end: float) -> float:

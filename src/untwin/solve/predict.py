@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from untwin.errors import InputError
 from untwin.model.inference import predict
 from untwin.model.networks import weights
 from untwin.model.networks.weights import Trained
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, Setting, require, value
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -35,6 +35,8 @@ class Predict(Algorithm):
     every: starts of families whose number is a multiple of it begin so, the others stay as they are. With 2, one of two families knows
         nothing of the prediction, so that their agreement is evidence; with 1 all starts share it, and their agreement is none.
     """
+
+    needs: ClassVar = Problem
 
     model: str = "cdi-nn"
     variety: Setting = 0.3

@@ -15,22 +15,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
 from untwin.engine import Coefficients, Fienup
 from untwin.engine.plain import total
 from untwin.errors import InputError
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, require
 from untwin.solve.state import moved
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
 class Projection(Algorithm):
     """A row of the table."""
+
+    needs: ClassVar = Problem
 
     @property
     def steady(self) -> bool:

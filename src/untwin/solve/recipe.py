@@ -10,18 +10,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.model.inverse import InverseProblem
 from untwin.random import derive
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -42,21 +43,29 @@ class Recipe(ABC):  # noqa: B024 (the operators are the interface)
 
 
 class Algorithm(Recipe):
-    """One step of a method: frozen numbers, and `step`. What moves is in the state."""
+    """One step of a method: frozen numbers, and `step`. What moves is in the state.
 
-    def begin(self, problem: Problem, state: State) -> State:
+    needs: the kind of problem that it is a step for. Another kind is an InputError before the first step.
+    """
+
+    needs: ClassVar[type[InverseProblem]] = InverseProblem
+
+    def check(self, problem: InverseProblem) -> None:
+        """Raise InputError where the step does not suit a problem of its kind."""
+
+    def begin(self, problem: Any, state: State) -> State:
         """Called before the first of a run of equal steps; algorithms that carry memory start it here."""
         return state
 
     @abstractmethod
-    def step(self, problem: Problem, state: State) -> State: ...
+    def step(self, problem: Any, state: State) -> State: ...
 
     @property
     def steady(self) -> bool:
         """True where every step does the same, whatever the progress: several may then be taken at once."""
         return False
 
-    def stretch(self, problem: Problem, state: State, steps: int) -> State:
+    def stretch(self, problem: Any, state: State, steps: int) -> State:
         """The state after so many steps: what `step` would come to."""
         for _ in range(steps):
             state = self.step(problem, state)
@@ -67,19 +76,22 @@ class Rule(ABC):
     """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
 
     After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
-    (starts,) bool; `keep` puts the kept images into the state at the end of the segment. `given` is the problem that the steps of the
-    segment are handed: a rule may hide some of the data from them.
+    (starts,) bool; `keep` puts the kept images into the state at the end of the segment, those of a start that has stopped as they were
+    when it did, whatever steps followed. `given` is the problem that the steps of the segment are handed: a rule may hide some of the
+    data from them. needs: as for an Algorithm.
     """
 
-    def given(self, problem: Problem) -> Problem:
+    needs: ClassVar[type[InverseProblem]] = InverseProblem
+
+    def given(self, problem: Any) -> Any:
         """A function of the problem alone, so that a run can be resumed."""
         return problem
 
     @abstractmethod
-    def begin(self, problem: Problem, state: State) -> State: ...
+    def begin(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
-    def look(self, problem: Problem, state: State) -> State: ...
+    def look(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
     def done(self, state: State) -> Tensor: ...
@@ -224,7 +236,7 @@ def require(owner: Any, name: str, low: float, high: float, open_low: bool = Fal
 
 
 def value(setting: Setting, state: State, label: str) -> Tensor:
-    """(starts,) float64: the setting's value for each start now. `label` tells one draw from another."""
+    """(starts,) float64, on the state's device: the setting's value for each start now. `label` tells one draw from another."""
     import torch
 
     if isinstance(setting, Ramp):
@@ -234,10 +246,18 @@ def value(setting: Setting, state: State, label: str) -> Tensor:
         return begin * (end / begin) ** state.progress
     if isinstance(setting, Draw):
         u = [_uniform(seed, label) for seed in state.seeds]
-        return torch.tensor([setting.low + (setting.high - setting.low) * v for v in u], dtype=torch.float64)
+        return _on_device(tuple(setting.low + (setting.high - setting.low) * v for v in u), state.x.device)
     if isinstance(setting, Deal):
-        return torch.tensor([setting.values[m.number % len(setting.values)] for m in state.members], dtype=torch.float64)
-    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64)
+        return _on_device(tuple(setting.values[m.number % len(setting.values)] for m in state.members), state.x.device)
+    return torch.full((len(state.seeds),), float(setting), dtype=torch.float64, device=state.x.device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(starts,) float64. Copied once: a GPU would have to wait for it in each step."""
+    import torch
+
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
 @lru_cache(maxsize=4096)
@@ -258,6 +278,20 @@ def _holds_until(recipe: Recipe) -> bool:
     if isinstance(recipe, Then):
         return any(map(_holds_until, recipe.parts))
     return isinstance(recipe, Until) or (isinstance(recipe, Repeat) and _holds_until(recipe.recipe))
+
+
+def require_suited(problem: InverseProblem, recipe: Recipe) -> None:
+    """Raise InputError for the first step or rule that does not suit the problem."""
+    for rule, algorithms in segments(recipe):
+        for part in (*((rule,) if rule else ()), *dict.fromkeys(algorithms)):
+            if not isinstance(problem, part.needs):
+                kinds = {"Problem": "a pattern (Problem)", "Picture": "a picture (Picture)"}
+                raise InputError(
+                    f"{part!r} is a step for {kinds.get(part.needs.__name__, part.needs.__name__)}, and this is "
+                    f"{kinds.get(type(problem).__name__, type(problem).__name__)}; leave it out, or try Fit(Untrained())"
+                )
+            if isinstance(part, Algorithm):
+                part.check(problem)
 
 
 def length(recipe: Recipe) -> int:

@@ -6,22 +6,24 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from untwin.solve.recipe import Recipe, segments
-from untwin.solve.state import State, moved
+from untwin.solve.recipe import Recipe, require_suited, segments
+from untwin.solve.state import CHECK, State, moved
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
+    from untwin.model.inverse import InverseProblem
 
 
-def iterate(problem: Problem, recipe: Recipe, state: State, every: int = 1) -> Iterator[State]:
+def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 1) -> Iterator[State]:
     """Yield the state after each step of the recipe, from where `state.at` says (0: the beginning).
 
     every: above 1, equal steps are taken together where that is faster, and the state is yielded after each stretch of them: after
         each multiple of `every` steps at least. The states are the same.
 
-    A rule is asked after each step of its segment; when every start has stopped, the rest of the segment is passed over. Algorithms begin
+    A rule looks at each step of its segment; when every start has stopped, the rest of the segment is passed over. Whether they have is
+    asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the answer. Algorithms begin
     anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
     """
+    require_suited(problem, recipe)
     flat = tuple(segments(recipe))
     total = Counter(a for _, algorithms in flat for a in algorithms)
     taken: Counter = Counter()
@@ -35,24 +37,33 @@ def iterate(problem: Problem, recipe: Recipe, state: State, every: int = 1) -> I
             continue
         given = rule.given(problem) if rule else problem
         if rule and state.at == start:
-            state = rule.begin(problem, state)
+            state = rule.begin(_held(problem, state), state)
         previous = algorithms[state.at - start - 1] if state.at > start else None
+        between, stopped = 1 if state.x.is_cpu else CHECK, False
         for at, algorithm in enumerate(algorithms, start + 1):
             n, k = total[algorithm], taken[algorithm]
             taken[algorithm] += 1
-            if at <= state.at or (rule and bool(rule.done(state).all())):
+            if at > state.at and rule and not stopped and state.step % between == 0:
+                stopped = bool(rule.done(state).all())
+            if at <= state.at or stopped:
                 continue
             state = moved(state, progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:
-                state = algorithm.begin(given, moved(state, memory=None))
+                state = algorithm.begin(_held(given, state), moved(state, memory=None))
                 previous = algorithm
             steps = 1
             if every > 1 and algorithm.steady and rule is None:
                 ahead = algorithms[at - start - 1 : at - start - 1 + every - state.step % every]
                 steps = next((i for i, a in enumerate(ahead) if a != algorithm), len(ahead))
-            after = algorithm.stretch(given, state, steps) if steps > 1 else algorithm.step(given, state)
+            now = _held(given, state)
+            after = algorithm.stretch(now, state, steps) if steps > 1 else algorithm.step(now, state)
             state = moved(after, step=state.step + steps, at=at + steps - 1)
-            yield (state := rule.look(problem, state) if rule else state)
+            yield (state := rule.look(_held(problem, state), state) if rule else state)
         if rule:
             yield (state := moved(rule.keep(state), at=end))
         start = end
+
+
+def _held(problem: InverseProblem, state: State) -> InverseProblem:
+    """The problem with the values that the state has for its unknowns."""
+    return problem.holding(state.nuisance) if state.nuisance else problem

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression, fourier
 from untwin.errors import InputError
+from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm, Setting, extremes, require, value
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 LEVELS = ("rms", "weighted", "max")
@@ -67,6 +67,8 @@ class ShrinkWrap(Algorithm):
     smallest, largest: the area stays between these multiples of the area of the bounds (state.bounds).
     islands: connected parts below this share of the support are dropped; 0 keeps all.
     """
+
+    needs: ClassVar = Problem
 
     threshold: Setting = 0.2
     sigma: Setting = 1.0
@@ -123,6 +125,8 @@ class AreaWrap(Algorithm):
     area: share, above 0 and at most 1; Ramp(0.9, 0.3). sigma: blur, pixels; Ramp(3, 0.7).
     """
 
+    needs: ClassVar = Problem
+
     area: Setting = 0.5
     sigma: Setting = 1.0
 
@@ -133,8 +137,8 @@ class AreaWrap(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         m = state.image.clamp(min=0) if problem.real else magnitude(state.image)
         blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
-        pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double().cpu()
-        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels.to(m.device)))
+        pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double()
+        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels))
 
     def __repr__(self) -> str:
         return expression.write(self)

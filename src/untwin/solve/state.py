@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from untwin.model.unknown import Nuisance
 
 CHECK = 10  # steps between two looks whether starts still hold numbers
 
@@ -29,7 +31,7 @@ class Member:
         return f"{self.role} {self.number}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Where the starts stand. Tensors have the starts first and the grid last, in FFT order.
 
@@ -41,6 +43,7 @@ class State:
     error: (starts,) float64, Σ (|F x| − √I)² over the imposed pixels, of the object that the last modulus projection was given; not
         finite where a start has gone wrong.
     members: one per start: its seed, number and family.
+    nuisance: what moves beside x and belongs to the physics (model.unknown), by name, (starts,) float64 each.
     progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
     step: steps taken. at: position in the flattened recipe, from where a run goes on.
     memory: what the current algorithm carries from step to step. watch: the same for the current stopping rule.
@@ -52,6 +55,7 @@ class State:
     bounds: Tensor
     members: tuple[Member, ...]
     error: Tensor | None = None
+    nuisance: Nuisance = field(default_factory=dict)
     progress: float = 0.0
     step: int = 0
     at: int = 0
@@ -100,6 +104,7 @@ def join(states: list[State]) -> State:
         support=torch.cat([s.support for s in states]),
         bounds=torch.cat([s.bounds for s in states]),
         members=tuple(m for s in states for m in s.members),
+        nuisance={name: torch.cat([s.nuisance[name] for s in states]) for name in states[0].nuisance},
     )
 
 
@@ -111,4 +116,5 @@ def take(state: State, rows: list[int]) -> State:
         support=state.support[rows],
         bounds=state.bounds[rows],
         members=tuple(state.members[r] for r in rows),
+        nuisance={name: value[rows] for name, value in state.nuisance.items()},
     )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.model.problem import Problem
 from untwin.random import derive
-from untwin.solve.follow import followed
 from untwin.solve.recipe import Rule, require
 from untwin.solve.state import CHECK, alive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.problem import Problem
+    from untwin.model.inverse import InverseProblem
     from untwin.solve.state import State
 
 
@@ -47,18 +47,18 @@ class Least(Rule):
     tolerance: float
 
     @abstractmethod
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         """What the statistic needs to remember, before the first step."""
 
     @abstractmethod
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         """(starts,) float64, NaN where there is none yet; and what it remembers now."""
 
     @abstractmethod
     def offered(self, state: State, more: Any) -> Tensor:
         """(starts, *grid): the image to keep if the statistic is at its least."""
 
-    def begin(self, problem: Problem, state: State) -> State:
+    def begin(self, problem: InverseProblem, state: State) -> State:
         import torch
 
         n = len(state.seeds)
@@ -67,13 +67,14 @@ class Least(Rule):
         watch = Watch(best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), self.first(problem, state))
         return replace(state, watch=watch)
 
-    def look(self, problem: Problem, state: State) -> State:
+    def look(self, problem: InverseProblem, state: State) -> State:
         import torch
 
         w: Watch = state.watch
         value, more = self.statistic(problem, state, w.more)
         lower = (value < w.best * (1 - self.tolerance)) & ~w.stopped
-        latest = value.isnan() & w.best.isinf() & state.image.flatten(1).isfinite().all(1)  # until there is a statistic, the last image
+        latest = value.isnan() & w.best.isinf() & ~w.stopped  # until there is a statistic, the last image
+        latest = latest & state.image.flatten(1).isfinite().all(1)
         wide = (lower | latest).reshape((-1,) + (1,) * (state.x.ndim - 1))
         since = torch.where(lower, torch.zeros_like(w.since), w.since + ~w.best.isinf())
         stopped = w.stopped | (since >= self.patience)
@@ -124,10 +125,10 @@ class Plateau(Least):
     def __post_init__(self) -> None:
         _check(self)
 
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         return None
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         misfit = problem.misfit(problem.project_object(state.image, state.support))
         return misfit.nan_to_num(nan=math.inf), None  # a start that has come to NaN does not fall
 
@@ -163,14 +164,14 @@ class WMV(Least):
     def __post_init__(self) -> None:
         _check(self, window=2, burn_in=0)
 
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         return {"frames": (), "sum": None, "square": None, "count": 0}
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         import torch
 
         frames, total = more["frames"], more["sum"]
-        x = state.x if total is None else followed(problem, state.x, (total / len(frames)).to(state.x.dtype))
+        x = state.x if total is None else problem.symmetry.follow(state.x, (total / len(frames)).to(state.x.dtype))
         power = _power(x)
         if total is None:
             total, square = x.to(_double(x)), power
@@ -216,17 +217,17 @@ class EMV(Least):
         _check(self, burn_in=0)
         require(self, "alpha", 0, 1, open_low=True)
 
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         return {"mean": None, "variance": None, "count": 0}
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         import torch
 
         mean = more["mean"]
         if mean is None:
             mean, variance = state.x, torch.zeros(len(state.x), dtype=torch.float64, device=state.x.device)
         else:
-            away = followed(problem, state.x, mean) - mean
+            away = problem.symmetry.follow(state.x, mean) - mean
             variance = (1 - self.alpha) * (more["variance"] + self.alpha * _power(away) / away[0].numel())
             mean = mean + self.alpha * away
         count = more["count"] + 1
@@ -257,28 +258,26 @@ class HeldOut(Least):
         _check(self, burn_in=0, seed=0)
         require(self, "share", 0, 0.9, open_low=True)
 
-    def hidden(self, problem: Problem) -> Tensor:
+    def hidden(self, problem: InverseProblem) -> Tensor:
         """bool like the measured values."""
         import torch
 
-        seen = problem.seen
-        pixels = seen.shape[-(problem.ndim - (0 if problem.symmetric else 1)) :]
-        chosen = torch.from_numpy(np.random.default_rng(derive(self.seed, "held out")).random(tuple(pixels)) < self.share)
-        return chosen.to(seen.device).expand(seen.shape)
+        chosen = torch.from_numpy(np.random.default_rng(derive(self.seed, "held out")).random(problem.pixels) < self.share)
+        return chosen.to(problem.measured.device).expand(problem.measured.shape)
 
-    def given(self, problem: Problem) -> Problem:
+    def given(self, problem: InverseProblem) -> InverseProblem:
         return problem.without(self.hidden(problem))
 
-    def first(self, problem: Problem, state: State) -> Any:
-        hidden = self.hidden(problem)
-        if not bool((hidden & problem.seen).any()):
-            raise InputError(f"{self!r} hides no pixel of {tuple(problem.seen.shape)}; expected a larger share")
-        return {"shown": ~hidden, "count": 0}
+    def first(self, problem: InverseProblem, state: State) -> Any:
+        hidden = problem.measured & ~self.given(problem).measured
+        if not bool(hidden.any()):
+            raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}; expected a larger share")
+        return {"hidden": hidden, "count": 0}
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         import torch
 
-        value = problem.without(more["shown"]).misfit(problem.project_object(state.image, state.support)).nan_to_num(nan=math.inf)
+        value = problem.misfit(problem.project_object(state.image, state.support), more["hidden"]).nan_to_num(nan=math.inf)
         count = more["count"] + 1
         return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**more, "count": count}
 
@@ -294,6 +293,8 @@ class Thinned(Least):
     share: of the photons that is kept back. patience, tolerance, burn_in: as in WMV. seed: of the chance.
     """
 
+    needs: ClassVar = Problem
+
     share: float = 0.1
     patience: int = 200
     tolerance: float = 1e-3
@@ -305,8 +306,6 @@ class Thinned(Least):
         require(self, "share", 0, 0.9, open_low=True)
 
     def _kept_back(self, problem: Problem) -> np.ndarray:
-        if not problem.symmetric:
-            raise InputError("Thinned divides the photons of a far-field pattern; for pictures try HeldOut()")
         counts = problem.pattern.intensity
         whole = np.rint(counts)
         if float(np.abs(counts - whole).sum()) > 1e-3 * float(counts.sum()):
@@ -316,18 +315,12 @@ class Thinned(Least):
         )
 
     def given(self, problem: Problem) -> Problem:
-        from untwin.model.problem import Data
-
-        back = self._kept_back(problem)
-        pattern = replace(problem.pattern, intensity=problem.pattern.intensity - back)
-        d = problem.tensors
-        data = Data.of(pattern, problem.real, problem.device, d.amplitude.dtype)
-        return replace(problem, pattern=pattern, data=replace(data, measured=d.measured, imposed=d.imposed))
+        return problem.recounted(problem.pattern.intensity - self._kept_back(problem))
 
     def first(self, problem: Problem, state: State) -> Any:
         import torch
 
-        back = torch.from_numpy(self._kept_back(problem)).to(problem.tensors.intensity)
+        back = torch.from_numpy(self._kept_back(problem)).to(problem.counts.intensity)
         return {"back": back, "count": 0}
 
     def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
@@ -335,8 +328,8 @@ class Thinned(Least):
 
         from untwin.model.losses import Poisson
 
-        f = problem.intensity(problem.project_object(state.image, state.support)) * (self.share / (1 - self.share))
-        value = Poisson(0.01)(f, more["back"], problem.seen).nan_to_num(nan=math.inf)
+        f = problem.predict(problem.project_object(state.image, state.support)) * (self.share / (1 - self.share))
+        value = Poisson(0.01)(f, more["back"], problem.measured).nan_to_num(nan=math.inf)
         count = more["count"] + 1
         return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**more, "count": count}
 
@@ -367,7 +360,7 @@ class SelfValidation(Least):
         if self.size & (self.size - 1):
             raise InputError(f"SelfValidation(size={self.size}): expected a power of two, such as 64")
 
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         import torch
 
         from untwin.model.networks.autoencoder import Autoencoder
@@ -378,25 +371,23 @@ class SelfValidation(Least):
             raise InputError(f"SelfValidation follows images in two dimensions, this one has shape {tuple(state.x.shape[1:])}; try EMV()")
         network = Autoencoder(frame.shape[1])
         weights = [
-            network.weights((self.size, self.size), frame.shape[1], torch.Generator(state.x.device).manual_seed(derive(s, "autoencoder")))
+            network.weights((self.size, self.size), frame.shape[1], torch.Generator().manual_seed(derive(s, "autoencoder")))
             for s in state.seeds
         ]
         return {"frames": (), "weights": tuple(weights), "adam": tuple(Adam().begin(w) for w in weights), "count": 0}
 
-    def _frames(self, problem: Problem, state: State) -> Tensor | None:
+    def _frames(self, problem: InverseProblem, state: State) -> Tensor | None:
         """(starts, channels, size, size), 0 to 1; None for images that are not in two dimensions."""
         import torch
 
-        x = state.x.abs().unsqueeze(1) if problem.symmetric else state.x
+        x = problem.frames(state.x)
         if x.ndim != 4:
             return None
-        if problem.symmetric:
-            x = x / x.flatten(1).amax(1).clamp(min=1e-30).reshape(-1, 1, 1, 1)
         return torch.nn.functional.interpolate(
             x.float(), (self.size, self.size), mode="bilinear", align_corners=False, antialias=True
         ).clamp(0, 1)
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
         import torch
 
         from untwin.model.networks.autoencoder import Autoencoder

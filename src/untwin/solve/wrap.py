@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
 from untwin.errors import InputError
 from untwin.model.constraints import Ceiling
-from untwin.model.problem import Modulus
-from untwin.solve.recipe import Algorithm, Ramp, Setting, require, value
+from untwin.model.counts import Modulus
+from untwin.model.inverse import InverseProblem
+from untwin.model.problem import Problem
+from untwin.solve.recipe import Algorithm, Ramp, Setting, require, require_suited, value
 
 if TYPE_CHECKING:
-    from untwin.model.problem import Problem
     from untwin.solve.state import State
 
 
@@ -22,20 +23,24 @@ class Wrapper(Algorithm):
 
     algorithm: Algorithm
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.algorithm, Algorithm):
-            raise InputError(f"{type(self).__name__} holds one step, such as {type(self).__name__}(ER); got {self.algorithm!r}")
-        self.check()
-
-    def check(self) -> None:
-        """Raise InputError where a setting is out of range."""
+    def check(self, problem: InverseProblem) -> None:
+        require_suited(problem, self.algorithm)
 
     def __repr__(self) -> str:
         return expression.write(self)
 
 
+def require_algorithm(wrapper: Wrapper) -> None:
+    """Raise InputError unless what the wrapper holds is one step."""
+    if not isinstance(wrapper.algorithm, Algorithm):
+        name = type(wrapper).__name__
+        raise InputError(f"{name} holds one step, such as {name}(ER); got {wrapper.algorithm!r}")
+
+
 class Given(Wrapper):
     """The algorithm, handed another problem."""
+
+    needs: ClassVar = Problem
 
     @abstractmethod
     def given(self, problem: Problem, state: State) -> Problem: ...
@@ -60,6 +65,9 @@ class Capped(Given):
 
     algorithm: Algorithm
 
+    def __post_init__(self) -> None:
+        require_algorithm(self)
+
     def given(self, problem: Problem, state: State) -> Problem:
         return problem.within(constraint=problem.constraint & Ceiling())
 
@@ -74,11 +82,12 @@ class Proximal(Given):
     algorithm: Algorithm
     rho: float = 0.3
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
+        require_algorithm(self)
         require(self, "rho", 0, 100, open_low=True)
 
     def given(self, problem: Problem, state: State) -> Problem:
-        return problem.within(modulus=Modulus(self.rho, problem.modulus.hole))
+        return problem.within(modulus=Modulus(self.rho, problem.modulus.damping))
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,8 +105,17 @@ class Damped(Given):
     def steady(self) -> bool:
         return super().steady and not isinstance(self.gamma, Ramp)
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
+        require_algorithm(self)
         require(self, "gamma", 0, 1, open_low=True, varies=True)
+
+    def check(self, problem: InverseProblem) -> None:
+        super().check(problem)
+        if isinstance(problem, Problem) and not problem.constraint.positive:
+            raise InputError(
+                f"{self!r} is for real nonnegative objects: without positivity nothing holds the mean up. "
+                f"Take {self.algorithm!r} alone, or the constraint Support() & Nonnegative()"
+            )
 
     def given(self, problem: Problem, state: State) -> Problem:
         hole = value(self.gamma, state, "gamma").reshape((-1,) + (1,) * problem.ndim)
@@ -109,6 +127,9 @@ class Mean(Wrapper):
     """The algorithm, with the estimate replaced by the mean of its estimates so far, each cut to the constraint."""
 
     algorithm: Algorithm
+
+    def __post_init__(self) -> None:
+        require_algorithm(self)
 
     def begin(self, problem: Problem, state: State) -> State:
         inner = self.algorithm.begin(problem, replace(state, memory=None))
@@ -129,12 +150,11 @@ class Settle(Algorithm):
     Capped(Settle) leaves an object under the ceiling, which alone would take power away.
     """
 
+    needs: ClassVar = Problem
+
     def step(self, problem: Problem, state: State) -> State:
         x = problem.project_object(state.image, state.support)
-        d = problem.tensors
-        f = problem.intensity(x)
-        counts, found = (v.where(d.measured, v.new_zeros(())).flatten(-problem.ndim).sum(-1) for v in (d.intensity, f))
-        x = x * (counts / found.clamp(min=1e-30)).sqrt().reshape((-1,) + (1,) * problem.ndim)
+        x = x * problem.brightness(problem.predict(x)).sqrt().reshape((-1,) + (1,) * problem.ndim)
         return replace(state, x=x, image=x)
 
     def __repr__(self) -> str:

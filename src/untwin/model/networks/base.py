@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from untwin import expression
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Weights = dict[str, "Tensor"]
@@ -41,7 +44,8 @@ class Network(ABC):
         return _skeleton(self, tuple(grid), outputs)
 
     def weights(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Weights:
-        """First weights, drawn from the generator: convolutions and linear layers U(−1, 1) / √fan-in, normalisations 1 and 0."""
+        """First weights, drawn from a CPU generator, on the CPU: convolutions and linear layers U(−1, 1) / √fan-in, normalisations 1 and
+        0."""
         return drawn(self.module(grid, outputs), generator)
 
     def __repr__(self) -> str:
@@ -57,7 +61,8 @@ def _skeleton(network: Network, grid: tuple[int, ...], outputs: int) -> nn.Modul
 
 
 def drawn(module: nn.Module, generator: Any) -> Weights:
-    """Weights for a skeleton. A layer with an attribute `bound` is drawn from U(−bound, bound)."""
+    """Weights for a skeleton, on the CPU: the same ones wherever they go from there. A layer with an attribute `bound` is drawn from
+    U(−bound, bound)."""
     import torch
 
     weights: Weights = {}
@@ -68,9 +73,30 @@ def drawn(module: nn.Module, generator: Any) -> Weights:
                 continue
             fan = math.prod(getattr(layer, "weight").shape[1:])  # noqa: B009 (torch types it as a module or a tensor)
             bound = getattr(layer, "bound", 1 / math.sqrt(fan)) if name.endswith("weight") else 1 / math.sqrt(fan)
-            u = torch.rand(p.shape, generator=generator, device=generator.device)
+            u = torch.rand(p.shape, generator=generator)
             weights[name] = (2 * bound * u - bound).contiguous(memory_format=layout(p.shape, module))
     return weights
+
+
+def on_device(t: Tensor, device: torch.device) -> Tensor:
+    """t on a device; to a GPU from pinned memory, so that neither waits for the other."""
+    return t if t.device == device else t.pin_memory().to(device, non_blocking=True)
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Convolutions on a GPU in float32, not in the 10 bits of TF32 that cuDNN takes by default: results would differ in the third digit."""
+    import torch
+
+    convolutions, name = torch.backends.cudnn, "allow_tf32"
+    if hasattr(convolutions, "conv"):  # torch 2.9 and later
+        convolutions, name = convolutions.conv, "fp32_precision"
+    before = getattr(convolutions, name)
+    setattr(convolutions, name, False if isinstance(before, bool) else "ieee")
+    try:
+        yield
+    finally:
+        setattr(convolutions, name, before)
 
 
 def is_norm(layer: nn.Module) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.data.door import existing
-from untwin.data.whole import write_bytes
+from untwin.data.atomic import atomic_write_bytes
+from untwin.data.formats import existing
 from untwin.errors import InputError
 from untwin.model.networks.architecture import Architecture, architecture
 
@@ -77,7 +77,7 @@ def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
 
     text, kept = json.dumps(card), {k: v.contiguous() for k, v in tensors.items()}
     seal = _digest({k: v.numpy() for k, v in kept.items()}, text)
-    write_bytes(path, save(kept, {"format": FORMAT, "card": text, "sha256": seal}))
+    atomic_write_bytes(path, save(kept, {"format": FORMAT, "card": text, "sha256": seal}))
 
 
 def _digest(arrays: dict[str, np.ndarray], text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from untwin import expression
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Tensors = dict[str, "Tensor"]
@@ -21,6 +22,9 @@ class Parts:
     trained: Tensors
     fixed: Tensors
 
+    def to(self, device: torch.device) -> Parts:
+        return Parts(*({n: t.to(device) for n, t in tensors.items()} for tensors in (self.trained, self.fixed)))
+
 
 class Prior(ABC):
     """A frozen description of how an image is parametrised. grid: pixels, any dimension; outputs: channels."""
@@ -31,11 +35,11 @@ class Prior(ABC):
 
     @abstractmethod
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
-        """First numbers, a function of the torch generator alone."""
+        """First numbers, a function of the torch generator alone, a CPU one; on the CPU."""
 
     @abstractmethod
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
-        """(outputs, *grid): unbounded. generator: for what is random in each step; without it, nothing is."""
+        """(outputs, *grid): unbounded. generator: a CPU one, for what is random in each step; without it, nothing is."""
 
     @abstractmethod
     def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:

@@ -32,7 +32,7 @@ class Grid(Prior):
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
         import torch
 
-        noise = torch.randn((outputs, *grid), generator=generator, device=generator.device)
+        noise = torch.randn((outputs, *grid), generator=generator)
         return Parts({"pixels": 0.5 + self.spread * noise}, {})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
@@ -60,7 +60,7 @@ class Uniform(Prior):
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
         import torch
 
-        return Parts({}, {"value": torch.full((outputs,) + (1,) * len(grid), float(self.value), device=generator.device)})
+        return Parts({}, {"value": torch.full((outputs,) + (1,) * len(grid), float(self.value))})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         return parts.fixed["value"].expand(outputs, *grid)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.model.networks.base import Network, layout, norm_names, number
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
-from untwin.model.priors.untrained import _a_network, _on
+from untwin.model.priors.untrained import _a_network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,8 @@ class Projector(Prior):
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
         import torch
 
-        weights = _on(generator, self.network.weights(grid, outputs, generator))
-        z = torch.randn((1, *self.network.input_shape(grid)), generator=generator, device=generator.device)
+        weights = self.network.weights(grid, outputs, generator)
+        z = torch.randn((1, *self.network.input_shape(grid)), generator=generator)
         module = self.network.module(grid, outputs)
         free = norm_names(module)
         z = (self.spread * z).contiguous(memory_format=layout(z.shape, module))

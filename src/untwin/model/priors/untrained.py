@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, layout, number
+from untwin.model.networks.base import Network, layout, number, on_device
 from untwin.model.networks.siren import Siren, coordinates
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
@@ -41,17 +41,17 @@ class Untrained(Prior):
         import torch
 
         weights = self.network.weights(grid, outputs, generator)
-        z = torch.rand((1, *self.network.input_shape(grid)), generator=generator, device=generator.device)
+        z = torch.rand((1, *self.network.input_shape(grid)), generator=generator)
         z = (self.spread * z).contiguous(memory_format=layout(z.shape, self.network.module(grid, outputs)))
-        return Parts(_on(generator, weights), {"z": z})
+        return Parts(weights, {"z": z})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         import torch
 
         z = parts.fixed["z"]
         if generator is not None and self.jitter:
-            noise = torch.empty_like(z).normal_(0, self.jitter, generator=generator)
-            z = z + noise
+            noise = torch.empty_like(z, device="cpu").normal_(0, self.jitter, generator=generator)
+            z = z + on_device(noise, z.device)
         return torch.func.functional_call(self.network.module(grid, outputs), parts.trained, (z,), tie_weights=False)[0]
 
     def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
@@ -81,7 +81,7 @@ class Implicit(Prior):
 
     def begin(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Parts:
         weights = self.network.weights(grid, outputs, generator)
-        return Parts(_on(generator, weights), {"place": coordinates(grid).unsqueeze(0).to(generator.device)})
+        return Parts(weights, {"place": coordinates(grid).unsqueeze(0)})
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         import torch
@@ -99,7 +99,3 @@ def _a_network(owner: Prior, network: object) -> None:
     if not isinstance(network, Network) or isinstance(network, Siren):
         hint = "; a Siren goes into Implicit(Siren())" if isinstance(network, Siren) else ", such as Skip(depth=3)"
         raise InputError(f"{type(owner).__name__}(network={network!r}): expected a network of images{hint}")
-
-
-def _on(generator: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: t.to(generator.device) for name, t in tensors.items()}

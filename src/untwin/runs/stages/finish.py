@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from untwin.model.alignment import align
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
@@ -62,7 +61,7 @@ class Finish(Stage):
         chosen = [0]
         if n > 1:
             x = objects(problem, results)
-            chosen.append(1 + int(align(x[1:], x[0], problem.ndim).error.argmin()))
+            chosen.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
         finished, candidates, failures = self._finished(results.rows(chosen), context)
         results = gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)])
         return replace(cohort, families=(), results=results, candidates=candidates, failures=cohort.failures + failures)
@@ -77,7 +76,7 @@ class Finish(Stage):
             ended, failed = context.run([(recipe, state) for _, recipe, state in jobs])
             failures += failed
             candidates = gather([candidates, *ended])
-            candidates = candidates.rows(candidates.order(problem)[: most_candidates(problem.tensors.amplitude.numel())])
+            candidates = candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())])
             for i in list(active):
                 rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, ended) if j == i)])
                 best = rivals.order(problem)[0]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin.judge.trust import ALIKE
-from untwin.model.alignment import align
 from untwin.runs.population import Population, as_role, gather, objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_below, require_recipes
 from untwin.solve.recipe import Recipe, length
@@ -69,7 +68,7 @@ class Refine(Stage):
         if n < 2:
             return [0]
         x = objects(problem, results)
-        e = align(x[1:], x[0], problem.ndim).error.nan_to_num(nan=1.0)
+        e = problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0)
         if float(e.min()) <= self.apart:
             return []
         return list(range(n)) if self.explained and float(e.min()) >= ALIKE else [0, 1 + int(e.argmin())]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from untwin.model.alignment import distances
 from untwin.runs.population import objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_below, require_whole
 from untwin.runs.stages.search import Search
@@ -51,7 +50,7 @@ class Reserve(Stage):
 
     def _alike(self, cohort: Cohort, context: Context) -> bool:
         x = objects(context.problem, cohort.best(context.problem))
-        return float(distances(x, context.problem.ndim).fill_diagonal_(1).min()) < self.near
+        return float(context.problem.symmetry.distances(x).fill_diagonal_(1).min()) < self.near
 
     def _raised(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with one more family, which has seen none of the others."""

@@ -1,16 +1,15 @@
-"""The door that every input file comes through: format by content, and low-level failures in one sentence."""
+"""What format a file has, by its content, and which of its arrays is meant."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from untwin.data.entry import Entry, listed, named
-from untwin.errors import InputError
+from untwin.data.header import Entry, listed, named
+from untwin.errors import InputError, readable_errors
 
 _READABLE = "CXI, HDF5 or NeXus (.cxi .h5 .nxs), NumPy (.npy .npz), TIFF (.tif)"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -28,26 +27,26 @@ STARTS = {
 def existing(path: str | Path) -> Path:
     """The path of a file that can be opened; an InputError otherwise."""
     try:
-        found = Path(path).expanduser()
-        if found.is_dir():
+        file = Path(path).expanduser()
+        if file.is_dir():
             raise InputError(f"{path} is a folder; expected a file: {_READABLE}")
-        if not found.exists():
-            near = _near(found)
+        if not file.exists():
+            near = _near(file)
             raise InputError(f"{path} does not exist.{f' Did you mean {near}?' if near else ' Check the path.'}")
-        if not found.is_file():
+        if not file.is_file():
             raise InputError(f"{path} is not a regular file; expected {_READABLE}")
-        if found.stat().st_size == 0:
+        if file.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again. Readable: {_READABLE}")
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be opened: {error}") from error
-    return found
+    return file
 
 
 def kind(path: Path) -> str:
     """'hdf5', 'numpy' or 'tiff', from the first bytes."""
-    with spoken(path, "a file"), path.open("rb") as file:
+    with readable_errors(path, "a file"), path.open("rb") as file:
         start = file.read(32)
         offset, size = 0, path.stat().st_size
         while offset < min(size, 2**20):  # HDF5 allows a block of the user's own in front
@@ -66,18 +65,6 @@ def kind(path: Path) -> str:
     raise InputError(f"{path.name} is in no format that untwin reads (it starts with {start[:16]!r}).{hint} Readable: {_READABLE}")
 
 
-@contextmanager
-def spoken(path: Path, what: str) -> Iterator[None]:
-    """The boundary: whatever a file library raises on a broken file leaves here as an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path.name} cannot be read as {what}: {text}. Is it complete? Copy or write it again.") from error
-
-
 def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purpose: str, option: str) -> tuple[str, np.ndarray]:
     """One array of an .npy, .npz or TIFF file, or of an HDF5 file that gives no hint of its own, with its name.
 
@@ -87,11 +74,11 @@ def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purp
     from untwin.data import arrays, hdf5, tiff
 
     if format == "hdf5":
-        with spoken(path, "HDF5"), hdf5.opened(path) as tree:
+        with readable_errors(path, "HDF5"), hdf5.opened(path) as tree:
             entry = chosen(tree.entries(), name, prefer, path.name, purpose, option, tree)
             return entry.name, tree.load(tree.find(entry.name))
     module = arrays if format == "numpy" else tiff
-    with spoken(path, "NumPy" if format == "numpy" else "TIFF"):
+    with readable_errors(path, "NumPy" if format == "numpy" else "TIFF"):
         entry = chosen(module.entries(path), name, prefer, path.name, purpose, option)
         return entry.name, module.load(path, entry.name)
 
@@ -101,15 +88,15 @@ def chosen(entries: Sequence[Entry], name: str | None, prefer: Sequence[str], wh
     import h5py
 
     if name is not None:
-        found = tree.find(name) if tree is not None else None
-        if isinstance(found, h5py.Dataset):
-            return Entry(name, found.shape or (), found.dtype)
+        node = tree.find(name) if tree is not None else None
+        if isinstance(node, h5py.Dataset):
+            return Entry(name, node.shape or (), node.dtype)
         if len(entries) == 1 and not entries[0].name:
             raise InputError(f"{what} holds one array without a name, not {name}; leave {option}= away")
         return named(entries, name, what)
-    for wanted in prefer:
+    for preferred in prefer:
         for entry in entries:
-            if entry.name.strip("/") == wanted.strip("/"):
+            if entry.name.strip("/") == preferred.strip("/"):
                 return entry
     if len(entries) == 1 and not entries[0].name:
         return entries[0]

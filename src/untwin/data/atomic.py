@@ -16,7 +16,7 @@ PART = ".part"  # how the name of an unfinished file ends; it begins with a dot
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """A name to write under. At the end of the block the file takes the place of `target`; where the block raises, or the
     process is killed, `target` is what it was. Its folder is made. Raises InputError where it cannot be written."""
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")
@@ -33,14 +33,14 @@ def whole(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> None:
+def atomic_write_text(target: Path, text: str) -> None:
     """The text under that name, complete or not at all. Raises InputError where it cannot be written."""
-    write_bytes(target, text.encode("utf-8"))
+    atomic_write_bytes(target, text.encode("utf-8"))
 
 
-def write_bytes(target: Path, content: bytes) -> None:
+def atomic_write_bytes(target: Path, content: bytes) -> None:
     """Likewise."""
-    with whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(content)
 
 
@@ -53,7 +53,7 @@ def sha256(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from None
 
 
-def place(path: Path, needed: int = 0) -> Path:
+def require_writable(path: Path, needed: int = 0) -> Path:
     """The path, checked: a file or folder of this name can be made there, with `needed` bytes. Nothing is made yet. Raises InputError."""
     try:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -73,14 +73,14 @@ def place(path: Path, needed: int = 0) -> Path:
 
 def new_file(path: Path, endings: tuple[str, ...], overwrite: bool) -> Path:
     """The path of a file to write, checked before anything is computed: its ending, that nothing is there unless overwrite is set, and what
-    `place` checks. Raises InputError."""
+    `require_writable` checks. Raises InputError."""
     if path.suffix.lower() not in endings:
         raise InputError(f"cannot write {path}; expected a name that ends in {endings[0]} (or {', '.join(endings[1:])})")
-    place(path)
+    require_writable(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of a file")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another name or --overwrite")
+        raise InputError(f"{path} exists; choose another name or overwrite=True (--overwrite)")
     return path
 
 

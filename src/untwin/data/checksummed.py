@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from untwin.data.whole import whole
+from untwin.data.atomic import atomic_write
 from untwin.errors import CheckpointWarning, InputError
 
 SEAL = b"untwin sealed 1\n"  # stands at the end, before the 32 bytes of the SHA-256
@@ -20,7 +20,7 @@ BEFORE = ".before"  # how the name of the version before the last ends
 def write(target: Path, fill: Callable[[Any], object]) -> None:
     """What `fill` writes into the open file that it is handed, sealed; it takes the place of `target` when it is complete, and what was
     there becomes NAME.before. Raises InputError where it cannot be written: the last version is then under either name."""
-    with whole(target) as temporary:
+    with atomic_write(target) as temporary:
         with temporary.open("xb") as file:
             sink = _Hashed(file)
             fill(sink)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from untwin import fourier
 from untwin.errors import InputError
-from untwin.model.physics.image import Linear
+from untwin.model.image.base import Linear
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MRI(Linear):
     """y = sampled · F (s x), F unitary, zero frequency in the middle of the array (index N//2), as scanners' files have it.
 
@@ -25,10 +25,13 @@ class MRI(Linear):
     sensitivities: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", self.sampled.ndim)
         s = self.sensitivities
         if s is not None and tuple(s.shape[1:]) != tuple(self.sampled.shape):
             raise InputError(f"sensitivities have shape {tuple(s.shape)}, expected (coils, *{tuple(self.sampled.shape)})")
+
+    @property
+    def axes(self) -> int:
+        return self.sampled.ndim
 
     def object_grid(self, measured: tuple[int, ...]) -> tuple[int, ...]:
         if tuple(self.sampled.shape) != tuple(measured):

@@ -1,0 +1,96 @@
+"""What every inverse problem offers to algorithms, rules and priors, whatever was measured: a pattern (Problem) or a picture (Picture)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.losses import Loss
+    from untwin.model.symmetry import Symmetry
+    from untwin.model.unknown import Nuisance, Unknown
+
+
+class InverseProblem(ABC):
+    """Data, physics, constraint, loss. x is (starts, *shape)."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of one x: the grid, or (channels, *grid)."""
+
+    @property
+    @abstractmethod
+    def real(self) -> bool:
+        """True where x must be real."""
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """Where its tensors are, as torch names it."""
+
+    @property
+    @abstractmethod
+    def measured(self) -> Tensor:
+        """bool, like the data: what was measured."""
+
+    @property
+    @abstractmethod
+    def pixels(self) -> tuple[int, ...]:
+        """The grid of the data, without channels."""
+
+    @property
+    @abstractmethod
+    def symmetry(self) -> Symmetry:
+        """What the measurement cannot tell apart."""
+
+    @property
+    @abstractmethod
+    def unknowns(self) -> dict[str, Unknown]:
+        """Numbers of the physics that are found beside x, by name; State.nuisance holds their values."""
+
+    @abstractmethod
+    def holding(self, nuisance: Nuisance) -> InverseProblem:
+        """The same problem with values for the unknowns, (starts,) each."""
+
+    @abstractmethod
+    def start(self, row: int) -> InverseProblem:
+        """The same problem for one of the starts whose values it holds."""
+
+    @abstractmethod
+    def predict(self, x: Tensor) -> Tensor:
+        """(starts, *data): what the detector would read."""
+
+    @abstractmethod
+    def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        """(starts,) float64: the loss of x over what was measured; where: bool like the data, over that instead."""
+
+    @abstractmethod
+    def without(self, hidden: Tensor) -> InverseProblem:
+        """The same problem with some of the data declared unmeasured, and what repeats them. hidden: bool, like the data."""
+
+    @abstractmethod
+    def project_object(self, x: Tensor, support: Tensor) -> Tensor:
+        """P_S x: the nearest object that satisfies the constraint."""
+
+    @abstractmethod
+    def frames(self, x: Tensor) -> Tensor:
+        """What a person would look at: (starts, channels, *grid) real, about 0 to 1."""
+
+    @abstractmethod
+    def canvas(self, share: float) -> tuple[int, ...]:
+        """(channels, *grid) of the image that a prior draws. share: of the array along each axis, where the object fills a part of it."""
+
+    @abstractmethod
+    def window(
+        self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Where in its canvas a prior may draw, (starts, *grid) bool, or None for everywhere; and the image to imitate, on the canvas.
+
+        grow: the support, grown by so many pixels; None for the whole canvas."""
+
+    @abstractmethod
+    def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
+        """The x (*shape) that an image g (*canvas) stands for, and its loss for each measured number. loss: instead of the problem's."""

@@ -1,0 +1,73 @@
+"""The physics of a pattern: detection of waves, I = D(|W x|²)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.errors import InputError
+from untwin.model.detection import Detection, Ideal
+from untwin.model.symmetry import Symmetry
+from untwin.model.unknown import Nuisance, Unknown, holding, known, unknowns
+from untwin.model.waves.base import Waves
+from untwin.model.waves.farfield import FarField
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.data.measurement import Pattern
+
+
+@dataclass(frozen=True, repr=False)
+class Physics:
+    """physics(x) = D(|W x|²), the counts that the detector is expected to read, (starts, *grid). Also written D @ W.
+
+    waves: W. detection: D.
+    """
+
+    waves: Waves = field(default_factory=FarField)
+    detection: Detection = field(default_factory=Ideal)
+
+    def __post_init__(self) -> None:
+        for name, kind, example in (("waves", Waves, "FarField()"), ("detection", Detection, "Ideal()")):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"Physics({name}={getattr(self, name)!r}): expected {name} such as {example}")
+        if common := unknowns(self.waves).keys() & unknowns(self.detection).keys():
+            raise InputError(f"{self!r}: waves and detection both have an unknown {', '.join(common)}; give one of them another name")
+
+    @classmethod
+    def of(cls, physics: Physics | Waves) -> Physics:
+        """Waves alone are detected ideally. Raises InputError for what measures no magnitudes."""
+        if isinstance(physics, Physics):
+            return physics
+        if isinstance(physics, Waves):
+            return cls(physics)
+        raise InputError(f"a pattern needs a physics that measures magnitudes, such as FarField(); got {physics!r}: try Picture and Fit")
+
+    def on(self, pattern: Pattern) -> Physics:
+        """The same for the grid of a pattern."""
+        return Physics(self.waves.on(pattern), self.detection)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.detection.expected(self.waves(x))
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return self.waves.symmetry
+
+    @property
+    def unknowns(self) -> dict[str, Unknown]:
+        """What is to be found beside the object, by name."""
+        return unknowns(self.waves) | unknowns(self.detection)
+
+    def holding(self, values: Nuisance, ndim: int) -> Physics:
+        """With values for the unknowns, (starts,) each."""
+        return Physics(holding(self.waves, values, ndim), holding(self.detection, values, ndim))
+
+    def known(self, values: dict[str, float]) -> Physics:
+        """With plain numbers in place of the unknowns."""
+        return Physics(known(self.waves, values), known(self.detection, values)) if values else self
+
+    def __repr__(self) -> str:
+        return expression.write(self)

@@ -1,1 +1,0 @@
-"""The physics: what a detector reads from an object."""

@@ -1,0 +1,118 @@
+"""What a measurement cannot tell apart, as an object of the physics: alignment, following and presentation are asked of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from untwin.model import alignment
+from untwin.model.alignment import Alignment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Symmetry(ABC):
+    """Transformations of x that leave what is measured as it is. x: (batch, *grid), in FFT order where the grid is periodic."""
+
+    @abstractmethod
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        """Each x moved onto the reference (*grid), and the error that is left. subpixel: shifts by fractions of a pixel, too."""
+
+    @abstractmethod
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Each x held in place on its own reference (like x): between two steps of a run nothing has changed but what could be seen."""
+
+    @abstractmethod
+    def canonical(self, x: Tensor) -> Tensor:
+        """One representative of all that look alike."""
+
+    @abstractmethod
+    def origin(self, x: Tensor) -> list[int]:
+        """The roll, pixels for each axis of x (*grid), that brings the object to index 0."""
+
+    @property
+    @abstractmethod
+    def global_phase(self) -> bool:
+        """True where a phase common to all pixels cannot be told."""
+
+    def distances(self, x: Tensor) -> Tensor:
+        """(batch, batch) float64: the error between every two, after alignment."""
+        import torch
+
+        n = len(x)
+        table = torch.zeros(n, n, dtype=torch.float64)
+        for i in range(n - 1):
+            e = self.align(x[i + 1 :], x[i]).error.cpu()
+            table[i, i + 1 :] = e
+            table[i + 1 :, i] = e
+        return table
+
+
+@dataclass(frozen=True)
+class FarFieldSymmetry(Symmetry):
+    """Shift on the periodic grid, the twin (conjugate and inverted), a global phase. ndim: dimensions of the grid."""
+
+    ndim: int
+
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        return alignment.align(x, reference, self.ndim, subpixel)
+
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        """By whole pixels and a phase; the twin is not looked for."""
+        return alignment.follow(x, reference, self.ndim)
+
+    def canonical(self, x: Tensor) -> Tensor:
+        return alignment.canonical(x, self.ndim)[0]
+
+    def origin(self, x: Tensor) -> list[int]:
+        """Of the centre of mass."""
+        return alignment.centring(x)
+
+    @property
+    def global_phase(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class GlobalPhase(Symmetry):
+    """A phase common to all pixels, and nothing else: near fields, coded masks."""
+
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        return alignment.turn(x, reference)
+
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        return x if not x.is_complex() else alignment.turn(x, reference).x.to(x.dtype)
+
+    def canonical(self, x: Tensor) -> Tensor:
+        """The phase of Σ |x| x is 0."""
+        return alignment.without_phase(x)
+
+    def origin(self, x: Tensor) -> list[int]:
+        return [0] * x.ndim
+
+    @property
+    def global_phase(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class NoSymmetry(Symmetry):
+    """Every change can be seen: pictures."""
+
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        return alignment.compare(x, reference)
+
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        return x
+
+    def canonical(self, x: Tensor) -> Tensor:
+        return x
+
+    def origin(self, x: Tensor) -> list[int]:
+        return [0] * x.ndim
+
+    @property
+    def global_phase(self) -> bool:
+        return False

@@ -1,0 +1,1 @@
+"""W: how the wave travels from the object to the detector."""
