@@ -106,7 +106,7 @@ def aimed(moment: str, folder: Path) -> None:
 
     checkpoint.os.replace, torch.save = replaced, saved
     if moment == "while it is judged":
-        reconstruct._judged = lambda *a: die()
+        reconstruct.assess = lambda *a: die()
     solved(folder)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError
+from untwin.random import derive
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def _ends(device: str) -> Tensor:
     from untwin.solve.projections import ER, RAAR
     from untwin.solve.run import iterate
 
-    grid, rng = (24, 32), np.random.default_rng(0)
+    grid, rng = (24, 32), np.random.default_rng(derive(0, "device"))
     support = np.zeros(grid, bool)
     support[:9, :13] = True
     density = np.where(support, rng.random(grid) * np.exp(1j * rng.random(grid)), 0)
