@@ -34,7 +34,7 @@ check: .venv/developing
 	$(BIN)/basedpyright
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 format: .venv/developing
 	$(BIN)/ruff check --fix .

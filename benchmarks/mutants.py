@@ -84,7 +84,7 @@ MUTANTS = [
         "runs/launch.py",
         "state, trace = (held.state, held.trace) if held else (state, [])",
         "state, trace = (held.state, []) if held else (state, [])",
-        "test_checkpoint.py::test_an_interrupted_part_is_kept_where_it_stood",
+        "test_interruption.py::test_an_interrupted_part_is_kept_where_it_stood",
     ),
     Mutant(
         "G2",
@@ -124,7 +124,7 @@ MUTANTS = [
         "cli.py",
         "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n    try:",
         "    try:",
-        "test_checkpoint.py::test_an_interruption_keeps_what_is_done_and_says_how_to_go_on",
+        "test_interruption.py::test_an_interruption_keeps_what_is_done_and_says_how_to_go_on",
     ),
     Mutant(
         "G4",
@@ -132,7 +132,7 @@ MUTANTS = [
         "runs/checkpoint.py",
         "                if now:\n                    self.keep(held())\n                raise",
         "                raise",
-        "test_checkpoint.py::test_an_interrupted_part_is_kept_where_it_stood",
+        "test_interruption.py::test_an_interrupted_part_is_kept_where_it_stood",
     ),
     Mutant(
         "G5",
@@ -164,7 +164,7 @@ MUTANTS = [
         "runs/archive.py",
         "        **CONVENTIONS,\n",
         "",
-        "test_checkpoint.py::test_a_result_says_where_it_comes_from_and_its_file_alone_repeats_it",
+        "test_interruption.py::test_a_result_says_where_it_comes_from_and_its_file_alone_repeats_it",
     ),
     Mutant(
         "G8",

@@ -56,7 +56,7 @@ from untwin.simulate import shapes
 from untwin.simulate.crystals import simulation
 from untwin.simulate.dataset import write as write_dataset
 from untwin.simulate.detector import measure
-from untwin.solve.state import State
+from untwin.solve.state import Member, State
 
 SECONDS, MEGABYTES = 2.0, 300
 Rng = np.random.Generator
@@ -81,7 +81,8 @@ def solution() -> Reconstruction:
     curve = Curve((0.1, 0.2), (0.9, 0.4), 0.5, 0.15)
     return Reconstruction(
         image=image, support=image.abs() > 1, pattern=pattern(), recipe="20*ER", seed=0, positivity=False, verdict=Verdict(True, "good"),
-        numbers={"r_factor": 0.1, "chi": float("nan")}, starts=(Start(0, 0.1, 2.0, 90), Start(1, 0.2, 3.0, 80, 0.1, True, "no")),
+        numbers={"r_factor": 0.1, "chi": float("nan")},
+        starts=(Start(0, 0.1, 2.0, 90), Start(1, 0.2, 3.0, 80, error=0.1, twin=True, reason="no")),
         history=(History("ER", (0, 10), (0.5, 0.1)),), prtf=curve, fsc=curve, modes=image[None], mode_weights=(1.0,), warnings=("a doubt",),
     )  # fmt: skip
 
@@ -120,7 +121,7 @@ def numpy(path: Path, values: np.ndarray) -> None:
 
 def checkpoint(path: Path) -> None:
     x = torch.ones(1, 8, 8, dtype=torch.complex64)
-    save_state(State(x, x, x.abs() > 0, x.abs() > 0, (3,), memory={"a": x, "b": (1, None)}), path)
+    save_state(State(x, x, x.abs() > 0, x.abs() > 0, (Member(3),), memory={"a": x, "b": (1, None)}), path)
 
 
 def network(path: Path) -> None:

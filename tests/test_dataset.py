@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -18,6 +16,7 @@ import pytest
 import torch
 
 import untwin
+from events import LIMIT, dies, forks, until
 from untwin.data.dataset import Manifest, Shards, read_manifest
 from untwin.errors import InputError
 from untwin.show.contact import contact_sheet
@@ -75,7 +74,7 @@ def test_what_a_sample_is():
     assert pattern.source.centre == (12, 10) and pattern.asymmetry > 0.01
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create 2 worker:UserWarning")
 def test_a_data_loader_with_workers_gives_the_same_samples():
     ds = Crystals(RECIPE, 5, count=10)
     batches = list(torch.utils.data.DataLoader(ds, batch_size=4, num_workers=2))
@@ -181,14 +180,11 @@ def dying(moment: str, folder: Path) -> None:
     write(folder, RECIPE, 2, 150, shard=70)
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="a process that is killed here is a fork of this one")
+@forks
 @pytest.mark.parametrize("moment", ["before 1", "after 1", "before 2", "after 2", "middle"])
 def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path, undisturbed, moment):
     """File 1 is the manifest, file 2 the first shard."""
-    process = multiprocessing.get_context("fork").Process(target=dying, args=(moment, tmp_path))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    assert dies(dying, moment, tmp_path) == -signal.SIGKILL
     left = content(tmp_path)
     assert all(undisturbed[name] == values for name, values in left.items() if name in undisturbed), "what has its name is complete"
     assert bool(set(left) - set(undisturbed)) == moment.startswith("before"), "a part of a file is left, or this test aims badly"
@@ -196,20 +192,24 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path, undisturbed, m
     assert content(tmp_path) == undisturbed
 
 
-def test_a_kill_with_workers_leaves_no_orphans_that_do_harm(tmp_path):
-    """At a random moment: whenever the first shards are there."""
-    folder = tmp_path / "killed"
-    code = "import sys; from untwin.simulate.dataset import write; write(sys.argv[1], sys.argv[2], 2, 1000, shard=50, workers=2)"
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder), RECIPE], stderr=subprocess.DEVNULL)
-    while not list(folder.glob("shard-*.h5")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    write(folder, RECIPE, 2, 1000, shard=50)
-    write(tmp_path / "whole", RECIPE, 2, 1000, shard=50)
-    for name, values in content(tmp_path / "whole").items():
-        assert (folder / name).read_bytes() == values
+DYING = """
+import os, signal, sys
+from untwin.simulate.dataset import write
+
+def told(done, total):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+write(sys.argv[1], sys.argv[2], 2, 150, shard=70, workers=2, report=told)
+"""
+
+
+def test_a_kill_with_workers_leaves_no_orphans_that_do_harm(tmp_path, undisturbed):
+    """When the first shard of three is there, and both workers have another to write."""
+    died = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), RECIPE], stderr=subprocess.DEVNULL, timeout=LIMIT)
+    assert died.returncode == -signal.SIGKILL
+    write(tmp_path, RECIPE, 2, 150, shard=70)
+    assert {name: values for name, values in content(tmp_path).items() if name in undisturbed} == undisturbed
 
 
 def test_an_interruption_leaves_complete_shards_only(tmp_path):
@@ -235,10 +235,10 @@ def test_an_interruption_leaves_complete_shards_only(tmp_path):
         ({"shard": 2}, "with samples per shard 1024, asked for was 2"),
         ({"objects": False}, "with objects True, asked for was False"),
         ({"recipe": "crystal-2d"}, "did you mean crystals-2d"),
-        ({"count": 0}, "count = 0: expected a whole number, 1 or more"),
-        ({"seed": -1}, "seed = -1: expected a whole number, 0 or more"),
-        ({"workers": 0}, "workers = 0: expected"),
-        ({"shard": 0}, "shard = 0: expected"),
+        ({"count": 0}, "count=0: expected a whole number, 1 or more"),
+        ({"seed": -1}, "seed=-1: expected a whole number, 0 or more"),
+        ({"workers": 0}, "workers=0: expected"),
+        ({"shard": 0}, "shard=0: expected"),
     ],
 )
 def test_another_data_set_in_the_folder_and_impossible_ones_are_refused(tmp_path, change, match):
@@ -315,14 +315,11 @@ def test_a_signal_ends_the_command_with_130_and_leaves_nothing_half_written(tmp_
     process = subprocess.Popen(
         [*command, "--workers", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard
     )
-    while len(list((tmp_path / "ds").glob("shard-*.h5"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.02)
+    until(lambda: len(list((tmp_path / "ds").glob("shard-*.h5"))) >= 2 or process.poll() is not None, "two shards are there")
     os.killpg(process.pid, number)  # as a terminal or a batch system does
-    began = time.monotonic()
-    _, said = process.communicate(timeout=30)
-    assert time.monotonic() - began < 5
+    _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, said
+    assert len(list((tmp_path / "ds").glob("shard-*.h5"))) < 500, "it ended because it was asked to, long before its work was done"
     lines = [line for line in said.splitlines() if " per second, " not in line]
     assert lines == ["untwin: interrupted; complete shards stay; the same command goes on"]
     assert not [p for p in (tmp_path / "ds").iterdir() if p.name.startswith(".")]

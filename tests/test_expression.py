@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events import calls
 from untwin import expression
 from untwin.errors import InputError
 from untwin.runs.names import NAMES, parse
@@ -121,17 +120,19 @@ def test_everything_else_is_an_input_error(text):
 
 
 @pytest.mark.parametrize("text", LARGE, ids=lambda t: f"{t[:12]}…{len(t)}")
-def test_huge_and_deep_input_is_an_input_error_and_fast(text):
-    began = time.perf_counter()
-    with pytest.raises(InputError):
+def test_huge_and_deep_input_is_an_input_error_before_any_work_is_done(text):
+    with calls(most=1000), pytest.raises(InputError):  # whatever the length of the text
         parse(text)
-    assert time.perf_counter() - began < 3
 
 
 @given(st.text(alphabet="ERHIO*+()0123456789.,=-'\"[]{}:\\ \n\tλ", max_size=60) | st.text(max_size=40))
 def test_any_text_is_a_recipe_or_an_input_error(text):
-    with contextlib.suppress(InputError):
-        parse(text)
+    try:
+        recipe = parse(text)
+    except InputError as error:
+        assert str(error)
+    else:
+        assert parse(repr(recipe)) == recipe
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_an_unknown_name_is_told_what_there_is():
 
 
 def test_a_setting_out_of_range_names_itself_and_the_range():
-    with pytest.raises(InputError, match=r"HIO\(beta=1\.7\): expected above 0 and at most 1"):
+    with pytest.raises(InputError, match=r"HIO\(beta=1\.7\): expected a number above 0 and at most 1"):
         parse("HIO(beta=1.7)")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import untwin as ut
-from test_checkpoint import same, thing
+from short_runs import same, thing
 from untwin import cli
 from untwin.errors import NumericalFailure
 from untwin.runs.launch import run_here

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import untwin
+from events import LIMIT, forks
 from samples import lopsided, pattern, state, thing, wave
 from untwin.cli import main
 from untwin.data.atomic import atomic_write, atomic_write_bytes, atomic_write_text, new_file, require_writable
@@ -28,9 +29,6 @@ from untwin.show.figures import plot_pattern, save_figure
 from untwin.simulate.dataset import write
 
 SRC = Path(untwin.__file__).parent
-FORKS = pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="a child that is limited here is a fork of this process"
-)
 
 
 # one writer
@@ -134,13 +132,13 @@ def child(target: Callable, *arguments: object) -> str:
     told = context.Queue()
     process = context.Process(target=target, args=(*arguments, told))
     process.start()
-    said = told.get(timeout=60)
-    process.join(60)
+    said = told.get(timeout=LIMIT)
+    process.join(LIMIT)
     assert process.exitcode == 0, f"{said}; the child ended with {process.exitcode}"
     return said
 
 
-@FORKS
+@forks
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_on_a_full_disk_what_was_there_stays_and_the_message_is_one_line(tmp_path, name):
     if name.startswith("shard"):
@@ -194,7 +192,7 @@ def closed(folder: Path, told) -> None:
     told.put(" | ".join(said))
 
 
-@FORKS
+@forks
 def test_a_folder_that_is_read_only_is_said_beforehand():
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         os.chmod(name, 0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,3 +241,9 @@ def test_a_rule_and_a_state_agree_on_the_number_of_starts():
     s = state(wave((8, 8), 1, 3), lopsided((8, 8)))
     watched = Until(Plateau(), ER()).rule.begin(p, s)
     assert watched.watch.best.shape == (3,)
+
+
+def test_what_holds_arrays_is_equal_to_itself_alone_and_has_a_hash():
+    p, s = problem(noisy((8, 8), 0.0)), state(wave((8, 8), 1, 3), lopsided((8, 8)))
+    for one, other in ((p.pattern, noisy((8, 8), 0.0)), (p.counts, Counts.of(p.pattern)), (p, problem(p.pattern)), (s, replace(s))):
+        assert one == one and one != other and len({one, other, one}) == 2

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import untwin as ut
+from events import LIMIT
 from untwin import cli
 from untwin.data.measurement import Pattern
 from untwin.data.read import read_object
@@ -384,7 +385,7 @@ def test_a_plain_script_may_use_several_processes(tmp_path):
         "pool = ut.reconstruct(pattern, '3*ER', starts=2, workers=2)\n"
         "print(float((here.image - pool.image).abs().max() / here.image.abs().max()))\n"
     )
-    ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     begun, apart = ended.stdout.split()
     assert begun == "begun" and float(apart) < 1e-4
@@ -405,7 +406,8 @@ def test_no_starts_at_all_are_refused(recipe):
 
 
 def test_a_plan_of_two_families_can_be_run_with_one_start():
-    ut.reconstruct(crystal()[0], "Plan(Search(ER, starts=4, families=2))", starts=1)
+    found = ut.reconstruct(crystal()[0], "Plan(Search(ER, starts=4, families=2))", starts=1)
+    assert len(found.starts) == found.numbers["families"] == 1 and found.verdict.trusted is not True
 
 
 def test_a_device_that_holds_no_data_is_refused():

@@ -63,7 +63,7 @@ def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = ()
         "positivity": False,
         "verdict": Verdict(True, "Starts agree & the data are explained."),
         "numbers": {"r_factor": 0.0123, "resolution_pixels": 2.5, "oversampling_y": 4.0, "odd_one": math.nan},
-        "starts": tuple(Start(20 + i, 0.01 * i + 0.01, 100.0 + i, 35, 0.02 if i < 3 else 0.6, i == 1) for i in range(5))
+        "starts": tuple(Start(20 + i, 0.01 * i + 0.01, 100.0 + i, 35, error=0.02 if i < 3 else 0.6, twin=i == 1) for i in range(5))
         + (Start(25, math.nan, math.nan, 0, reason="died <here>"),),
         "history": tuple(History(f"start {i}", (0, 10, 20), (0.5, 0.1 + 0.01 * i, math.nan)) for i in range(3)),
         "prtf": Curve(tuple(f), tuple(1 - 1.5 * f), math.exp(-1), 0.42),
@@ -211,7 +211,14 @@ def test_two_objects_are_shown_in_one_phase():
 
 @pytest.mark.parametrize("image", [letter_f(24), ball(24)], ids=["2D", "3D"])
 def test_a_pattern_alone_can_be_drawn(image, tmp_path):
-    figures.plot_pattern(solved(image).pattern).savefig(tmp_path / "pattern.png")
+    pattern = solved(image).pattern
+    figure = figures.plot_pattern(pattern)
+    drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
+    figure.savefig(tmp_path / "pattern.png")
+    intensity, middle = np.fft.fftshift(pattern.intensity), 12
+    planes = [intensity] if image.ndim == 2 else [intensity[middle], intensity[:, middle], intensity[:, :, middle]]
+    for shown, plane in zip(drawn, planes, strict=True):
+        np.testing.assert_array_equal(shown.filled(0), plane)
 
 
 def test_matplotlib_waits_until_something_is_drawn():

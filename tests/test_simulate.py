@@ -34,7 +34,8 @@ def test_an_object_is_small_enough_near_the_centre_and_zero_elsewhere(name, shap
 
 def test_a_small_crystal_can_have_defects():
     for seed in range(4):
-        make("defect", (24, 24, 24), seed)
+        x = make("defect", (24, 24, 24), seed)
+        assert x.shape == (24, 24, 24) and np.isfinite(x).all() and np.abs(x).max() > 0.1
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import pytest
 import torch
 
 import untwin
+from events import LIMIT
+from untwin import cli
 from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.pairs import VALIDATION, Fresh, Stored
 from untwin.learn.train import CHECKPOINT, WEIGHTS, Training, train
@@ -133,58 +134,69 @@ def test_a_data_set_on_disk_is_read_in_a_new_order_each_round(tmp_path):
 
 # ------------------------------------------------------------------------------------------- the command line
 
-ROOT = Path(untwin.__file__).parents[1]
-ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-OPTIONS = ["--steps", "6", "--batch", "4", "--check", "1", "--held", "2", "--device", "cpu"]
+ENV = {**os.environ, "PYTHONPATH": str(Path(untwin.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+OPTIONS = ["--batch", "4", "--held", "2", "--device", "cpu"]
+DYING = """
+import os, signal, sys
+from untwin import cli
+from untwin.learn.train import CHECKPOINT
+from untwin.model.networks import weights
+
+write = weights.write
+
+def written(path, tensors, told):  # the process that writes dies once three steps are kept
+    write(path, tensors, told)
+    if path.name == CHECKPOINT and told["step"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+weights.write = written
+cli.main(sys.argv[1:])
+"""
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    """Two processes."""
-    one = ["-m", "untwin", "train", "cdi-nn", "-o", str(folder), *OPTIONS, *more]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *one]
+def two(program: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Two processes that train together."""
+    crew = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
+    command = [*crew, "train", "cdi-nn", "-o", str(folder), "--steps", "6", "--check", "1", *OPTIONS, *more]
+    return subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_two_processes_one_killed_on_the_way_end_as_if_nothing_had_happened(tmp_path):
-    done = subprocess.run(command(tmp_path / "whole"), env=ENV, capture_output=True, text=True, timeout=300)
+    untwin = ["-m", "untwin"]
+    done = two(untwin, tmp_path / "whole")
     assert done.returncode == 0, done.stderr
-    running = subprocess.Popen(command(tmp_path / "cut"), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not (tmp_path / "cut" / CHECKPOINT).exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    child = next(p for p in _children(running.pid) if p != running.pid)
-    os.kill(child, signal.SIGKILL)
-    assert running.wait(120) != 0
-    step = weights.read(tmp_path / "cut" / CHECKPOINT)[1]["step"]
-    assert 1 <= step < 6
-    done = subprocess.run(command(tmp_path / "cut", "--resume"), env=ENV, capture_output=True, text=True, timeout=300)
+    (tmp_path / "dying.py").write_text(DYING)
+    died = two([str(tmp_path / "dying.py")], tmp_path / "cut")
+    assert died.returncode != 0 and weights.read(tmp_path / "cut" / CHECKPOINT)[1]["step"] == 3, died.stderr
+    done = two(untwin, tmp_path / "cut", "--resume")
     assert done.returncode == 0, done.stderr
     assert same(tensors(tmp_path / "cut"), tensors(tmp_path / "whole"))
     train(Training(**weights.read(tmp_path / "cut" / CHECKPOINT)[1]["training"]), pairs(), tmp_path / "alone")
-    one, two = tensors(tmp_path / "alone"), tensors(tmp_path / "whole")
-    assert all(torch.allclose(one[k], two[k], atol=2e-3) for k in one)
+    one, both = tensors(tmp_path / "alone"), tensors(tmp_path / "whole")
+    assert all(torch.allclose(one[k], both[k], atol=2e-3) for k in one)
     page = (tmp_path / "cut" / "report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64" in page and len(json.loads((tmp_path / "cut" / "curves.json").read_text())) == 6
     assert re.search(r"Trained on 24 samples of `cdi-nn`", (tmp_path / "cut" / "card.md").read_text(encoding="utf-8"))
 
 
-def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
-    """In the middle of the steps between two validations."""
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, handlers, monkeypatch, capsys):
+    """In the middle of the steps between two validations: the signal comes while the samples of step 26 are drawn."""
+    handlers()
+    batch = Fresh.batch
 
-    def run(folder: Path, *more: str) -> subprocess.Popen:
-        options = ["--steps", "40", "--check", "20", *OPTIONS[2:4], *OPTIONS[6:]]
-        command = [sys.executable, "-m", "untwin", "train", "cdi-nn", "-o", str(folder), *options, *more]
-        return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def signalled(self, indices, device="cpu"):
+        if indices[0] == 25 * SMALL.batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch(self, indices, device)
 
     cut = tmp_path / "cut"
-    process = run(cut)
-    assert "20 steps" in process.stdout.readline()
-    time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and time.monotonic() - began < 5
-    assert said == "untwin: interrupted; what is done is kept; the same command with --resume goes on\n"
-    assert 20 < weights.read(cut / CHECKPOINT)[1]["step"] < 40
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(Fresh, "batch", signalled)
+        cli.main(["train", "cdi-nn", "-o", str(cut), "--steps", "40", "--check", "20", *OPTIONS])
+    said = capsys.readouterr()
+    assert stop.value.code == 130 and "20 steps" in said.out and "40 steps" not in said.out
+    assert said.err == "untwin: interrupted; what is done is kept; the same command with --resume goes on\n"
+    assert weights.read(cut / CHECKPOINT)[1]["step"] == 26
     made = Training(**weights.read(cut / CHECKPOINT)[1]["training"])
     rows = train(made, pairs(made), cut, resume=True)
     whole = train(made, pairs(made), tmp_path / "whole")
@@ -215,9 +227,3 @@ def test_a_training_that_comes_to_nan_ends_and_keeps_what_was_before(tmp_path):
         train(run, Spoilt(pairs().training, pairs().validation), tmp_path)
     kept, card = weights.read(tmp_path / CHECKPOINT)
     assert card["step"] == 12 and all(bool(v.isfinite().all()) for v in kept.values()) and not (tmp_path / WEIGHTS).exists()
-
-
-def _children(parent: int) -> list[int]:
-    """The processes that `parent` has started, as Linux lists them."""
-    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(p) for p in found]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from untwin.checks import SEEDS
 from untwin.errors import InputError
 
 LIMIT = 100_000  # bytes of a run.toml
@@ -30,7 +31,7 @@ class Run(BaseModel):
     start: str | None = None
     method: Literal["auto", "classical", "refine", "double-dip", "siren", "drp"] | None = None
     starts: int | None = Field(default=None, ge=1, le=100_000)
-    seed: int = Field(default=0, ge=0, lt=2**62)
+    seed: int = Field(default=0, ge=0, lt=SEEDS)
     device: str | None = None
     workers: int | None = Field(default=None, ge=1, le=1024)
     output: Path | None = None

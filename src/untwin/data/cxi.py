@@ -283,9 +283,9 @@ def _object(
 def _process_1(file: h5py.File, process: dict[str, Any]) -> None:
     from untwin import __version__
 
-    made = _group(file, "/entry_1/process_1", "NXprocess")
+    group = _group(file, "/entry_1/process_1", "NXprocess")
     for name, value in {"program": "untwin", "version": __version__, "command": "", **process}.items():
-        made[str(name).replace("/", "_")] = _storable(value)
+        group[str(name).replace("/", "_")] = _storable(value)
 
 
 def _storable(value: Any) -> str | int | float | np.number:

@@ -17,7 +17,7 @@ READABLE = "PNG, TIFF or .npy"
 PIXELS = 2**26  # of a PNG
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """values: (channels, height, width) float32, 0 to 1. offset, scale: the file's numbers are offset + scale * values. kind: its dtype."""
 

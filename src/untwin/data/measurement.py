@@ -49,7 +49,7 @@ class Source:
     mask: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pattern:
     """A far-field diffraction pattern in FFT order (zero frequency first).
 

@@ -13,7 +13,7 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, readable_errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectFile:
     """A reconstructed object as a file holds it.
 

@@ -84,7 +84,7 @@ def read(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Raw:
     """What a file holds, before any decision. mask: True where bad."""
 
@@ -191,7 +191,7 @@ def _mask_for(values: np.ndarray, bad: np.ndarray | None, what: str, guesses: li
     return bad
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Centred:
     """A pattern in FFT order. centre: in the file's pixels."""
 

@@ -11,7 +11,7 @@ from untwin.judge.resolution import Curve, fsc
 from untwin.model.alignment import align
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """moved: the first object on the second, rescaled to its power, centred. error: E. correlation: sqrt(1 − E²).
     turned: the twin was nearer. phase_rms: difference of phase, rad, weighted by the product of the magnitudes. fsc: between the two."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VALIDATION = 1_000_003  # added to the seed: samples that are never trained on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """image: (samples, *shape) complex64 or float32, centred at N//2, or None where the set holds no objects. intensity: float32 and
     measured: bool, FFT order."""

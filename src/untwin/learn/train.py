@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from untwin.checks import require_int, require_number
 from untwin.data.checksummed import before
 from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.objectives import OBJECTIVES
@@ -64,11 +65,8 @@ class Training:
         if self.objective not in OBJECTIVES:
             raise InputError(f"objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0), ("rising", 0), ("warm", 0), ("check", 1), ("held", 1)):
-            v = getattr(self, name)
-            if isinstance(v, bool) or not isinstance(v, int) or not least <= v < 2**40:
-                raise InputError(f"{name} = {v!r}: expected a whole number, {least} or more")
-        if not 0 < self.rate < 1:
-            raise InputError(f"rate = {self.rate!r}: expected a number above 0 and below 1")
+            require_int(self, name, least, 2**40 - 1)
+        require_number(self, "rate", 0, 1, above=True, below=True)
 
     def rate_at(self, step: int) -> float:
         if step < self.rising:
@@ -80,7 +78,7 @@ class Training:
         return "canonical" if self.objective == "invariant" and step < self.warm else self.objective
 
 
-@dataclass
+@dataclass(eq=False)
 class Progress:
     """What training changes, in place. rows: one per validation. loss: the sum since the last of them. seconds: of work so far."""
 

@@ -41,7 +41,7 @@ def _ramps(grid: tuple[int, ...], by: Tensor, like: Tensor) -> Tensor:
     return torch.polar(torch.ones((), dtype=real, device=like.device), (-2 * torch.pi * angle).to(real))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """x: (batch, *grid) the moved copies. error: (batch,) E to the reference. turned: (batch,) bool, the twin was the nearer one.
     by: (batch, d) shift applied, pixels. factor: (batch,) complex of magnitude 1 applied."""

@@ -36,7 +36,7 @@ class Counts:
 
     @cached_property
     def target(self) -> Tensor:
-        return self.amplitude.where(self.imposed, self.amplitude.new_tensor(-1.0))
+        return self.amplitude.where(self.imposed, self.amplitude.new_full((), -1.0))
 
     @cached_property
     def half(self) -> Tensor:

@@ -47,7 +47,7 @@ class Fit:
         return a
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """image: (*shape) complex64, centred at N//2, scaled to the pattern. support: (*shape) bool, magnitude above a tenth of the largest.
     misfit: sqrt( Σ (|F x| − √I)² / Σ I ) over the measured pixels that the network was shown. warnings: why not to rely on it."""

@@ -25,7 +25,7 @@ WIDEST = (0.47, 0.44, 0.41, 0.38)  # times N: half widths of the largest body of
 MOST_HIDDEN = 1500  # pixels that are solved for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outline:
     """support: (*grid) bool, FFT order, where a start begins. bounds: likewise, at most so much can the object fill."""
 
@@ -68,7 +68,7 @@ def _along(line: np.ndarray, axis: int, d: int) -> np.ndarray:
     return line.reshape([-1 if a == axis else 1 for a in range(d)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hull:
     """A centrosymmetric convex body of lags: r lies inside where |n·r| <= h for every direction n. normals (k, d), heights (k,)."""
 

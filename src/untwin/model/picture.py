@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
@@ -116,7 +117,10 @@ class Picture(InverseProblem):
         return x
 
     def without(self, hidden: Tensor) -> Picture:
-        return replace(self, measured=self.measured & ~hidden)
+        fewer = copy.copy(self)  # what was checked and filled need not be again
+        object.__setattr__(fewer, "measured", self.measured & ~hidden)
+        object.__setattr__(fewer, "y", self.y.where(fewer.measured, self.y.new_zeros(())))
+        return fewer
 
     def frames(self, x: Tensor) -> Tensor:
         return x

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from untwin import expression
-from untwin.model.networks.base import number
+from untwin.checks import require_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class Regularizer(ABC):
         """R of real g (channels, *grid)."""
 
     def __post_init__(self) -> None:
-        number(self, "weight", 0)
+        require_number(self, "weight", 0)
 
     def __call__(self, g: Tensor) -> Tensor:
         return self.weight * self.value((g.real.square() + g.imag.square() + 1e-12).sqrt() if g.is_complex() else g)

@@ -72,7 +72,7 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The runs beside the one that is shown, all aligned to it.
 

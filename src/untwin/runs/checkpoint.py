@@ -39,7 +39,7 @@ _RUN, _STOP = "run.untwin", "stop"
 _KNOWN = {cls.__name__: cls for cls in (State, Member, Watch)}
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """Where a part stands. trace: what was written down after some of the steps, plain values. beside: whatever else moves."""
 

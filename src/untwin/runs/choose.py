@@ -39,7 +39,7 @@ class Refinement:
         return told | ({} if self.explained is None else {"refined_explained": self.explained}) | {"refined": float(self.kept)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """image: (*grid) complex, what is shown. outcome: what it is of, its results the best one first. refinement: where there was one."""
 

@@ -18,7 +18,7 @@ SURVIVORS = 4  # one in so many of a family lives on beside its children (unmeas
 PARENTS = 2  # one in so many, the better ones, is a parent (the better half; unmeasured)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Population:
     """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson; infinite where a start has come to
     nothing or is not finite), r_factor, pixels in the support, unknowns (metrics.unknowns)."""
@@ -126,4 +126,5 @@ def children(problem: Problem, population: Population, members: tuple[Member, ..
         x = moved.x.abs() * phase
     x = x[[i % len(x) for i in range(len(members))]]
     bounds = best.state.bounds.expand(x.shape)
-    return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, members=members)
+    nuisance = {name: value.expand(len(members)) for name, value in best.state.nuisance.items()}
+    return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, members=members, nuisance=nuisance)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin import fourier
+from untwin.checks import int_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.model.inference import fitted
@@ -70,8 +71,7 @@ def reconstruct(
     problem = _problem(pattern, positivity, device)
     given = _support(problem, support)
     plan = _begun(problem, _plan(problem, recipe, method, starts, given is not None), start, given is not None)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
-        raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
+    seed = seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     launch = launcher(problem, workers, kept, memory.arrays(problem, plan))
@@ -139,8 +139,8 @@ def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | 
 
 
 def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, starts: int | None, fixed: bool) -> Plan:
-    if starts is not None and (isinstance(starts, bool) or not isinstance(starts, int) or starts < 1):
-        raise InputError(f"starts={starts!r}: expected a whole number, 1 or more")
+    if starts is not None:
+        starts = int_argument("starts", starts, 1)
     if isinstance(recipe, str):
         recipe = parse(recipe)
     if method != "auto":

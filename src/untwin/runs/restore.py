@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from untwin.checks import int_argument, seed_argument
 from untwin.errors import InputError, NumericalFailure
 from untwin.model.losses import Loss, Squared
 from untwin.model.networks.skip import Skip
@@ -102,10 +103,7 @@ def restore(
     rule = _rule(fit) if stop is None else stop
     if not isinstance(rule, Rule):
         raise InputError(f"stop={stop!r}: expected a rule, such as EMV() or HeldOut()")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**62:
-        raise InputError(f"seed={seed!r}: expected a whole number, 0 or more")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"steps={steps!r}: expected a whole number, 1 or more")
+    seed, steps = seed_argument(seed), int_argument("steps", steps, 1)
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
     kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))

@@ -49,7 +49,7 @@ class History:
     r_factor: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Solution(ABC):
     """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
 
@@ -75,7 +75,7 @@ class Solution(ABC):
         """A matplotlib Figure of it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reconstruction(Solution):
     """The object behind a far-field pattern, what it rests on, and whether to believe it.
 
@@ -114,7 +114,7 @@ class Reconstruction(Solution):
         return plot_object(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Restored(Solution):
     """A restored picture.
 

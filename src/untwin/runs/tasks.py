@@ -19,7 +19,7 @@ TASKS = ("denoise", "inpaint", "superres", "deblur", "mri")
 NOISES: dict[str, Loss] = {"gaussian": Squared(), "impulse": Absolute(), "shot": Poisson(0.01), "speckle": Squared()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """What the command line asks for, checked: `run` is restore with it. kind: complex for k-space."""
 

@@ -159,7 +159,7 @@ def plot_isosurface(solution: Reconstruction) -> Figure | None:
     return figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Surface:
     """points: (p, 3) x, y, z in nm or pixels. faces: (f, 3) triangles of them. normals: (f, 3), smoothed, sign unknown.
     phase: (f,) radians."""

@@ -69,7 +69,7 @@ class Grid:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)[:, None]
 
 
-@dataclass
+@dataclass(eq=False)
 class Outlines:
     """distance: (samples, P) float32, pixels to the surface, negative inside. magnitude: (samples, P), 1 inside, 0 outside, the pixel at
     the surface in between. frames: (samples, 3, 3) the crystal's axes in array axes, as columns (2D: axis 0 stands up out of the plane).
@@ -107,7 +107,7 @@ def edge(distance: Tensor) -> Tensor:
 # Half spaces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Facets:
     """Half spaces n·q <= h in units where the box is [-1, 1]^d. normals: (k, d) unit vectors. heights: (k,)."""
 

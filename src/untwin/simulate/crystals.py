@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin import expression
+from untwin.checks import is_int
 from untwin.errors import InputError
 from untwin.processes import one_thread
 from untwin.simulate import bodies, strain
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """A batch. image: (samples, *shape) complex64, centred at N//2, scaled so that |F image|² are the expected counts
     (of a coherent beam, without background and stray light). support: likewise,
@@ -132,7 +133,7 @@ class Simulation:
             raise InputError(
                 f"Simulation(parts={self.parts!r}): expected a tuple of parts, such as (Waves(), Dislocations(2)); known: {known}"
             )
-        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in self.shape):
+        if not isinstance(self.shape, tuple) or not all(is_int(n) and n > 0 for n in self.shape):
             raise InputError(f"Simulation(shape={self.shape!r}): expected whole numbers, such as (64, 64)")
         if not isinstance(self.real, bool):
             raise InputError(f"Simulation(real={self.real!r}): expected True or False")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from untwin.checks import int_argument, seed_argument
 from untwin.data import hdf5
 from untwin.data.atomic import PART, atomic_write_text, require_writable
 from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, read_manifest, simulated, wrapped_index
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # samples drawn at a time, and
 BATCH_PIXELS = 2**21  # pixels in them at most: this bounds the memory, whatever the count
+_INT64 = 2**63 - 1
 SHARD = 1024  # samples in a file, and
 SHARD_PIXELS = 2**24  # pixels in them at most: a few seconds of work, which is what a kill can cost
 CHUNK_PIXELS = 2**12  # in a chunk at least (measured on 64 x 64: chunks of one sample are as fast and as small as larger ones)
@@ -51,8 +53,8 @@ class _Crystals:
     simulation: Simulation = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _whole_number("seed", self.seed, 0)
-        _whole_number("count", self.count, 1)
+        seed_argument(self.seed)
+        int_argument("count", self.count, 1, _INT64)
         object.__setattr__(self, "simulation", simulation(self.recipe))
 
     @property
@@ -114,12 +116,12 @@ def planned(
     """What `write` would make, or go on with; nothing is drawn or written, torch is not needed. Raises InputError where the arguments
     are impossible, where the folder cannot be written, and where it holds something else."""
     folder = Path(folder)
-    _whole_number("seed", seed, 0)
-    _whole_number("count", count, 1)
+    seed_argument(seed)
+    int_argument("count", count, 1, _INT64)
     recipe_of = simulation(recipe)
     if shard is None:
         shard = min(SHARD, max(1, SHARD_PIXELS // int(np.prod(recipe_of.shape))))
-    _whole_number("shard", shard, 1)
+    int_argument("shard", shard, 1, _INT64)
     if -(-count // shard) > SHARDS:
         raise InputError(
             f"{count:,} samples in shards of {shard:,} are {-(-count // shard):,} files, {SHARDS:,} at most; ask for larger ones"
@@ -170,7 +172,7 @@ def write(
     Raises InputError as `planned` does, and where the disk is full or a worker was ended from outside.
     """
     folder = Path(folder)
-    _whole_number("workers", workers, 1)
+    int_argument("workers", workers, 1, _INT64)
     manifest = planned(folder, recipe, seed, count, shard=shard, objects=objects)
     recipe_of = simulation(recipe)
     if not is_dataset(folder):
@@ -291,8 +293,3 @@ def _untwin() -> str:
     from untwin import __version__
 
     return __version__
-
-
-def _whole_number(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**63:
-        raise InputError(f"{name} = {value!r}: expected a whole number, {least} or more and below 2^63")

@@ -96,7 +96,7 @@ class Peak:
         return expression.write(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exposure:
     """What a detector saw of some samples.
 

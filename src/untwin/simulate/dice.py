@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from untwin import expression
+from untwin.checks import is_number
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Between:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not (_number(self.low) and _number(self.high)) or self.low > self.high or (self.log and self.low <= 0):
+        if not (is_number(self.low) and is_number(self.high)) or self.low > self.high or (self.log and self.low <= 0):
             raise InputError(
                 f"Between({self.low!r}, {self.high!r}{', log=True' if self.log else ''}): expected two numbers, the smaller one first"
                 + (" and above 0" if self.log else "")
@@ -42,7 +43,7 @@ class OneOf:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.values, tuple) or not self.values or not all(_number(v) for v in self.values):
+        if not isinstance(self.values, tuple) or not self.values or not all(is_number(v) for v in self.values):
             raise InputError(f"OneOf({self.values!r}): expected one or more numbers, such as OneOf((0, 3))")
 
     def __repr__(self) -> str:
@@ -50,10 +51,6 @@ class OneOf:
 
 
 Setting = float | Between | OneOf
-
-
-def _number(v: object) -> bool:
-    return isinstance(v, (int, float)) and not isinstance(v, bool) and bool(np.isfinite(v))
 
 
 def extremes(setting: Setting) -> tuple[float, float]:
@@ -71,7 +68,7 @@ def within(owner: object, name: str, low: float, high: float = float("inf"), who
     v = getattr(owner, name)
     numbers = v.values if isinstance(v, OneOf) else (v.low, v.high) if isinstance(v, Between) else (v,)
     drawn = isinstance(v, Between | OneOf)
-    right = all(_number(n) and low <= n <= high and (not whole or n == int(n)) for n in numbers)
+    right = all(is_number(n) and low <= n <= high and (not whole or n == int(n)) for n in numbers)
     if not right or (fixed and (drawn or (whole and not isinstance(v, int)))) or (whole and isinstance(v, Between) and v.log):
         span = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
         kind = "a whole number" if whole else "a number"

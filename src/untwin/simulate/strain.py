@@ -27,7 +27,7 @@ _PLANES = np.array(list(itertools.product((1, -1), repeat=3))) / np.sqrt(3)
 _REFLECTIONS = np.array([(1, 1, 1), (2, 0, 0), (2, 2, 0)], dtype=float)
 
 
-@dataclass
+@dataclass(eq=False)
 class Scene:
     """Samples in the making. phase, magnitude: (samples, P) float32. g: (samples, 3) the reflection in the crystal's axes, in reciprocal
     lattice units, so that g·b is a whole number for a lattice vector b. half: (samples, d) half extents of the box. labels: one dict per

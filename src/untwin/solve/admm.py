@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.checks import require_number
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, require
+from untwin.solve.recipe import Algorithm
 
 if TYPE_CHECKING:
     from untwin.solve.state import State
@@ -26,7 +27,7 @@ class ADMM(Algorithm):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, "beta", 0, 1, open_low=True)
+        require_number(self, "beta", 0, 1, above=True)
 
     def begin(self, problem: Problem, state: State) -> State:
         return replace(state, memory=(state.x, state.x.new_zeros(state.x.shape)))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.checks import require_number
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, require
+from untwin.solve.recipe import Algorithm
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Box(Algorithm):
     margin: float = 1.05
 
     def __post_init__(self) -> None:
-        require(self, "margin", 1, 10)
+        require_number(self, "margin", 1, 10)
 
     def step(self, problem: Problem, state: State) -> State:
         import torch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
-from untwin.model.networks.base import number, whole
+from untwin.checks import require_int, require_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +40,9 @@ class Adam(Descent):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        number(self, "beta1", 0, 1)
-        number(self, "beta2", 0, 1)
-        number(self, "epsilon", 0)
+        require_number(self, "beta1", 0, 1)
+        require_number(self, "beta2", 0, 1)
+        require_number(self, "epsilon", 0)
 
     def begin(self, numbers: Tensors) -> dict[str, Any]:
         import torch
@@ -88,8 +88,8 @@ class LBFGS(Descent):
     trials: int = 8
 
     def __post_init__(self) -> None:
-        whole(self, "history", 1, 1000)
-        whole(self, "trials", 1, 50)
+        require_int(self, "history", 1, 1000)
+        require_int(self, "trials", 1, 50)
 
     def begin(self, numbers: Tensors) -> dict[str, Any]:
         return {"pairs": (), "before": None}

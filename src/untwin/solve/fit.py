@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
+from untwin.checks import require_int, require_number
 from untwin.errors import InputError
 from untwin.model.box import placed
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss
-from untwin.model.networks.base import number, single_precision, whole
+from untwin.model.networks.base import single_precision
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
@@ -66,14 +67,14 @@ class Fit(Algorithm):
             raise InputError(f"Fit(regularizer={self.regularizer!r}): expected such as TV(0.45)")
         if self.loss is not None and not isinstance(self.loss, Loss):
             raise InputError(f"Fit(loss={self.loss!r}): expected such as Poisson(0.1) or Amplitude()")
-        number(self, "average", 0, 0.99999)
-        number(self, "box", 0.05, 1)
-        number(self, "rate", 0)
-        number(self, "decay", 0, 1)
-        whole(self, "imitate", 0, 1_000_000)
-        whole(self, "warm", 0, 1_000_000)
+        require_number(self, "average", 0, 0.99999)
+        require_number(self, "box", 0.05, 1)
+        require_number(self, "rate", 0)
+        require_number(self, "decay", 0, 1)
+        require_int(self, "imitate", 0, 1_000_000)
+        require_int(self, "warm", 0, 1_000_000)
         if self.grow is not None:
-            whole(self, "grow", 0, 1000)
+            require_int(self, "grow", 0, 1000)
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from untwin import expression, fourier
+from untwin.checks import require_int, require_number
 from untwin.errors import InputError
 from untwin.model.inference import predict
 from untwin.model.networks import weights
 from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Setting, require, value
+from untwin.solve.recipe import Algorithm, Setting, require_setting, value
 
 if TYPE_CHECKING:
     from untwin.solve.state import State
@@ -44,9 +45,9 @@ class Predict(Algorithm):
     every: int = 2
 
     def __post_init__(self) -> None:
-        require(self, "variety", 0, 1, varies=True)
-        require(self, "every", 1, 1000)
-        require(self, "widen", 0, 50)
+        require_setting(self, "variety", 0, 1)
+        require_int(self, "every", 1, 1000)
+        require_number(self, "widen", 0, 50)
 
     def informs(self, family: int) -> bool:
         """True where the starts of a family begin from the prediction."""
@@ -68,10 +69,10 @@ class Predict(Algorithm):
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
         share = value(self.variety, state, "Predict.variety") * torch.tensor(
-            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64
+            [float(m.number % 4 > 0) for m in state.members], dtype=torch.float64, device=state.x.device
         )
         other = random_object(problem, support, state.seeds)
-        share = share.to(image.real.dtype).to(image.device).reshape((-1,) + (1,) * d)
+        share = share.to(image.real.dtype).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
         begun = torch.tensor([self.informs(m.family) for m in state.members], device=x.device).reshape((-1,) + (1,) * d)
         return replace(

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.checks import require_number
 from untwin.engine import Coefficients, Fienup
 from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, require
+from untwin.solve.recipe import Algorithm
 from untwin.solve.state import moved
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class RAAR(Projection):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, "beta", 0, 1, open_low=True)
+        require_number(self, "beta", 0, 1, above=True)
 
     def coefficients(self) -> Coefficients:
         return Coefficients(a=self.beta, c=1 - 2 * self.beta, s=self.beta, u=-1, v=2)
@@ -95,7 +96,7 @@ class HPR(Projection):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, "beta", 0, 1, open_low=True)
+        require_number(self, "beta", 0, 1, above=True)
 
     def coefficients(self) -> Coefficients:
         return Coefficients(a=1, c=-self.beta, s=1, u=-1, v=1 + self.beta)
@@ -111,7 +112,7 @@ class HIO(Projection):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self, "beta", 0, 1, open_low=True)
+        require_number(self, "beta", 0, 1, above=True)
 
     def coefficients(self) -> Fienup:
         return Fienup(self.beta)
@@ -128,7 +129,7 @@ class DM(Projection):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self, "beta", -2, 2)
+        require_number(self, "beta", -2, 2)
         if self.beta == 0:
             raise InputError("DM(beta=0): the map would stand still; expected a number between -2 and 2, not 0")
 

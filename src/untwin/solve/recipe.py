@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from untwin import expression
+from untwin.checks import field, is_int, is_number, numbers, within
 from untwin.errors import InputError
 from untwin.model.inverse import InverseProblem
 from untwin.random import derive
@@ -35,7 +36,7 @@ class Recipe(ABC):  # noqa: B024 (the operators are the interface)
         return Then((*_parts(self), *_parts(other)))
 
     def __mul__(self, times: int) -> Repeat:
-        if isinstance(times, bool) or not isinstance(times, int):
+        if not is_int(times):
             return NotImplemented
         return Repeat(times, self)
 
@@ -213,26 +214,17 @@ def extremes(setting: Setting) -> tuple[float, ...]:
         return setting.values
     if isinstance(setting, Ramp):
         return (*extremes(setting.begin), *extremes(setting.end))
-    if isinstance(setting, bool) or not isinstance(setting, int | float):
+    if not is_number(setting):
         raise InputError(f"expected a number, Draw(low, high) or Ramp(begin, end), got {setting!r}")
     return (float(setting),)
 
 
-def require(owner: Any, name: str, low: float, high: float, open_low: bool = False, varies: bool = False) -> None:
-    """Raise unless every value that the setting `name` can take is in [low, high] (or above low).
-
-    varies: it may be a Draw, Ramp or Deal."""
+def require_setting(owner: Any, name: str, low: float, high: float, *, above: bool = False) -> None:
+    """Raise unless every value that a setting can take is in [low, high]; above: not low itself. It may be a Draw, Ramp or Deal."""
     setting = getattr(owner, name)
-    if not varies and isinstance(setting, Draw | Ramp | Deal):
-        raise InputError(f"{type(owner).__name__}({name}={setting!r}): expected a plain number")
-    try:
-        values = extremes(setting)
-    except InputError as error:
-        raise InputError(f"{type(owner).__name__}({name}={setting!r}): {error}") from None
-    for v in values:
-        if not (low <= v <= high) or (open_low and v == low):
-            interval = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
-            raise InputError(f"{type(owner).__name__}({name}={v:g}): expected {interval}")
+    values = extremes(setting) if isinstance(setting, Draw | Ramp | Deal) else (setting,)
+    if not all(within(v, low, high, above) for v in values):
+        raise InputError(f"{field(owner, name)}: expected {numbers(low, high, above)}, or a Draw, Ramp or Deal of such")
 
 
 def value(setting: Setting, state: State, label: str) -> Tensor:

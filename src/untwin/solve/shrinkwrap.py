@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression, fourier
+from untwin.checks import require_number
 from untwin.errors import InputError
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Setting, extremes, require, value
+from untwin.solve.recipe import Algorithm, Setting, extremes, require_setting, value
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,9 +79,9 @@ class ShrinkWrap(Algorithm):
     islands: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self, "threshold", 0, 10, open_low=True, varies=True)
-        require(self, "sigma", 0, 100, varies=True)
-        require(self, "islands", 0, 1)
+        require_setting(self, "threshold", 0, 10, above=True)
+        require_setting(self, "sigma", 0, 100)
+        require_number(self, "islands", 0, 1)
         if self.level not in LEVELS:
             raise InputError(f"ShrinkWrap(level={self.level!r}): expected one of {', '.join(LEVELS)}")
         if self.level == "max" and max(extremes(self.threshold)) >= 1:
@@ -131,8 +132,8 @@ class AreaWrap(Algorithm):
     sigma: Setting = 1.0
 
     def __post_init__(self) -> None:
-        require(self, "area", 0, 1, open_low=True, varies=True)
-        require(self, "sigma", 0, 100, varies=True)
+        require_setting(self, "area", 0, 1, above=True)
+        require_setting(self, "sigma", 0, 100)
 
     def step(self, problem: Problem, state: State) -> State:
         m = state.image.clamp(min=0) if problem.real else magnitude(state.image)

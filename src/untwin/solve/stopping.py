@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from untwin import expression
+from untwin.checks import require_int, require_number
 from untwin.errors import InputError
 from untwin.model.problem import Problem
 from untwin.random import derive
-from untwin.solve.recipe import Rule, require
+from untwin.solve.recipe import Rule
 from untwin.solve.state import CHECK, alive
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Watch:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
     at: (starts,) the step it belonged to; image, x, support: (starts, *grid) what is kept of it; stopped: (starts,) bool; more: the rule's
@@ -106,10 +107,8 @@ class Least(Rule):
 
 def _check(rule: Least, **least: int) -> None:
     for name, low in {"patience": 1, **least}.items():
-        v = getattr(rule, name)
-        if isinstance(v, bool) or not isinstance(v, int) or v < low:
-            raise InputError(f"{type(rule).__name__}({name}={v!r}): expected a whole number of steps, {low} or more")
-    require(rule, "tolerance", 0, 1)
+        require_int(rule, name, low)
+    require_number(rule, "tolerance", 0, 1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,7 +214,7 @@ class EMV(Least):
 
     def __post_init__(self) -> None:
         _check(self, burn_in=0)
-        require(self, "alpha", 0, 1, open_low=True)
+        require_number(self, "alpha", 0, 1, above=True)
 
     def first(self, problem: InverseProblem, state: State) -> Any:
         return {"mean": None, "variance": None, "count": 0}
@@ -256,7 +255,7 @@ class HeldOut(Least):
 
     def __post_init__(self) -> None:
         _check(self, burn_in=0, seed=0)
-        require(self, "share", 0, 0.9, open_low=True)
+        require_number(self, "share", 0, 0.9, above=True)
 
     def hidden(self, problem: InverseProblem) -> Tensor:
         """bool like the measured values."""
@@ -303,7 +302,7 @@ class Thinned(Least):
 
     def __post_init__(self) -> None:
         _check(self, burn_in=0, seed=0)
-        require(self, "share", 0, 0.9, open_low=True)
+        require_number(self, "share", 0, 0.9, above=True)
 
     def _kept_back(self, problem: Problem) -> np.ndarray:
         counts = problem.pattern.intensity
@@ -356,7 +355,7 @@ class SelfValidation(Least):
 
     def __post_init__(self) -> None:
         _check(self, window=2, size=16, batch=2)
-        require(self, "rate", 0, 1, open_low=True)
+        require_number(self, "rate", 0, 1, above=True)
         if self.size & (self.size - 1):
             raise InputError(f"SelfValidation(size={self.size}): expected a power of two, such as 64")
 
@@ -370,10 +369,11 @@ class SelfValidation(Least):
         if frame is None:
             raise InputError(f"SelfValidation follows images in two dimensions, this one has shape {tuple(state.x.shape[1:])}; try EMV()")
         network = Autoencoder(frame.shape[1])
-        weights = [
+        drawn = (
             network.weights((self.size, self.size), frame.shape[1], torch.Generator().manual_seed(derive(s, "autoencoder")))
             for s in state.seeds
-        ]
+        )
+        weights = [{n: w.to(state.x.device) for n, w in one.items()} for one in drawn]
         return {"frames": (), "weights": tuple(weights), "adam": tuple(Adam().begin(w) for w in weights), "count": 0}
 
     def _frames(self, problem: InverseProblem, state: State) -> Tensor | None:

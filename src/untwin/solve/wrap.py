@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.checks import require_number
 from untwin.errors import InputError
 from untwin.model.constraints import Ceiling
 from untwin.model.counts import Modulus
 from untwin.model.inverse import InverseProblem
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm, Ramp, Setting, require, require_suited, value
+from untwin.solve.recipe import Algorithm, Ramp, Setting, require_setting, require_suited, value
 
 if TYPE_CHECKING:
     from untwin.solve.state import State
@@ -84,7 +85,7 @@ class Proximal(Given):
 
     def __post_init__(self) -> None:
         require_algorithm(self)
-        require(self, "rho", 0, 100, open_low=True)
+        require_number(self, "rho", 0, 100, above=True)
 
     def given(self, problem: Problem, state: State) -> Problem:
         return problem.within(modulus=Modulus(self.rho, problem.modulus.damping))
@@ -107,7 +108,7 @@ class Damped(Given):
 
     def __post_init__(self) -> None:
         require_algorithm(self)
-        require(self, "gamma", 0, 1, open_low=True, varies=True)
+        require_setting(self, "gamma", 0, 1, above=True)
 
     def check(self, problem: InverseProblem) -> None:
         super().check(problem)

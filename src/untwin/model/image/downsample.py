@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from untwin.checks import require_int
 from untwin.errors import InputError
 from untwin.model.image.base import Linear
 
@@ -23,8 +24,7 @@ class Downsample(Linear):
     axes: int = 2
 
     def __post_init__(self) -> None:
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int) or not 2 <= self.factor <= 64:
-            raise InputError(f"Downsample(factor={self.factor!r}): expected a whole number from 2 to 64")
+        require_int(self, "factor", 2, 64)
 
     def object_grid(self, measured: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(n * self.factor for n in measured)

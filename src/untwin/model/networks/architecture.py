@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from untwin import expression
+from untwin.checks import require_int
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class RealUNet(Architecture):
     width: int = 16
 
     def __post_init__(self) -> None:
-        _multiple(self, "form", 32, 512)
-        _multiple(self, "width", 1, 256)
+        require_int(self, "form", 32, 512, multiple=32)
+        require_int(self, "width", 1, 256)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,8 +177,8 @@ class Volume(Architecture):
     width: int = 32
 
     def __post_init__(self) -> None:
-        _multiple(self, "form", 16, 256)
-        _multiple(self, "width", 1, 256)
+        require_int(self, "form", 16, 256, multiple=16)
+        require_int(self, "width", 1, 256)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -211,14 +212,6 @@ class Volume(Architecture):
         overlap = (said.conj() * truth).sum(1).abs().square()
         power = said.abs().square().sum(1) * truth.abs().square().sum(1)
         return outline + (1 - overlap / power.clamp(min=1e-30)).mean()
-
-
-def _multiple(owner: Architecture, name: str, of: int, most: int) -> None:
-    v = getattr(owner, name)
-    if isinstance(v, bool) or not isinstance(v, int) or v % of or not of <= v <= most:
-        raise InputError(
-            f"{type(owner).__name__}({name}={v!r}): expected " + (f"a multiple of {of}, " if of > 1 else "") + f"{of} to {most}"
-        )
 
 
 def folded(x: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
-from untwin.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -85,18 +84,20 @@ def on_device(t: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Convolutions on a GPU in float32, not in the 10 bits of TF32 that cuDNN takes by default: results would differ in the third digit."""
+    """Convolutions on a GPU in float32, not in the 10 bits of TF32 that cuDNN takes by default: results would differ in the third digit.
+    Where the user has set a precision of his own (torch's fp32_precision), that one is left."""
     import torch
 
-    convolutions, name = torch.backends.cudnn, "allow_tf32"
-    if hasattr(convolutions, "conv"):  # torch 2.9 and later
-        convolutions, name = convolutions.conv, "fp32_precision"
-    before = getattr(convolutions, name)
-    setattr(convolutions, name, False if isinstance(before, bool) else "ieee")
+    try:
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # one for convolutions, another for the rest
+        yield
+        return
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        setattr(convolutions, name, before)
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def is_norm(layer: nn.Module) -> bool:
@@ -152,25 +153,6 @@ def _conv3d() -> type[nn.Module]:
 def norm(d: int, channels: int) -> nn.Module:
     """Batch normalisation that never looks back: the statistics are always those of the image at hand."""
     return layer("BatchNorm", d, channels, track_running_stats=False)
-
-
-def whole(owner: Any, name: str, low: int, high: int) -> None:
-    v = getattr(owner, name)
-    if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= high:
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a whole number from {low} to {high}")
-
-
-def one_of(owner: Any, name: str, *choices: str) -> None:
-    v = getattr(owner, name)
-    if v not in choices:
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected one of {', '.join(choices)}")
-
-
-def number(owner: Any, name: str, low: float, high: float = math.inf) -> None:
-    v = getattr(owner, name)
-    if isinstance(v, bool) or not isinstance(v, int | float) or not low <= v <= high:
-        limit = f"a number of at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {limit}")
 
 
 def smooth(d: int) -> str:

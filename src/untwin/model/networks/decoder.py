@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from untwin.checks import require_int
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, layer, norm, smooth, whole
+from untwin.model.networks.base import Network, layer, norm, smooth
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +25,8 @@ class DeepDecoder(Network):
     width: int = 128
 
     def __post_init__(self) -> None:
-        whole(self, "layers", 1, 8)
-        whole(self, "width", 1, 1024)
+        require_int(self, "layers", 1, 8)
+        require_int(self, "width", 1, 1024)
 
     def sizes(self, grid: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The grids from the input to the output: halves of one another, rounded up."""
@@ -54,9 +55,9 @@ class ConvDecoder(Network):
     begin: int = 4
 
     def __post_init__(self) -> None:
-        whole(self, "layers", 2, 12)
-        whole(self, "width", 1, 1024)
-        whole(self, "begin", 1, 64)
+        require_int(self, "layers", 2, 12)
+        require_int(self, "width", 1, 1024)
+        require_int(self, "begin", 1, 64)
 
     def sizes(self, grid: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The grids from the input to the output: a geometric series along each axis."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from untwin.model.networks.base import Network, number, whole
+from untwin.checks import require_int, require_number
+from untwin.model.networks.base import Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,9 +26,9 @@ class Siren(Network):
     w0: float = 30.0
 
     def __post_init__(self) -> None:
-        whole(self, "width", 1, 4096)
-        whole(self, "layers", 1, 12)
-        number(self, "w0", 1e-3, 1e4)
+        require_int(self, "width", 1, 4096)
+        require_int(self, "layers", 1, 12)
+        require_number(self, "w0", 1e-3, 1e4)
 
     def input_shape(self, grid: tuple[int, ...]) -> tuple[int, ...]:
         return (len(grid), *grid)

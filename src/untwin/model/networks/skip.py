@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from untwin.checks import require_int, require_one_of
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, layer, norm, one_of, smooth, whole
+from untwin.model.networks.base import Network, layer, norm, smooth
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,12 +34,12 @@ class Skip(Network):
     padding: str = "reflect"
 
     def __post_init__(self) -> None:
-        whole(self, "depth", 1, 8)
-        whole(self, "width", 1, 1024)
-        whole(self, "skip", 0, 1024)
-        whole(self, "inputs", 1, 1024)
-        one_of(self, "upsampling", "linear", "nearest")
-        one_of(self, "padding", "reflect", "replicate", "zeros")
+        require_int(self, "depth", 1, 8)
+        require_int(self, "width", 1, 1024)
+        require_int(self, "skip", 0, 1024)
+        require_int(self, "inputs", 1, 1024)
+        require_one_of(self, "upsampling", "linear", "nearest")
+        require_one_of(self, "padding", "reflect", "replicate", "zeros")
 
     def input_shape(self, grid: tuple[int, ...]) -> tuple[int, ...]:
         return (self.inputs, *grid)

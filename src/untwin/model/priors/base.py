@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Tensors = dict[str, "Tensor"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """trained: the numbers that a fit moves. fixed: those that it leaves, such as the input of a network. Float32, by name."""
 

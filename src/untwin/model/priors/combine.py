@@ -6,8 +6,9 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from untwin.checks import require_number
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, number
+from untwin.model.networks.base import Network
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
@@ -62,6 +63,13 @@ def _part(parts: Parts, name: str) -> Parts:
     return Parts(cut(parts.trained), cut(parts.fixed))
 
 
+def _single(t: Tensor) -> Tensor:
+    """bfloat16 as float32: there are no complex numbers of it."""
+    import torch
+
+    return t.float() if t.dtype == torch.bfloat16 else t
+
+
 @dataclass(frozen=True, repr=False)
 class Polar(_Pair):
     """m exp(iφ), m the image of one prior, φ from another.
@@ -85,6 +93,7 @@ class Polar(_Pair):
 
         m = self.magnitude.image(_part(parts, "magnitude"), grid, outputs, generator)
         v = self.phase.values(_part(parts, "phase"), grid, (2 if self.vector else 1) * outputs, generator)
+        m, v = _single(m), _single(v)
         if not self.vector:
             return torch.complex(m * v.cos(), m * v.sin())
         c, s = v[:outputs], v[outputs:]
@@ -111,7 +120,8 @@ class Cartesian(_Pair):
 
         first = self.real.image if self.positive else self.real.values
         a = first(_part(parts, "real"), grid, outputs, generator)
-        return torch.complex(a, self.imaginary.values(_part(parts, "imaginary"), grid, outputs, generator))
+        b = self.imaginary.values(_part(parts, "imaginary"), grid, outputs, generator)
+        return torch.complex(_single(a), _single(b))
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,8 +135,8 @@ class DoubleDIP(_Pair):
     rate: float = 0.01
 
     def __post_init__(self) -> None:
-        number(self, "jitter", 0)
-        number(self, "rate", 0)
+        require_number(self, "jitter", 0)
+        require_number(self, "rate", 0)
         self.require_real_parts()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from untwin.model.networks.base import number
+from untwin.checks import require_number
 from untwin.model.priors.base import Parts, Prior
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class Grid(Prior):
     rate: float = 0.01
 
     def __post_init__(self) -> None:
-        number(self, "spread", 0)
-        number(self, "rate", 0)
+        require_number(self, "spread", 0)
+        require_number(self, "rate", 0)
 
     def check(self, grid: tuple[int, ...]) -> None:
         """Any grid will do."""
@@ -52,7 +52,7 @@ class Uniform(Prior):
     value: float = 1.0
 
     def __post_init__(self) -> None:
-        number(self, "value", 0)
+        require_number(self, "value", 0)
 
     def check(self, grid: tuple[int, ...]) -> None:
         """Any grid will do."""

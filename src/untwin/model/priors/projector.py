@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from untwin.model.networks.base import Network, layout, norm_names, number
+from untwin.checks import require_number
+from untwin.model.networks.base import Network, layout, norm_names
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import _a_network
@@ -29,8 +30,8 @@ class Projector(Prior):
 
     def __post_init__(self) -> None:
         _a_network(self, self.network)
-        number(self, "spread", 0)
-        number(self, "rate", 0)
+        require_number(self, "spread", 0)
+        require_number(self, "rate", 0)
 
     def check(self, grid: tuple[int, ...]) -> None:
         self.network.check(grid)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from untwin.checks import require_number
 from untwin.errors import InputError
-from untwin.model.networks.base import Network, layout, number, on_device
+from untwin.model.networks.base import Network, layout, on_device
 from untwin.model.networks.siren import Siren, coordinates
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Parts, Prior
@@ -30,9 +31,9 @@ class Untrained(Prior):
 
     def __post_init__(self) -> None:
         _a_network(self, self.network)
-        number(self, "spread", 0)
-        number(self, "jitter", 0)
-        number(self, "rate", 0)
+        require_number(self, "spread", 0)
+        require_number(self, "jitter", 0)
+        require_number(self, "rate", 0)
 
     def check(self, grid: tuple[int, ...]) -> None:
         self.network.check(grid)
@@ -74,7 +75,7 @@ class Implicit(Prior):
     def __post_init__(self) -> None:
         if not isinstance(self.network, Siren):
             raise InputError(f"Implicit(network={self.network!r}): expected a network of coordinates, such as Siren()")
-        number(self, "rate", 0)
+        require_number(self, "rate", 0)
 
     def check(self, grid: tuple[int, ...]) -> None:
         self.network.check(grid)
