@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from untwin.model.networks import weights
-from untwin.show.learning import seen
+from untwin.show.learning import samples_seen
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -46,7 +46,7 @@ def shipped() -> str:
     begun = ""
     if origin := card.get("origin"):
         which = "the first of them" if origin["training"]["seed"] == run["seed"] else "others"
-        begun = f", begun with the weights of a training on {seen(origin):,} samples ({which})"
+        begun = f", begun with the weights of a training on {samples_seen(origin):,} samples ({which})"
     text = (
         f"{card['samples']:,} samples of `{run['data']}`{begun}; batch {run['batch']}, objective `{run['objective']}`; "
         f"{card['validation_samples']:,} fresh samples to try it on. The published training had 1,800,000.\n\n"

@@ -106,8 +106,8 @@ MUTANTS = [
         "G2",
         "the loss since the last validation is forgotten",
         "learn/train.py",
-        'loss = nothing.copy_(tensors["loss"])',
-        "loss = nothing",
+        'progress.loss.copy_(tensors["loss"])',
+        "pass",
         "test_train.py::test_an_interrupted_training_goes_on_to_the_same_bits",
     ),
     Mutant(
@@ -121,7 +121,7 @@ MUTANTS = [
     Mutant(
         "G4",
         "SIGTERM is not heard",
-        "cli.py",
+        "cli/app.py",
         "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n    try:",
         "    try:",
         "test_interruption.py::test_an_interruption_keeps_what_is_done_and_says_how_to_go_on",
@@ -210,7 +210,7 @@ MUTANTS = [
         "G9",
         "a training goes on with NaN",
         "learn/train.py",
-        "and not math.isfinite(float(now.loss)):",
+        "and not math.isfinite(float(progress.loss)):",
         "and False:",
         "test_train.py::test_a_training_that_comes_to_nan_ends_and_keeps_what_was_before",
     ),
@@ -225,7 +225,7 @@ MUTANTS = [
     Mutant(
         "G10",
         "what nobody has foreseen shows a traceback",
-        "cli.py",
+        "cli/app.py",
         '        _stop(f"this is a bug',
         '        raise\n        _stop(f"this is a bug',
         "test_cli.py::test_what_goes_wrong_on_the_way_has_its_exit_code",
@@ -401,9 +401,9 @@ MUTANTS = [
     Mutant(
         "G21",
         "figures are drawn upside down",
-        "show/figures.py",
-        'drawn = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=_top(magnitude), interpolation="nearest")',
-        'drawn = axes[0].imshow(magnitude[::-1], cmap="gray", vmin=0, vmax=_top(magnitude), interpolation="nearest")',
+        "show/object.py",
+        'picture = axes[0].imshow(magnitude, cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
+        'picture = axes[0].imshow(magnitude[::-1], cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")',
         "test_orientation.py::test_the_letter_goes_through_everything_upright[(33, 31)-.cxi]",
     ),
     Mutant(

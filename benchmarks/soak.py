@@ -24,7 +24,8 @@ import torch
 import untwin as ut
 from untwin.data.cxi import write_pattern
 from untwin.runs.archive import load
-from untwin.show.figures import plot_object, save_figure
+from untwin.show.object import plot_object
+from untwin.show.style import save_figure
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import poly
 

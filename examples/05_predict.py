@@ -11,7 +11,7 @@ import numpy as np
 import untwin as ut
 from untwin.judge.compare import compared
 from untwin.model.networks import weights
-from untwin.show.figures import compare_figure
+from untwin.show.object import compare_figure
 
 crystals = ut.Crystals("cdi-nn-64", seed=41, count=4)
 pattern, truth = crystals.pattern(0), crystals[0]["image"].numpy()

@@ -15,26 +15,20 @@ from scipy.spatial import Delaunay
 
 from untwin.errors import InputError
 from untwin.model.alignment import align
-from untwin.simulate import strain
-from untwin.simulate.bodies import Blob, Facets, Grid, Hull, Joined, Mix, Notched, Polygon, Polyhedron, Wulff, corners, fitted
-from untwin.simulate.crystals import RECIPES, Copies, Simulation, crystal, simulation
+from untwin.simulate.bodies import Blob, Hull, Polygon, Polyhedron, Wulff
+from untwin.simulate.composites import Joined, Mix, Notched
+from untwin.simulate.crystals import PARTS, RECIPES, Copies, Simulation, crystal, simulation
+from untwin.simulate.defects import Dislocations, Faults, Twin, dislocation
+from untwin.simulate.density import Texture
 from untwin.simulate.detector import Detector, Total
-from untwin.simulate.dice import Between, Dice, OneOf
-from untwin.simulate.strain import (
-    Bend,
-    Dislocations,
-    Domains,
-    Faults,
-    Gratings,
-    Relaxation,
-    Scene,
-    Texture,
-    Tilt,
-    Twin,
-    Waves,
-    dislocation,
-    gaussian_field,
-)
+from untwin.simulate.domains import Domains
+from untwin.simulate.facets import Facets, corners, fit_to_box
+from untwin.simulate.fields import gaussian_field
+from untwin.simulate.grid import PixelGrid
+from untwin.simulate.scene import Part, Scene
+from untwin.simulate.settings import Between, OneOf
+from untwin.simulate.strain import Bend, Gratings, Relaxation, Tilt, Waves
+from untwin.simulate.streams import Streams
 
 QUIET = Detector(Total(1e6), noise=False)
 
@@ -54,11 +48,11 @@ def same(a, b, row: int) -> bool:
 
 def scene_of(body, parts, shape=(64, 64), seed=0, count=4, oversampling=2.0) -> Scene:
     """The scene behind samples, for a look at the phase before it is wrapped."""
-    dice, grid = Dice(seed, range(count)), Grid(shape)
+    streams, grid = Streams(seed, range(count)), PixelGrid(shape)
     half = np.tile(np.array(shape) / (2 * oversampling) - 0.5, (count, 1))
-    scene = Scene.of(grid, body.place(grid, half, dice), half, dice)
+    scene = Scene.of(grid, body.place(grid, half, streams), half, streams)
     for part in parts:
-        part.add(scene, dice)
+        part.add(scene, streams)
     return scene
 
 
@@ -141,7 +135,7 @@ def test_a_convex_body_touches_its_box_and_is_convex(body, shape):
 def test_corners_are_where_the_facets_meet():
     square = Facets(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.array([1.0, 2, 3, 4]))
     assert sorted(map(tuple, corners(square).round(9).tolist())) == [(-2, -4), (-2, 3), (1, -4), (1, 3)]
-    f = fitted(square, np.array([10.0, 10.0]))
+    f = fit_to_box(square, np.array([10.0, 10.0]))
     assert corners(f).max(0).round(6).tolist() == [round(30 / 7, 6), 10] and corners(f).min(0).round(6).tolist() == [round(-30 / 7, 6), -10]
 
 
@@ -303,8 +297,8 @@ def test_the_phase_around_a_dislocation_winds_by_g_dot_b(shape, visible):
     assert seen == 16
 
 
-def points_at(points: np.ndarray) -> Grid:
-    grid = Grid((8,) * points.shape[1])
+def points_at(points: np.ndarray) -> PixelGrid:
+    grid = PixelGrid((8,) * points.shape[1])
     grid.points, grid.size = torch.from_numpy(points.T.astype(np.float32)), len(points)
     return grid
 
@@ -376,8 +370,8 @@ def test_inversion_twins_have_two_phases():
 
 
 def test_a_gaussian_field_has_its_spectrum():
-    grid = Grid((128, 128))
-    field = grid.array(gaussian_field(grid, np.full(40, 4.0), Dice(0, range(40)))).numpy()
+    grid = PixelGrid((128, 128))
+    field = grid.array(gaussian_field(grid, np.full(40, 4.0), Streams(0, range(40)))).numpy()
     power = (np.abs(np.fft.fft2(field)) ** 2).mean(0)
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(128, 1 / 128), np.fft.fftfreq(128, 1 / 128)))
     rings = [power[(k > r - 0.5) & (k <= r + 0.5)].mean() for r in (4, 8, 16, 32)]
@@ -449,9 +443,9 @@ def test_symmetric_copies_have_the_same_pattern(shape):
 
 
 def test_facets_of_a_wulff_shape_keep_their_angles_in_a_box_that_is_not_a_cube():
-    grid, dice = Grid((32, 36, 48)), Dice(0, range(5))
+    grid, streams = PixelGrid((32, 36, 48)), Streams(0, range(5))
     half = np.array([[8.0, 12.0, 16.0]] * 5)
-    s = Scene.of(grid, Wulff(jitter=0.0).place(grid, half, dice), half, dice)
+    s = Scene.of(grid, Wulff(jitter=0.0).place(grid, half, streams), half, streams)
     for label in s.labels:
         n = np.array(label["normals"]) @ np.array(label["frame"])
         assert np.allclose(np.abs(n[:8]), 3**-0.5, atol=1e-3)
@@ -511,7 +505,7 @@ def test_cdi_nn_64_is_cdi_nn_padded():
         (lambda: Notched(Blob()), "half spaces"),
         (lambda: Mix(()), "expected bodies"),
         (lambda: Mix((Polygon(),), (1.0, 2.0)), "one weight"),
-        (lambda: Hull(area=5000.0).place(Grid((32, 32)), np.full((1, 2), 16.0), Dice(0, [0])), "100 tries"),
+        (lambda: Hull(area=5000.0).place(PixelGrid((32, 32)), np.full((1, 2), 16.0), Streams(0, [0])), "100 tries"),
         (lambda: simulation(3), "is no Simulation"),  # type: ignore[arg-type]
         (lambda: Twin(Between(0, 1)), "probability=Between"),  # type: ignore[arg-type]
         (lambda: Tilt(OneOf((1.0,))), "pixels=OneOf"),  # type: ignore[arg-type]
@@ -538,5 +532,5 @@ def test_one_crystal_has_what_was_asked_for():
 
 
 def test_every_part_can_be_named_in_a_recipe():
-    assert {p.__name__ for p in strain.NAMES} == {c.__name__ for c in strain.Part.__subclasses__()}
+    assert {p.__name__ for p in PARTS} == {c.__name__ for c in Part.__subclasses__()}
     assert isinstance(simulation("Simulation(Polygon(6), (Gratings(),), oversampling=OneOf((2.0, 3.0)))").parts[0], Gratings)

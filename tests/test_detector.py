@@ -14,7 +14,8 @@ from untwin import expression
 from untwin.errors import InputError
 from untwin.simulate import detector as detector_module
 from untwin.simulate.detector import Detector, Exposure, Peak, Total, beamstop, measure
-from untwin.simulate.dice import Between, Dice, OneOf
+from untwin.simulate.settings import Between, OneOf
+from untwin.simulate.streams import Streams
 
 NAMES = {c.__name__: c for c in (Detector, Total, Peak, Between, OneOf)}
 SHAPES = [(64, 64), (63, 50), (12, 17, 18)]
@@ -43,7 +44,7 @@ def objects(shape: tuple[int, ...], samples: int = 1, seed: int = 0) -> torch.Te
 
 
 def expose(detector: Detector, x: torch.Tensor, seed: int = 0) -> Exposure:
-    return detector.expose(x, Dice(seed, range(len(x))))
+    return detector.expose(x, Streams(seed, range(len(x))))
 
 
 def expected(x: torch.Tensor) -> np.ndarray:
@@ -67,12 +68,12 @@ def points(shape: tuple[int, ...], *places: tuple[int, ...]) -> torch.Tensor:
 @pytest.mark.parametrize("detector", [Detector(beamstop=2), EVERYTHING], ids=["plain", "everything"])
 def test_a_sample_does_not_depend_on_its_batch(detector, shape):
     x = objects(shape, 7)
-    together = detector.expose(x, Dice(3, range(7)))
+    together = detector.expose(x, Streams(3, range(7)))
     for i in range(7):
-        alone = detector.expose(x[i : i + 1], Dice(3, [i]))
+        alone = detector.expose(x[i : i + 1], Streams(3, [i]))
         assert torch.equal(alone.intensity[0], together.intensity[i]) and torch.equal(alone.measured[0], together.measured[i])
         assert torch.equal(alone.x[0], together.x[i]) and alone.labels[0] == together.labels[i]
-    assert not torch.equal(together.intensity[0], detector.expose(x[:1], Dice(4, [0])).intensity[0])
+    assert not torch.equal(together.intensity[0], detector.expose(x[:1], Streams(4, [0])).intensity[0])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -90,7 +91,7 @@ def test_all_rows_at_once_as_on_a_gpu_are_the_rows_one_by_one(shape, monkeypatch
 @pytest.mark.parametrize("noise", [True, False])
 def test_an_exposure_is_whole_numbers_in_single_precision_and_zero_where_not_measured(shape, noise):
     x = objects(shape, 4)
-    e = Detector(Peak(3e3), noise=noise, beamstop=2, gaps=1, hot=0.02, background=0.3, stray=0.1).expose(x, Dice(0, range(4)))
+    e = Detector(Peak(3e3), noise=noise, beamstop=2, gaps=1, hot=0.02, background=0.3, stray=0.1).expose(x, Streams(0, range(4)))
     assert e.intensity.dtype == torch.float32 and e.measured.dtype == torch.bool and e.x.dtype == torch.complex64
     assert e.intensity.shape == e.measured.shape == e.x.shape == x.shape
     assert (e.intensity >= 0).all() and not e.intensity[~e.measured].any()
@@ -325,8 +326,8 @@ def test_a_detector_is_its_own_text(detector):
         (lambda: expose(Detector(gaps=1, gap_width=50), objects((63, 50))), "gap_width=50.*50 pixels; narrow"),
         (lambda: expose(Detector(), objects((64, 64)).real), "float32.*expected complex64"),
         (lambda: expose(Detector(), objects((64, 64))[0]), r"\(64, 64\).*samples"),
-        (lambda: Detector().expose(objects((64, 64)), Dice(0, range(2))), "1 samples, the dice 2"),
-        (lambda: Detector().expose(objects((64, 64)), Dice(0, [0], "meta")), "on cpu, the dice on meta"),
+        (lambda: Detector().expose(objects((64, 64)), Streams(0, range(2))), "1 samples, the streams 2"),
+        (lambda: Detector().expose(objects((64, 64)), Streams(0, [0], "meta")), "on cpu, the streams on meta"),
         (lambda: expose(Detector(), 0 * objects((64, 64), 2)), "sample 0 of the batch has an intensity of 0 on its 4096"),
         (lambda: expose(Detector(), float("nan") * objects((64, 64))), "intensity of nan"),
         (lambda: expose(Detector(beamstop=99), objects((64, 64))), "0 measured pixels.*smaller beamstop"),

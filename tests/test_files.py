@@ -25,7 +25,8 @@ from untwin.errors import InputError
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
 from untwin.runs.checkpoint import save_state
-from untwin.show.figures import plot_pattern, save_figure
+from untwin.show.pattern import plot_pattern
+from untwin.show.style import save_figure
 from untwin.simulate.dataset import write
 
 SRC = Path(untwin.__file__).parent

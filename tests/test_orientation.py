@@ -21,7 +21,9 @@ from untwin.data.cxi import write_pattern
 from untwin.data.dataset import simulated
 from untwin.data.image import read_image, write_image
 from untwin.runs.archive import load
-from untwin.show import figures
+from untwin.show.object import plot_object
+from untwin.show.pattern import plot_pattern
+from untwin.show.style import encoded
 
 EVEN = [(32, 36), (16, 20, 18)]
 SHAPES = [*EVEN, (33, 31), (36, 27), (17, 16, 15)]
@@ -73,7 +75,7 @@ def test_a_bright_pixel_and_a_bad_one_stay_where_they_are(tmp_path, shape, endin
         to = tuple(b - c + n // 2 for b, c, n in zip(bright, centre, q.shape))
         assert np.unravel_index(seen.argmax(), q.shape) == to and seen[to] == 1000
         assert not np.fft.fftshift(q.measured)[tuple(b - c + n // 2 for b, c, n in zip(bad, centre, q.shape))]
-        drawn = figures.plot_pattern(q).axes[0].get_images()[0].get_array()
+        drawn = plot_pattern(q).axes[0].get_images()[0].get_array()
         np.testing.assert_array_equal(drawn.data, seen if len(shape) == 2 else seen[seen.shape[0] // 2])
     with h5py.File(tmp_path / "p.cxi") as file:
         np.testing.assert_array_equal(file["/entry_1/data_1/data"][()], seen)
@@ -113,7 +115,7 @@ def test_the_letter_goes_through_everything_upright(tmp_path, shape, ending):
     np.testing.assert_array_equal(again.image.numpy(), found.image.numpy())
     np.testing.assert_array_equal(again.pattern.intensity, p.intensity)
 
-    figure = figures.plot_object(again)
+    figure = plot_object(again)
     magnitude = np.abs(again.image.numpy())
     drawn = [np.asarray(i.get_array()) for axis in figure.axes for i in axis.get_images()]
     planes = [magnitude] if d == 2 else [magnitude[shape[0] // 2]]
@@ -127,7 +129,7 @@ def test_the_letter_goes_through_everything_upright(tmp_path, shape, ending):
 
 def exported(figure, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """What the PNG of a figure shows at each pixel of the array in its first axes, and which of them it shows."""
-    png = imread(io.BytesIO(figures.encoded(figure, "png")))[..., :3].mean(-1)
+    png = imread(io.BytesIO(encoded(figure, "png")))[..., :3].mean(-1)
     figure.canvas.draw()
     axis = figure.axes[0]
     rows, columns = np.indices(shape)

@@ -17,8 +17,9 @@ from untwin.errors import InputError
 from untwin.judge.resolution import Curve
 from untwin.judge.trust import Verdict
 from untwin.runs.solution import History, Reconstruction, Start
-from untwin.show import figures
-from untwin.show.report import report
+from untwin.show.object import _isosurface, _viewed, compare_figure, edge_widths, isosurface_level, plot_object
+from untwin.show.pattern import plot_intensity, plot_pattern
+from untwin.show.report import FIGURES, report
 
 LETTER = ("#####", "#....", "####.", "#....", "#....", "#....", "#....")
 
@@ -74,10 +75,10 @@ def solved(image: np.ndarray, known: bool = True, offset: tuple[float, ...] = ()
     return Reconstruction(**{**fields, **changed})
 
 
-FLAT = {name for name in figures.FIGURES if name != "isosurface"}
+FLAT = {name for name in FIGURES if name != "isosurface"}
 
 
-@pytest.mark.parametrize(("image", "names"), [(letter_f(24), FLAT), (ball(24), set(figures.FIGURES))], ids=["2D", "3D"])
+@pytest.mark.parametrize(("image", "names"), [(letter_f(24), FLAT), (ball(24), set(FIGURES))], ids=["2D", "3D"])
 def test_every_figure_is_in_the_page_and_on_the_disk(tmp_path, image, names):
     path = report(solved(image), tmp_path / "run" / "report.html")
     page = path.read_text("utf-8")
@@ -94,7 +95,7 @@ def test_every_figure_is_in_the_page_and_on_the_disk(tmp_path, image, names):
 @pytest.fixture
 def one_figure(monkeypatch):
     """A page with one picture instead of eight, for tests of its words."""
-    monkeypatch.setattr(figures, "FIGURES", {"profiles": figures.FIGURES["profiles"]})
+    monkeypatch.setattr("untwin.show.report.FIGURES", {"profiles": FIGURES["profiles"]})
 
 
 def test_a_report_asks_the_network_for_nothing(tmp_path, one_figure):
@@ -119,7 +120,7 @@ def test_the_verdict_is_on_top_in_words(tmp_path, one_figure, trusted, words):
 
 def test_a_letter_f_keeps_its_orientation_and_its_sign():
     image = letter_f(24)
-    figure = figures.plot_object(solved(image))
+    figure = plot_object(solved(image))
     magnitude, phase, both = (axis.get_images()[0] for axis in figure.axes[:3])
     for drawn in (magnitude, phase, both):
         assert drawn.origin == "upper"
@@ -134,7 +135,7 @@ def test_a_letter_f_keeps_its_orientation_and_its_sign():
 def test_central_planes_of_a_volume_are_its_planes():
     image = ball(24)
     image[12, 8, 6] = 3.0
-    panels = figures.plot_object(solved(image)).axes
+    panels = plot_object(solved(image)).axes
     for axis, plane in zip(panels[:3], [image[12], image[:, 12], image[:, :, 12]]):
         assert axis.get_images()[0].origin == "upper"
         np.testing.assert_allclose(axis.get_images()[0].get_array(), 30 * np.abs(plane), rtol=1e-4)
@@ -142,7 +143,7 @@ def test_central_planes_of_a_volume_are_its_planes():
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (0.5, 0.0), (0.5, 0.5)])
 def test_the_truth_leaves_no_residual(offset):
-    figure = figures.plot_intensity(solved(letter_f(24), offset=offset))
+    figure = plot_intensity(solved(letter_f(24), offset=offset))
     measured, calculated, residual = (axis.get_images()[0].get_array() for axis in figure.axes[:3])
     np.testing.assert_allclose(residual.compressed(), 0, atol=2e-2)
     hidden = np.zeros((24, 24), dtype=bool)
@@ -154,17 +155,17 @@ def test_the_truth_leaves_no_residual(offset):
 
 def test_the_eye_sees_right_handed_axes():
     for turn in (0.0, 25.0, 205.0):
-        seen = figures._seen(np.eye(3), turn)
+        seen = _viewed(np.eye(3), turn)
         np.testing.assert_allclose(seen @ seen.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(seen) == pytest.approx(1)
-    assert figures._seen(np.eye(3), 0.0)[0] == pytest.approx([1, 0, 0])  # x is to the right, as in the planes
+    assert _viewed(np.eye(3), 0.0)[0] == pytest.approx([1, 0, 0])  # x is to the right, as in the planes
 
 
 def test_the_surface_of_a_body_is_where_half_of_it_begins():
     image = solved(ball(24)).image.numpy()
-    level = figures.isosurface_level(np.abs(image), np.abs(image) > 0)
+    level = isosurface_level(np.abs(image), np.abs(image) > 0)
     assert level == pytest.approx(15, rel=1e-3)
-    surface = figures._surface(image, np.abs(image) > 0, (1e-9, 1e-9, 2e-9))
+    surface = _isosurface(image, np.abs(image) > 0, (1e-9, 1e-9, 2e-9))
     assert surface is not None
     np.testing.assert_allclose(surface.points.mean(0), [24, 12, 12], atol=0.3)  # x, y, z in nm
     np.testing.assert_allclose(np.ptp(surface.points, axis=0) / 2, [2 * 6.5, 4.5, 5.5], atol=0.1)
@@ -173,22 +174,22 @@ def test_the_surface_of_a_body_is_where_half_of_it_begins():
 def test_edge_widths_are_told_only_where_there_is_an_edge():
     at = np.arange(60)
     soft = np.clip((at - 10) / 5, 0, 1) * np.clip((50 - at) / 10, 0, 1)
-    assert figures.edge_widths(soft) == (pytest.approx(4.0), pytest.approx(8.0))
-    assert figures.edge_widths(soft[::-1]) == (pytest.approx(8.0), pytest.approx(4.0))
-    assert figures.edge_widths(np.abs(np.sin(at / 3))) == (None, None)
-    assert figures.edge_widths(np.ones(60)) == (None, None)
-    assert figures.edge_widths(np.zeros(60)) == (None, None)
+    assert edge_widths(soft) == (pytest.approx(4.0), pytest.approx(8.0))
+    assert edge_widths(soft[::-1]) == (pytest.approx(8.0), pytest.approx(4.0))
+    assert edge_widths(np.abs(np.sin(at / 3))) == (None, None)
+    assert edge_widths(np.ones(60)) == (None, None)
+    assert edge_widths(np.zeros(60)) == (None, None)
 
 
 def test_what_does_not_apply_is_left_out():
     bare = solved(letter_f(16), starts=(), history=(), prtf=None, fsc=None, numbers={}, mode_weights=(), known=False)
-    drawn = {name for name, drawing in figures.FIGURES.items() if drawing.draw(bare) is not None}
+    drawn = {name for name, drawing in FIGURES.items() if drawing.draw(bare) is not None}
     assert drawn == {"object", "intensity", "magnitude", "profiles"}
 
 
 def test_an_empty_solution_is_drawn_too():
     nothing = solved(ball(16) * 0, known=False)
-    drawn = {name for name, drawing in figures.FIGURES.items() if drawing.draw(nothing) is not None}
+    drawn = {name for name, drawing in FIGURES.items() if drawing.draw(nothing) is not None}
     assert drawn == {"object", "intensity", "convergence", "starts", "resolution"}
 
 
@@ -201,18 +202,18 @@ def test_a_report_that_cannot_be_written_says_so(tmp_path, one_figure):
 
 def test_two_objects_are_shown_in_one_phase():
     a, b = letter_f(24) * np.exp(1j), letter_f(24) * np.exp(1.2j)
-    drawn = [axis.get_images()[0].get_array() for axis in figures.compare_figure(a, b, (1e-9, 2e-9)).axes[:6]]
+    drawn = [axis.get_images()[0].get_array() for axis in compare_figure(a, b, (1e-9, 2e-9)).axes[:6]]
     np.testing.assert_allclose(drawn[2], np.abs(a - b), atol=1e-6)
     np.testing.assert_allclose(drawn[3].compressed(), -0.1, atol=1e-5)
     np.testing.assert_allclose(drawn[5].compressed(), -0.2, atol=1e-5)
-    volume = figures.compare_figure(ball(24), ball(24)).axes[0].get_images()[0].get_array()
+    volume = compare_figure(ball(24), ball(24)).axes[0].get_images()[0].get_array()
     np.testing.assert_allclose(volume, np.abs(ball(24)[12]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("image", [letter_f(24), ball(24)], ids=["2D", "3D"])
 def test_a_pattern_alone_can_be_drawn(image, tmp_path):
     pattern = solved(image).pattern
-    figure = figures.plot_pattern(pattern)
+    figure = plot_pattern(pattern)
     drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
     figure.savefig(tmp_path / "pattern.png")
     intensity, middle = np.fft.fftshift(pattern.intensity), 12

@@ -124,7 +124,7 @@ def test_every_objective_moves_the_weights(tmp_path, objective):
 def test_a_data_set_on_disk_is_read_in_a_new_order_each_round(tmp_path):
     write(tmp_path, "cdi-nn", 0, 20, shard=6)
     stored = Stored(tmp_path, 1)
-    first, second = ([stored._place(i) for i in range(k, k + 18)] for k in (0, 18))
+    first, second = ([stored._stored_index(i) for i in range(k, k + 18)] for k in (0, 18))
     assert sorted(first) == sorted(second) == list(range(18)) and first != second
     batch, direct = stored.batch([0, 1]), Crystals("cdi-nn", 0, 20).batch(first[:2])
     assert torch.equal(batch.image, direct.image) and torch.equal(batch.measured, direct.measured)

@@ -46,30 +46,30 @@ class Digits:
         images = _images(self.folder, "training")
         count = min(self.count, len(images))
         order = [int(_order(self.seed, int(i) // count, count)[int(i) % count]) for i in indices]
-        return self._seen(images[order], [(self.seed, int(i)) for i in indices], device)
+        return self._with_patterns(images[order], [(self.seed, int(i)) for i in indices], device)
 
     def held(self, count: int, device: str = "cpu") -> Batch:
         images = _images(self.folder, "test")[:count]
-        return self._seen(images, [(self.seed + 1_000_003, i) for i in range(len(images))], device)
+        return self._with_patterns(images, [(self.seed + 1_000_003, i) for i in range(len(images))], device)
 
-    def _seen(self, images: np.ndarray, seeds: list[tuple[int, int]], device: str) -> Batch:
+    def _with_patterns(self, images: np.ndarray, seeds: list[tuple[int, int]], device: str) -> Batch:
         import torch
 
         x = np.zeros((len(images), CANVAS, CANVAS), np.float32)
-        for one, digit, seed in zip(x, images, seeds):
+        for canvas, digit, seed in zip(x, images, seeds):
             g = np.random.default_rng(seed)
             if self.flip and g.random() < 0.5:
                 digit = digit[::-1, ::-1]
             a, b = 18 + g.integers(-self.shift, self.shift + 1, 2)
-            one[a : a + 28, b : b + 28] = digit / np.float32(255)
+            canvas[a : a + 28, b : b + 28] = digit / np.float32(255)
         image = torch.from_numpy(x).to(device)
         wave = fourier.forward(image, 2)
         return Batch(image, wave.real.square() + wave.imag.square(), torch.ones_like(image, dtype=torch.bool))
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, turn: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, turn]).permutation(count)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 @lru_cache(maxsize=4)

@@ -30,19 +30,19 @@ def canonical(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tenso
 
 
 def invariant(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
-    """The copy of the object that is nearest to what the network has said: the minimum over shift and twin, by FFT."""
+    """The copy of the object that is nearest to what the network predicts: the minimum over shift and twin, by FFT."""
     return net.fit(output, nearest_copy(net, truth, net.image(output.detach()), turn=False))
 
 
 def passive(net: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> Tensor:
     """The pattern alone (Manekar et al., 2020; AutoPhaseNN: Yao et al., npj Comput. Mater. 8, 124, 2022): Σ (s |F x| − A)² / Σ A² over
     the measured pixels, with the scale s that fits best. The object is never seen."""
-    said = magnitudes(net, net.image(output))
-    seen = amplitude.isfinite()
-    a, said = amplitude.nan_to_num(0).flatten(1), said.where(seen, said.new_zeros(())).flatten(1)
+    predicted = magnitudes(net, net.image(output))
+    measured = amplitude.isfinite()
+    a, f = amplitude.nan_to_num(0).flatten(1), predicted.where(measured, predicted.new_zeros(())).flatten(1)
     power = a.square().sum(1).clamp(min=1e-30)
-    overlap = (a * said).sum(1)
-    return (1 - overlap.square() / (said.square().sum(1).clamp(min=1e-30) * power)).mean()
+    overlap = (a * f).sum(1)
+    return (1 - overlap.square() / (f.square().sum(1).clamp(min=1e-30) * power)).mean()
 
 
 OBJECTIVES: dict[str, Callable[[Architecture, Tensor, Tensor, Tensor], Tensor]] = {
@@ -50,11 +50,11 @@ OBJECTIVES: dict[str, Callable[[Architecture, Tensor, Tensor, Tensor], Tensor]] 
 }
 
 
-def nearest_copy(net: Architecture, truth: Tensor, said: Tensor, turn: bool = True) -> Tensor:
-    """Of the symmetric copies of each object (batch, *box), centred, the one nearest to what was said. Where the box is the whole array a
+def nearest_copy(net: Architecture, truth: Tensor, prediction: Tensor, turn: bool = True) -> Tensor:
+    """Of the symmetric copies of each object (batch, *box), centred, the one nearest to the prediction. Where the box is the whole array a
     shift goes around its edges, else it stays within: the pattern is that of the larger array."""
     d = truth.ndim - 1
-    moved = nearest(fourier.cornered(truth, d), fourier.cornered(said, d), d, turn, wrap=net.box == net.shape)
+    moved = nearest(fourier.cornered(truth, d), fourier.cornered(prediction, d), d, turn, wrap=net.box == net.shape)
     return fourier.centred(moved, d)
 
 
@@ -70,8 +70,8 @@ def upright(truth: Tensor) -> Tensor:
     import torch
 
     d = truth.ndim - 1
-    turned = handedness(at_origin(fourier.cornered(truth, d), d), d) < 0
-    x = torch.where(turned.reshape((-1,) + (1,) * d), flipped(truth, d), truth)
+    is_twin = handedness(at_origin(fourier.cornered(truth, d), d), d) < 0
+    x = torch.where(is_twin.reshape((-1,) + (1,) * d), flipped(truth, d), truth)
     low, high = extent(x, d)
     middle = torch.tensor([n // 2 for n in x.shape[1:]], device=x.device)
     return rolled(x, middle - torch.div(low + high + 1, 2, rounding_mode="floor"), d)

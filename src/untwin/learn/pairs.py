@@ -55,7 +55,7 @@ class Fresh:
 
 class Stored:
     """A data set that untwin simulate dataset has written. Its last tenth is kept for validation; the others come in a new order in each
-    round, a function of the seed: shard after shard, shuffled, and shuffled within. Raises InputError where it is not complete."""
+    epoch, a function of the seed: shard after shard, shuffled, and shuffled within. Raises InputError where it is not complete."""
 
     def __init__(self, folder: str | Path, seed: int = 0):
         self.shards, self.seed = Shards(folder), seed
@@ -71,17 +71,17 @@ class Stored:
         return self.shards.manifest.shape
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Batch:
-        return self._read([self._place(int(i)) for i in indices], device)
+        return self._read([self._stored_index(int(i)) for i in indices], device)
 
     def held(self, count: int, device: str = "cpu") -> Batch:
         return self._read(range(self.trained, min(self.count, self.trained + count)), device)
 
-    def _place(self, i: int) -> int:
-        turn, within = divmod(i, self.trained)
-        if self._order[0] != turn:
-            rng, size = np.random.default_rng([self.seed, turn]), self.shards.manifest.shard
+    def _stored_index(self, i: int) -> int:
+        epoch, within = divmod(i, self.trained)
+        if self._order[0] != epoch:
+            rng, size = np.random.default_rng([self.seed, epoch]), self.shards.manifest.shard
             runs = [np.arange(k, min(k + size, self.trained)) for k in range(0, self.trained, size)]
-            self._order = (turn, np.concatenate([rng.permutation(runs[k]) for k in rng.permutation(len(runs))]))
+            self._order = (epoch, np.concatenate([rng.permutation(runs[k]) for k in rng.permutation(len(runs))]))
         return int(self._order[1][within])
 
     def _row(self, i: int) -> dict[str, Any]:
@@ -90,16 +90,16 @@ class Stored:
             self._open = (k, self.shards.shard(k))
         return {name: values[row] for name, values in self._open[1].items()}
 
-    def _read(self, places: Sequence[int], device: str) -> Batch:
+    def _read(self, stored: Sequence[int], device: str) -> Batch:
         import torch
 
-        rows = [self._row(i) for i in places]
+        rows = [self._row(i) for i in stored]
         axes = tuple(range(1, len(self.shape) + 1))
 
-        def stack(name: str, kind: type) -> np.ndarray:
-            return np.stack([r[name] for r in rows]).astype(kind)
+        def stack(name: str, dtype: type) -> np.ndarray:
+            return np.stack([r[name] for r in rows]).astype(dtype)
 
-        seen = np.fft.ifftshift(stack("mask", np.uint8) == 0, axes)
+        measured = np.fft.ifftshift(stack("mask", np.uint8) == 0, axes)
         counts = np.fft.ifftshift(stack("counts", np.float32), axes)
         image = torch.from_numpy(stack("image", np.complex64)).to(device) if self.shards.manifest.objects else None
-        return Batch(image, torch.from_numpy(counts).to(device), torch.from_numpy(seen).to(device))
+        return Batch(image, torch.from_numpy(counts).to(device), torch.from_numpy(measured).to(device))

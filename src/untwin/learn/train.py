@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
 
+    from untwin.model.networks.architecture import Architecture
+
 CHECK = 10  # steps between two looks whether the loss is still a number
 EVERY = 20.0  # seconds of work between checkpoints, at most, unless
 SHARE = 50.0  # they would take more than a fiftieth of the time
@@ -71,8 +73,8 @@ class Training:
     def rate_at(self, step: int) -> float:
         if step < self.rising:
             return self.rate * (step + 1) / self.rising
-        done = (step - self.rising) / max(1, self.steps - self.rising)
-        return self.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        share = (step - self.rising) / max(1, self.steps - self.rising)
+        return self.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
     def objective_at(self, step: int) -> str:
         return "canonical" if self.objective == "invariant" and step < self.warm else self.objective
@@ -107,77 +109,88 @@ def train(
     are averaged. On CUDA the network works in bfloat16 where that is safe (autocast). report: called with each row.
     Raises InputError where the folder holds another run, or its checkpoint is damaged.
     """
-    import torch
-
     of = architecture(run.architecture)
-    crew = Worker()
-    if run.batch % crew.size:
-        raise InputError(f"batch {run.batch} for {crew.size} processes; expected a multiple")
-    with crew, stoppable() as asked:
-        now = _begin(run, folder, resume, device)
-        _first_sample(run, data, of)
-        held = data.held(run.held, device) if crew.rank == 0 else None
-        now.net.train()
-        kind = torch.device(device).type
-        clock, busy, earlier = time.monotonic(), time.process_time(), now.seconds
+    worker = Worker()
+    if run.batch % worker.size:
+        raise InputError(f"batch {run.batch} for {worker.size} processes; expected a multiple")
+    with worker, stoppable() as stop_requested:
+        progress = _begin(run, folder, resume, device)
+        _check_data(run, data, of)
+        validation = data.held(run.held, device) if worker.rank == 0 else None
+        progress.net.train()
+        clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
         due = clock + EVERY
-        while now.step < run.steps:
-            for group in now.optimizer.param_groups:
-                group["lr"] = run.rate_at(now.step)
-            first = now.step * run.batch
-            samples = data.batch(range(first + crew.rank, first + run.batch, crew.size), device)
-            truth, amplitude = of.truth(samples.image), measured_amplitude(samples.intensity, samples.measured)
-            with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-                output = now.net(of.take(samples.intensity, samples.measured))
-            loss = OBJECTIVES[run.objective_at(now.step)](of, output.float(), truth, amplitude)
-            now.optimizer.zero_grad()
-            loss.backward()
-            crew.average([p.grad for p in now.net.parameters() if p.grad is not None])
-            torch.nn.utils.clip_grad_norm_(now.net.parameters(), 1.0)
-            now.optimizer.step()
-            now.step += 1
-            now.loss += loss.detach()
-            now.seconds = earlier + time.monotonic() - clock
-            checked = now.step % run.check == 0 or now.step == run.steps
-            stop, began = asked(), time.monotonic()
-            if (now.step % CHECK == 0 or checked or stop) and not math.isfinite(float(now.loss)):
-                raise NumericalFailure(_lost(run, now, folder))
-            if checked:
-                if crew.rank == 0:
-                    since = (now.step - 1) % run.check + 1
-                    row = {
-                        "step": now.step,
-                        "samples": now.step * run.batch,
-                        "loss": float(now.loss) / since,
-                        "rate": run.rate_at(now.step),
-                    }
-                    row |= {"seconds": now.seconds, "cpu_seconds": time.process_time() - busy}
-                    row |= validated(of, now.net, held)
-                    now.rows.append(row)
-                now.loss.zero_()
-            if crew.rank == 0 and (checked or stop or began > due):
-                _save(run, now, folder, device)
+        while progress.step < run.steps:
+            _step(run, progress, data, of, worker, device)
+            progress.seconds = earlier + time.monotonic() - clock
+            check = progress.step % run.check == 0 or progress.step == run.steps
+            stop, began = stop_requested(), time.monotonic()
+            if (progress.step % CHECK == 0 or check or stop) and not math.isfinite(float(progress.loss)):
+                raise NumericalFailure(_not_finite(run, progress, folder))
+            if check:
+                if worker.rank == 0:
+                    progress.rows.append(_row(run, progress, of, validation, time.process_time() - cpu))
+                progress.loss.zero_()
+            if worker.rank == 0 and (check or stop or began > due):
+                _save(run, progress, folder, device)
                 due = time.monotonic() + max(EVERY, SHARE * (time.monotonic() - began))
-                if checked and report:
-                    report(now.rows[-1])
+                if check and report:
+                    report(progress.rows[-1])
             if stop:
                 raise KeyboardInterrupt
-        if crew.rank == 0:
-            told = {**card(run, now), "made": made_with(device), "holes": held is not None and not bool(held.measured.all())}
-            weights.save(folder / WEIGHTS, now.net, of, told)
-    return now.rows
+        if worker.rank == 0:
+            holes = validation is not None and not bool(validation.measured.all())
+            weights.save(folder / WEIGHTS, progress.net, of, {**card(run, progress), "made": made_with(device), "holes": holes})
+    return progress.rows
 
 
-def _lost(run: Training, now: Progress, folder: Path) -> str:
-    kept = f"; {folder / CHECKPOINT} is from before that" if (folder / CHECKPOINT).exists() else ""
-    return f"the training came to NaN or infinity before step {now.step}{kept}. Train again with a lower --rate than {run.rate:g}"
+def _step(run: Training, progress: Progress, data: Data, of: Architecture, worker: Worker, device: str) -> None:
+    """One step of the optimiser on this process's share of the next batch."""
+    import torch
+
+    for group in progress.optimizer.param_groups:
+        group["lr"] = run.rate_at(progress.step)
+    first, kind = progress.step * run.batch, torch.device(device).type
+    samples = data.batch(range(first + worker.rank, first + run.batch, worker.size), device)
+    truth, amplitude = of.truth(samples.image), measured_amplitude(samples.intensity, samples.measured)
+    with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+        output = progress.net(of.take(samples.intensity, samples.measured))
+    loss = OBJECTIVES[run.objective_at(progress.step)](of, output.float(), truth, amplitude)
+    progress.optimizer.zero_grad()
+    loss.backward()
+    worker.average([p.grad for p in progress.net.parameters() if p.grad is not None])
+    torch.nn.utils.clip_grad_norm_(progress.net.parameters(), 1.0)
+    progress.optimizer.step()
+    progress.step += 1
+    progress.loss += loss.detach()
 
 
-def card(run: Training, now: Progress) -> dict[str, Any]:
+def _row(run: Training, progress: Progress, of: Architecture, validation: Any, cpu_seconds: float) -> dict[str, Any]:
+    """A row of the curves: the mean loss since the row before, and the network on the validation samples."""
+    since = (progress.step - 1) % run.check + 1
+    return {
+        "step": progress.step,
+        "samples": progress.step * run.batch,
+        "loss": float(progress.loss) / since,
+        "rate": run.rate_at(progress.step),
+        "seconds": progress.seconds,
+        "cpu_seconds": cpu_seconds,
+        **validated(of, progress.net, validation),
+    }
+
+
+def _not_finite(run: Training, progress: Progress, folder: Path) -> str:
+    checkpoint = f"; {folder / CHECKPOINT} is from before that" if (folder / CHECKPOINT).exists() else ""
+    return (
+        f"the training came to NaN or infinity before step {progress.step}{checkpoint}. Train again with a lower --rate than {run.rate:g}"
+    )
+
+
+def card(run: Training, progress: Progress) -> dict[str, Any]:
     """The model card: what the network is, how it was trained and from what (`origin`), what it reached on samples that it had not seen."""
     from untwin import __version__
 
-    last = now.rows[-1] if now.rows else {}
+    last = progress.rows[-1] if progress.rows else {}
     return {
         "training": dataclasses.asdict(run),
         "samples": last.get("samples", 0),
@@ -185,7 +198,7 @@ def card(run: Training, now: Progress) -> dict[str, Any]:
         "metrics": {k: v for k, v in last.items() if k not in ("step", "samples", "rate", "seconds", "cpu_seconds", "loss")},
         "licence": "BSD-3-Clause",
         "untwin": __version__,
-        **({"origin": now.origin} if now.origin else {}),
+        **({"origin": progress.origin} if progress.origin else {}),
     }
 
 
@@ -194,61 +207,74 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
     import torch
 
     of = architecture(run.architecture)
-    net, first = of.build(torch.Generator().manual_seed(run.seed)), {}
+    net, origin = of.build(torch.Generator().manual_seed(run.seed)), {}
     if run.start and not resume:
-        begun_with = weights.load(run.start)
-        if begun_with.architecture != of:
-            raise InputError(f"{run.start} is a {begun_with.architecture!r}, to be trained is a {of!r}; begin with weights of the same")
-        net.load_state_dict(begun_with.net.state_dict())
-        first = {k: begun_with.card[k] for k in ("training", "samples", "origin") if k in begun_with.card}
-    net = net.to(device=device, memory_format=_memory(of))  # pyright: ignore[reportCallIssue]
+        start = weights.load(run.start)
+        if start.architecture != of:
+            raise InputError(f"{run.start} is a {start.architecture!r}, to be trained is a {of!r}; begin with weights of the same")
+        net.load_state_dict(start.net.state_dict())
+        origin = {k: start.card[k] for k in ("training", "samples", "origin") if k in start.card}
+    channels_last = torch.channels_last if len(of.shape) == 2 else torch.channels_last_3d
+    net = net.to(device=device, memory_format=channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.Adam(net.parameters(), lr=run.rate, fused=True)
+    progress = Progress(net, optimizer, 0, [], torch.zeros((), device=device), origin)
+    if resume:
+        path, tensors, metadata = _read_checkpoint(folder)
+        _check_same(run, metadata, folder, device)
+        _restore(progress, path, tensors, metadata)
+    return progress
+
+
+def _read_checkpoint(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
+    """The last checkpoint of the folder that is whole: its path, tensors and metadata."""
     path = folder / CHECKPOINT
-    nothing = torch.zeros((), device=device)
-    if not resume:
-        return Progress(net, optimizer, 0, [], nothing, first)
     if not begun(folder):
         raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
     try:
-        tensors, told = weights.read(path)
+        return path, *weights.read(path)
     except InputError as error:
         path = before(path)
         if not path.exists():
             raise
-        warnings.warn(f"{error}: the one before it is used", CheckpointWarning, stacklevel=2)
-        tensors, told = weights.read(path)
+        warnings.warn(f"{error}: the one before it is used", CheckpointWarning, stacklevel=4)
+        tensors, metadata = weights.read(path)
         (folder / CHECKPOINT).unlink(missing_ok=True)  # or the next one would put it in the place of the good one
-    mine = dataclasses.asdict(run)
-    other = told.get("training", {})
-    for name, v in mine.items():
+        return path, tensors, metadata
+
+
+def _check_same(run: Training, metadata: dict[str, Any], folder: Path, device: str) -> None:
+    """Raise InputError where the checkpoint is of another training; warn where other software or another machine goes on with it."""
+    other = metadata.get("training", {})
+    for name, v in dataclasses.asdict(run).items():
         if other.get(name) != v:
             raise InputError(f"{folder} was trained with {name} = {other.get(name)!r}, asked for is {v!r}; use the same, or another folder")
-    made = made_with(device)
-    for name, was in told.get("made", made).items():
-        if made.get(name) != was:
+    current = made_with(device)
+    for name, was in metadata.get("made", current).items():
+        if current.get(name) != was:
             warnings.warn(
-                f"{folder} was begun with {name} {was}, this is {made.get(name)}: the training goes on, with other last bits",
+                f"{folder} was begun with {name} {was}, this is {current.get(name)}: the training goes on, with other last bits",
                 CheckpointWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-    own = net.state_dict()
+
+
+def _restore(progress: Progress, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Put what a checkpoint holds in the place of the first state. Raises InputError where something is missing in it."""
+    import torch
+
+    net, optimizer = progress.net, progress.optimizer
     try:
-        net.load_state_dict({k: tensors[f"net.{k}"] for k in own})
+        net.load_state_dict({k: tensors[f"net.{k}"] for k in net.state_dict()})
         state = {}
         for i, p in enumerate(net.parameters()):  # in the memory order of the weights, which the fused step relies on
             moments = {k: torch.empty_like(p).copy_(tensors[f"adam.{i}.{k}"]) for k in ("exp_avg", "exp_avg_sq")}
             state[i] = {"step": tensors[f"adam.{i}.step"].clone(), **moments}
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        loss = nothing.copy_(tensors["loss"])
-        return Progress(net, optimizer, int(told["step"]), list(told["rows"]), loss, dict(told.get("origin", {})), float(told["seconds"]))
+        progress.loss.copy_(tensors["loss"])
+        progress.step, progress.rows = int(metadata["step"]), list(metadata["rows"])
+        progress.origin, progress.seconds = dict(metadata.get("origin", {})), float(metadata["seconds"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({str(error)[:120]}); begin again in another folder") from None
-
-
-def _memory(of: Any) -> Any:
-    import torch
-
-    return torch.channels_last if len(of.shape) == 2 else torch.channels_last_3d
 
 
 def begun(folder: Path) -> bool:
@@ -256,25 +282,25 @@ def begun(folder: Path) -> bool:
     return any(p.exists() for p in (folder / CHECKPOINT, before(folder / CHECKPOINT)))
 
 
-def _save(run: Training, now: Progress, folder: Path, device: str) -> None:
+def _save(run: Training, progress: Progress, folder: Path, device: str) -> None:
     """The checkpoint; the last one stays beside it. Raises NumericalFailure where the weights are not finite."""
     import torch
 
-    tensors = {"loss": now.loss.detach().cpu()} | {f"net.{k}": v.detach().cpu() for k, v in now.net.state_dict().items()}
-    for i, state in now.optimizer.state_dict()["state"].items():
+    tensors = {"loss": progress.loss.detach().cpu()} | {f"net.{k}": v.detach().cpu() for k, v in progress.net.state_dict().items()}
+    for i, state in progress.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.detach().cpu() for k, v in state.items()}
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
-        raise NumericalFailure(_lost(run, now, folder))
+        raise NumericalFailure(_not_finite(run, progress, folder))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CHECKPOINT
-    told = {"training": dataclasses.asdict(run), "step": now.step, "rows": now.rows, "seconds": now.seconds, "made": made_with(device)}
-    told["origin"] = now.origin
+    metadata = {"training": dataclasses.asdict(run), "step": progress.step, "rows": progress.rows, "seconds": progress.seconds}
+    metadata |= {"made": made_with(device), "origin": progress.origin}
     with suppress(FileNotFoundError):
         os.replace(path, before(path))
-    weights.write(path, tensors, told)
+    weights.write(path, tensors, metadata)
 
 
-def _first_sample(run: Training, data: Data, of: Any) -> None:
+def _check_data(run: Training, data: Data, of: Architecture) -> None:
     """Raise InputError where the data are not for this network."""
     sample = data.batch([0])
     if tuple(sample.intensity.shape[1:]) != of.shape:

@@ -18,7 +18,7 @@ OBJECT = 0.1  # of the largest magnitude: where the object is, as published for 
 
 def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) -> dict[str, Any]:
     """What `output` is worth against objects (batch, *box), as plain numbers, means over the batch; each object is first moved, as a
-    whole, onto what the network said (whole pixels, twin).
+    whole, onto the prediction (whole pixels, twin).
 
     error: median of E = min |x̂ s − x| / |x|, s a complex number. raw_error: the same without moving it.
     iou, iou_half: of where the magnitude is above 0.1, or 0.5.
@@ -29,27 +29,27 @@ def metrics(of: Architecture, output: Tensor, truth: Tensor, amplitude: Tensor) 
     """
     import torch
 
-    said = of.image(output)
-    moved, turned = nearest_copy(of, truth, said, turn=False), nearest_copy(of, truth, said)
-    inside = turned.abs() > OBJECT
-    misfit = _misfit(of, said, amplitude)
-    found: dict[str, Any] = {
-        "error": float(_error(said, turned).median()),
-        "raw_error": float(_error(said, truth).median()),
-        "iou": _overlap(turned.abs(), said.abs(), OBJECT),
-        "iou_half": _overlap(turned.abs(), said.abs(), 0.5),
+    prediction = of.image(output)
+    shifted, nearest = nearest_copy(of, truth, prediction, turn=False), nearest_copy(of, truth, prediction)
+    inside = nearest.abs() > OBJECT
+    misfit = _misfit(of, prediction, amplitude)
+    result: dict[str, Any] = {
+        "error": float(_error(prediction, nearest).median()),
+        "raw_error": float(_error(prediction, truth).median()),
+        "iou": _overlap(nearest.abs(), prediction.abs(), OBJECT),
+        "iou_half": _overlap(nearest.abs(), prediction.abs(), 0.5),
         "misfit": float(misfit.median()),
         "misfit_95": float(misfit.quantile(0.95)),
     }
     if truth.is_complex():
-        unit = torch.polar(torch.ones_like(said.abs()), said.angle() - turned.angle()).where(inside, said.new_zeros(()))
-        own = torch.polar(torch.ones_like(said.abs()), turned.angle()).where(inside, said.new_zeros(()))
+        unit = torch.polar(torch.ones_like(prediction.abs()), prediction.angle() - nearest.angle()).where(inside, prediction.new_zeros(()))
+        own = torch.polar(torch.ones_like(prediction.abs()), nearest.angle()).where(inside, prediction.new_zeros(()))
         wrong, constant = (_about_mean(u, inside) for u in (unit, own))
-        found |= {"phase_rms": wrong, "phase_constant": constant, "phase_gain": 1 - wrong / max(constant, 1e-12)}
+        result |= {"phase_rms": wrong, "phase_constant": constant, "phase_gain": 1 - wrong / max(constant, 1e-12)}
     if isinstance(of, CdiNN):
-        excess = (of.entropies(output, moved).double() - of.floor(moved)).mean(0)
-        found |= {"excess_magnitude": float(excess[0]), "excess_phase": float(excess[1])}
-    return found
+        excess = (of.entropies(output, shifted).double() - of.floor(shifted)).mean(0)
+        result |= {"excess_magnitude": float(excess[0]), "excess_phase": float(excess[1])}
+    return result
 
 
 def _overlap(a: Tensor, b: Tensor, level: float) -> float:
@@ -61,20 +61,20 @@ def _overlap(a: Tensor, b: Tensor, level: float) -> float:
 def _about_mean(unit: Tensor, inside: Tensor) -> float:
     """rms of the angles of `unit`, each sample's circular mean removed, over the pixels inside of all samples."""
     mean = unit.flatten(1).sum(1)
-    turned = unit * (mean.conj() / mean.abs().clamp(min=1e-12)).reshape((-1,) + (1,) * (unit.ndim - 1))
-    return float((turned.angle().square().where(inside, turned.real.new_zeros(())).sum() / inside.sum().clamp(min=1)).sqrt())
+    rotated = unit * (mean.conj() / mean.abs().clamp(min=1e-12)).reshape((-1,) + (1,) * (unit.ndim - 1))
+    return float((rotated.angle().square().where(inside, rotated.real.new_zeros(())).sum() / inside.sum().clamp(min=1)).sqrt())
 
 
-def _error(said: Tensor, truth: Tensor) -> Tensor:
-    a, b = said.flatten(1), truth.flatten(1).to(said.dtype)
+def _error(prediction: Tensor, truth: Tensor) -> Tensor:
+    a, b = prediction.flatten(1), truth.flatten(1).to(prediction.dtype)
     overlap = (a.conj() * b).sum(1).abs().square()
     return (1 - overlap / ((a.abs().square().sum(1) * b.abs().square().sum(1)).clamp(min=1e-30))).clamp(min=0).sqrt()
 
 
-def _misfit(of: Architecture, said: Tensor, amplitude: Tensor) -> Tensor:
-    f = magnitudes(of, said)
-    seen = amplitude.isfinite()
-    a, f = amplitude.nan_to_num(0).flatten(1), f.where(seen, f.new_zeros(())).flatten(1)
+def _misfit(of: Architecture, prediction: Tensor, amplitude: Tensor) -> Tensor:
+    f = magnitudes(of, prediction)
+    measured = amplitude.isfinite()
+    a, f = amplitude.nan_to_num(0).flatten(1), f.where(measured, f.new_zeros(())).flatten(1)
     overlap = (a * f).sum(1).square() / (f.square().sum(1) * a.square().sum(1)).clamp(min=1e-30)
     return (1 - overlap).clamp(min=0).sqrt()
 
@@ -93,11 +93,11 @@ def validated(of: Architecture, net: Module, samples: Any, batch: int = 64) -> d
     net.eval()
     with torch.no_grad():
         for at in range(0, len(samples.image), batch):
-            here = slice(at, at + batch)
-            intensity, seen = samples.intensity[here].to(device), samples.measured[here].to(device)
-            outputs.append(net(of.take(intensity, seen)).float())
-            truths.append(of.truth(samples.image[here].to(device)))
-            amplitudes.append(measured_amplitude(intensity, seen))
-        found = metrics(of, torch.cat(outputs), torch.cat(truths), torch.cat(amplitudes))
+            rows = slice(at, at + batch)
+            intensity, measured = samples.intensity[rows].to(device), samples.measured[rows].to(device)
+            outputs.append(net(of.take(intensity, measured)).float())
+            truths.append(of.truth(samples.image[rows].to(device)))
+            amplitudes.append(measured_amplitude(intensity, measured))
+        result = metrics(of, torch.cat(outputs), torch.cat(truths), torch.cat(amplitudes))
     net.train()
-    return found
+    return result

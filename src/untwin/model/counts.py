@@ -71,7 +71,7 @@ class Counts:
         return cls(tensor(intensity), tensor(measured), tensor(merged.sqrt()), tensor(imposed))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Modulus:
     """How the data are imposed on a wave of which m₀ = √D(|w|²) is expected, where the counts are I: w' = w m / m₀.
 

@@ -11,9 +11,6 @@ from untwin import expression
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.physics import Physics
-    from untwin.model.waves.base import Waves
-
 
 class Detection(ABC):
     """A frozen dataclass with one function. Fields may be `Unknown`; when `expected` is called they are tensors (starts, 1, ..., 1)."""
@@ -27,12 +24,6 @@ class Detection(ABC):
         import torch
 
         return torch.func.vjp(self.expected, f)[1](r)[0]
-
-    def __matmul__(self, waves: Waves) -> Physics:
-        """D @ W: this detection of those waves."""
-        from untwin.model.physics import Physics
-
-        return Physics(waves, self)
 
     def __repr__(self) -> str:
         return expression.write(self)

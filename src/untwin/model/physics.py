@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Physics:
-    """physics(x) = D(|W x|²), the counts that the detector is expected to read, (starts, *grid). Also written D @ W.
+    """physics(x) = D(|W x|²), the counts that the detector is expected to read, (starts, *grid).
 
     waves: W. detection: D.
     """

@@ -36,7 +36,7 @@ class Problem(InverseProblem):
     """A pattern to be phased: find x with D(|W x|²) = I, and x in the constraint.
 
     x is (starts, *grid) in FFT order, complex, or real where the constraint makes it so; what is predicted of it is in the pattern's units.
-    physics: Waves, detected ideally, or D @ W; by default FarField() with the pattern's own grid and centre.
+    physics: Waves, detected ideally, or Physics(waves, detection); by default FarField() with the pattern's own grid and centre.
     """
 
     pattern: Pattern
@@ -169,7 +169,7 @@ class Problem(InverseProblem):
         """With another modulus or a further constraint (for algorithms that wrap another)."""
         if any(isinstance(c, Modulus) and not isinstance(c.damping, float) for c in changes.values()):
             return replace(self, **changes)
-        key = tuple(sorted(changes.items()))
+        key = tuple(sorted((name, repr(change)) for name, change in changes.items()))
         return self._variants.get(key) or self._variants.setdefault(key, replace(self, **changes))
 
     @cached_property

@@ -109,7 +109,7 @@ class Reconstruction(Solution):
 
     def plot(self) -> Figure:
         """Magnitude and phase of the object through its centre."""
-        from untwin.show.figures import plot_object  # an upward import: a method that users expect here
+        from untwin.show.object import plot_object  # an upward import: a method that users expect here
 
         return plot_object(self)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.show import figures
+from untwin.show.pattern import intensity_style
+from untwin.show.style import UNMEASURED, domain_colours, new_figure, phase_wheel, planes_through, upper_limit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def contact_sheet(samples: Sequence[dict[str, Any]], title: str, columns: int = 
     wide = (1 + objects) if flat else 3
     cell = 1.35 if flat else 1.05
     width, height = columns * wide * cell + 0.2, rows * (high * cell + 0.3) + 1.4
-    figure = figures._figure(width, height)
+    figure = new_figure(width, height)
     figure.get_layout_engine().set(rect=(0, _KEY / height, 1, 1 - _KEY / height))  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
@@ -48,10 +49,10 @@ def contact_sheet(samples: Sequence[dict[str, Any]], title: str, columns: int = 
     from matplotlib.patches import Patch
 
     if any(sample["mask"].any() for sample in samples):
-        key = [Patch(color=figures._UNMEASURED, label="not measured")]
+        key = [Patch(color=UNMEASURED, label="not measured")]
         figure.legend(handles=key, loc="center right", bbox_to_anchor=(0.5, 0.42 * _KEY / height), frameon=False, fontsize=9)
     if objects:
-        figures._wheel(figure.add_axes((0.56, 0.22 * _KEY / height, 0.4 * _KEY / width, 0.4 * _KEY / height)))
+        phase_wheel(figure.add_axes((0.56, 0.22 * _KEY / height, 0.4 * _KEY / width, 0.4 * _KEY / height)))
     return figure
 
 
@@ -72,8 +73,8 @@ def _half(samples: Sequence[dict[str, Any]]) -> int:
 
 def _pattern(counts: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
     """Colours (rows, columns, 3) of each plane through the zero frequency."""
-    style = figures._intensity_style(counts.astype(np.float32), mask == 0)
-    planes = figures._planes(counts.shape, [n // 2 for n in counts.shape])
+    style = intensity_style(counts.astype(np.float32), mask == 0)
+    planes = planes_through(counts.shape, [n // 2 for n in counts.shape])
     return [style["cmap"](style["norm"](np.ma.masked_array(counts[p.index], mask[p.index] != 0)))[..., :3] for p in planes]
 
 
@@ -81,10 +82,10 @@ def _object(image: np.ndarray, half: int) -> list[np.ndarray]:
     """Colours of each plane through the centre, the window of the half side `half`, mean phase 0."""
     total = image.sum(dtype=np.complex128)
     image = image * np.exp(-1j * np.angle(total))
-    top = figures._top(np.abs(image))
+    top = upper_limit(np.abs(image))
     window = tuple(slice(max(0, n // 2 - half), n // 2 + half) for n in image.shape)
-    planes = figures._planes(image.shape, [n // 2 for n in image.shape])
-    return [figures._domain_colours(image[p.index][window[p.rows], window[p.columns]], top) for p in planes]
+    planes = planes_through(image.shape, [n // 2 for n in image.shape])
+    return [domain_colours(image[p.index][window[p.rows], window[p.columns]], top) for p in planes]
 
 
 def _lay(axis: Axes, strips: list[list[np.ndarray]], beside: bool) -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes, atomic_write_text
-from untwin.show import figures
-from untwin.show.figures import encoded
-from untwin.show.report import _STYLE, _table
+from untwin.show.report import STYLE_SHEET, table
+from untwin.show.style import encoded, new_figure, phase_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,17 +32,17 @@ _TITLES = {
 
 def curves_figure(rows: list[dict[str, Any]]) -> Figure:
     """Loss and validation against the samples seen, one panel each."""
-    shown = [name for name in _TITLES if any(name in r for r in rows)]
-    lines = -(-len(shown) // 2)
-    figure = figures._figure(10.0, 2.4 * lines + 0.4)
+    names = [name for name in _TITLES if any(name in r for r in rows)]
+    lines = -(-len(names) // 2)
+    figure = new_figure(10.0, 2.4 * lines + 0.4)
     axes = figure.subplots(lines, 2, squeeze=False)
-    for axis, name in zip(axes.flat, shown):
-        there = [r for r in rows if name in r]
-        axis.plot([r["samples"] for r in there], [r[name] for r in there], color="#0072B2", marker="." if len(there) < 40 else "")
+    for axis, name in zip(axes.flat, names):
+        points = [r for r in rows if name in r]
+        axis.plot([r["samples"] for r in points], [r[name] for r in points], color="#0072B2", marker="." if len(points) < 40 else "")
         axis.set_title(_TITLES[name], fontsize=9)
         axis.set_xlabel("samples seen", fontsize=8)
         axis.grid(alpha=0.3)
-    for axis in list(axes.flat)[len(shown) :]:
+    for axis in list(axes.flat)[len(names) :]:
         axis.set_axis_off()
     return figure
 
@@ -54,29 +53,29 @@ def training_report(folder: Path, card: dict[str, Any], rows: list[dict[str, Any
     png = encoded(curves_figure(rows), "png")
     atomic_write_bytes(folder / "figures" / "curves.png", png)
     last = {_TITLES.get(k, k.replace("_", " ")): f"{v:.4g}" for k, v in (rows[-1] if rows else {}).items()}
-    told = {k.replace("_", " "): str(v) for k, v in card.get("training", {}).items()}
+    settings = {k.replace("_", " "): str(v) for k, v in card.get("training", {}).items()}
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Training (untwin)</title><style>{_STYLE}</style></head><body>
-<header><h1>Training</h1><div class="sub">{escape(str(card.get("architecture", told.get("architecture", ""))))}</div></header>
+<title>Training (untwin)</title><style>{STYLE_SHEET}</style></head><body>
+<header><h1>Training</h1><div class="sub">{escape(str(card.get("architecture", settings.get("architecture", ""))))}</div></header>
 <main><section><h2>Curves</h2><figure><img alt="Loss and validation against samples seen"
 src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}"><figcaption>Validation samples are never trained on; each object
 is moved onto the prediction by shift and twin before errors are taken. A small misfit with a large error is a
 wrong object that explains its pattern.</figcaption></figure></section>
-<section><h2>At the end</h2>{_table(last)}</section><section><h2>Settings</h2>{_table(told)}</section></main></body></html>
+<section><h2>At the end</h2>{table(last)}</section><section><h2>Settings</h2>{table(settings)}</section></main></body></html>
 """
     atomic_write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
-def seen(card: dict[str, Any]) -> int:
+def samples_seen(card: dict[str, Any]) -> int:
     """Samples that a model has seen, those of the weights it began with included."""
-    return int(card.get("samples", 0)) + (seen(card["origin"]) if card.get("origin") else 0)
+    return int(card.get("samples", 0)) + (samples_seen(card["origin"]) if card.get("origin") else 0)
 
 
 def card_text(name: str, card: dict[str, Any]) -> str:
     """The model card as Markdown."""
-    run, found = card.get("training", {}), card.get("metrics", {})
+    run, metrics = card.get("training", {}), card.get("metrics", {})
     lines = [
         f"# {name}",
         "",
@@ -84,14 +83,14 @@ def card_text(name: str, card: dict[str, Any]) -> str:
         "",
         f"Trained on {card.get('samples', 0):,} samples of `{run.get('data')}` (seed {run.get('seed')}), "
         f"objective `{run.get('objective')}`, {run.get('steps'):,} steps of {run.get('batch')}, Adam {run.get('rate')}."
-        + (f" Begun with `{run['start']}`, which had seen {seen(card['origin']):,} samples." if card.get("origin") else ""),
+        + (f" Begun with `{run['start']}`, which had seen {samples_seen(card['origin']):,} samples." if card.get("origin") else ""),
         "",
         f"On {card.get('validation_samples'):,} samples of the same recipe that it has not seen, "
         "each moved onto the prediction by shift and twin:",
         "",
         "| what | value |",
         "|---|---|",
-        *(f"| {_TITLES.get(k, k.replace('_', ' '))} | {v:.4g} |" for k, v in found.items()),
+        *(f"| {_TITLES.get(k, k.replace('_', ' '))} | {v:.4g} |" for k, v in metrics.items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -102,14 +101,14 @@ def activations_figure(maps: list[tuple[str, np.ndarray]], pattern: np.ndarray, 
     half = len(maps) // 2
     columns = [maps[:half], maps[half:]] if len(maps) > 14 else [maps]  # one net beside the other
     lines = max(map(len, columns))
-    figure = figures._figure(6.0 * len(columns), 1.5 + 0.75 * lines)
+    figure = new_figure(6.0 * len(columns), 1.5 + 0.75 * lines)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 0.75 * lines])
     upper, lower = parts
     axes = upper.subplots(1, 3)
     first = [
         ("pattern, log", np.log10(1 + pattern), "inferno"),
         ("magnitude", np.abs(image), "gray"),
-        ("phase", np.angle(image), figures._phase_map()),
+        ("phase", np.angle(image), phase_colours()),
     ]
     for axis, (title, values, colours) in zip(axes, first):
         axis.imshow(values, cmap=colours, interpolation="nearest")

@@ -6,17 +6,101 @@ import base64
 import importlib.metadata
 import math
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import AGREE
-from untwin.show import figures
+from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
+from untwin.show.pattern import plot_intensity
+from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
+from untwin.show.style import encoded, save_figure
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from untwin.runs.solution import Reconstruction
 
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the report. draw returns None where it does not apply. caption: one sentence on how to read it.
+    alt: what is in it, for someone who cannot see it."""
+
+    draw: Callable[[Reconstruction], Figure | None]
+    title: str
+    caption: str
+    alt: str
+
+
+FIGURES: dict[str, Drawing] = {
+    "object": Drawing(
+        plot_object,
+        "The object",
+        "What was reconstructed, zoomed to its support: magnitude (how strongly a point scatters) in grey, phase "
+        "in cyclic colours (a full turn ends where it began; for a Bragg peak it is the displacement of the "
+        "lattice), the mean phase set to 0.",
+        "Magnitude and phase of the reconstructed object with a scale bar.",
+    ),
+    "isosurface": Drawing(
+        plot_isosurface,
+        "The surface",
+        "Where the magnitude falls to half that of the bulk, coloured by the phase there and seen from two "
+        "opposite sides; a crystal should show flat facets and no holes.",
+        "Three-dimensional surface of the object from two sides, coloured by phase.",
+    ),
+    "intensity": Drawing(
+        plot_intensity,
+        "Measured and calculated intensity",
+        "The detector's counts, the counts that the object would give (also where nothing was measured), and the "
+        "difference of their square roots: pure noise without rings or stripes, about ±0.5 where counts are many,"
+        " means that the object explains the data.",
+        "Measured intensity, calculated intensity and their residual on the detector.",
+    ),
+    "convergence": Drawing(
+        plot_convergence,
+        "Convergence",
+        "R-factor (relative distance between calculated and measured amplitudes, lower is better) against "
+        "iteration: lines that end flat have converged, lines that end at different heights found different "
+        "answers.",
+        "R-factor against iteration for the starts, log scale.",
+    ),
+    "starts": Drawing(
+        plot_starts,
+        "Agreement between starts",
+        "Each mark is a reconstruction from other random phases, best score first, and below how far its object "
+        "is from the solution after shift, twin and phase are taken out (0 the same, 1 unrelated): an answer that"
+        " many starts find is one to believe.",
+        "Score of every start and its error to the solution, agreeing and disagreeing starts marked.",
+    ),
+    "resolution": Drawing(
+        plot_resolution,
+        "Resolution",
+        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of "
+        "the starts with the data, the Fourier shell correlation two independent results; where a curve falls "
+        "below its level (dot) is the finest full period to believe, and half of it is the smallest feature.",
+        "PRTF and FSC against spatial frequency with their threshold levels and crossings.",
+    ),
+    "magnitude": Drawing(
+        plot_magnitude,
+        "Magnitudes in the support",
+        "A uniform object gives one narrow peak; what lies left of the dashed line is outside the drawn surface, "
+        "so a large part there means a support that is too loose, and no clear peak means varying density or "
+        "noise.",
+        "Histogram of the magnitude inside the support with the surface level.",
+    ),
+    "profiles": Drawing(
+        plot_profiles,
+        "Profiles through the centre",
+        "Magnitude along each axis through the centre of the support (grey band), with the distance of the 10 to "
+        "90 % rise at both edges; the support cuts the object, so widths of one or two pixels show the support "
+        "and not the resolution.",
+        "Line profiles of the magnitude along each axis.",
+    ),
+}
 
 # name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
 _NUMBERS: dict[str, tuple[str, str, float, str]] = {
@@ -79,7 +163,7 @@ _STATES = {  # colour is never the only sign: each has its symbol and its words
     None: ("unknown", "?", "Cannot say"),
 }
 
-_STYLE = """
+STYLE_SHEET = """
 :root { color-scheme: light dark; --ink: #1d2530; --paper: #ffffff; --soft: #5a6675; --line: #d5dbe2; --box: #f4f6f8;
   --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --paper: #14181d; --soft: #a3aebb; --line: #39424d;
@@ -117,13 +201,13 @@ def report(solution: Reconstruction, path: str | Path) -> Path:
         path = path / "report.html"
     folder = path.parent / "figures"
     sections = []
-    for name, drawing in figures.FIGURES.items():
+    for name, drawing in FIGURES.items():
         figure = drawing.draw(solution)
         if figure is None:
             continue
-        png = figures.encoded(figure, "png")
+        png = encoded(figure, "png")
         atomic_write_bytes(folder / f"{name}.png", png)
-        figures.save_figure(figure, folder / f"{name}.pdf")
+        save_figure(figure, folder / f"{name}.pdf")
         sections.append(
             f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
@@ -138,15 +222,15 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
     kind, symbol, words = _STATES[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{_STYLE}</style></head><body>
+<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{STYLE_SHEET}</style></head><body>
 <header><h1>{escape(Path(source).name)}</h1><div class="sub">Phase retrieval by untwin</div></header>
 <main><div class="verdict {kind}" role="status"><strong><span aria-hidden="true">{symbol}</span> {words}</strong>
 <p>{escape(solution.verdict.text)}</p></div>
 {_warnings(solution)}
 {"".join(sections)}
 <section><h2>Numbers</h2>{_numbers(solution)}</section>
-<section><h2>Data</h2>{_table(_data(solution))}</section>
-<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{_table(_parameters(solution))}
+<section><h2>Data</h2>{table(_data(solution))}</section>
+<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{table(_parameters(solution))}
 <p class="note">Versions are those that wrote this page.</p></section>
 {_starts(solution)}
 </main></body></html>
@@ -154,10 +238,10 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
 
 
 def _warnings(solution: Reconstruction) -> str:
-    every = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
-    if not every:
+    warnings = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
+    if not warnings:
         return ""
-    items = "".join(f"<li>{escape(w)}</li>" for w in every)
+    items = "".join(f"<li>{escape(w)}</li>" for w in warnings)
     return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
 
 
@@ -165,8 +249,8 @@ def _numbers(solution: Reconstruction) -> str:
     rows = []
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
-        shown = value * factor
-        text = _digits(shown) if math.isfinite(shown) else "not known"
+        scaled = value * factor
+        text = digits(scaled) if math.isfinite(scaled) else "not known"
         rows.append(f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>')
     if not rows:
         return '<p class="note">None were recorded.</p>'
@@ -181,7 +265,7 @@ def _data(solution: Reconstruction) -> dict[str, str]:
         "sha256": pattern.source.sha256 or "",
         "mask": pattern.source.mask or "",
         "shape": " × ".join(map(str, pattern.shape)),
-        "photons": _digits(pattern.photons),
+        "photons": digits(pattern.photons),
         "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
         "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
     }
@@ -223,12 +307,12 @@ def _version(package: str) -> str:
 def _starts(solution: Reconstruction) -> str:
     if not solution.starts:
         return ""
-    numeric = ("start", "R-factor", "score", "support", "error to the solution")
+    numeric = ("seed", "R-factor", "score", "support", "error to the solution")
     head = "".join(f'<th class="n">{h}</th>' for h in numeric) + "<th>twin</th><th>remark</th>"
     rows = []
     for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
         cells = [
-            str(s.number) if s.role == "start" else f"{s.role} {s.number}",
+            str(s.seed),
             _finite(s.r_factor, ".4f"),
             _finite(s.score, ".6g"),
             str(s.support),
@@ -247,7 +331,7 @@ def _starts(solution: Reconstruction) -> str:
     )
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Four digits that count; large numbers whole, in groups of three."""
     return f"{value:,.0f}".replace(",", "\u2009") if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
@@ -256,6 +340,6 @@ def _finite(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
-def _table(rows: dict[str, str]) -> str:
+def table(rows: dict[str, str]) -> str:
     body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
     return f'<div class="scroll"><table>{body}</table></div>'

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes
-from untwin.show.figures import _figure, encoded
-from untwin.show.report import _STYLE, _digits
+from untwin.show.report import STYLE_SHEET, digits
+from untwin.show.style import encoded, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,34 +32,34 @@ _MEANINGS = {
 
 def figure(restored: Restored) -> Figure:
     """What was given (of k-space the magnitude), the image, and where the rule stopped."""
-    f = _figure(12.0, 4.0)
+    f = new_figure(12.0, 4.0)
     axes = f.subplots(1, 3)
-    _show(axes[0], _visible(restored.data.numpy()), "given")
-    _show(axes[1], restored.image.numpy(), "restored")
+    _draw_image(axes[0], _displayable(restored.data.numpy()), "given")
+    _draw_image(axes[1], restored.image.numpy(), "restored")
     steps = np.arange(1, len(restored.statistic) + 1)
     statistic, variance = (np.array(v, dtype=float) for v in (restored.statistic, restored.variance))
     axes[2].plot(steps, statistic, color="#0072B2", label="statistic of the rule")
-    beside = axes[2].twinx()
-    beside.plot(steps, variance, color="#D55E00", linestyle="--", label="moving variance (right)")
-    for axis, values in ((axes[2], statistic), (beside, variance)):
+    right = axes[2].twinx()
+    right.plot(steps, variance, color="#D55E00", linestyle="--", label="moving variance (right)")
+    for axis, values in ((axes[2], statistic), (right, variance)):
         if np.nanmax(values, initial=0) > 0:
             axis.set_yscale("log")
     axes[2].axvline(restored.numbers["best_at"], color="black", linewidth=1, linestyle=":", label="image kept")
-    lines = [*axes[2].get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    lines = [*axes[2].get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
     axes[2].legend(handles=lines, fontsize=8, loc="upper right")
     axes[2].set_xlabel("iteration")
     axes[2].set_title("when to stop")
     return f
 
 
-def _visible(y: np.ndarray) -> np.ndarray:
+def _displayable(y: np.ndarray) -> np.ndarray:
     if not np.iscomplexobj(y):
         return y
     magnitude = np.log10(np.abs(y).sum(0, keepdims=True) + 1e-6)
     return (magnitude - magnitude.min()) / max(float(np.ptp(magnitude)), 1e-30)
 
 
-def _show(axis: Any, image: np.ndarray, title: str) -> None:
+def _draw_image(axis: Any, image: np.ndarray, title: str) -> None:
     plane = image[:, image.shape[1] // 2] if image.ndim == 4 else image
     if plane.shape[0] == 3:
         axis.imshow(np.clip(np.moveaxis(plane, 0, -1), 0, 1), interpolation="nearest")
@@ -75,16 +75,16 @@ def restored_page(restored: Restored, path: Path, name: str) -> Path:
     png = encoded(figure(restored), "png")
     atomic_write_bytes(path.parent / "figures" / "restored.png", png)
     rows = "".join(
-        f'<tr><th>{escape(n.replace("_", " "))}</th><td class="n">{_digits(v) if math.isfinite(v) else "not known"}</td>'
+        f'<tr><th>{escape(n.replace("_", " "))}</th><td class="n">{digits(v) if math.isfinite(v) else "not known"}</td>'
         f'<td class="note">{_MEANINGS.get(n, "")}</td></tr>'
         for n, v in restored.numbers.items()
     )
-    told = "".join(f"<li>{escape(w)}</li>" for w in restored.warnings)
-    doubts = f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{told}</ul></section>' if told else ""
+    items = "".join(f"<li>{escape(w)}</li>" for w in restored.warnings)
+    doubts = f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>' if items else ""
     picture = base64.b64encode(png).decode("ascii")
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(name)} (untwin restore)</title><style>{_STYLE}</style></head><body>
+<title>{escape(name)} (untwin restore)</title><style>{STYLE_SHEET}</style></head><body>
 <header><h1>{escape(name)}</h1><div class="sub">Restored by untwin</div></header><main>{doubts}
 <section><figure><img alt="The picture as given and as restored, and the statistic of the stopping rule against the iteration"
 src="data:image/png;base64,{picture}"><figcaption>The image belongs to the least of the rule's statistic (dotted). Before it the image still

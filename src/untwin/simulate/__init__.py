@@ -9,7 +9,7 @@ _HOME = {
     "dataset": ("Crystals", "write"),
     "crystals": ("RECIPES", "Copies", "Samples", "Simulation", "crystal", "simulation"),
     "detector": ("Detector", "Peak", "Total"),
-    "dice": ("Between", "OneOf"),
+    "settings": ("Between", "OneOf"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -16,27 +16,24 @@ from untwin import expression
 from untwin.checks import is_int
 from untwin.errors import InputError
 from untwin.processes import one_thread
-from untwin.simulate import bodies, strain
-from untwin.simulate.bodies import Blob, Body, Grid, Hull, Joined, Mix, Notched, Polygon, Polyhedron, Wulff
+from untwin.simulate.bodies import Blob, Body, Hull, Polygon, Polyhedron, Wulff
+from untwin.simulate.composites import Joined, Mix, Notched
+from untwin.simulate.defects import Dislocations, Faults, Twin
+from untwin.simulate.density import Organelles, Texture
 from untwin.simulate.detector import Detector, Peak, Total
-from untwin.simulate.dice import Between, Dice, OneOf, Setting, within
-from untwin.simulate.strain import (
-    Bend,
-    Dislocations,
-    Domains,
-    Faults,
-    Gratings,
-    Organelles,
-    Part,
-    Relaxation,
-    Scene,
-    Texture,
-    Twin,
-    Waves,
-)
+from untwin.simulate.domains import Domains
+from untwin.simulate.grid import PixelGrid, check_size, half_extents
+from untwin.simulate.scene import Part, Scene
+from untwin.simulate.settings import Between, OneOf, Setting, require_within
+from untwin.simulate.strain import Bend, Gratings, Relaxation, Tilt, Waves
+from untwin.simulate.streams import Streams
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+PARTS: tuple[type[Part], ...] = (
+    Waves, Relaxation, Bend, Tilt, Gratings, Dislocations, Faults, Twin, Domains, Texture, Organelles,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,38 +63,38 @@ class Copies:
     phase: bool = False
 
     def __post_init__(self) -> None:
-        within(self, "shift", 0, 10_000, whole=True, fixed=True)
+        require_within(self, "shift", 0, 10_000, integer=True, fixed=True)
         if not isinstance(self.flip, bool) or not isinstance(self.phase, bool):
             raise InputError(f"{self!r}: flip and phase are True or False")
 
     def __repr__(self) -> str:
         return expression.write(self)
 
-    def apply(self, x: Tensor, dice: Dice, labels: list[dict]) -> Tensor:
+    def apply(self, x: Tensor, streams: Streams, labels: list[dict]) -> Tensor:
         """x: (samples, *shape) complex, centred. Adds what was done to the labels."""
         import torch
 
         rows = []
-        for one, g, label in zip(x, dice.generators, labels, strict=True):
-            done: dict[str, Any] = {}
+        for row, g, label in zip(x, streams.generators, labels, strict=True):
+            copy: dict[str, Any] = {}
             if self.flip and g.random() < 0.5:
-                axes = tuple(range(one.ndim))
-                one = one.flip(axes).roll([1 - n % 2 for n in one.shape], axes).conj().resolve_conj()
-                done["flip"] = True
+                axes = tuple(range(row.ndim))
+                row = row.flip(axes).roll([1 - n % 2 for n in row.shape], axes).conj().resolve_conj()
+                copy["flip"] = True
             if self.shift:
-                by = self._room(one, g)
-                one = one.roll(by, tuple(range(one.ndim)))
-                done["shift"] = by
+                by = self._random_shift(row, g)
+                row = row.roll(by, tuple(range(row.ndim)))
+                copy["shift"] = by
             if self.phase:
                 turn = float(2 * np.pi * g.random())
-                one = one * complex(np.cos(turn), np.sin(turn))
-                done["phase"] = turn
-            if done:
-                label["copy"] = done
-            rows.append(one)
+                row = row * complex(np.cos(turn), np.sin(turn))
+                copy["phase"] = turn
+            if copy:
+                label["copy"] = copy
+            rows.append(row)
         return torch.stack(rows)
 
-    def _room(self, x: Tensor, g: np.random.Generator) -> list[int]:
+    def _random_shift(self, x: Tensor, g: np.random.Generator) -> list[int]:
         by = []
         for axis, n in enumerate(x.shape):
             line = (x != 0).any(dim=tuple(a for a in range(x.ndim) if a != axis)) if x.ndim > 1 else x != 0
@@ -129,7 +126,7 @@ class Simulation:
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"Simulation({name}={getattr(self, name)!r}): expected a {kind.__name__}")
         if not isinstance(self.parts, tuple) or not all(isinstance(p, Part) for p in self.parts):
-            known = ", ".join(p.__name__ for p in strain.NAMES)
+            known = ", ".join(p.__name__ for p in PARTS)
             raise InputError(
                 f"Simulation(parts={self.parts!r}): expected a tuple of parts, such as (Waves(), Dislocations(2)); known: {known}"
             )
@@ -137,8 +134,8 @@ class Simulation:
             raise InputError(f"Simulation(shape={self.shape!r}): expected whole numbers, such as (64, 64)")
         if not isinstance(self.real, bool):
             raise InputError(f"Simulation(real={self.real!r}): expected True or False")
-        within(self, "oversampling", 1, 1000)
-        bodies.check_size(self.shape, self.oversampling)
+        require_within(self, "oversampling", 1, 1000)
+        check_size(self.shape, self.oversampling)
         self.body.check(len(self.shape))
 
     def __repr__(self) -> str:
@@ -150,20 +147,20 @@ class Simulation:
         import torch
 
         with one_thread():  # the same bits, however many there are
-            dice = Dice(seed, indices, device)
-            grid = Grid(self.shape, device)
-            half = bodies.half_extents(self.shape, self.oversampling, dice)
-            scene = Scene.of(grid, self.body.place(grid, half, dice), half, dice)
+            streams = Streams(seed, indices, device)
+            grid = PixelGrid(self.shape, device)
+            half = half_extents(self.shape, self.oversampling, streams)
+            scene = Scene.of(grid, self.body.place(grid, half, streams), half, streams)
             for part in self.parts:
-                part.add(scene, dice)
+                part.add(scene, streams)
             x = scene.magnitude.to(torch.complex64) if self.real else torch.polar(scene.magnitude, scene.phase)
             x = grid.array(x)
             size = (2 * half + 1).round(3)
             labels = [{"index": int(i), "seed": seed, "extent": s.tolist(), **label} for i, s, label in zip(indices, size, scene.labels)]
-            x = self.copies.apply(x, dice, labels)
-            seen = self.detector.expose(x, dice)
-            labels = [{**label, "detector": d} for label, d in zip(labels, seen.labels, strict=True)]
-            return Samples(seen.x, seen.x != 0, seen.intensity, seen.measured, labels)
+            x = self.copies.apply(x, streams, labels)
+            exposure = self.detector.expose(x, streams)
+            labels = [{**label, "detector": d} for label, d in zip(labels, exposure.labels, strict=True)]
+            return Samples(exposure.x, exposure.x != 0, exposure.intensity, exposure.measured, labels)
 
 
 NAMES: dict[str, type] = {
@@ -171,7 +168,7 @@ NAMES: dict[str, type] = {
     for c in (
         *(Simulation, Copies, Detector, Total, Peak, Between, OneOf),
         *(Polygon, Polyhedron, Wulff, Hull, Blob, Notched, Joined, Mix),
-        *strain.NAMES,
+        *PARTS,
     )
 }
 

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 BATCH = 64  # samples drawn at a time, and
 BATCH_PIXELS = 2**21  # pixels in them at most: this bounds the memory, whatever the count
-_INT64 = 2**63 - 1
 SHARD = 1024  # samples in a file, and
 SHARD_PIXELS = 2**24  # pixels in them at most: a few seconds of work, which is what a kill can cost
 CHUNK_PIXELS = 2**12  # in a chunk at least (measured on 64 x 64: chunks of one sample are as fast and as small as larger ones)
+
+_INT64 = 2**63 - 1
+_TENSORS = ("intensity", "measured", "image", "support")  # of a sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +72,13 @@ class _Crystals:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
         """Some samples, drawn together: what a DataLoader asks for."""
-        drawn = self.batch(indices)
-        return [{name: getattr(drawn, name)[j] for name in ("intensity", "measured", "image", "support")} for j in range(len(indices))]
+        samples = self.batch(indices)
+        return [{name: getattr(samples, name)[j] for name in _TENSORS} for j in range(len(indices))]
 
     def sample(self, i: int) -> dict[str, Any]:
         """Sample i with its labels: body, strain, defects, detector, as plain numbers and strings."""
-        drawn = self.batch([i])
-        tensors = {name: getattr(drawn, name)[0] for name in ("intensity", "measured", "image", "support")}
-        return {**tensors, "labels": drawn.labels[0]}
+        samples = self.batch([i])
+        return {**{name: getattr(samples, name)[0] for name in _TENSORS}, "labels": samples.labels[0]}
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Samples:
         """Some samples in one go, as a Samples with a leading batch axis on `device`."""
@@ -99,9 +100,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from torch.utils.data import Dataset
 
-    made = type(name, (_Crystals, Dataset), {"__doc__": _Crystals.__doc__, "__module__": __name__})
-    globals()[name] = made
-    return made
+    subclass = type(name, (_Crystals, Dataset), {"__doc__": _Crystals.__doc__, "__module__": __name__})
+    globals()[name] = subclass
+    return subclass
 
 
 def planned(
@@ -142,7 +143,7 @@ def planned(
         raise InputError(f"{folder} is a file; expected a folder for the data set")
     require_writable(folder)
     if is_dataset(folder):
-        _same(manifest, read_manifest(folder), folder)
+        _require_same(manifest, read_manifest(folder), folder)
     elif folder.exists() and any(not _unfinished(p) for p in folder.iterdir()):
         raise InputError(f"{folder} holds files and no {MANIFEST}; expected a new or empty folder, or a data set to go on with")
     return manifest
@@ -184,23 +185,23 @@ def write(
     missing = manifest.missing(folder)
     done = count - sum(len(manifest.indices(k)) for k in missing)
 
-    def tell(more: int) -> None:
+    def add(samples: int) -> None:
         nonlocal done
-        done += more
+        done += samples
         if report:
             report(done, count)
 
-    tell(0)
+    add(0)
     if workers == 1 or len(missing) < 2:
         for k in missing:
-            _write_shard(folder, manifest, recipe_of, k, report=tell)
+            _write_shard(folder, manifest, recipe_of, k, report=add)
         return manifest
     from concurrent.futures import as_completed
 
     try:
         with pool(min(workers, len(missing))) as executor:
             for future in as_completed([executor.submit(_write_shard, folder, manifest, recipe_of, k, os.getpid()) for k in missing]):
-                tell(future.result())
+                add(future.result())
     except NumericalFailure as error:
         raise InputError(f"{error}; complete shards stay, and the same command goes on") from None
     finally:
@@ -217,7 +218,7 @@ def _write_shard(
     indices = manifest.indices(k)
     n, axes = len(indices), tuple(range(1, len(manifest.shape) + 1))
     size = max(1, min(BATCH, BATCH_PIXELS // int(np.prod(manifest.shape))))
-    rows = min(n, max(1, CHUNK_PIXELS // int(np.prod(manifest.shape))))
+    chunk = min(n, max(1, CHUNK_PIXELS // int(np.prod(manifest.shape))))
     kinds: dict[str, type] = {
         "counts": np.uint32 if recipe.detector.noise else np.float32,
         "mask": np.uint8,
@@ -226,24 +227,24 @@ def _write_shard(
     labels: list[bytes] = []
     with hdf5.written(manifest.path(folder, k), libver=("earliest", "v110")) as file:
         file.attrs.update({"format": manifest.format, "recipe": manifest.text, "seed": manifest.seed})
-        chunks = (rows, *manifest.shape)
-        made = {
+        chunks = (chunk, *manifest.shape)
+        arrays = {
             name: file.create_dataset(name, (n, *manifest.shape), kind, chunks=chunks, track_times=False, **_SMALL)
             for name, kind in kinds.items()
         }
         for start in range(0, n, size):
             if parent is not None and os.getppid() != parent:
                 raise InputError("the process that wanted this shard has ended")
-            drawn = recipe.draw(manifest.seed, indices[start : start + size])
-            here = slice(start, start + len(drawn.labels))
-            made["counts"][here] = _counts(np.fft.fftshift(drawn.intensity.numpy(), axes), kinds["counts"])
-            made["mask"][here] = np.fft.fftshift(~drawn.measured.numpy(), axes)
+            samples = recipe.draw(manifest.seed, indices[start : start + size])
+            rows = slice(start, start + len(samples.labels))
+            arrays["counts"][rows] = _counts(np.fft.fftshift(samples.intensity.numpy(), axes), kinds["counts"])
+            arrays["mask"][rows] = np.fft.fftshift(~samples.measured.numpy(), axes)
             if manifest.objects:
-                made["image"][here] = drawn.image.numpy()
-                made["support"][here] = drawn.support.numpy()
-            labels += [json.dumps(label, ensure_ascii=False).encode() for label in drawn.labels]
+                arrays["image"][rows] = samples.image.numpy()
+                arrays["support"][rows] = samples.support.numpy()
+            labels += [json.dumps(label, ensure_ascii=False).encode() for label in samples.labels]
             if report:
-                report(len(drawn.labels))
+                report(len(samples.labels))
         file.create_dataset("index", data=np.array(indices, dtype=np.int64), track_times=False)
         text = h5py.string_dtype("utf-8", max(map(len, labels)))  # of one length, because only these can be compressed
         file.create_dataset("labels", data=np.array(labels, dtype=text), track_times=False, chunks=(min(n, 64),), **_SMALL)
@@ -260,19 +261,19 @@ def _counts(intensity: np.ndarray, kind: type) -> np.ndarray:
     return intensity.astype(kind)
 
 
-def _same(wanted: Manifest, there: Manifest, folder: Path) -> None:
+def _require_same(wanted: Manifest, existing: Manifest, folder: Path) -> None:
     """Raise InputError unless both describe the same bytes."""
     names = {"text": "recipe", "seed": "seed", "count": "count", "shape": "shape", "shard": "samples per shard", "objects": "objects"}
-    for name, said in names.items():
-        a, b = getattr(there, name), getattr(wanted, name)
+    for name, title in names.items():
+        a, b = getattr(existing, name), getattr(wanted, name)
         if a != b:
-            shown = (there.recipe, wanted.recipe) if name == "text" and there.recipe != wanted.recipe else (a, b)
+            values = (existing.recipe, wanted.recipe) if name == "text" and existing.recipe != wanted.recipe else (a, b)
             raise InputError(
-                f"{folder} holds a data set with {said} {shown[0]}, asked for was {shown[1]}; choose another folder, "
-                f"or go on with: {there.command(folder)}"
+                f"{folder} holds a data set with {title} {values[0]}, asked for was {values[1]}; choose another folder, "
+                f"or go on with: {existing.command(folder)}"
             )
-    if there.versions != wanted.versions and there.missing(folder):
-        old, new = (", ".join(f"{k} {v}" for k, v in m.versions.items()) for m in (there, wanted))
+    if existing.versions != wanted.versions and existing.missing(folder):
+        old, new = (", ".join(f"{k} {v}" for k, v in m.versions.items()) for m in (existing, wanted))
         raise InputError(
             f"{folder} was begun with {old}; this is {new}, which may draw other samples: finish it with those, or choose another folder"
         )

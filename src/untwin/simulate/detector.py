@@ -11,7 +11,8 @@ import numpy as np
 from untwin import expression, fourier
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.errors import InputError
-from untwin.simulate.dice import Between, Dice, Setting, extremes, within
+from untwin.simulate.settings import Between, Setting, bounds_of, require_within
+from untwin.simulate.streams import Streams
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +78,7 @@ class Total:
     photons: Setting = 1e6
 
     def __post_init__(self) -> None:
-        within(self, "photons", 1, MOST)
+        require_within(self, "photons", 1, MOST)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -90,7 +91,7 @@ class Peak:
     counts: Setting = 1e4
 
     def __post_init__(self) -> None:
-        within(self, "counts", 1, MOST)
+        require_within(self, "counts", 1, MOST)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -156,36 +157,36 @@ class Detector:
             raise InputError(f"Detector(exposure={self.exposure!r}): expected Total(photons) or Peak(counts), such as Total(1e6)")
         if not isinstance(self.noise, bool):
             raise InputError(f"Detector(noise={self.noise!r}): expected True (Poisson) or False (the expected counts)")
-        within(self, "coherence", 0)
-        within(self, "background", 0, MOST)
-        within(self, "stray", 0, 1)
-        within(self, "beamstop", 0)
-        within(self, "gaps", 0, 16, whole=True)
-        within(self, "gap_width", 1, whole=True)
-        within(self, "hot", 0, 0.5)
-        within(self, "dead", 0, 0.5)
-        within(self, "threshold", 0)
+        require_within(self, "coherence", 0)
+        require_within(self, "background", 0, MOST)
+        require_within(self, "stray", 0, 1)
+        require_within(self, "beamstop", 0)
+        require_within(self, "gaps", 0, 16, integer=True)
+        require_within(self, "gap_width", 1, integer=True)
+        require_within(self, "hot", 0, 0.5)
+        require_within(self, "dead", 0, 0.5)
+        require_within(self, "threshold", 0)
         if self.saturation is not None:
-            within(self, "saturation", 1)
+            require_within(self, "saturation", 1)
 
     def __repr__(self) -> str:
         return expression.write(self)
 
-    def expose(self, x: Tensor, dice: Dice) -> Exposure:
-        """The counts of the objects x: (samples, *grid) complex64, centred at N//2, one sample for each generator of `dice`.
+    def expose(self, x: Tensor, streams: Streams) -> Exposure:
+        """The counts of the objects x: (samples, *grid) complex64, centred at N//2, one sample for each generator of `streams`.
 
-        On a CPU a sample's bits do not depend on its batch. Raises InputError where x does not fit the dice or the detector, and
+        On a CPU a sample's bits do not depend on its batch. Raises InputError where x does not fit the streams or the detector, and
         where a sample has no light on its measured pixels.
         """
         import torch
 
-        self._check(x, dice)
+        self._check(x, streams)
         d = x.ndim - 1
-        asked = dice.setting(self.exposure.photons if isinstance(self.exposure, Total) else self.exposure.counts)
-        drawn = {name: dice.setting(getattr(self, name)) for name in ("coherence", "background", "stray", "threshold")}
+        target = streams.setting(self.exposure.photons if isinstance(self.exposure, Total) else self.exposure.counts)
+        labels = {name: streams.setting(getattr(self, name)) for name in ("coherence", "background", "stray", "threshold")}
         if self.saturation is not None:
-            drawn["saturation"] = dice.setting(self.saturation)
-        measured, hidden = self._mask(tuple(x.shape[1:]), dice)
+            labels["saturation"] = streams.setting(self.saturation)
+        measured, hidden = self._mask(tuple(x.shape[1:]), streams)
         dark = torch.zeros((), dtype=torch.float64, device=x.device)
         none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
@@ -193,78 +194,78 @@ class Detector:
         re, im = wave.real.double(), wave.imag.double()
         mean = re.square_().addcmul_(im, im)
         if _on(self.coherence):
-            mean = _each(lambda row, sigma: fourier.blur(row, sigma, d), mean, drawn["coherence"]).clamp(min=0)
+            mean = _each(lambda row, sigma: fourier.blur(row, sigma, d), mean, labels["coherence"]).clamp(min=0)
         mean = mean.where(measured, dark)
         photons, peak = mean.flatten(1).sum(1), mean.flatten(1).amax(1)
         _lit(photons, measured)
-        scale = asked / (photons if isinstance(self.exposure, Total) else peak)
+        scale = target / (photons if isinstance(self.exposure, Total) else peak)
         mean = mean * _column(scale, d)
-        drawn |= {"photons": photons * scale, "peak": peak * scale, "blobs": none}
-        drawn["photons" if isinstance(self.exposure, Total) else "peak"] = asked
+        labels |= {"photons": photons * scale, "peak": peak * scale, "blobs": none}
+        labels["photons" if isinstance(self.exposure, Total) else "peak"] = target
         if _on(self.stray):
-            blobs = dice.whole(Between(1, BLOBS))
-            mean = mean + _blobs(mean, blobs, dice) * _column(drawn["stray"] * drawn["photons"], d)
-            drawn["blobs"] = blobs.where(drawn["stray"] > 0, none)
+            blobs = streams.integer(Between(1, BLOBS))
+            mean = mean + _blobs(mean, blobs, streams) * _column(labels["stray"] * labels["photons"], d)
+            labels["blobs"] = blobs.where(labels["stray"] > 0, none)
         if _on(self.background):
-            mean = mean + _column(drawn["background"], d)
+            mean = mean + _column(labels["background"], d)
         mean = mean.where(measured, dark)
 
-        counts = dice.poisson(mean) if self.noise else mean.float()
+        counts = streams.poisson(mean) if self.noise else mean.float()
         saturated = none
-        if "saturation" in drawn:
-            below = counts < _column(drawn["saturation"], d)
+        if "saturation" in labels:
+            below = counts < _column(labels["saturation"], d)
             saturated = (measured & ~below).flatten(1).sum(1)
             measured = measured & below
         if _on(self.threshold):
-            counts = counts.where(counts >= _column(drawn["threshold"], d), counts.new_zeros(()))
+            counts = counts.where(counts >= _column(labels["threshold"], d), counts.new_zeros(()))
         share = measured.flatten(1).sum(1).double() / measured[0].numel()
         if not bool((share > 0).all()):
             raise InputError(f"{self!r} saturates every pixel of a sample; shorten the exposure or raise the saturation")
-        drawn |= hidden | {"saturated": saturated, "measured": share}
+        labels |= hidden | {"saturated": saturated, "measured": share}
         return Exposure(
             intensity=counts.where(measured, counts.new_zeros(())),
             measured=measured,
             x=torch.view_as_complex(torch.view_as_real(x) * _column(scale.sqrt().float(), d + 1)),
-            labels=[dict(zip(drawn, row)) for row in zip(*(v.tolist() for v in drawn.values()))],
+            labels=[dict(zip(labels, row)) for row in zip(*(v.tolist() for v in labels.values()))],
         )
 
-    def _check(self, x: Tensor, dice: Dice) -> None:
+    def _check(self, x: Tensor, streams: Streams) -> None:
         import torch
 
         if x.dtype != torch.complex64 or x.ndim not in (3, 4) or not x.numel():
             raise InputError(f"x is {x.dtype} of shape {tuple(x.shape)}; expected complex64, (samples, *grid) with a grid in 2D or 3D")
-        if len(x) != len(dice):
-            raise InputError(f"x has {len(x)} samples, the dice {len(dice)} generators; expected one each")
-        if x.device.type != torch.device(dice.device).type:
-            raise InputError(f"x is on {x.device}, the dice on {dice.device}; make them with Dice(seed, indices, device)")
-        width, room = extremes(self.gap_width)[1], min(x.shape[-2:])
+        if len(x) != len(streams):
+            raise InputError(f"x has {len(x)} samples, the streams {len(streams)} generators; expected one each")
+        if x.device.type != torch.device(streams.device).type:
+            raise InputError(f"x is on {x.device}, the streams on {streams.device}; make them with Streams(seed, indices, device)")
+        width, room = bounds_of(self.gap_width)[1], min(x.shape[-2:])
         if _on(self.gaps) and width >= room:
             raise InputError(f"Detector(gap_width={self.gap_width!r}): expected less than the detector's {room} pixels; narrow the gaps")
 
-    def _mask(self, shape: tuple[int, ...], dice: Dice) -> tuple[Tensor, dict[str, Tensor]]:
+    def _mask(self, shape: tuple[int, ...], streams: Streams) -> tuple[Tensor, dict[str, Tensor]]:
         """What is measured, (samples, *shape) bool, and the labels of what hides the rest."""
         import torch
 
-        d, samples, device = len(shape), len(dice), dice.device
+        d, samples, device = len(shape), len(streams), streams.device
         measured = torch.ones((samples, *shape), dtype=torch.bool, device=device)
-        labels = {"beamstop": dice.setting(self.beamstop), "gaps": dice.whole(self.gaps)}
+        labels = {"beamstop": streams.setting(self.beamstop), "gaps": streams.integer(self.gaps)}
         if _on(self.beamstop):
             radius = _column(labels["beamstop"], d)
             measured = (torch.from_numpy(_square(shape)).to(device) > radius * radius) | (radius == 0)
         if _on(self.gaps):
-            most = int(extremes(self.gaps)[1])
-            width, upright, place = dice.whole(self.gap_width, most), dice.uniform(most) < 0.5, dice.uniform(most)
-            there = torch.arange(most, device=device) < labels["gaps"].unsqueeze(1)
+            most = int(bounds_of(self.gaps)[1])
+            width, upright, place = streams.integer(self.gap_width, most), streams.uniform(most) < 0.5, streams.uniform(most)
+            exists = torch.arange(most, device=device) < labels["gaps"].unsqueeze(1)
             for axis, along in ((d - 2, upright), (d - 1, ~upright)):
                 n = shape[axis]
                 pixel = (torch.arange(n, device=device) + n // 2) % n  # its place on the detector, where the gap is in one piece
                 first = (place * (n - width + 1)).floor().unsqueeze(-1)
-                gap = (pixel >= first) & (pixel < first + width.unsqueeze(-1)) & (there & along).unsqueeze(-1)
+                gap = (pixel >= first) & (pixel < first + width.unsqueeze(-1)) & (exists & along).unsqueeze(-1)
                 measured &= ~gap.any(1).reshape(samples, *(n if a == axis else 1 for a in range(d)))
         labels["hot"] = labels["dead"] = torch.zeros(samples, dtype=torch.int64, device=device)
         if _on(self.hot) or _on(self.dead):
-            below, above = dice.setting(self.hot), 1 - dice.setting(self.dead)
-            u = dice.uniform(*shape[-2:])
+            below, above = streams.setting(self.hot), 1 - streams.setting(self.dead)
+            u = streams.uniform(*shape[-2:])
             hot, dead = u < _column(below, 2), u >= _column(above, 2)
             labels |= {"hot": hot.flatten(1).sum(1), "dead": dead.flatten(1).sum(1)}
             measured &= ~(hot | dead).reshape(samples, *(1,) * (d - 2), *shape[-2:])
@@ -272,7 +273,7 @@ class Detector:
 
 
 def _on(setting: Setting) -> bool:
-    return extremes(setting)[1] > 0
+    return bounds_of(setting)[1] > 0
 
 
 def _column(v: Tensor, d: int) -> Tensor:
@@ -300,7 +301,7 @@ def _lit(photons: Tensor, measured: Tensor) -> None:
         )
 
 
-def _blobs(like: Tensor, number: Tensor, dice: Dice) -> Tensor:
+def _blobs(like: Tensor, number: Tensor, streams: Streams) -> Tensor:
     """Stray light, (samples, *grid) float64 with sum 1: Gaussian spots and streaks, 0.3 to 0.45 of the array from the centre."""
     import torch
 
@@ -326,4 +327,4 @@ def _blobs(like: Tensor, number: Tensor, dice: Dice) -> Tensor:
             total = total + blob * _column((number > b) / (number * blob.flatten(1).sum(1)), d)
         return total
 
-    return _each(light, number, dice.normal(BLOBS, d).double(), dice.normal(BLOBS, d).double(), dice.uniform(BLOBS, 3))
+    return _each(light, number, streams.normal(BLOBS, d).double(), streams.normal(BLOBS, d).double(), streams.uniform(BLOBS, 3))

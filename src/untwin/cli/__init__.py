@@ -1,0 +1,20 @@
+"""The command line: options -> the objects of the package -> one call. No numerics, and no torch before an input has been checked."""
+
+from untwin.cli import inspect, learn, reconstruct, restore, simulate
+from untwin.cli.app import app, main
+
+__all__ = ["main"]
+
+for command in (  # in the order in which a message lists them
+    reconstruct.reconstruct,
+    restore.restore,
+    reconstruct.demo,
+    simulate.simulate,
+    inspect.inspect,
+    inspect.compare,
+    reconstruct.report,
+    inspect.doctor,
+    learn.train,
+    learn.predict,
+):
+    app.command(command)

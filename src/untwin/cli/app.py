@@ -1,0 +1,108 @@
+"""The program: its name, its exit codes, the one message with which it ends, signals and warnings."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+import untwin
+from untwin.cli.notes import note
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure
+
+app = App(
+    name="untwin",
+    help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.\n\n"
+    "Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 70 a bug in untwin, 130 interrupted. "
+    "With --debug, any command shows the traceback of an error.",
+    version=untwin.__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+
+
+BUG = 70  # the exit code of what nobody has foreseen
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, or too few, 70 a bug in untwin,
+    130 interrupted. With --debug anywhere, a traceback before the message."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _signals(), warnings.catch_warnings():
+        warnings.showwarning = _checkpoint_notes(warnings.showwarning)
+        warnings.simplefilter("always", CheckpointWarning)
+        _run([a for a in arguments if a != "--debug"], "--debug" in arguments)
+
+
+def _run(arguments: list[str], debug: bool) -> None:
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        _end(error)
+    except KeyboardInterrupt as asked:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it is heard
+        _stop(f"interrupted; {str(asked) or 'what is complete stays, nothing is half-written'}", 130)
+
+
+def _end(error: Exception) -> None:
+    """The one message and the exit code of what went wrong."""
+    try:
+        raise error
+    except CycloptsError as error:
+        _stop(str(error).strip() + "\nSee untwin --help.", 2)
+    except InputError as error:
+        _stop(str(error), 2)
+    except NumericalFailure as error:
+        _stop(str(error), 3)
+    except BrokenPipeError:
+        sys.stderr.close()
+    except OSError as error:
+        _stop(f"{error.strerror or error}: {error.filename or 'the file system'}; check the path, the space and the permissions", 2)
+    except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":  # torch's
+            _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        _stop(f"this is a bug in untwin ({what}); run the command again with --debug and report what it says", BUG)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"untwin: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM is heard as Ctrl-C is: by a KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _checkpoint_notes(show: Callable[..., None]) -> Callable[..., None]:
+    """How a warning is shown: one about checkpoints as a note."""
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CheckpointWarning):
+            note(str(message))
+        else:
+            show(message, category, *where, **more)
+
+    return shown

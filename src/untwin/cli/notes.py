@@ -1,0 +1,39 @@
+"""Notes on stderr: what was guessed about an input, and what else a user should know."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import untwin
+from untwin.errors import GuessWarning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from untwin.data.measurement import Pattern
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+@contextmanager
+def guesses_noted() -> Iterator[None]:
+    """After the block, every guess that was made inside is a note; other warnings are dropped."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if issubclass(warning.category, GuessWarning):
+            note(str(warning.message))
+
+
+def read_pattern(file: Path, data: str | None = None, mask: str | None = None, centre: tuple[float, ...] | None = None) -> Pattern:
+    """The pattern of a file, with every guess noted."""
+    with guesses_noted():
+        return untwin.read(file, data=data, mask=mask, centre=centre)

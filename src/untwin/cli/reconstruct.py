@@ -1,0 +1,232 @@
+"""untwin reconstruct, untwin demo, untwin report: phase a pattern and show what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, validators
+
+import untwin
+from untwin.cli import progress
+from untwin.cli.inspect import print_comparison
+from untwin.cli.notes import note, read_pattern
+from untwin.cli.resume import checkpointed, unfinished_options
+from untwin.errors import InputError, NumericalFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from untwin.config import Run
+    from untwin.data.measurement import Pattern
+    from untwin.runs.solution import Reconstruction
+    from untwin.solve.recipe import Recipe
+
+RESULT = 100  # bytes that a result takes for each pixel, uncompressed, with up to six modes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructOptions:
+    """The options of untwin reconstruct.
+
+    Parameters
+    ----------
+    output
+        Folder for the results; by default FILE_out beside you. It must not exist.
+    data
+        Dataset (HDF5) or array (npz) to take, where there are several.
+    mask
+        File or dataset with the bad pixels, nonzero = bad.
+    centre
+        Zero frequency in the file's pixels, slowest axis first, such as 90,128,128.5; by default found.
+    positivity
+        The object is real and nowhere negative. Only where it is true: nothing helps more.
+    support
+        File with the object's support; the automatic plan keeps it as it is.
+    recipe
+        Such as "3*(20*ER+180*HIO+ShrinkWrap)+20*ER"; by default the automatic plan.
+    start
+        random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
+        random, so that agreement is evidence.
+    method
+        auto; classical (projections alone: auto without the deep prior that it ends with where that helps); refine (always with it);
+        double-dip, siren, drp (untrained networks from random numbers, with nothing known of the support).
+    starts
+        Independent starts.
+    seed
+        Of the first start; the same seed repeats the run.
+    device
+        cpu (default), cuda or cuda:1.
+    workers
+        Processes on a CPU; by default all cores.
+    config
+        A run.toml; options given here come before it.
+    resume
+        Go on with a run that was cut short: the folder of its results. It ends with the bits that it would have had.
+    overwrite
+        Replace the results of an earlier run.
+    """
+
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
+    data: str | None = None
+    mask: str | None = None
+    centre: str | None = None
+    positivity: bool | None = None
+    support: str | None = None
+    recipe: str | None = None
+    start: str | None = None
+    method: str | None = None
+    starts: int | None = None
+    seed: int | None = None
+    device: str | None = None
+    workers: int | None = None
+    config: Path | None = None
+    resume: Path | None = None
+    overwrite: bool = False
+
+    def settings(self, file: Path | None) -> dict[str, Any]:
+        """The settings of a Run; None where nothing was said."""
+        own = {k: v for k, v in vars(self).items() if k not in ("config", "resume", "overwrite")}
+        return {"file": file, **own, "centre": self.centre and self.centre.split(",")}
+
+
+def reconstruct(file: Path | None = None, *, options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None) -> None:
+    """Phase a far-field pattern, 2D or 3D: the complex object, a verdict on it, and pictures.
+
+    No option is needed. The folder gets result.cxi, run.toml, summary.json, report.html and figures/.
+
+    Parameters
+    ----------
+    file
+        The pattern: .npz, .npy, CXI, HDF5, NeXus or TIFF, told by content.
+    """
+    options = options or ReconstructOptions()
+    if options.resume is not None:
+        _resume(file, options, options.resume)
+        return
+    from untwin.config import resolved
+
+    run = resolved(options.config, {k: v for k, v in options.settings(file).items() if v is not None})
+    _require_solution(_reconstruct(run, options.overwrite))
+
+
+def _resume(file: Path | None, options: ReconstructOptions, folder: Path) -> None:
+    from untwin.config import resolved
+
+    others = {("FILE" if k == "file" else f"--{k}"): v for k, v in options.settings(file).items() if k != "workers"}
+    unfinished = unfinished_options("reconstruct", folder, {**others, "--config": options.config, "--overwrite": options.overwrite})
+    if unfinished is not None:
+        workers = {"workers": options.workers} if options.workers else {}
+        run = resolved(None, {**unfinished, "output": folder, **workers})
+        _require_solution(_reconstruct(run, True, resume=True))
+
+
+def _require_solution(solution: Reconstruction) -> None:
+    if solution.reason:
+        raise NumericalFailure(solution.reason)
+
+
+def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruction:
+    from untwin.data.atomic import require_writable
+    from untwin.runs.archive import CHECKPOINT, fresh, save
+    from untwin.runs.checkpoint import Checkpoint
+
+    folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
+    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
+    recipe = _recipe(run)
+    pattern = read_pattern(run.file, run.data, run.mask, run.centre)
+    require_writable(folder, RESULT * pattern.intensity.size)
+    support = _support(run, pattern)
+    if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and support is None:
+        note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
+    with checkpointed("reconstruct", checkpoint, folder, resume):
+        with progress.iterations() as report:
+            solution = untwin.reconstruct(
+                pattern, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts, seed=run.seed,
+                positivity=run.positivity, support=support, device=run.device, workers=run.workers, checkpoint=checkpoint, report=report,
+            )  # fmt: skip
+        save(solution, folder, True, run.table(solution.recipe))
+        _present(solution, folder)
+    return solution
+
+
+def _recipe(run: Run) -> Recipe | None:
+    """The recipe of a run, its options checked for what does not go together. All of it before the file is read and torch is loaded."""
+    from untwin.runs.names import parse
+
+    recipe = parse(run.recipe) if run.recipe is not None else None
+    if run.start is not None:
+        from untwin.solve.predict import started
+
+        started(run.start)
+    method = run.method or "auto"
+    for name in ("recipe", "support", "positivity"):
+        if method != "auto" and getattr(run, name) and (method, name) != ("classical", "positivity"):
+            raise InputError(f"--method {method} is a plan of its own and takes no --{name}; leave one of them out")
+    return recipe
+
+
+def _support(run: Run, pattern: Pattern) -> np.ndarray | None:
+    if run.positivity:
+        from untwin.model.problem import require_real
+
+        require_real(pattern)  # untwin.reconstruct asks the same, once torch is loaded
+    if run.support is None:
+        return None
+    from untwin.data.object import read_support
+
+    return read_support(run.support, pattern)
+
+
+def _present(solution: Reconstruction, folder: Path) -> None:
+    """Write the report; print the warnings, the verdict and where everything lies."""
+    from untwin.show.report import report as write_report
+
+    for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
+        note(text)
+    mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
+    print(f"{mark}: {solution.verdict.text}")
+    page = write_report(solution, folder / "report.html")
+    print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml, figures/\nreport:  {page}")
+
+
+def report(folder: Path) -> None:
+    """Write report.html and figures/ again from a result folder.
+
+    Parameters
+    ----------
+    folder
+        What untwin reconstruct has written.
+    """
+    from untwin.runs.archive import load
+
+    _present(load(folder), folder if folder.is_dir() else folder.parent)
+
+
+def demo(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("untwin_demo"),
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1,
+    overwrite: bool = False,
+) -> None:
+    """Simulate a strained crystal behind a beamstop, phase it without the answer, compare with the truth, write the report.
+
+    Parameters
+    ----------
+    output
+        Folder for the results; it must not exist.
+    seed
+        Which crystal, and which noise.
+    overwrite
+        Replace an earlier demo.
+    """
+    from untwin.config import Run
+    from untwin.runs.archive import fresh
+    from untwin.simulate.demo import write_demo
+
+    fresh(output, overwrite)
+    pattern, truth = write_demo(output, seed)
+    print(f"simulated a strained crystal: {pattern} (the truth: {truth})")
+    _reconstruct(Run(file=pattern, output=output), True)
+    print_comparison(output, truth, output / "figures" / "truth.png", ("reconstruction", "truth"))

@@ -1,0 +1,171 @@
+"""untwin simulate: one crystal with its truth, or a data set of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter, validators
+
+from untwin.cli import progress
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    from untwin.data.measurement import Pattern
+    from untwin.simulate.crystals import Simulation
+
+simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, or a data set of any size.")
+
+
+@simulate.command(name="crystal")
+def simulate_crystal(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("crystal.cxi"),
+    truth: Path | None = None,
+    size: str | None = None,
+    dislocations: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    faults: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    photons: float | None = None,
+    beamstop: float | None = None,
+    oversampling: float | None = None,
+    recipe: str | None = None,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    index: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write one measurement, which untwin reconstruct takes as any other, and the truth into a file of its own.
+
+    Parameters
+    ----------
+    output
+        The measurement, CXI: counts, mask.
+    truth
+        The object and its support, CXI, for untwin compare; by default OUTPUT_truth.cxi.
+    size
+        Pixels per axis, slowest first, such as 64,64 or 64,64,64; by default 64,64 or the recipe's.
+    dislocations
+        How many, visible ones; by default none.
+    faults
+        Planar faults; by default none.
+    photons
+        Expected in all on the measured pixels; by default 3e7.
+    beamstop
+        Radius of the beamstop, pixels; by default none.
+    oversampling
+        Array over object along each axis; by default 2.5.
+    recipe
+        A recipe of a data set instead of the options above (except --size): crystals-2d, crystals-3d, cdi-nn, cells, textures,
+        a regime such as crystals-2d/strong-phase, or a recipe's text.
+    seed
+        Which crystal, and which noise.
+    index
+        Which sample of this recipe and seed: --recipe R --seed S --index I is sample I of that data set.
+    overwrite
+        Replace files of these names.
+    """
+    from untwin.data.atomic import new_file
+
+    truth = truth or output.with_name(f"{output.stem}_truth.cxi")
+    if output.absolute() == truth.absolute():
+        raise InputError(f"{output} cannot hold both the measurement and the truth; expected two names")
+    for path in (output, truth):
+        new_file(path, (".cxi", ".h5", ".hdf5"), overwrite)
+    options = {"dislocations": dislocations, "faults": faults, "photons": photons, "beamstop": beamstop, "oversampling": oversampling}
+    simulation = _simulation(recipe, _size(size), {name: value for name, value in options.items() if value is not None})
+    pattern = _write_crystal(simulation, seed, index, output, truth)
+    hidden = int((~pattern.measured).sum())
+    print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden:,} pixels not measured")
+    print(f"the truth: {truth}")
+    print(f"next: untwin reconstruct {output}; untwin compare {output.stem}_out {truth}")
+
+
+def _simulation(recipe: str | None, shape: tuple[int, ...] | None, options: dict[str, Any]) -> Simulation:
+    """That of a recipe, or a crystal with these options."""
+    from untwin.simulate.crystals import crystal, simulation
+
+    if recipe is None:
+        return crystal(shape or (64, 64), **options)
+    if options:
+        raise InputError(f"--recipe says it all; leave --{next(iter(options))} out, or leave --recipe out")
+    return simulation(recipe, **({"shape": shape} if shape else {}))
+
+
+def _write_crystal(simulation: Simulation, seed: int, index: int, output: Path, truth: Path) -> Pattern:
+    from untwin.data.cxi import write_object, write_pattern
+    from untwin.data.dataset import simulated
+
+    sample = simulation.draw(seed, [index])
+    pattern = simulated(sample.intensity[0].numpy(), sample.measured[0].numpy())
+    origin = {"recipe": repr(simulation), "seed": seed, "index": index}
+    write_object(truth, image=sample.image[0].numpy(), support=sample.support[0].numpy(), process={**origin, "labels": sample.labels[0]})
+    write_pattern(output, pattern, process=origin)
+    return pattern
+
+
+def _size(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise InputError(f"--size {text}: expected whole numbers, slowest axis first, such as 64,64 or 64,64,64") from None
+
+
+@simulate.command(name="dataset")
+def simulate_dataset(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    recipe: str = "crystals-2d",
+    count: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100_000,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    size: str | None = None,
+    objects: bool = True,
+    shard: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=1024))] = None,
+) -> None:
+    """Write a data set: manifest.json and shards of HDF5. After a kill at any moment, the same command goes on where it stopped.
+
+    Sample i is a function of recipe, seed and i; the bytes do not depend on the workers.
+    untwin simulate crystal --recipe R --seed S --index I writes sample I alone, as CXI.
+
+    Parameters
+    ----------
+    output
+        Folder of the data set: new, empty, or one to go on with.
+    recipe
+        crystals-2d, crystals-3d, cdi-nn, cells, textures, a regime such as crystals-2d/strong-phase, or a recipe's text.
+    count
+        Samples.
+    seed
+        The same seed makes the same data set.
+    size
+        Pixels per axis, such as 64,64; by default the recipe's.
+    objects
+        Write the objects and supports as well, not only patterns, masks and labels.
+    shard
+        Samples per file; by default 1024, fewer where they are large.
+    workers
+        Processes; by default all cores.
+    """
+    from untwin.processes import cores
+    from untwin.simulate.crystals import simulation
+    from untwin.simulate.dataset import planned, write
+
+    shape = _size(size)
+    resized = simulation(recipe, **({"shape": shape} if shape else {}))
+    source = resized if shape and repr(resized) != repr(simulation(recipe)) else recipe
+    manifest = planned(output, source, seed, count, shard=shard, objects=objects)
+    if (output / "manifest.json").exists() and not manifest.missing(output):
+        print(f"{output} is complete: {count:,} samples in {_shards(manifest.shards)}; nothing to do")
+        return
+    try:
+        with progress.samples() as report:
+            write(output, source, seed, count, shard=shard, workers=workers or cores(), objects=objects, report=report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("complete shards stay; the same command goes on") from None
+    print(f"{output}: {count:,} samples of {' x '.join(map(str, manifest.shape))} in {_shards(manifest.shards)}")
+    print(f"next: untwin inspect {output}")
+
+
+def _shards(n: int) -> str:
+    return f"{n:,} shard" + ("s" if n != 1 else "")
