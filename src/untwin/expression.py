@@ -104,7 +104,7 @@ def write(value: Any) -> str:
         if not (f.init and f.repr):
             continue
         v = getattr(value, f.name)
-        v = v.item() if hasattr(v, "item") else v  # a NumPy number is written as a number
+        v = v.item() if hasattr(v, "item") and getattr(v, "ndim", 0) == 0 else v  # a NumPy number is written as a number
         has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
         required = required and not has_default
         default = f.default if f.default is not dataclasses.MISSING else None

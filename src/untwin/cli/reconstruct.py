@@ -55,7 +55,7 @@ class ReconstructOptions:
     starts
         Independent starts.
     seed
-        Of the first start; the same seed repeats the run.
+        Of all random numbers; the same seed repeats the run, and another has no start in common with it.
     device
         cpu (default), cuda or cuda:1.
     workers

@@ -46,7 +46,6 @@ class Calibrate(Algorithm):
         limits = torch.tensor([(problem.unknowns[n].low, problem.unknowns[n].high) for n in names], dtype=torch.float64)
         low, high = limits.to(state.x.device).T
         x = problem.project_object(state.image, state.support)
-        x = x * problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype).reshape((-1,) + (1,) * problem.ndim)
         values = torch.stack([state.nuisance[n] for n in names], 1)
         loss, slope, curvature = derivatives(problem, x, names, values)
         size, axes = torch.linalg.eigh(curvature)
