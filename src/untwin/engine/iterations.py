@@ -22,7 +22,7 @@ from untwin.engine.transform import Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.engine import Coefficients, ConstraintFlags, Fienup
+    from untwin.engine.rows import Coefficients, ConstraintFlags, Fienup
 
 CAPPED, SOFT, POSITIVE, FIENUP = 1, 2, 4, 8  # flags
 _SUMS = 24  # float64 accumulators of each thread: 3 sums (error, Σ m², Σ m⁴) × up to 8 lanes
@@ -253,7 +253,8 @@ def usable() -> bool:
     """True where the machine code agrees with torch on a small example."""
     import torch
 
-    from untwin.engine import Coefficients, ConstraintFlags, plain
+    from untwin.engine import plain
+    from untwin.engine.rows import Coefficients, ConstraintFlags
 
     x = torch.randn(2, 6, 24, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
     target, support, row = x[0].abs() + 0.5, x.real > -0.5, Coefficients(a=1, c=-0.9, s=1, u=-1, v=1.9)
@@ -286,7 +287,7 @@ def run(
     """
     import torch
 
-    from untwin.engine import Coefficients
+    from untwin.engine.rows import Coefficients
 
     starts, pixels = len(x), x[0].numel()
     function, workspace = _compile(tuple(x.shape[1:]), not x.is_complex())

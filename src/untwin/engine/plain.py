@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from untwin.engine import Coefficients, ConstraintFlags
+    from untwin.engine.rows import Coefficients, ConstraintFlags
 
 STRIPE = 2**17  # pixels
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Calibrate(Algorithm):
     """One Newton step on the unknowns n of the physics: towards the minimum over n of ℓ(I, D_n(|W_n x|²)), x = P_S of the image.
 
-    The step is halved until the loss falls, at most `halvings` times, and else left out; values stay between the limits of `Unknown`.
-    Each start has values of its own.
+    halvings: how often the step is halved, at most, until the loss falls; where it does not fall the values stay as they are.
+    Each start has values of its own, between the limits of `Unknown`.
     """
 
     halvings: int = 6
