@@ -55,7 +55,6 @@ CIRCLES = {
 LINES, FUNCTION = 500, 60
 LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
-    "runs/archive.py": {"load"},
     "runs/restore.py": {"restore"},
 }
 

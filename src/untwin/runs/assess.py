@@ -62,7 +62,7 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict
         pattern=problem.pattern,
         recipe=repr(plan),
         seed=seed,
-        positivity=problem.real,
+        positivity=problem.constraint.positive,
         physics=problem.physics.known(known),
         verdict=verdict,
         numbers=numbers,

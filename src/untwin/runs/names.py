@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.model.constraints import Both, Ceiling, Constraint, Nonnegative, RealValued, Support
+from untwin.model.counts import Modulus
+from untwin.model.detection import Ideal
 from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
+from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
 from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
+from untwin.model.unknown import Unknown
+from untwin.model.waves.base import Waves
+from untwin.model.waves.farfield import FarField
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.plan import Plan
@@ -64,6 +71,11 @@ NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
+CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, Ceiling)
+PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Unknown)
+MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
+Kind = TypeVar("Kind")
+
 
 def parse(text: str) -> Any:
     """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
@@ -79,3 +91,18 @@ def parse_rule(text: str) -> Rule:
     if not isinstance(rule, Rule):
         raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
     return rule
+
+
+def parse_model(text: str, kind: type[Kind]) -> Kind:
+    """The constraint, loss, modulus or physics that a text describes, such as "Support() & RealValued()". Waves alone are a physics."""
+    read = expression.read(text, MODEL)
+    part: Any = Physics.of(read) if kind is Physics and isinstance(read, Waves) else read
+    if not isinstance(part, kind) or (isinstance(part, Both) and not _sound(part)):
+        known = ", ".join(name for name, c in MODEL.items() if issubclass(c, kind))
+        raise InputError(f"{text!r} is no {kind.__name__.lower()}; known: {known}")
+    return part
+
+
+def _sound(part: object) -> bool:
+    """Constraints through and through."""
+    return _sound(part.first) and _sound(part.second) if isinstance(part, Both) else isinstance(part, Constraint)

@@ -16,12 +16,13 @@ from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.model.inference import fitted
 from untwin.model.networks import weights
-from untwin.model.problem import Problem, require_real
+from untwin.model.problem import Problem
 from untwin.provenance import made_with
 from untwin.runs import auto, memory
 from untwin.runs.assess import assess
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
-from untwin.runs.device import as_mask, device_name, require_agreement
+from untwin.runs.conditions import Conditions, problem_of
+from untwin.runs.device import as_mask, require_agreement
 from untwin.runs.launch import launcher, one_thread
 from untwin.runs.names import parse
 from untwin.runs.solution import Reconstruction
@@ -93,7 +94,7 @@ def reconstruct(
             kept.keep()
         solution = assess(problem, plan, outcome, seed, {**made, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.elsewhere}
-    return replace(solution, numbers=solution.numbers | took)
+    return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, given))
 
 
 def _require_suited(problem: Problem, plan: Plan) -> None:
@@ -136,11 +137,9 @@ def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.d
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
-    if positivity:
-        require_real(pattern)
-    device = device_name("cpu" if device is None else device)
-    require_agreement(device)
-    return Problem.of(pattern, positivity=positivity, device=device)
+    problem = problem_of(pattern, positivity, device=None if device is None else str(device))
+    require_agreement(problem.device)
+    return problem
 
 
 def _ramp(problem: Problem) -> Tensor:
