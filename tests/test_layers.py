@@ -59,7 +59,6 @@ LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
     "runs/archive.py": {"load"},
     "runs/reconstruct.py": {"_judged"},
-    "runs/restore.py": {"restore"},
 }
 
 
