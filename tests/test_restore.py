@@ -85,6 +85,34 @@ def test_what_is_restored_is_a_solution(tmp_path):
     assert done.save(folder, overwrite=True) == folder
 
 
+def test_a_complex_picture_is_saved_as_magnitude_phase_and_complex_numbers(tmp_path):
+    done = restore(*kspace(), ut.Cartesian(ut.Grid(), ut.Grid()), steps=30)
+    folder = done.save(tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {"result.png", "phase.png", "result.npy", "summary.json"}
+    image = np.load(folder / "result.npy")
+    assert image.dtype == np.complex64 and np.array_equal(image, done.image[0].numpy())
+    magnitude = np.abs(image)
+    assert np.allclose(read_image(folder / "result.png").values[0], magnitude / max(1, magnitude.max()), atol=0.003)
+    colours = read_image(folder / "phase.png").values
+    assert colours.shape == (3, 16, 20) and done.plot().axes
+    turned = replace(done, image=done.image * np.exp(2j * np.pi * 0.999)).save(tmp_path / "turned")
+    assert np.abs(read_image(turned / "phase.png").values - colours).max() < 0.05, "the colours are cyclic"
+    assert {p.name for p in replace(done, image=done.image.real).save(folder, overwrite=True).iterdir()} == {
+        "result.png",
+        "result.npy",
+        "summary.json",
+    }
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 20), (1, 5, 16, 20), (3, 4, 16, 20)], ids=str)
+def test_pictures_of_any_shape_are_saved_and_drawn(shape, tmp_path):
+    y = np.random.default_rng(0).random(shape).astype(np.float32)
+    done = restore(y, prior=ut.Fit(ut.Grid()), steps=2)
+    folder = done.save(tmp_path / "out")
+    assert read_image(folder / "result.png").values.shape == (3 if shape[0] == 3 else 1, 16, 20) and done.plot().axes
+    assert np.load(folder / "result.npy").shape == (shape[1:] if shape[0] == 1 else (*shape[1:], shape[0]))
+
+
 @pytest.mark.parametrize(("stop", "jitter", "said"), [(ut.EMV(), 1 / 30, 1), (ut.WMV(), 0.0, 0), (ut.HeldOut(), 1 / 30, 0)])
 def test_a_variance_that_the_priors_own_noise_hides_is_said(stop, jitter, said):
     one = ut.Untrained(ut.Skip(depth=2, width=12, inputs=8), jitter=jitter)
