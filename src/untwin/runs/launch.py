@@ -164,6 +164,9 @@ class Launcher:
                     if not future.cancelled() and not future.exception() and (one := future.result()):
                         self.checkpoint.ended(futures[future], _held(one))
                 raise
+            finally:
+                for future in futures:
+                    future.cancel()  # nothing where it has ended
 
 
 def _lowest(ended: Ended) -> float | None:
