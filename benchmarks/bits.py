@@ -81,7 +81,7 @@ def cases() -> dict[str, Callable[[], torch.Tensor]]:
         "restore: denoise": lambda: restored(),
         "restore: inpaint": lambda: restored(ut.Mask(holes), "dip"),
         "restore: deblur": lambda: restored(ut.Blur(torch.ones(3, 3) / 9), "dip"),
-        "restore: MRI": lambda: restored(ut.MRI(holes), ut.Cartesian(ut.Projector(), ut.Projector())),
+        "restore: MRI": lambda: restored(ut.MRI(holes), ut.Fit(ut.Cartesian(ut.Projector(), ut.Projector()), average=0.99)),
     }
 
 

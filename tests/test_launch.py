@@ -45,7 +45,7 @@ def test_several_jobs_come_back_in_order():
 
 def test_a_pool_of_processes_ends_where_this_process_does():
     p, s = setting(2)
-    recipe = parse("4*RAAR + ShrinkWrap(threshold=0.5) + 3*ER")
+    recipe = parse("14*RAAR + ShrinkWrap(threshold=0.5) + 7*ER")
     here = Launcher(1).map(p, [(recipe, s)], samples=4)[0]
     reports = []
     launcher = Launcher(2)
@@ -62,19 +62,33 @@ def test_a_pool_of_processes_ends_where_this_process_does():
 
 def test_the_r_factor_is_looked_at_on_the_way():
     p, s = setting(3)
-    ended = Launcher(1, batch=2).map(p, [(parse("20*RAAR"), s)], samples=5)[0]
-    assert len(ended.traces) == 3 and all(steps == (4, 8, 12, 16, 20) and len(r) == 5 for steps, r in ended.traces)
+    ended = Launcher(1, batch=2).map(p, [(parse("60*RAAR"), s)], samples=3)[0]
+    assert len(ended.traces) == 3 and all(steps == (20, 40, 60) and len(r) == 3 for steps, r in ended.traces)
     f = p.predict(p.project_object(ended.state.image, ended.state.support))
     want = r_factor(f, p.counts.intensity, p.counts.measured).tolist()
     assert [r[-1] for _, r in ended.traces] == pytest.approx(want) == list(residual(p, ended.state))
     assert Launcher(1).map(p, [(parse("3*ER"), s)])[0].traces == (((), ()),) * 3
 
 
+@pytest.mark.parametrize(("steps", "at"), [(9, ()), (100, range(10, 101, 10)), (150, range(10, 151, 10)), (500, range(20, 501, 20))])
+def test_looking_does_not_shorten_the_stretches_in_which_steps_are_taken(steps, at, monkeypatch):
+    p, s = setting(1)
+    taken = []
+
+    def advance(self, x, support, row, steps=1):
+        taken.append(steps)
+        return x, x, x.abs().flatten(1).sum(1)
+
+    monkeypatch.setattr(type(p), "advance", advance)
+    ended = Launcher(1).map(p, [(parse(f"{steps}*RAAR"), s)], samples=25)[0]
+    assert ended.traces[0][0] == tuple(at) and set(taken) <= {10, steps % 10}
+
+
 def test_reports_add_up_to_all_steps():
     p, s = setting(5)
     taken = []
-    Launcher(1, batch=2).map(p, [(parse("6*ER"), s), (parse("2*ER"), s)], samples=2, report=lambda n, r: taken.append((n, r)))
-    assert sum(n for n, _ in taken) == 5 * 8 and all(r is None or r > 0 for _, r in taken)
+    Launcher(1, batch=2).map(p, [(parse("16*ER"), s), (parse("2*ER"), s)], samples=2, report=lambda n, r: taken.append((n, r)))
+    assert sum(n for n, _ in taken) == 5 * 18 and all(r is None or r > 0 for _, r in taken)
 
 
 def test_a_trace_has_one_r_factor_per_step_with_rules_too():

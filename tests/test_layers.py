@@ -54,9 +54,7 @@ CIRCLES = {
 # No file has more lines, and no function; what is longer stands here until it is mended.
 LINES, FUNCTION = 500, 60
 LONG_FILES: set[str] = set()
-LONG_FUNCTIONS = {
-    "runs/restore.py": {"restore"},
-}
+LONG_FUNCTIONS = {}
 
 
 def room(parts: tuple[str, ...]) -> str:

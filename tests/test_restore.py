@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -84,11 +85,105 @@ def test_what_is_restored_is_a_solution(tmp_path):
     assert done.save(folder, overwrite=True) == folder
 
 
+def test_a_complex_picture_is_saved_as_magnitude_phase_and_complex_numbers(tmp_path):
+    done = restore(*kspace(), ut.Cartesian(ut.Grid(), ut.Grid()), steps=30)
+    folder = done.save(tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {"result.png", "phase.png", "result.npy", "summary.json"}
+    image = np.load(folder / "result.npy")
+    assert image.dtype == np.complex64 and np.array_equal(image, done.image[0].numpy())
+    magnitude = np.abs(image)
+    assert np.allclose(read_image(folder / "result.png").values[0], magnitude / max(1, magnitude.max()), atol=0.003)
+    colours = read_image(folder / "phase.png").values
+    assert colours.shape == (3, 16, 20) and done.plot().axes
+    turned = replace(done, image=done.image * np.exp(2j * np.pi * 0.999)).save(tmp_path / "turned")
+    assert np.abs(read_image(turned / "phase.png").values - colours).max() < 0.05, "the colours are cyclic"
+    assert {p.name for p in replace(done, image=done.image.real).save(folder, overwrite=True).iterdir()} == {
+        "result.png",
+        "result.npy",
+        "summary.json",
+    }
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 20), (1, 5, 16, 20), (3, 4, 16, 20)], ids=str)
+def test_pictures_of_any_shape_are_saved_and_drawn(shape, tmp_path):
+    y = np.random.default_rng(0).random(shape).astype(np.float32)
+    done = restore(y, prior=ut.Fit(ut.Grid()), steps=2)
+    folder = done.save(tmp_path / "out")
+    assert read_image(folder / "result.png").values.shape == (3 if shape[0] == 3 else 1, 16, 20) and done.plot().axes
+    assert np.load(folder / "result.npy").shape == (shape[1:] if shape[0] == 1 else (*shape[1:], shape[0]))
+
+
 @pytest.mark.parametrize(("stop", "jitter", "said"), [(ut.EMV(), 1 / 30, 1), (ut.WMV(), 0.0, 0), (ut.HeldOut(), 1 / 30, 0)])
 def test_a_variance_that_the_priors_own_noise_hides_is_said(stop, jitter, said):
     one = ut.Untrained(ut.Skip(depth=2, width=12, inputs=8), jitter=jitter)
     done = restore(noisy(scene()), prior=ut.Fit(one), stop=stop, steps=2)
     assert sum("hides the variance" in w for w in done.warnings) == said
+
+
+def test_the_noise_of_a_prior_is_seen_within_a_pair():
+    small = ut.Skip(depth=1, width=6, inputs=4)
+    for jitter, count in ((0.05, 1), (0.0, 0)):
+        for prior in (ut.DoubleDIP(small, jitter=jitter), ut.Polar(ut.Uniform(), ut.Untrained(small, jitter=jitter))):
+            done = restore(kspace()[0], kspace()[1], prior=prior, stop=ut.EMV(), steps=2)
+            assert sum("hides the variance" in w for w in done.warnings) == count
+
+
+def kspace() -> tuple[torch.Tensor, ut.MRI]:
+    """(1, 16, 20) complex and the physics that gave it."""
+    physics = ut.MRI(torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) > 0.3)
+    magnitude = torch.from_numpy(scene((1, 16, 20)))
+    return physics(torch.polar(magnitude, 3 * magnitude)), physics
+
+
+@pytest.mark.parametrize("pair", [ut.Polar, ut.Cartesian])
+def test_a_projector_within_a_pair_is_stopped_by_emv(pair):
+    small = ut.Projector(ut.Skip(depth=1, width=6, inputs=3))
+    for first, second in ((small, small), (ut.Grid(), small)):
+        done = restore(*kspace(), pair(first, second), steps=2)
+        assert ut.parse(done.recipe).rule == ut.EMV(patience=50)
+    assert ut.parse(restore(*kspace(), pair(ut.Grid(), ut.Grid()), steps=2).recipe).rule == ut.HeldOut(patience=100)
+
+
+def test_a_pair_of_projectors_by_hand_is_the_one_that_has_a_name():
+    by_hand = restore(*kspace(), ut.Cartesian(ut.Projector(), ut.Projector()), steps=3)
+    named = restore(*kspace(), "drp", steps=3)
+    assert by_hand.recipe == named.recipe and torch.equal(by_hand.image, named.image) and "TV()" in named.recipe
+
+
+@pytest.mark.parametrize("stop", [ut.EMV(patience=4), ut.EMV(alpha=0.1), ut.WMV(window=2), ut.HeldOut()], ids=repr)
+def test_the_moving_variance_is_the_same_beside_every_rule(stop):
+    """Of the same iterates, whether the rule works it out itself or not; HeldOut's steps see fewer pixels."""
+    few = ut.Fit(ut.Grid())
+    y = noisy(scene((1, 16, 20)))
+    done, other = (restore(y, prior=few, stop=rule, steps=6) for rule in (stop, ut.Plateau()))
+    assert len(done.variance) == len(done.statistic) == 6 and done.variance[0] == 0
+    if not isinstance(stop, ut.HeldOut):
+        assert done.variance == other.variance
+
+
+@dataclass(frozen=True)
+class AtOnce(ut.Rule):
+    """Keeps the first image; its watch has no statistic."""
+
+    def begin(self, problem, state):
+        return replace(state, watch=())
+
+    def look(self, problem, state):
+        return replace(state, watch=(*state.watch, state.image))
+
+    def done(self, state):
+        return torch.tensor([len(state.watch) >= 3])
+
+    def keep(self, state):
+        return replace(state, image=state.watch[0], watch=None)
+
+
+def test_a_rule_of_ones_own_needs_no_statistic():
+    reports = []
+    y = noisy(scene((1, 16, 20)))
+    done = restore(y, prior=ut.Fit(ut.Grid()), stop=AtOnce(), steps=9, report=lambda *a: reports.append(a))
+    assert np.isnan(done.statistic).all() and len(done.variance) == 3 and done.variance[2] > 0
+    assert reports == [(1, None, 9)] * 3 and done.numbers["steps"] == done.numbers["best_at"] == 3
 
 
 def test_the_figure_shows_the_stop():

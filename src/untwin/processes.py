@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,21 +27,46 @@ def cores() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch works with one thread: arrays of this size gain nothing from more, and two pools would spin against each other."""
+    """Inside, torch works with one thread: arrays of this size gain nothing from more, and two pools would spin against each other.
+
+    torch keeps a number for each thread of Python, and begins a new one with what any other has set last: this would be the 1 of a run
+    that is still at work, so what such a thread goes back to is what that run goes back to.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    me = threading.get_ident()
+    if me in _numbers:
+        yield
+        return
+    with _lock:
+        own = torch.get_num_threads()
+        _numbers[me] = next(iter(_numbers.values()), own) if own == 1 else own
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            torch.set_num_threads(_numbers.pop(me))
+
+
+_lock = threading.Lock()
+_numbers: dict[int, int] = {}  # by thread of Python that is inside `one_thread`: the number that it goes back to
+_pools: list[Executor] = []  # one entry for each `pool` block that is open; all of a process share their workers
+_filters = threading.RLock()
+
+
+@contextmanager
+def ignored(category: type[Warning] = Warning) -> Iterator[None]:
+    """Inside, warnings of a category are not heard. The filters belong to the process: one thread at a time changes them."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 @contextmanager
 def pool(workers: int) -> Iterator[Executor]:
-    """Worker processes with one thread each; they are ended at once where the block raises (Ctrl-C too). Raises WorkerLost
-    where a worker was ended from outside."""
+    """Worker processes with one thread each; they are ended at once where the block raises (Ctrl-C too), unless another thread's block
+    is open, which has the same ones. Raises WorkerLost where a worker was ended from outside."""
     import torch
     from loky import get_reusable_executor
     from loky.process_executor import TerminatedWorkerError
@@ -48,21 +74,28 @@ def pool(workers: int) -> Iterator[Executor]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
     reducers = {torch.Tensor: _as_array}
-    executor = get_reusable_executor(
-        max_workers=workers,
-        env={**threads, **keep},
-        timeout=60,
-        initializer=_calm,
-        job_reducers=reducers,
-        result_reducers=reducers,
-    )
+    with _lock:
+        executor = get_reusable_executor(
+            max_workers=workers,
+            env={**threads, **keep},
+            timeout=60,
+            initializer=_calm,
+            job_reducers=reducers,
+            result_reducers=reducers,
+        )
+        _pools.append(executor)
+    failed = True
     try:
         yield executor
+        failed = False
     except TerminatedWorkerError:
+        failed = False
         raise WorkerLost("a worker process was ended from outside (out of memory?); try fewer workers or a smaller array") from None
-    except BaseException:
-        executor.shutdown(wait=True, kill_workers=True)
-        raise
+    finally:
+        with _lock:
+            _pools.remove(executor)
+            if failed and executor not in _pools:
+                executor.shutdown(wait=True, kill_workers=True)
 
 
 def _calm() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-import warnings
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from untwin.processes import ignored
 
 _SECONDS, _ENOUGH = 1, 0.3  # of CPU: a library call that goes on for so long never ends; looking ends by itself after so much
 
@@ -27,8 +28,7 @@ def survives(path: Path) -> bool:
 def _survives(path: str, changed: int, size: int) -> bool:
     import h5py  # noqa: F401  in the parent, once
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a process with threads: the child runs none of them
+    with ignored(DeprecationWarning):  # of a process with threads: the child runs none of them
         child = os.fork()
     if not child:
         with suppress(BaseException):

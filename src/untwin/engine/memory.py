@@ -32,7 +32,10 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     if size not in _free and len(_free) >= SIZES:
         release()  # another problem has begun
     waiting = _free.setdefault(size, [])
-    block = waiting.pop() if waiting else _block(size)
+    try:
+        block = waiting.pop()  # in one go: another thread of Python may ask for it, too
+    except IndexError:
+        block = _block(size)
     lent = block[:]  # a view: the tensor holds it, and its end is the end of the last tensor on it
     weakref.finalize(lent, _back, size, block).atexit = False
     return torch.from_numpy(lent).view(dtype).reshape(shape)

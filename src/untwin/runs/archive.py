@@ -297,12 +297,11 @@ def _number(value: float | None) -> float:
 
 
 def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0.0, options: dict[str, Any] | None = None) -> Path:
-    """Write result.npy (in the file's own numbers), result.png and summary.json into a folder. options: told in summary.json."""
+    """Write result.npy (in the file's own numbers), result.png (of complex images the magnitude) and summary.json into a folder.
+    options: named in summary.json."""
     import io
-    import json
 
-    import untwin
-    from untwin.data.atomic import atomic_write_bytes, atomic_write_text
+    from untwin.data.atomic import atomic_write_bytes
     from untwin.data.image import write_image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -311,10 +310,17 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
     own = offset + scale * values
     np.save(buffer, np.moveaxis(own, 0, -1) if len(own) > 1 else own[0])
     atomic_write_bytes(folder / "result.npy", buffer.getvalue())
-    write_image(folder / "result.png", values / max(1.0, float(values.max())))
-    told: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
-    told |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
-    told |= {"numbers": restored.numbers, "warnings": restored.warnings}
-    told |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
-    atomic_write_text(folder / "summary.json", json.dumps(told, indent=1))
+    visible = np.abs(values) if np.iscomplexobj(values) else values
+    write_image(folder / "result.png", plane(visible) / max(1.0, float(visible.max())))
+    content: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
+    content |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
+    content |= {"numbers": restored.numbers, "warnings": restored.warnings}
+    content |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
+    atomic_write_text(folder / "summary.json", json.dumps(content, indent=1))
     return folder
+
+
+def plane(image: np.ndarray) -> np.ndarray:
+    """(channels, height, width), grey or three colours: of a volume the middle plane, of other channels the first."""
+    image = image[:, image.shape[1] // 2] if image.ndim == 4 else image
+    return image if len(image) in (1, 3) else image[:1]

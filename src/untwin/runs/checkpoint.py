@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
-from untwin.processes import stoppable
+from untwin.processes import ignored, stoppable
 from untwin.solve.state import Member, State
 from untwin.solve.stopping import Watch
 
@@ -262,8 +262,7 @@ def _loaded(content: bytes, device: str) -> dict[str, Any]:
 
     expected = "expected a file that save_state or a checkpoint has written"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files by others
+        with ignored():  # of files by others
             held = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         if not isinstance(held, dict) or held.pop("untwin", None) != "state":
             raise InputError(f"this holds no state; {expected}")

@@ -14,6 +14,7 @@ from untwin.model.counts import Modulus
 from untwin.model.losses import Loss, Poisson
 from untwin.model.physics import Physics
 from untwin.model.problem import Problem, require_real
+from untwin.runs.device import device_name
 from untwin.runs.names import parse, parse_model
 
 if TYPE_CHECKING:

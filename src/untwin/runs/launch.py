@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -48,18 +47,17 @@ def residual(problem: Problem, state: State) -> tuple[float, ...]:
 def run_here(
     problem: Problem, recipe: Recipe, state: State, samples: int = 0, checkpoint: Checkpoint | None = None, name: str = ""
 ) -> Ended:
-    """The recipe, with the R-factor looked at `samples` times on the way. name: of this part of a run in its checkpoint; it goes on from
-    what is kept there.
+    """The recipe, with the R-factor looked at about `samples` times on the way, at multiples of CHECK, so that as many steps are taken at
+    once. name: of this part of a run in its checkpoint; it goes on from what is kept there.
 
     A batch whose starts have all come to NaN or infinity ends at once, unless a rule is in force, which keeps an earlier image.
     """
-    every = max(1, length(recipe) // samples) if samples else 0
-    every -= every % CHECK if every > CHECK else 0
+    every = CHECK * max(1, round(length(recipe) / samples / CHECK)) if samples else 0
     kept = checkpoint or Checkpoint()
     held = kept.read(name, problem.device) if name else None
     state, trace = (held.state, held.trace) if held else (state, [])
     with kept.part(name) as reached:
-        for state in iterate(problem, recipe, state, math.gcd(every, CHECK)):  # noqa: B020
+        for state in iterate(problem, recipe, state, CHECK):  # noqa: B020
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
             reached(state, trace)
@@ -168,6 +166,9 @@ class Launcher:
                     if not future.cancelled() and not future.exception() and (one := future.result()):
                         self.checkpoint.ended(futures[future], _held(one))
                 raise
+            finally:
+                for future in futures:
+                    future.cancel()  # nothing where it has ended
 
 
 def _lowest(ended: Ended) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,12 @@ from untwin.solve.heldout import HeldOut
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State, alive
+from untwin.solve.stopping import Watch
 from untwin.solve.variance import EMV, WMV
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from untwin.model.picture import Picture
 
@@ -50,11 +52,9 @@ def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
     if prior == "dip":
         depth = max((d for d in range(1, 6) if min(grid) > 2 * 2**d), default=1)
         one: Prior = Untrained(Skip(depth=depth, width=32))
-        fit = Fit(one, average=0.99)
     else:
         one = Projector()
-        fit = Fit(one, regularizer=TV(0.45), root=True, average=0.9)
-    fit = replace(fit, prior=Cartesian(one, one)) if complex_ else fit
+    fit = _fit_of(Cartesian(one, one) if complex_ else one)
     fit.prior.check(grid)
     return fit
 
@@ -87,18 +87,8 @@ def restore(
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
-    import torch
-
-    from untwin.model.image.base import Identity
-    from untwin.model.picture import Picture
-
-    y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
     device = device_name(device)
-    y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
-    measured = None if measured is None else as_mask(measured)
-    physics = Identity(axes=y.ndim - 1) if physics is None else physics
-    problem = Picture(y, physics, measured, channels, loss or Squared())
-    problem.predict(torch.zeros(1, *problem.shape, device=y.device))  # does it fit at all
+    problem = _problem(y, physics, measured, channels, loss, device)
     fit = _fit(prior, problem)
     fit.check(problem)
     rule = _rule(fit) if stop is None else stop
@@ -107,42 +97,49 @@ def restore(
     seed, steps = seed_argument(seed), int_argument("steps", steps, 1)
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
-    kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     made = made_with(device)
-    ramp = torch.linspace(0, 1, math.prod(problem.shape), device=y.device).reshape(1, *problem.shape)
-    data = digest(problem.y, problem.measured, problem.predict(ramp))  # what a physics does to a picture tells it from another
-    kept.begin({**made, "data of SHA-256": data, "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
-    last, trace, alive = _run(problem, recipe, seed, steps, kept, report)
-    statistic, variance = ([row[i] for row in trace] for i in (0, 1))
-    image = last.image[0].detach().cpu()
-    if not bool(torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all()):
+    checkpoint.begin({**made, "data of SHA-256": _digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
+    ended = _run(problem, recipe, seed, steps, checkpoint, report)
+    seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+    image = ended.state.image[0].detach().cpu()
+    if not bool(image.isfinite().all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
-    found = problem.misfit(last.image) / problem.measured.sum()
-    numbers = {
-        "steps": float(last.step),
-        "best_at": float(_best(statistic)),
-        "stopped_itself": float(last.step < steps),
-        "misfit": float(found[0]),
-        "measured_fraction": float(problem.measured.double().mean()),
-        "seconds": time.perf_counter() - clock,
-        "cpu_seconds": time.process_time() - cpu,
-    }
-    said = () if last.step < steps else (f"the rule had not stopped after {steps} steps; what is shown is its best so far",)
-    if not alive:
-        said = (f"the fit came to NaN or infinity before step {last.step}; what is shown is the best image before that",)
-    if isinstance(rule, EMV | WMV) and any(isinstance(p, Untrained) and p.jitter for p in _parts(fit)):
-        said += ("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0",)
     return Restored(
         image=image,
         recipe=repr(recipe),
         seed=seed,
-        numbers=numbers,
-        warnings=said,
+        numbers=_numbers(problem, ended, steps) | seconds,
+        warnings=_warnings(fit, rule, ended, steps),
         made=made,
-        data=y.cpu(),
-        statistic=tuple(statistic),
-        variance=tuple(variance),
+        data=problem.y.cpu(),
+        statistic=ended.statistic,
+        variance=ended.variance,
     )
+
+
+def _problem(y: Any, physics: Any, measured: Any, channels: int | None, loss: Loss | None, device: str) -> Picture:
+    """What `restore` was asked, in single precision on the device. Raises InputError where the physics does not fit."""
+    import torch
+
+    from untwin.model.image.base import Identity
+    from untwin.model.picture import Picture
+
+    y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
+    y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
+    measured = None if measured is None else as_mask(measured)
+    physics = Identity(axes=y.ndim - 1) if physics is None else physics
+    problem = Picture(y, physics, measured, channels, loss or Squared())
+    problem.predict(torch.zeros(1, *problem.shape, device=y.device))
+    return problem
+
+
+def _digest(problem: Picture) -> str:
+    """Of the data and the physics, which what it does to a ramp tells from another."""
+    import torch
+
+    ramp = torch.linspace(0, 1, math.prod(problem.shape), device=problem.y.device).reshape(1, *problem.shape)
+    return digest(problem.y, problem.measured, problem.predict(ramp))
 
 
 def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
@@ -152,60 +149,110 @@ def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
         return prior
     if not isinstance(prior, Prior):
         raise InputError(f"prior={prior!r}: expected one of {', '.join(PRIORS)}, a prior such as Untrained(), or a Fit")
-    if isinstance(prior, Projector):
-        return Fit(prior, regularizer=TV(0.45), root=True, average=0.9)
-    return Fit(prior, average=0.99)
+    return _fit_of(prior)
+
+
+def _fit_of(prior: Prior) -> Fit:
+    """A projector with the settings of its authors, others with the mean of their outputs."""
+    return Fit(prior, regularizer=TV(0.45), root=True, average=0.9) if _projects(prior) else Fit(prior, average=0.99)
 
 
 def _rule(fit: Fit) -> Rule:
     """A projector's input has numbers of its own for every pixel, which hidden ones would leave unfitted: EMV there, HeldOut elsewhere."""
-    return EMV(patience=50) if any(isinstance(p, Projector) for p in _parts(fit)) else HeldOut(patience=100)
+    return EMV(patience=50) if _projects(fit.prior) else HeldOut(patience=100)
 
 
-def _parts(fit: Fit) -> tuple[Prior, ...]:
-    return (fit.prior.real, fit.prior.imaginary) if isinstance(fit.prior, Cartesian) else (fit.prior,)
+def _projects(prior: Prior) -> bool:
+    return any(isinstance(part, Projector) for part in prior.parts())
 
 
-def _run(
-    problem: Picture, recipe: Until, seed: int, steps: int, kept: Checkpoint, report: Report | None
-) -> tuple[State, list[tuple[float, float]], bool]:
-    """The last state; after each step the rule's statistic and the moving variance of the outputs; whether it ended with numbers."""
+@dataclass(frozen=True, eq=False)
+class _Ended:
+    """The last state; after each step the rule's statistic (NaN where there is none) and the moving variance of the outputs; whether
+    it ended with finite numbers."""
+
+    state: State
+    statistic: tuple[float, ...]
+    variance: tuple[float, ...]
+    finite: bool
+
+    @property
+    def best_at(self) -> int:
+        """The step of the least statistic, the last one where there is none."""
+        values = np.asarray(self.statistic, dtype=float)
+        return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else values.size
+
+
+def _run(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint: Checkpoint, report: Report | None) -> _Ended:
+    """The recipe from zeros, or from where the checkpoint stands."""
     import torch
 
     dtype = torch.complex64 if _complex(recipe) else torch.float32
     x = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=dtype)
-    other = EMV(burn_in=0)
-    name = kept.name("fit")
-    held = kept.read(name, str(problem.y.device))
-    if held is None:
-        first = State.of(x, seeds=(seed,))
-        held = Held(first, [], other.begin(problem, first).watch)  # type: ignore[arg-type]
-    state, trace, look, fine = held.state, held.trace, held.beside, True
+    variance = _Variance.beside(recipe.rule)
+    name = checkpoint.name("fit")
+    held = checkpoint.read(name, problem.device) or Held(State.of(x, seeds=(seed,)), [])
+    state, trace, beside, finite = held.state, held.trace, held.beside, True
     fetched, pending = 1 if x.is_cpu else CHECK, []  # a GPU would have to wait for numbers that are fetched one by one
     if report and trace:
         report(len(trace), None, steps)
-    with kept.part(name) as reached:
-        for state in iterate(problem, recipe, state):  # type: ignore[arg-type]  # noqa: B020
+    with checkpoint.part(name) as reached:
+        for state in iterate(problem, recipe, state):  # noqa: B020
             if state.watch is not None:
-                fine = bool(alive(state).all()) if state.step % CHECK == 0 else fine
-                look = other.look(problem, replace(state, watch=look)).watch  # type: ignore[arg-type]
-                pending.append(torch.stack([getattr(state.watch, "value", look.value)[0], look.value[0]]))
+                finite = bool(alive(state).all()) if state.step % CHECK == 0 else finite
+                moving, beside = variance.look(problem, state, beside)
+                pending.append(torch.stack([(state.watch.value if isinstance(state.watch, Watch) else moving * math.nan)[0], moving[0]]))
             if pending and (state.watch is None or state.step % fetched == 0):
-                trace.extend((value, variance) for value, variance in torch.stack(pending).tolist())
+                trace.extend((value, moving) for value, moving in torch.stack(pending).tolist())
                 if report:
                     report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
                 pending = []
             if not pending:
-                reached(state, trace, look)
-    return state, trace, fine
+                reached(state, trace, beside)
+    return _Ended(state, tuple(value for value, _ in trace), tuple(moving for _, moving in trace), finite)
+
+
+@dataclass(frozen=True)
+class _Variance:
+    """The moving variance of the outputs: the rule's own where that is an EMV of the same numbers, or one that runs beside it."""
+
+    emv: EMV
+    own: bool
+
+    @classmethod
+    def beside(cls, rule: Rule) -> _Variance:
+        emv = EMV(burn_in=0)
+        return cls(emv, isinstance(rule, EMV) and rule.alpha == emv.alpha)
+
+    def look(self, problem: Picture, state: State, beside: Any) -> tuple[Tensor, Any]:
+        """(starts,) now, and what it remembers. beside: what it remembered after the step before, None at first."""
+        if self.own:
+            return state.watch.more["variance"], None
+        return self.emv.statistic(problem, state, self.emv.first(problem, state) if beside is None else beside)
+
+
+def _numbers(problem: Picture, ended: _Ended, steps: int) -> dict[str, float]:
+    return {
+        "steps": float(ended.state.step),
+        "best_at": float(ended.best_at),
+        "stopped_itself": float(ended.state.step < steps),
+        "misfit": float((problem.misfit(ended.state.image) / problem.measured.sum())[0]),
+        "measured_fraction": float(problem.measured.double().mean()),
+    }
+
+
+def _warnings(fit: Fit, rule: Rule, ended: _Ended, steps: int) -> tuple[str, ...]:
+    texts = []
+    if not ended.finite:
+        texts.append(f"the fit came to NaN or infinity before step {ended.state.step}; what is shown is the best image before that")
+    elif ended.state.step == steps:
+        texts.append(f"the rule had not stopped after {steps} steps; what is shown is its best so far")
+    if isinstance(rule, EMV | WMV) and fit.prior.random:
+        texts.append("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0")
+    return tuple(texts)
 
 
 def _complex(recipe: Until) -> bool:
     from untwin.solve.recipe import steps as each
 
     return any(isinstance(a, Fit) and a.prior.complex for a in each(recipe))
-
-
-def _best(statistic: list[float]) -> int:
-    values = np.asarray(statistic, dtype=float)
-    return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else len(statistic)

@@ -121,9 +121,9 @@ class Reconstruction(Solution):
 class Restored(Solution):
     """A restored picture.
 
-    image: (channels, *grid) float32, 0 to 1 where the prior is bounded. data: y, as it was given. recipe: the fit and its rule.
-    numbers: steps, best_at, stopped_itself, misfit, seconds, ... statistic, variance: the rule's statistic and the moving variance of the
-    outputs (EMV) after each step.
+    image: (channels, *grid) float32, 0 to 1 where the prior is bounded, or complex64. data: y, as it was given.
+    recipe: the fit and its rule. numbers: steps, best_at, stopped_itself, misfit, seconds, ...
+    statistic, variance: the rule's statistic (NaN where there is none) and the moving variance of the outputs (EMV) after each step.
     """
 
     data: Tensor
@@ -131,10 +131,18 @@ class Restored(Solution):
     variance: tuple[float, ...] = ()
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """result.png, result.npy and summary.json."""
+        """result.png, result.npy and summary.json. Of a complex image result.png is the magnitude, and phase.png the phase in cyclic
+        colours, −π to π."""
         from untwin.runs.archive import fresh, save_restored
 
-        return save_restored(self, fresh(Path(folder), overwrite))
+        folder = save_restored(self, fresh(Path(folder), overwrite))
+        if self.image.is_complex():
+            from untwin.show.restored import save_phase
+
+            save_phase(self, folder / "phase.png")
+        else:
+            (folder / "phase.png").unlink(missing_ok=True)  # of an earlier run
+        return folder
 
     def plot(self) -> Figure:
         """What was given, what was made of it, and where it stopped."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes
+from untwin.data.image import write_image
+from untwin.runs.archive import plane
 from untwin.show.report import STYLE_SHEET, digits
-from untwin.show.style import encoded, new_figure
+from untwin.show.style import encoded, new_figure, phase_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,14 +62,20 @@ def _displayable(y: np.ndarray) -> np.ndarray:
 
 
 def _draw_image(axis: Any, image: np.ndarray, title: str) -> None:
-    plane = image[:, image.shape[1] // 2] if image.ndim == 4 else image
-    if plane.shape[0] == 3:
-        axis.imshow(np.clip(np.moveaxis(plane, 0, -1), 0, 1), interpolation="nearest")
+    visible = plane(np.abs(image) if np.iscomplexobj(image) else image)
+    if visible.shape[0] == 3:
+        axis.imshow(np.clip(np.moveaxis(visible, 0, -1), 0, 1), interpolation="nearest")
     else:
-        axis.imshow(np.abs(plane[0]), cmap="gray", vmin=0, vmax=max(1.0, float(np.abs(plane[0]).max())), interpolation="nearest")
+        axis.imshow(np.abs(visible[0]), cmap="gray", vmin=0, vmax=max(1.0, float(np.abs(visible[0]).max())), interpolation="nearest")
     axis.set_title(f"{title}, {' x '.join(map(str, image.shape[1:]))}")
     axis.set_xticks([])
     axis.set_yticks([])
+
+
+def save_phase(restored: Restored, path: Path) -> None:
+    """The phase of a complex image as a PNG, −π to π once around the colours; of several channels the first."""
+    phase = np.angle(plane(restored.image.numpy())[0])
+    write_image(path, np.moveaxis(phase_colours()((phase + np.pi) / (2 * np.pi))[..., :3], -1, 0))
 
 
 def restored_page(restored: Restored, path: Path, name: str) -> Path:

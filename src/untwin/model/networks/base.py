@@ -7,6 +7,7 @@ who trains them owns them: torch.func.functional_call(module, weights, input).
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +39,9 @@ class Network(ABC):
         """Raise InputError where the grid is too small for the network."""
 
     def module(self, grid: tuple[int, ...], outputs: int) -> nn.Module:
-        """The skeleton, made once."""
+        """The skeleton, made once in every thread of Python: while functional_call works, a skeleton holds the weights of the caller."""
         self.check(grid)
-        return _skeleton(self, tuple(grid), outputs)
+        return _skeleton(self, tuple(grid), outputs, threading.get_ident())
 
     def weights(self, grid: tuple[int, ...], outputs: int, generator: Any) -> Weights:
         """First weights, drawn from a CPU generator, on the CPU: convolutions and linear layers U(−1, 1) / √fan-in, normalisations 1 and
@@ -52,7 +53,7 @@ class Network(ABC):
 
 
 @lru_cache(maxsize=64)
-def _skeleton(network: Network, grid: tuple[int, ...], outputs: int) -> nn.Module:
+def _skeleton(network: Network, grid: tuple[int, ...], outputs: int, thread: int) -> nn.Module:
     import torch
 
     with torch.device("meta"):
@@ -89,15 +90,23 @@ def single_precision() -> Iterator[None]:
     import torch
 
     try:
-        before = torch.backends.cudnn.allow_tf32
+        with _lock:
+            _inside.append(_inside[0] if _inside else torch.backends.cudnn.allow_tf32)
+            torch.backends.cudnn.allow_tf32 = False
     except RuntimeError:  # one for convolutions, another for the rest
         yield
         return
-    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        with _lock:
+            before = _inside.pop()
+            if not _inside:
+                torch.backends.cudnn.allow_tf32 = before
+
+
+_lock = threading.Lock()
+_inside: list[bool] = []  # for each block that is open, in whatever thread: what was set before the first of them
 
 
 def is_norm(layer: nn.Module) -> bool:

@@ -49,10 +49,30 @@ class Prior(ABC):
     def rates(self, names: list[str]) -> dict[str, float]:
         """The learning rate of each trained tensor."""
 
+    @abstractmethod
+    def parts(self) -> tuple[Prior, ...]:
+        """The priors that it is made of, themselves made of no others; itself where there are none."""
+
     @property
+    @abstractmethod
     def complex(self) -> bool:
         """True where the image is complex."""
-        return False
+
+    @property
+    @abstractmethod
+    def random(self) -> bool:
+        """True where the generator changes the image: the same numbers give another one in each step."""
 
     def __repr__(self) -> str:
         return expression.write(self)
+
+
+class Single(Prior):
+    """A real image from a prior that is made of no others."""
+
+    def parts(self) -> tuple[Prior, ...]:
+        return (self,)
+
+    @property
+    def complex(self) -> bool:
+        return False

@@ -43,9 +43,16 @@ class _Pair(Prior):
             rates |= {f"{name}.{n}": r for n, r in prior.rates(own).items()}
         return rates
 
+    def parts(self) -> tuple[Prior, ...]:
+        return tuple(part for _, prior, _ in self.pair() for part in prior.parts())
+
     @property
     def complex(self) -> bool:
         return True
+
+    @property
+    def random(self) -> bool:
+        return any(part.random for part in self.parts())
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         raise InputError(f"{self!r} is complex and cannot be a part of another complex prior; expected a real one, such as Untrained()")

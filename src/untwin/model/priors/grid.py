@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from untwin.checks import require_number
-from untwin.model.priors.base import Parts, Prior
+from untwin.model.priors.base import Parts, Single
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
-class Grid(Prior):
+class Grid(Single):
     """Every pixel is a number of its own, without bounds: what a network has to beat.
 
     spread: of the first values, around 0.5. rate: learning rate.
@@ -44,9 +44,13 @@ class Grid(Prior):
     def rates(self, names: list[str]) -> dict[str, float]:
         return dict.fromkeys(names, self.rate)
 
+    @property
+    def random(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, repr=False)
-class Uniform(Prior):
+class Uniform(Single):
     """The same value everywhere, not fitted: the magnitude of a crystal of uniform density, inside its support."""
 
     value: float = 1.0
@@ -70,3 +74,7 @@ class Uniform(Prior):
 
     def rates(self, names: list[str]) -> dict[str, float]:
         return {}
+
+    @property
+    def random(self) -> bool:
+        return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.checks import require_number
 from untwin.model.networks.base import Network, layout, norm_names
 from untwin.model.networks.skip import Skip
-from untwin.model.priors.base import Parts, Prior
+from untwin.model.priors.base import Parts, Single
 from untwin.model.priors.untrained import _a_network
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Projector(Prior):
+class Projector(Single):
     """Deep random projector (Li, Zhuang, Liang, Le, Wang and Sun, CVPR 2023): image = sigmoid G(norm(z)); the convolutions of G keep their
     random weights, and the input z, its normalisation and those within G are fitted. With TV and the square root of the mean loss:
     Fit(Projector(), regularizer=TV(0.45), root=True).
@@ -61,3 +61,7 @@ class Projector(Prior):
 
     def rates(self, names: list[str]) -> dict[str, float]:
         return dict.fromkeys(names, self.rate)
+
+    @property
+    def random(self) -> bool:
+        return False

@@ -10,14 +10,14 @@ from untwin.errors import InputError
 from untwin.model.networks.base import Network, layout, on_device
 from untwin.model.networks.siren import Siren, coordinates
 from untwin.model.networks.skip import Skip
-from untwin.model.priors.base import Parts, Prior
+from untwin.model.priors.base import Parts, Prior, Single
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, repr=False)
-class Untrained(Prior):
+class Untrained(Single):
     """Deep image prior (Ulyanov, Vedaldi and Lempitsky, CVPR 2018): image = sigmoid G_θ(z), z fixed and random, θ fitted.
 
     network: G. spread: z is uniform from 0 to this. jitter: deviation of the normal noise that is added to z anew in each step; it slows
@@ -61,9 +61,13 @@ class Untrained(Prior):
     def rates(self, names: list[str]) -> dict[str, float]:
         return dict.fromkeys(names, self.rate)
 
+    @property
+    def random(self) -> bool:
+        return self.jitter > 0
+
 
 @dataclass(frozen=True, repr=False)
-class Implicit(Prior):
+class Implicit(Single):
     """Coordinate network: image = sigmoid G_θ(place). Nothing in it is random after the first weights.
 
     network: a Siren. rate: learning rate (Adam).
@@ -94,6 +98,10 @@ class Implicit(Prior):
 
     def rates(self, names: list[str]) -> dict[str, float]:
         return dict.fromkeys(names, self.rate)
+
+    @property
+    def random(self) -> bool:
+        return False
 
 
 def _a_network(owner: Prior, network: object) -> None:
