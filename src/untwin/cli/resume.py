@@ -43,9 +43,9 @@ def unfinished_options(command: str, folder: Path, others: dict[str, Any]) -> di
     from untwin.runs.archive import CHECKPOINT, unfinished
     from untwin.runs.checkpoint import metadata
 
-    other = next((name for name, value in others.items() if value is not None and value is not False), None)
-    if other:
-        raise InputError(f"--resume takes everything from {folder}; leave {other} out")
+    conflict = next((name for name, value in others.items() if value is not None and value is not False), None)
+    if conflict:
+        raise InputError(f"--resume takes everything from {folder}; leave {conflict} out")
     if not unfinished(folder):
         if (folder / "summary.json").exists():
             print(f"{folder} holds a finished run; nothing to do")
@@ -53,6 +53,6 @@ def unfinished_options(command: str, folder: Path, others: dict[str, Any]) -> di
         raise InputError(f"no run in {folder} to go on with; begin with: untwin {command} FILE -o {folder}")
     run = metadata(folder / CHECKPOINT)
     if run is None or run["options"].get("command") != command:
-        what = "nothing" if run is None else f"a run of untwin {run['options'].get('command')}"
-        raise InputError(f"{folder} holds {what} to go on with; begin anew with --overwrite")
+        content = "nothing" if run is None else f"a run of untwin {run['options'].get('command')}"
+        raise InputError(f"{folder} holds {content} to go on with; begin anew with --overwrite")
     return {k: v for k, v in run["options"].items() if k != "command"}

@@ -116,7 +116,7 @@ def train(
     with worker, stoppable() as stop_requested:
         progress = _begin(run, folder, resume, device)
         _check_data(run, data, of)
-        validation = data.held(run.held, device) if worker.rank == 0 else None
+        validation = data.validation_batch(run.held, device) if worker.rank == 0 else None
         progress.net.train()
         clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
         due = clock + EVERY
@@ -245,10 +245,12 @@ def _read_checkpoint(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, A
 
 def _check_same(run: Training, metadata: dict[str, Any], folder: Path, device: str) -> None:
     """Raise InputError where the checkpoint is of another training; warn where other software or another machine goes on with it."""
-    other = metadata.get("training", {})
+    stored = metadata.get("training", {})
     for name, v in dataclasses.asdict(run).items():
-        if other.get(name) != v:
-            raise InputError(f"{folder} was trained with {name} = {other.get(name)!r}, asked for is {v!r}; use the same, or another folder")
+        if stored.get(name) != v:
+            raise InputError(
+                f"{folder} was trained with {name} = {stored.get(name)!r}, asked for is {v!r}; use the same, or another folder"
+            )
     current = made_with(device)
     for name, was in metadata.get("made", current).items():
         if current.get(name) != was:
