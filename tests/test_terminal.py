@@ -248,10 +248,10 @@ def test_a_pipe_gets_no_more_than_a_line_every_ten_seconds(monkeypatch, capsys):
 def test_a_count_fits_every_width_and_no_number_is_cut(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: 1000.0)
     counts = [
-        progress.Iterations("phasing", "R", began=0.0),
-        progress.Iterations("restoring", "statistic", 12_345, 99_999, 0.00123, began=0.0),
-        progress.Samples(),
-        progress.Samples(0, 10, 12_000_000, began=0.0),
+        progress.IterationCount("phasing", "R", began=0.0),
+        progress.IterationCount("restoring", "statistic", 12_345, 99_999, 0.00123, began=0.0),
+        progress.SampleCount(),
+        progress.SampleCount(0, 10, 12_000_000, began=0.0),
     ]
     for count in counts:
         known = {"", *count.labels(), *(words for fact in count.facts() for words in fact)}

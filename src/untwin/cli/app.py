@@ -99,10 +99,10 @@ def _signals() -> Iterator[None]:
 def _checkpoint_notes(show: Callable[..., None]) -> Callable[..., None]:
     """How a warning is shown: one about checkpoints as a note."""
 
-    def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def show_or_note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, CheckpointWarning):
             note(str(message))
         else:
             show(message, category, *where, **more)
 
-    return shown
+    return show_or_note

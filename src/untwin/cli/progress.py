@@ -55,7 +55,7 @@ def _clock(seconds: float) -> str:
 
 
 @dataclass
-class Iterations(Count):
+class IterationCount(Count):
     """Iterations and the lowest figure of merit among them."""
 
     doing: str
@@ -88,7 +88,7 @@ class Iterations(Count):
 
 
 @dataclass
-class Samples(Count):
+class SampleCount(Count):
     """Samples of a data set, some of which may have been there before."""
 
     first: int | None = None
@@ -206,7 +206,7 @@ def displayed(count: Count) -> Iterator[Callable[[], None]]:
 @contextmanager
 def iterations(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
     """Progress of a run in iterations: the block calls what it gets with the steps since the last call, the value, the steps foreseen."""
-    count = Iterations(doing, figure)
+    count = IterationCount(doing, figure)
     with displayed(count) as changed:
 
         def report(steps: int, value: float | None, total: int) -> None:
@@ -219,7 +219,7 @@ def iterations(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
 @contextmanager
 def samples() -> Iterator[Callable[[int, int], None]]:
     """Progress of a data set: the block calls what it gets with the samples that are there, and all."""
-    count = Samples()
+    count = SampleCount()
     with displayed(count) as changed:
 
         def report(stored: int, total: int) -> None:

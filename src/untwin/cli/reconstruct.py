@@ -149,7 +149,7 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
     recipe = _recipe(run)
     pattern = read_pattern(run.file, run.data, run.mask, run.centre)
     require_writable(folder, RESULT * pattern.intensity.size)
-    support = _support(run, pattern)
+    support = _support_from_file(run, pattern)
     if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and support is None:
         note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with checkpointed("reconstruct", checkpoint, folder, resume):
@@ -180,7 +180,7 @@ def _recipe(run: Run) -> Recipe | None:
     return recipe
 
 
-def _support(run: Run, pattern: Pattern) -> np.ndarray | None:
+def _support_from_file(run: Run, pattern: Pattern) -> np.ndarray | None:
     if run.positivity:
         from untwin.model.problem import require_real
 

@@ -71,7 +71,7 @@ def simulate_crystal(
     for path in (output, truth):
         new_file(path, (".cxi", ".h5", ".hdf5"), overwrite)
     options = {"dislocations": dislocations, "faults": faults, "photons": photons, "beamstop": beamstop, "oversampling": oversampling}
-    simulation = _simulation(recipe, _size(size), {name: value for name, value in options.items() if value is not None})
+    simulation = _simulation(recipe, _shape_of(size), {name: value for name, value in options.items() if value is not None})
     pattern = _write_crystal(simulation, seed, index, output, truth)
     hidden = int((~pattern.measured).sum())
     print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden:,} pixels not measured")
@@ -102,7 +102,7 @@ def _write_crystal(simulation: Simulation, seed: int, index: int, output: Path, 
     return pattern
 
 
-def _size(text: str | None) -> tuple[int, ...] | None:
+def _shape_of(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
@@ -151,7 +151,7 @@ def simulate_dataset(
     from untwin.simulate.crystals import simulation
     from untwin.simulate.dataset import planned, write
 
-    shape = _size(size)
+    shape = _shape_of(size)
     resized = simulation(recipe, **({"shape": shape} if shape else {}))
     source = resized if shape and repr(resized) != repr(simulation(recipe)) else recipe
     manifest = planned(output, source, seed, count, shard=shard, objects=objects)

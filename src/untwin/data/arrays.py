@@ -18,7 +18,7 @@ def entries(path: Path) -> list[Entry]:
     """The arrays of an .npy (one, without a name) or .npz file."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            return [_header(file, "")]
+            return [_npy_entry(file, "")]
     headers = []
     with zipfile.ZipFile(path) as archive:
         if len(archive.infolist()) > _MANY:
@@ -26,7 +26,7 @@ def entries(path: Path) -> list[Entry]:
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 with archive.open(info) as member:
-                    headers.append(_header(member, info.filename.removesuffix(".npy")))
+                    headers.append(_npy_entry(member, info.filename.removesuffix(".npy")))
     names = [entry.name for entry in headers]
     if len(set(names)) < len(names):
         raise InputError(f"{path.name} holds two arrays of one name; write it again")
@@ -50,7 +50,7 @@ def load(path: Path, name: str) -> np.ndarray:
             return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _header(file: IO[bytes], name: str) -> Entry:
+def _npy_entry(file: IO[bytes], name: str) -> Entry:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise InputError(f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain numbers")

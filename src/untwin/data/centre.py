@@ -22,7 +22,7 @@ _TIE = 4.0  # standard deviations of counting noise: trial centres closer than t
 
 
 @dataclass(frozen=True)
-class Symmetry:
+class SymmetryCentre:
     """The best centre of symmetry of a pattern.
 
     centre: in pixels, one number per axis, whole or half.
@@ -33,7 +33,7 @@ class Symmetry:
     asymmetry: float
 
 
-def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray) -> Symmetry:
+def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray) -> SymmetryCentre:
     """The point about which the pattern is most nearly its own mirror image, to half a pixel.
 
     With A = √I where measured (m = 1), every trial s = 2 × centre has e(s) = 1 − [A ∗ A](s) / [A² ∗ m](s), by
@@ -53,7 +53,7 @@ def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray) -> Symmetry:
     power = np.asarray(fft.irfftn(P * M, size))
     floor = _COVER * power.max()
     if not floor > 0:
-        return Symmetry(tuple(float(c) for c in middle), 1.0)
+        return SymmetryCentre(tuple(float(c) for c in middle), 1.0)
     e = np.where(power >= floor, 1 - same / np.maximum(power, floor), np.inf)
     best = np.unravel_index(np.argmin(e), e.shape)
     default = tuple(2 * (c - o) for c, o in zip(middle, start, strict=True))
@@ -62,7 +62,7 @@ def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray) -> Symmetry:
     if all(0 <= s < n for s, n in zip(default, e.shape, strict=True)) and e[default] <= e[best] + noise:
         best = default
     centre = tuple(float(s) / 2 + o for s, o in zip(best, start, strict=True))
-    return Symmetry(centre, asymmetry_about(intensity, measured, centre))
+    return SymmetryCentre(centre, asymmetry_about(intensity, measured, centre))
 
 
 def asymmetry_about(intensity: np.ndarray, measured: np.ndarray, centre: tuple[float, ...]) -> float:

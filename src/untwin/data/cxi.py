@@ -209,7 +209,7 @@ def write_object(
     if image.shape != support.shape or not np.isfinite(image).all():
         raise InputError(f"object {image.shape} and support {support.shape}: expected one shape and finite values; nothing written")
     with hdf5.atomic_file(target) as file:
-        _object(_head(file), image, support != 0, None, (), voxel_size)
+        _write_object(_head(file), image, support != 0, None, (), voxel_size)
         _process_1(file, process)
     return target
 
@@ -245,7 +245,7 @@ def _write(
     mode_weights: tuple[float, ...],
     voxel_size: tuple[float, ...] | None,
 ) -> None:
-    _object(_head(file), image, support, modes, mode_weights, voxel_size)
+    _write_object(_head(file), image, support, modes, mode_weights, voxel_size)
     _measurement(file, pattern)
     _process_1(file, process)
 
@@ -256,7 +256,7 @@ def _head(file: h5py.File) -> h5py.Group:
     return _group(file, "/entry_1", "NXentry", default="data_1")
 
 
-def _object(
+def _write_object(
     entry: h5py.Group,
     image: np.ndarray,
     support: np.ndarray,

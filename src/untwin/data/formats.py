@@ -113,7 +113,7 @@ def choose_entry(
     raise InputError(f"No 2D or 3D {purpose} in {what}. Found: {listed(odd)}. Choose one: {option}=NAME")
 
 
-def grid(values: np.ndarray, what: str) -> np.ndarray:
+def squeezed_grid(values: np.ndarray, what: str) -> np.ndarray:
     """The array without axes of length 1; an InputError unless two or three remain."""
     if values.ndim > 2:
         values = values.reshape([n for n in values.shape if n != 1] or [1])

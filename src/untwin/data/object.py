@@ -33,7 +33,7 @@ def read_object(path: str | Path) -> ObjectFile:
     file = formats.existing(path)
     format = formats.kind(file)
     if format == "hdf5":
-        return _from_hdf5(file)
+        return _object_from_hdf5(file)
     support = None
     prefer: tuple[str, ...] = ("image", "object")
     if format == "numpy":
@@ -48,7 +48,7 @@ def read_object(path: str | Path) -> ObjectFile:
     return checked_object(values, support, f"{name or 'the array'} in {file.name}")
 
 
-def _from_hdf5(file: Path) -> ObjectFile:
+def _object_from_hdf5(file: Path) -> ObjectFile:
     """The object of a result, centred: image_1 of a CXI file (support in `support`, in a PyNX mask of 0 and 1, or in
     the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Raises
     InputError."""
@@ -60,7 +60,7 @@ def _from_hdf5(file: Path) -> ObjectFile:
         if isinstance(dataset, h5py.Dataset):
             if (tree.text(f"{cxi.IMAGE}/data_space") or "real").strip() == "diffraction":
                 raise InputError(f"{cxi.IMAGE} in {file.name} is a diffraction pattern, not an object; read it with untwin.read")
-            support = _support(tree)
+            support = _stored_support(tree)
         else:
             dataset = tree.default()
             if dataset is None or dataset.dtype.kind != "c":
@@ -85,13 +85,13 @@ def checked_object(
     process: dict[str, str | float | int] | None = None,
 ) -> ObjectFile:
     """An ObjectFile, or an InputError where the values cannot be one."""
-    values = formats.grid(values, what)
+    values = formats.squeezed_grid(values, what)
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, dtype=np.complex64)
     if not np.isfinite(values).all():
         raise InputError(f"{what} has values that are NaN, infinite or above 3e38; expected a finite object")
     if support is not None:
-        support = np.asarray(formats.grid(support, f"the support of {what}") != 0)
+        support = np.asarray(formats.squeezed_grid(support, f"the support of {what}") != 0)
         if support.shape != values.shape:
             raise InputError(f"{what} has shape {values.shape}, its support {support.shape}; expected the same")
     return ObjectFile(values, support, voxel_size, process or {})
@@ -114,7 +114,7 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
     what = f"the support {name or 'array'} in {file.name}"
     if values.dtype.kind == "c":
         raise InputError(f"{what} is complex: an object; expected 0 outside and 1 inside")
-    values = formats.grid(values, what)
+    values = formats.squeezed_grid(values, what)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{what} has NaN or infinite values; expected 0 outside and 1 inside")
     support = values != 0
@@ -134,7 +134,7 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
     return support
 
 
-def _support(tree: hdf5.Tree) -> np.ndarray | None:
+def _stored_support(tree: hdf5.Tree) -> np.ndarray | None:
     import h5py
 
     for path in cxi.SUPPORTS:

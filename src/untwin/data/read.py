@@ -54,11 +54,11 @@ def read(
                 if cxi.holds_object(tree):
                     return stored
                 return replace(stored, source=replace(stored.source, path=str(path), sha256=sha256(file)))
-            raw = _from_hdf5(tree, file, data, mask, guesses)
+            raw = _pattern_from_hdf5(tree, file, data, mask, guesses)
     else:
         raw = _from_array(file, format, data, mask)
     what = f"{raw.name or 'the array'} in {file.name}"
-    values = formats.grid(raw.values, what)
+    values = formats.squeezed_grid(raw.values, what)
     bad = _bad_pixels(file, format, raw, mask, guesses)
     intensity, measured, choices = photons(values, _mask_for(values, bad, what, guesses), what)
     guesses += choices
@@ -95,7 +95,7 @@ class _Raw:
     geometry: Geometry = field(default_factory=Geometry)
 
 
-def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path | None, guesses: list[str]) -> _Raw:
+def _pattern_from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path | None, guesses: list[str]) -> _Raw:
     import h5py
 
     name = data or cxi.data_path(tree)
@@ -220,7 +220,7 @@ def _centred(intensity: np.ndarray, measured: np.ndarray, requested: Sequence[fl
         c, asymmetry = _centre_of(intensity, measured, middle, guesses)
     in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
     pixel = tuple(int(np.floor(x)) for x in c)
-    size = tuple(_size(n, w) for n, w in zip(shape, pixel))
+    size = tuple(_fast_size(n, w) for n, w in zip(shape, pixel))
     if size != shape:
         guesses.append(
             f"the array goes from {_times(shape)} to {_times(size)} pixels about its centre {_point(in_file)}, "
@@ -281,7 +281,7 @@ def _look_at_sampling(pattern: _Centred, guesses: list[str]) -> None:
         )
 
 
-def _size(n: int, c: int) -> int:
+def _fast_size(n: int, c: int) -> int:
     """The new length of an axis of n pixels with its centre at c."""
     if abs(c - n // 2) > max(2, _STAY * n):
         n = max(2 * min(c, n - c), n // 2, 8)

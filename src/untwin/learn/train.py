@@ -132,7 +132,7 @@ def train(
                     progress.rows.append(_row(run, progress, of, validation, time.process_time() - cpu))
                 progress.loss.zero_()
             if worker.rank == 0 and (check or stop or began > due):
-                _save(run, progress, folder, device)
+                _save_checkpoint(run, progress, folder, device)
                 due = time.monotonic() + max(EVERY, SHARE * (time.monotonic() - began))
                 if check and report:
                     report(progress.rows[-1])
@@ -222,7 +222,7 @@ def _begin(run: Training, folder: Path, resume: bool, device: str) -> Progress:
     if resume:
         path, tensors, metadata = _read_checkpoint(folder)
         _check_same(run, metadata, folder, device)
-        _restore(progress, path, tensors, metadata)
+        _restore_progress(progress, path, tensors, metadata)
     return progress
 
 
@@ -261,7 +261,7 @@ def _check_same(run: Training, metadata: dict[str, Any], folder: Path, device: s
             )
 
 
-def _restore(progress: Progress, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def _restore_progress(progress: Progress, path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Put what a checkpoint holds in the place of the first state. Raises InputError where something is missing in it."""
     import torch
 
@@ -285,7 +285,7 @@ def begun(folder: Path) -> bool:
     return any(p.exists() for p in (folder / CHECKPOINT, before(folder / CHECKPOINT)))
 
 
-def _save(run: Training, progress: Progress, folder: Path, device: str) -> None:
+def _save_checkpoint(run: Training, progress: Progress, folder: Path, device: str) -> None:
     """The checkpoint; the last one stays beside it. Raises NumericalFailure where the weights are not finite."""
     import torch
 

@@ -40,13 +40,13 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, provenance
     """The Reconstruction that an outcome comes to. provenance: what computed it."""
     choice = choose(problem, plan, outcome)
     problem = problem.holding(choice.best.state.nuisance)
-    comparison = compare(problem, plan, choice)
+    comparison = compare_runs(problem, plan, choice)
     transfer, shell = _curves(problem, comparison)
     modes, weights = _modes(comparison.runs)
-    numbers = _numbers(problem, choice) | (choice.refinement.numbers() if choice.refinement else {})
+    numbers = _object_numbers(problem, choice) | (choice.refinement.numbers() if choice.refinement else {})
     numbers |= (
         _unknowns(problem, choice)
-        | _counts(comparison, outcome)
+        | _run_counts(comparison, outcome)
         | {"first_mode_weight": weights[0]}
         | _resolutions(problem.pattern, transfer)
     )
@@ -79,7 +79,7 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, provenance
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class RunComparison:
     """The runs beside the one that is shown, all aligned to it.
 
     families: E of the result of each other family. independent: of those among them that share nothing with it. score: its own.
@@ -105,7 +105,7 @@ class Comparison:
         return tuple(s for s in self.starts if s.error < trust.AGREE)
 
 
-def compare(problem: Problem, plan: Plan, choice: Choice) -> Comparison:
+def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     """How the runs of an outcome compare with what is shown of it."""
     import torch
 
@@ -116,11 +116,11 @@ def compare(problem: Problem, plan: Plan, choice: Choice) -> Comparison:
     others, members = range(1, len(errors)), final.state.members
     strangers = [i for i in others if _share_nothing(plan, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
-    starts = _starts(outcome.first, scores, first.error, first.turned)
+    starts = _start_records(outcome.first, scores, first.error, first.turned)
     # Of the single starts those that are families' results already are left out
     alike = [i for i, s in enumerate(starts) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
     runs = torch.cat([results.x[[0, *(i for i in others if errors[i] < trust.ALIKE)]], first.x[alike]])
-    return Comparison(
+    return RunComparison(
         families=errors[1:],
         independent=tuple(errors[i] for i in strangers),
         score=float(scores[len(starts)]),
@@ -136,7 +136,7 @@ def _share_nothing(plan: Plan, member: Member, other: Member) -> bool:
     return not any(isinstance(a, Predict) and a.informs(member.family) and a.informs(other.family) for a in steps(plan.search.first))
 
 
-def _starts(first: Population, scores: Tensor, error: Tensor, is_twin: Tensor) -> tuple[Start, ...]:
+def _start_records(first: Population, scores: Tensor, error: Tensor, is_twin: Tensor) -> tuple[Start, ...]:
     return tuple(
         Start(
             seed=first.state.seeds[i],
@@ -165,7 +165,7 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
 # numbers
 
 
-def _counts(comparison: Comparison, outcome: Outcome) -> dict[str, float]:
+def _run_counts(comparison: RunComparison, outcome: Outcome) -> dict[str, float]:
     """Of starts, families and runs."""
     failed = comparison.failed
     return {
@@ -189,7 +189,7 @@ def _resolutions(pattern: Pattern, transfer: Curve | None) -> dict[str, float]:
     return {"resolution_pixels": transfer.pixels} | metres
 
 
-def _numbers(problem: Problem, choice: Choice) -> dict[str, float]:
+def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
     """Of the object that is shown."""
     t, p, best = problem.counts, problem.pattern, choice.best
     f = problem.predict(choice.image.unsqueeze(0))
@@ -249,7 +249,7 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
 
 
 def _evidence(
-    problem: Problem, choice: Choice, comparison: Comparison, numbers: dict[str, float], transfer: Curve | None
+    problem: Problem, choice: Choice, comparison: RunComparison, numbers: dict[str, float], transfer: Curve | None
 ) -> trust.Evidence:
     """What the verdict rests on."""
     refinement = choice.refinement
@@ -269,7 +269,7 @@ def _evidence(
 # curves, modes, the object as it is shown
 
 
-def _curves(problem: Problem, comparison: Comparison) -> tuple[Curve | None, Curve | None]:
+def _curves(problem: Problem, comparison: RunComparison) -> tuple[Curve | None, Curve | None]:
     """The transfer function of the runs that ended alike, and the shell correlation with the nearest independent result."""
     waves = problem.model.waves.propagate(comparison.runs)
     transfer = prtf(waves, problem.counts.measured) if len(waves) > 1 else None

@@ -105,7 +105,7 @@ class Checkpoint:
             content = checksummed.read(self.folder / name)
             if content is None:
                 return None
-            loaded = _loaded(content, device)
+            loaded = _read_content(content, device)
             return PartState(loaded["state"], loaded["trace"], loaded["beside"], loaded["ended"])
         except (InputError, KeyError):
             path = self.folder / name
@@ -165,7 +165,7 @@ class Checkpoint:
         try:
             for name, part in {**self.waiting, **(under_way or {})}.items():
                 content = {"state": _encode(part.state), "trace": part.trace, "beside": _encode(part.aux), "ended": part.ended}
-                checksummed.write(self.folder / name, lambda file, content=content: _save(content, file))
+                checksummed.write(self.folder / name, lambda file, content=content: _write_content(content, file))
                 self.waiting.pop(name, None)
         except InputError as error:
             warnings.warn(f"no checkpoint: {error}", CheckpointWarning, stacklevel=2)
@@ -240,7 +240,7 @@ def digest(*arrays: np.ndarray | Tensor | None) -> str:
 
 def save_state(state: State, path: str | Path) -> Path:
     """Write a state that `iterate` has yielded: complete, or not at all. What was there before stays as NAME.before."""
-    checksummed.write(Path(path), lambda file: _save({"state": _encode(state)}, file))
+    checksummed.write(Path(path), lambda file: _write_content({"state": _encode(state)}, file))
     return Path(path)
 
 
@@ -249,10 +249,10 @@ def load_state(path: str | Path, device: str = "cpu") -> State:
     content = checksummed.read(Path(path))
     if content is None:
         raise InputError(f"no file {path}; save_state writes one")
-    return _loaded(content, device)["state"]
+    return _read_content(content, device)["state"]
 
 
-def _save(content: dict[str, Any], file: Any) -> None:
+def _write_content(content: dict[str, Any], file: Any) -> None:
     import torch
 
     buffer = io.BytesIO()  # a disk that is full is an OSError of the file, and not whatever torch makes of it
@@ -260,7 +260,7 @@ def _save(content: dict[str, Any], file: Any) -> None:
     file.write(buffer.getbuffer())
 
 
-def _loaded(content: bytes, device: str) -> dict[str, Any]:
+def _read_content(content: bytes, device: str) -> dict[str, Any]:
     import torch
 
     expected = "expected a file that save_state or a checkpoint has written"

@@ -73,7 +73,7 @@ def reconstruct(
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device)
-    support = _support(problem, support)
+    support = _cornered_support(problem, support)
     plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None), start, support is not None)
     _require_suited(problem, plan)
     seed = seed_argument(seed)
@@ -150,7 +150,7 @@ def _ramp(problem: Problem) -> Tensor:
     return ramp.reshape(1, *problem.shape) if problem.real else torch.complex(ramp, ramp.square()).reshape(1, *problem.shape)
 
 
-def _support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | None:
+def _cornered_support(problem: Problem, support: np.ndarray | Tensor | None) -> Tensor | None:
     if support is None:
         return None
     mask = as_mask(support)

@@ -99,7 +99,9 @@ def restore(
     clock, cpu = time.perf_counter(), time.process_time()
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
-    checkpoint.begin({**provenance, "data of SHA-256": _digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
+    checkpoint.begin(
+        {**provenance, "data of SHA-256": _problem_digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed}
+    )
     result = _run_fit(problem, recipe, seed, steps, checkpoint, report)
     seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
     image = result.state.image[0].detach().cpu()
@@ -109,8 +111,8 @@ def restore(
         image=image,
         recipe=repr(recipe),
         seed=seed,
-        numbers=_numbers(problem, result, steps) | seconds,
-        warnings=_warnings(fit, rule, result, steps),
+        numbers=_fit_numbers(problem, result, steps) | seconds,
+        warnings=_fit_warnings(fit, rule, result, steps),
         made=provenance,
         data=problem.y.cpu(),
         statistic=result.statistic,
@@ -134,7 +136,7 @@ def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
     return problem
 
 
-def _digest(problem: Picture) -> str:
+def _problem_digest(problem: Picture) -> str:
     """Of the data and the physics, which what it does to a ramp tells from another."""
     import torch
 
@@ -231,7 +233,7 @@ class _Variance:
         return self.emv.statistic(problem, state, self.emv.first(problem, state) if aux is None else aux)
 
 
-def _numbers(problem: Picture, result: _FitResult, steps: int) -> dict[str, float]:
+def _fit_numbers(problem: Picture, result: _FitResult, steps: int) -> dict[str, float]:
     return {
         "steps": float(result.state.step),
         "best_at": float(result.best_at),
@@ -241,7 +243,7 @@ def _numbers(problem: Picture, result: _FitResult, steps: int) -> dict[str, floa
     }
 
 
-def _warnings(fit: Fit, rule: Rule, result: _FitResult, steps: int) -> tuple[str, ...]:
+def _fit_warnings(fit: Fit, rule: Rule, result: _FitResult, steps: int) -> tuple[str, ...]:
     texts = []
     if not result.finite:
         texts.append(f"the fit came to NaN or infinity before step {result.state.step}; what is shown is the best image before that")

@@ -42,7 +42,7 @@ def contact_sheet(samples: Sequence[dict[str, Any]], title: str, columns: int = 
     for axis, sample in zip(axes, samples):
         strips = [_pattern(sample["counts"], sample["mask"])]
         if objects:
-            strips.append(_object(sample["image"], half))
+            strips.append(_object_pictures(sample["image"], half))
         _lay(axis, strips, side_by_side=flat)
         axis.set_title(_name(sample), fontsize=8, pad=3, loc="left")
     figure.suptitle(title, fontsize=11)
@@ -78,7 +78,7 @@ def _pattern(counts: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
     return [style["cmap"](style["norm"](np.ma.masked_array(counts[p.index], mask[p.index] != 0)))[..., :3] for p in planes]
 
 
-def _object(image: np.ndarray, half: int) -> list[np.ndarray]:
+def _object_pictures(image: np.ndarray, half: int) -> list[np.ndarray]:
     """Colours of each plane through the centre, the window of the half side `half`, mean phase 0."""
     total = image.sum(dtype=np.complex128)
     image = image * np.exp(-1j * np.angle(total))

@@ -226,18 +226,18 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
 <header><h1>{escape(Path(source).name)}</h1><div class="sub">Phase retrieval by untwin</div></header>
 <main><div class="verdict {kind}" role="status"><strong><span aria-hidden="true">{symbol}</span> {words}</strong>
 <p>{escape(solution.verdict.text)}</p></div>
-{_warnings(solution)}
+{_warnings_section(solution)}
 {"".join(sections)}
-<section><h2>Numbers</h2>{_numbers(solution)}</section>
+<section><h2>Numbers</h2>{_numbers_section(solution)}</section>
 <section><h2>Data</h2>{table(_data(solution))}</section>
 <section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{table(_parameters(solution))}
 <p class="note">Versions are those that wrote this page.</p></section>
-{_starts(solution)}
+{_starts_section(solution)}
 </main></body></html>
 """
 
 
-def _warnings(solution: Reconstruction) -> str:
+def _warnings_section(solution: Reconstruction) -> str:
     warnings = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
     if not warnings:
         return ""
@@ -245,7 +245,7 @@ def _warnings(solution: Reconstruction) -> str:
     return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
 
 
-def _numbers(solution: Reconstruction) -> str:
+def _numbers_section(solution: Reconstruction) -> str:
     rows = []
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
@@ -304,7 +304,7 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-def _starts(solution: Reconstruction) -> str:
+def _starts_section(solution: Reconstruction) -> str:
     if not solution.starts:
         return ""
     numeric = ("seed", "R-factor", "score", "support", "error to the solution")

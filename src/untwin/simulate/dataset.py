@@ -237,7 +237,7 @@ def _write_shard(
                 raise InputError("the process that wanted this shard has ended")
             samples = recipe.draw(manifest.seed, indices[start : start + size])
             rows = slice(start, start + len(samples.labels))
-            arrays["counts"][rows] = _counts(np.fft.fftshift(samples.intensity.numpy(), axes), kinds["counts"])
+            arrays["counts"][rows] = _stored_counts(np.fft.fftshift(samples.intensity.numpy(), axes), kinds["counts"])
             arrays["mask"][rows] = np.fft.fftshift(~samples.measured.numpy(), axes)
             if manifest.objects:
                 arrays["image"][rows] = samples.image.numpy()
@@ -254,7 +254,7 @@ def _write_shard(
 _SMALL: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}  # as fast as lzf here, and smaller
 
 
-def _counts(intensity: np.ndarray, kind: type) -> np.ndarray:
+def _stored_counts(intensity: np.ndarray, kind: type) -> np.ndarray:
     top = float(intensity.max())
     if top >= 2**32:
         raise InputError(f"a pixel has {top:.3g} counts, a data set stores up to 4.29e9; take fewer photons")
