@@ -300,3 +300,13 @@ def test_nothing_that_untwin_needs_needs_torchvision_or_another_torch():
             queue.append((child, frozenset(r.extras)))
     assert not missing, f"required and not installed: {sorted(missing)}"
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if name(f).startswith(("solve/", "model/priors/"))], ids=name)
+def test_no_method_asks_what_kind_of_problem_it_has(file):
+    """A step names the kind that it needs, and recipe.require_suited looks once; what differs is a method of the problem."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            kinds = ast.unparse(node.args[1])
+            allowed = name(file) == "solve/recipe.py" and kinds == "part.needs"
+            assert allowed or not {"Problem", "Picture", "InverseProblem", "FarField"} & set(kinds.split(" | ")), ast.unparse(node)

@@ -51,7 +51,7 @@ class Algorithm(Recipe):
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
 
-    def check(self, problem: InverseProblem) -> None:
+    def check(self, problem: Any) -> None:
         """Raise InputError where the step does not suit a problem of its kind."""
 
     def begin(self, problem: Any, state: State) -> State:

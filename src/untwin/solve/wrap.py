@@ -110,9 +110,9 @@ class Damped(Given):
         require_algorithm(self)
         require_setting(self, "gamma", 0, 1, above=True)
 
-    def check(self, problem: InverseProblem) -> None:
-        super().check(problem)
-        if isinstance(problem, Problem) and not problem.constraint.positive:
+    def check(self, problem: Problem) -> None:
+        require_suited(problem, self.algorithm)
+        if not problem.constraint.positive:
             raise InputError(
                 f"{self!r} is for real nonnegative objects: without positivity nothing holds the mean up. "
                 f"Take {self.algorithm!r} alone, or the constraint Support() & Nonnegative()"
