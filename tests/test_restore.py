@@ -204,6 +204,8 @@ def test_the_figure_shows_the_stop():
         ({"measured": np.ones((1, 4, 4))}, "mask"),
         ({"physics": ut.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
         ({"physics": ut.Blur(torch.ones(50, 50))}, "no larger than the image"),
+        ({"physics": ut.MRI(torch.ones(33, 40, dtype=torch.bool)), "loss": ut.Poisson()}, "a loss of counts"),
+        ({"prior": ut.Fit(ut.Grid(), imitate=3)}, "leave imitate out"),
         ({"prior": ut.Fit(ut.Untrained(ut.Skip(depth=6)))}, "scales needs 65 pixels"),
         pytest.param({"physics": lambda x: x[..., :-1]}, "the physics gives", id="a physics that loses a column"),
     ],

@@ -123,7 +123,7 @@ class Picture(InverseProblem):
         return fewer
 
     def frames(self, x: Tensor) -> Tensor:
-        return x
+        return x.abs() if x.is_complex() else x
 
     # drawn by a prior, which draws the whole picture
 
