@@ -83,8 +83,10 @@ class Background(Detection):
         return f + self.level
 
 
-def far(constraint=None, detection: Detection | None = None, real: bool = False, photons: float | None = 1e4) -> Problem:
-    p = pattern(thing(SHAPE, 1, real), photons=photons, hide=0.05)
+def far(
+    constraint=None, detection: Detection | None = None, real: bool = False, photons: float | None = 1e4, shape=SHAPE, hide=0.05
+) -> Problem:
+    p = pattern(thing(shape, 1, real), photons=photons, hide=hide)
     if detection is None:
         return Problem(p, constraint=constraint or Support())
     return Problem(p, Physics(ut.FarField(2), detection), constraint=constraint or Support())
@@ -112,7 +114,7 @@ PROBLEMS = {
 
 def first(problem: InverseProblem) -> ut.State:
     if isinstance(problem, Problem):
-        return ut.begin(problem, seeds=(0, 1), support=lopsided(SHAPE))
+        return ut.begin(problem, seeds=(0, 1), support=lopsided(problem.shape))
     return ut.State.of(torch.zeros(2, *problem.shape), seeds=(0, 1))
 
 
@@ -156,6 +158,17 @@ def test_every_name_that_a_recipe_can_use_is_tried():
     words = " ".join(RECIPES)
     kinds = (Algorithm, Rule, Prior, Descent, Regularizer, Loss)
     assert not [n for n, c in NAMES.items() if issubclass(c, kinds) and n not in words]
+
+
+@pytest.mark.parametrize("text", ["2*Predict", "2*Capped(Predict)", "2*Mean(Predict)", "Until(HeldOut, HIO + Predict)"])
+def test_arrays_that_suit_the_network_are_predicted(text):
+    for problem in (
+        far(shape=(64, 64), hide=0.01),
+        far(Support() & Nonnegative(), real=True, shape=(64, 64), hide=0.01),
+        far(detection=Background(), shape=(64, 64), hide=0.01),
+    ):
+        after = steps_taken(problem, parse(text))
+        assert not isinstance(after, str) and after.step == 2 and bool(after.image.isfinite().all())
 
 
 @pytest.mark.parametrize("text", ["2*ShrinkWrap", "2*AreaWrap", "2*Mean(ShrinkWrap)", "Until(EMV, Fit(Grid) + 2*ShrinkWrap)"])
