@@ -25,7 +25,6 @@ import torch
 import untwin as ut
 from priors import floor_of
 from untwin.judge import metrics, trust
-from untwin.model.alignment import distances
 from untwin.runs import auto
 from untwin.runs.launch import launcher, one_thread
 from untwin.runs.population import Population, objects
@@ -41,7 +40,7 @@ def judged(problem: ut.Problem, results: Population, truth: torch.Tensor) -> dic
     f = problem.predict(x)
     half = metrics.log_likelihood(f, t.intensity, t.measured)
     expected = metrics.expected_half_deviance(f, t.measured) / t.measured.sum()
-    between = distances(x, problem.ndim).tolist() if len(x) > 1 else [[0.0]]
+    between = problem.symmetry.distances(x).tolist() if len(x) > 1 else [[0.0]]
     return {"error": ut.align(x, truth, problem.ndim).error.tolist(), "half": (half / expected).tolist(), "between": between}
 
 

@@ -170,8 +170,8 @@ MUTANTS = [
         "G8",
         "workers cost nothing",
         "runs/memory.py",
-        "(max(stages) + work) + elsewhere)",
-        "(max(stages) + work))",
+        "(max(judged, *(s.peak for s in stages)) + work) + elsewhere)",
+        "(max(judged, *(s.peak for s in stages)) + work))",
         "test_memory.py::test_more_of_anything_takes_more",
     ),
     Mutant(

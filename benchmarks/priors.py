@@ -28,10 +28,11 @@ import torch
 
 import untwin as ut
 from untwin.runs import auto
+from untwin.runs.assess import assess
+from untwin.runs.choose import mean
 from untwin.runs.launch import launcher, one_thread, run_here
 from untwin.runs.names import parse
 from untwin.runs.population import Population, objects
-from untwin.runs.reconstruct import _judged, _mean
 from untwin.runs.stages.plan import Outcome, Plan
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.search import Search
@@ -140,23 +141,23 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
 def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, dict]:
     """classical, and a refinement from the very same results; also what would have come out had the refinement always been kept."""
     plan = auto.method("classical", problem)
-    began, clock = time.perf_counter(), time.process_time()
+    clock = time.process_time()
     launch = launcher(problem, 1)
     outcome = plan.run(problem, 0, launch)
-    plain = _judged(problem, plan, outcome, 0, (began, clock), {})
+    plain = assess(problem, plan, outcome, 0, {})
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else plan.with_stage(Refine(parse(REFINEMENTS[name])))
     refine = again.stage(Refine)
     assert refine is not None
     rows = refine.chosen(problem, outcome.results)
     results = Population.of(problem, launch.map(problem, [(refine.recipe, outcome.results.rows(rows).state)])[0].state)
-    better = _judged(problem, again, replace(outcome, refined=results), 0, (began, clock), {})
+    better = assess(problem, again, replace(outcome, refined=results), 0, {})
     told = {}
     for which, s, cpu in (("classical", plain, middle - clock), (name, better, time.process_time() - clock)):
         told[which] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}
         told[which] |= {"half_deviance": s.numbers["log_likelihood"], "agreement": s.numbers["agreement"]}
     by = results.rows(results.deviance.argsort(stable=True).tolist())
-    always = _mean(problem, replace(outcome, results=by, candidates=by), math.inf)
+    always = mean(problem, replace(outcome, results=by, candidates=by), math.inf)
     distances = ut.align(objects(problem, by)[1:], objects(problem, by)[0], problem.ndim).error.tolist()
     n = better.numbers
     told[name] |= {"kept": n["refined"], "always": error(always, truth), "distances": distances}
@@ -168,7 +169,7 @@ def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) ->
     """A prior from random numbers: the best of its starts alone, by their half deviance, and what the polish makes of the same starts."""
     plan = auto.method(name, problem, starts) if name in auto.METHODS else Plan(Search(parse(SEARCHED[name]) + auto.POLISH, starts=starts))
     assert isinstance(plan.search.first, Then) and isinstance(auto.POLISH, Then)
-    began, clock = time.perf_counter(), time.process_time()
+    clock = time.process_time()
     fit = Then(plan.search.first.parts[: -len(auto.POLISH.parts)])
     state = run_here(problem, fit, begin(problem, tuple(range(starts)))).state
     fitted = Population.of(problem, state)
@@ -176,7 +177,7 @@ def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) ->
     alone |= {"cpu": time.process_time() - clock, "steps": state.step}
     ended = Population.of(problem, run_here(problem, auto.POLISH, replace(state, at=0, step=0)).state)
     results = ended.rows(ended.order(problem))
-    s = _judged(problem, plan, Outcome(ended, (), results, results), 0, (began, clock), {})
+    s = assess(problem, plan, Outcome(ended, (), results, results), 0, {})
     whole = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": time.process_time() - clock}
     if name == "random":
         return {f"{name}, then classical": whole}

@@ -66,15 +66,15 @@ class OnCuda(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _computed(function, args, kwargs or {})
+        return _compute(function, args, kwargs or {})
 
 
 class _Mode(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _computed(function, args, kwargs or {})
+        return _compute(function, args, kwargs or {})
 
 
-def _computed(function: Any, args: Any, kwargs: Any) -> Any:
+def _compute(function: Any, args: Any, kwargs: Any) -> Any:
     tensors = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
     there = any(isinstance(t, OnCuda) for t in tensors)
     here = [t for t in tensors if not isinstance(t, OnCuda) and (t.ndim > 0 or function in JOINED)]
@@ -124,7 +124,7 @@ def _wait() -> None:
         frame = frame.f_back
 
 
-def _sent(t: torch.Tensor, device: torch.device, pinned: bool = False) -> torch.Tensor:
+def _send(t: torch.Tensor, device: torch.device, pinned: bool = False) -> torch.Tensor:
     if not pinned:
         _wait()
     _towards.append(device)
@@ -149,7 +149,7 @@ def cuda() -> Iterator[Counter[str]]:
         out = to(self, **more, copy=copy) if more or copy else self
         if device is None or device.type == self.device.type:
             return out
-        return _sent(out, device, bool(lazy) and id(self) in is_pinned)
+        return _send(out, device, bool(lazy) and id(self) in is_pinned)
 
     def pinned(self: torch.Tensor) -> torch.Tensor:
         is_pinned.add(id(self))
@@ -166,7 +166,12 @@ def cuda() -> Iterator[Counter[str]]:
         out = data if isinstance(data, torch.Tensor) else torch.from_numpy(data) if hasattr(data, "__array__") else tensor(data)
         return moved(out, device=device, dtype=dtype) if device is not None or dtype is not None else out
 
+    def quantile(self: torch.Tensor, q: float) -> torch.Tensor:  # within it torch makes tensors where it believes that this one is
+        return OnCuda(before_quantile(self.held, q)) if isinstance(self, OnCuda) else before_quantile(self, q)
+
+    before_quantile = torch.Tensor.quantile
     replaced = [
+        (torch.Tensor, "quantile", quantile),
         (torch.Tensor, "to", moved),
         (torch.Tensor, "cpu", lambda self: moved(self, CPU)),
         (torch.Tensor, "cuda", lambda self: moved(self, CUDA)),

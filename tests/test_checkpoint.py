@@ -59,7 +59,7 @@ def aimed(moment: str, folder: Path, file: int = 3) -> None:
 
     checkpoint.os.replace, torch.save = replaced, saved
     if moment == "while it is judged":
-        reconstruct._judged = lambda *a: die()
+        reconstruct.assess = lambda *a: die()
     solved(folder)
 
 

@@ -1,4 +1,4 @@
-"""The examples and the code of docs/write-your-own-algorithm.md run as they stand, with warnings as errors."""
+"""The examples and the code of the pages docs/write-your-own-*.md run as they stand, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PAGE = ROOT / "docs" / "write-your-own-algorithm.md"
+PAGES = [ROOT / "docs" / "write-your-own-algorithm.md", ROOT / "docs" / "write-your-own-physics.md"]
 
 
 @pytest.fixture
@@ -45,9 +45,20 @@ def test_an_example_is_short_and_in_cells(example):
     assert text.count("\n") < 60 and text.count("\n# %%") >= 3
 
 
-def test_the_page_on_algorithms_runs_from_top_to_bottom(run, tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) > 5
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_the_page_runs_from_top_to_bottom(page, run, tmp_path):
+    blocks = blocks_of(page)
+    assert len(blocks) >= 4
     script = tmp_path / "page.py"
     script.write_text("\n\n".join(blocks), encoding="utf-8")
     run(script)
+
+
+def test_a_new_physics_is_one_file_of_at_most_60_lines():
+    """The newcomer's measure: the first block of the page is the whole of it, imports included."""
+    physics = blocks_of(PAGES[1])[0]
+    assert "class PartialCoherence(ut.Detection)" in physics and physics.count("\n") <= 60

@@ -13,7 +13,7 @@ import torch
 
 import untwin as ut
 from untwin.errors import InputError
-from untwin.judge.trust import verdict
+from untwin.judge.trust import Evidence, verdict
 from untwin.runs import auto
 from untwin.runs.names import parse
 from untwin.runs.population import Population, children_of, survivors
@@ -142,9 +142,9 @@ def test_where_none_is_alike_the_one_that_explains_the_counts_is_kept(explained,
     ],
 )
 def test_what_explains_the_counts_is_trusted_though_no_other_ends_there(errors, explained, hidden, trusted):
-    said = verdict(0.03, errors, 0, 8, 0, hidden=hidden, refined=True, explained=explained)
+    said = verdict(Evidence(0.03, errors, 8, 0, 0, hidden=hidden, refined=True, explained=explained))
     assert said.trusted is trusted and ("explains the counts" in said.text) == (bool(errors) and explained == 0.9)
-    assert verdict(0.6, errors, 0, 8, 0, explained=explained).trusted is (False if errors else None)
+    assert verdict(Evidence(0.6, errors, 8, 0, 0, explained=explained)).trusted is (False if errors else None)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,13 @@ from untwin.errors import InputError
 from untwin.model.constraints import Nonnegative, Support
 from untwin.model.problem import Problem
 from untwin.runs.names import parse, parse_rule
+from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.recipe import Algorithm, Until
 from untwin.solve.run import iterate
+from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.state import State
-from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
+from untwin.solve.stopping import Plateau
+from untwin.solve.variance import EMV, WMV
 
 
 @dataclass(frozen=True)

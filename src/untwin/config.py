@@ -6,18 +6,25 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from untwin.checks import SEEDS
 from untwin.errors import InputError
 
+if TYPE_CHECKING:
+    from untwin.data.measurement import Pattern
+    from untwin.model.problem import Problem
+
 LIMIT = 100_000  # bytes of a run.toml
 
 
 class Run(BaseModel):
-    """One reconstruction, as run.toml holds it. Paths may be relative to where untwin is called."""
+    """One reconstruction, as run.toml holds it. Paths there may be relative to its own folder, or else to where untwin is called.
+
+    constraint, loss, modulus, physics: texts such as "Support() & RealValued()" (names.parse_model).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,6 +33,10 @@ class Run(BaseModel):
     mask: str | None = None
     centre: tuple[float, ...] | None = None
     positivity: bool = False
+    constraint: str | None = None
+    loss: str | None = None
+    modulus: str | None = None
+    physics: str | None = None
     support: str | None = None
     recipe: str | None = None
     start: str | None = None
@@ -51,6 +62,23 @@ class Run(BaseModel):
         told_by_the_recipe = ("recipe", "start", "starts", "method")
         return {**{k: v for k, v in self.options().items() if k not in told_by_the_recipe}, "recipe": recipe}
 
+    def require_readable(self) -> None:
+        """Raise InputError where a text is none of its kind, or two options say the same."""
+        from untwin.runs.conditions import KINDS
+        from untwin.runs.names import parse_model
+
+        if self.positivity and self.constraint:
+            raise InputError("positivity and constraint say the same twice; leave positivity out and write Support() & Nonnegative()")
+        for name, kind in KINDS.items():
+            if (text := getattr(self, name)) is not None:
+                parse_model(text, kind)
+
+    def problem(self, pattern: Pattern) -> Problem:
+        """What is to be solved, on its device. Raises InputError where a text cannot be read, or positivity contradicts the pattern."""
+        from untwin.runs.conditions import problem_of
+
+        return problem_of(pattern, self.positivity, self.constraint, self.loss, self.modulus, self.physics, self.device)
+
 
 def resolved(config: Path | None, given: dict[str, Any]) -> Run:
     """The run that a file and the command line describe. Raises InputError with every fault, one per line."""
@@ -61,7 +89,9 @@ def resolved(config: Path | None, given: dict[str, Any]) -> Run:
                 text = file.read(LIMIT + 1)
             if len(text) > LIMIT:
                 raise InputError(f"{config} has more than {LIMIT:,} bytes; expected a run.toml, such as lies in every result folder")
-            table = tomllib.loads(text.decode("utf-8"))
+            table = _beside(tomllib.loads(text.decode("utf-8")), config.parent)
+            if not table and (first := text.decode("utf-8").strip().partition("\n")[0]).startswith("# "):
+                raise InputError(f"{config}: {first[2:]}")
         except FileNotFoundError:
             raise InputError(f"no file {config}; a run.toml lies in every result folder") from None
         except (ValueError, RecursionError) as error:
@@ -72,6 +102,15 @@ def resolved(config: Path | None, given: dict[str, Any]) -> Run:
         return Run(**{**table, **given})
     except ValidationError as errors:
         raise InputError("; ".join(_sentence(dict(e), config) for e in errors.errors())) from None
+
+
+def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Files that lie beside the run.toml are meant where its paths say so."""
+    for name in ("file", "mask", "support"):
+        path, colons, rest = str(table.get(name, "")).partition("::")
+        if path and not Path(path).is_absolute() and (folder / path).exists():
+            table[name] = str(folder / path) + colons + rest
+    return table
 
 
 def _sentence(error: dict[str, Any], config: Path | None) -> str:

@@ -1,6 +1,6 @@
 """Text <-> object, for recipes, rules and plans: Python's own syntax tree, read through a white list.
 
-Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, + and *, a leading minus.
+Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, +, * and &, a leading minus.
 A bare name stands for the object with its defaults, so `20*ER + 180*HIO` needs no brackets. Nothing is ever evaluated by Python.
 """
 
@@ -10,11 +10,13 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from untwin.errors import InputError
 
+_OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.BitAnd: operator.and_}
 LIMIT = 20_000  # characters; a recipe is a line
 
 
@@ -62,14 +64,16 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
             positional = tuple(_value(a, text, names) for a in args)
             named = {str(k.arg): _value(k.value, text, names) for k in keywords}
             return _call(name, positional, named, here, names)
-        case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+        case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.BitAnd() as op, right=right):
             a, b = _value(left, text, names), _value(right, text, names)
             try:
                 if not (_whole(a) and _whole(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
                     raise TypeError
-                return a + b if isinstance(node.op, ast.Add) else a * b
+                return _OPERATORS[type(op)](a, b)
             except (TypeError, OverflowError):
-                raise InputError(f"{here!r}: + joins two steps and * repeats one (20*ER); here stand {a!r} and {b!r}") from None
+                raise InputError(
+                    f"{here!r}: + joins two steps, * repeats one (20*ER), & joins constraints; here stand {a!r} and {b!r}"
+                ) from None
     raise InputError(f"{here!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
 
 
@@ -104,7 +108,7 @@ def write(value: Any) -> str:
         if not (f.init and f.repr):
             continue
         v = getattr(value, f.name)
-        v = v.item() if hasattr(v, "item") else v  # a NumPy number is written as a number
+        v = v.item() if hasattr(v, "item") and getattr(v, "ndim", 0) == 0 else v  # a NumPy number is written as a number
         has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
         required = required and not has_default
         default = f.default if f.default is not dataclasses.MISSING else None

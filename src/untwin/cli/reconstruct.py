@@ -44,6 +44,14 @@ class ReconstructOptions:
         The object is real and nowhere negative. Only where it is true: nothing helps more.
     support
         File with the object's support; the automatic plan keeps it as it is.
+    constraint
+        Instead of positivity, such as "Support() & RealValued()".
+    loss
+        Such as "Amplitude()"; by default Poisson().
+    modulus
+        Such as "Modulus(rho=0.3)": how the data are imposed.
+    physics
+        Such as "FarField()", the default.
     recipe
         Such as "3*(20*ER+180*HIO+ShrinkWrap)+20*ER"; by default the automatic plan.
     start
@@ -55,7 +63,7 @@ class ReconstructOptions:
     starts
         Independent starts.
     seed
-        Of the first start; the same seed repeats the run.
+        Of all random numbers; the same seed repeats the run, and another has no start in common with it.
     device
         cpu (default), cuda or cuda:1.
     workers
@@ -74,6 +82,10 @@ class ReconstructOptions:
     centre: str | None = None
     positivity: bool | None = None
     support: str | None = None
+    constraint: str | None = None
+    loss: str | None = None
+    modulus: str | None = None
+    physics: str | None = None
     recipe: str | None = None
     start: str | None = None
     method: str | None = None
@@ -143,8 +155,8 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
     with checkpointed("reconstruct", checkpoint, folder, resume):
         with progress.iterations() as report:
             solution = untwin.reconstruct(
-                pattern, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts, seed=run.seed,
-                positivity=run.positivity, support=support, device=run.device, workers=run.workers, checkpoint=checkpoint, report=report,
+                run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts, seed=run.seed,
+                support=support, workers=run.workers, checkpoint=checkpoint, report=report,
             )  # fmt: skip
         save(solution, folder, True, run.table(solution.recipe))
         _present(solution, folder)
@@ -156,6 +168,7 @@ def _recipe(run: Run) -> Recipe | None:
     from untwin.runs.names import parse
 
     recipe = parse(run.recipe) if run.recipe is not None else None
+    run.require_readable()
     if run.start is not None:
         from untwin.solve.predict import started
 

@@ -23,6 +23,7 @@ _PLANCK_LIGHT = 1.986445857148929e-25  # h c, J m
 _VOLT = 1.602176634e-19  # J per eV
 _DETECTOR = "/entry_1/instrument_1/detector_1"
 IMAGE = "/entry_1/image_1"
+INITIAL_SUPPORT = "/entry_1/process_1/initial_support"  # that the run was handed
 _DATA = "/entry_1/data_1"
 _STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
 
@@ -147,6 +148,15 @@ def read_modes(path: str | Path) -> np.ndarray | None:
         return modes
 
 
+def read_initial_support(path: str | Path) -> np.ndarray | None:
+    """(*grid) bool, centred: the support that a run of untwin was handed; None where there was none."""
+    import h5py
+
+    with readable_errors(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
+        dataset = tree.find(INITIAL_SUPPORT)
+        return tree.load(dataset) != 0 if isinstance(dataset, h5py.Dataset) else None
+
+
 def write_result(
     path: str | Path,
     *,
@@ -157,12 +167,14 @@ def write_result(
     modes: np.ndarray | None = None,
     mode_weights: tuple[float, ...] = (),
     voxel_size: tuple[float, ...] | None = None,
+    initial_support: np.ndarray | None = None,
 ) -> Path:
     """Write a result: the object, its support, the measurement that it rests on, and how it was made.
 
     image: (*grid) complex, centred at N//2; support: bool, likewise; modes: (k, *grid) with mode_weights.
     process: strings and numbers by name; anything else is stored as JSON text.
     voxel_size: m per axis; the pattern's own if not given; pixels if that is unknown.
+    initial_support: (*grid) bool, centred, that the run was handed.
     The file appears whole or not at all, and replaces one of that name. Raises InputError where it cannot be written or
     where the object is not finite.
     """
@@ -178,6 +190,8 @@ def write_result(
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
     with hdf5.written(target) as file:
         _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
+        if initial_support is not None:
+            _grid(file, INITIAL_SUPPORT, np.asarray(initial_support).astype(np.uint8))
     return target
 
 

@@ -10,9 +10,10 @@ Both agree to rounding (tests/test_engine.py). UNTWIN_ENGINE=plain leaves the fi
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from untwin.engine.rows import Coefficients, ConstraintFlags, Fienup
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,34 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Coefficients:
-    """x' = a x + c y + s P(u x + v y), with y = P_M x and P the projection onto the constraint."""
-
-    a: float
-    c: float
-    s: float
-    u: float
-    v: float
-
-
-@dataclass(frozen=True)
-class Fienup:
-    """x' = y where y satisfies the constraint, x − β y elsewhere: HIO, which is a row of the table for a plain support only."""
-
-    beta: float
-
-
-@dataclass(frozen=True)
-class ConstraintFlags:
-    """A constraint as the engine knows it: P inside the support, zero outside of it.
-
-    positive: negative values become zero (real arrays only). capped: no magnitude above c = sqrt(Σ m⁴ / Σ m²) of the start.
-    """
-
-    positive: bool = False
-    capped: bool = False
-
+__all__ = ["Coefficients", "ConstraintFlags", "Fienup", "PLAIN", "compiled_for"]
 
 PLAIN = os.environ.get("UNTWIN_ENGINE") == "plain"  # the user wants torch alone
 

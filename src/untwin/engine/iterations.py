@@ -22,7 +22,7 @@ from untwin.engine.transform import Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.engine import Coefficients, ConstraintFlags, Fienup
+    from untwin.engine.rows import Coefficients, ConstraintFlags, Fienup
 
 CAPPED, SOFT, POSITIVE, FIENUP = 1, 2, 4, 8  # flags
 _SUMS = 24  # float64 accumulators of each thread: 3 sums (error, Σ m², Σ m⁴) × up to 8 lanes
@@ -30,7 +30,7 @@ _THREADING_PIXELS = 100_000  # pixels from which waking a thread pays
 
 
 class Kernel(Layout):
-    """Builds the function. Its arguments: iterations, x, support, target, row = [a, c, s, u, v, rho, hole], flags, workspace, x', y,
+    """Builds the function. Its arguments: iterations, x, support, target, row = [a, c, s, u, v, rho, damping], flags, workspace, x', y,
     error (float64)."""
 
     def __init__(self, shape: tuple[int, ...], real: bool) -> None:
@@ -46,7 +46,7 @@ class Kernel(Layout):
         b, steps, flags = self.b, self.argument(0), self.argument(5)
         x, self.target, row, self.wave, after, estimate = (self.argument(k, f32) for k in (1, 3, 4, 6, 7, 8))
         self.support = self.argument(2, i8)
-        self.a, self.c, self.s, self.u, self.v, self.rho, self.hole = (self.load_broadcast(self.gep(row, k)) for k in range(7))
+        self.a, self.c, self.s, self.u, self.v, self.rho, self.damping = (self.load_broadcast(self.gep(row, k)) for k in range(7))
         self.capped, self.soft, self.positive, self.fienup = (b.trunc(b.lshr(flags, const(k)), i1) for k in range(4))
         self.sums = b.bitcast(self.gep(self.wave, 2 * self.size), ir.PointerType(f64))
         own = self.gep(self.sums, b.mul(self.thread, const(_SUMS)), kind=f64)
@@ -155,7 +155,7 @@ class Kernel(Layout):
                 free = self.less(a, zero)
                 missing = b.select(free, zero, self.sub(f, a))
                 loop[1] = self.add(loop[1], self.mul(missing, missing))
-                self.store_complex(self.scale(z, self.mul(b.select(free, self.hole, factor(f, a)), share)), here)
+                self.store_complex(self.scale(z, self.mul(b.select(free, self.damping, factor(f, a)), share)), here)
             self._accumulate(loop[1], self.error)
 
         def soft(f: Any, a: Any) -> Any:
@@ -253,7 +253,8 @@ def usable() -> bool:
     """True where the machine code agrees with torch on a small example."""
     import torch
 
-    from untwin.engine import Coefficients, ConstraintFlags, plain
+    from untwin.engine import plain
+    from untwin.engine.rows import Coefficients, ConstraintFlags
 
     x = torch.randn(2, 6, 24, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
     target, support, row = x[0].abs() + 0.5, x.real > -0.5, Coefficients(a=1, c=-0.9, s=1, u=-1, v=1.9)
@@ -276,7 +277,7 @@ def run(
     row: Coefficients | Fienup,
     flags: ConstraintFlags,
     rho: float,
-    hole: float | Tensor,
+    damping: float | Tensor,
     steps: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x' after `steps` iterations, y = P_M x of the last of them, and the error that its modulus projection met, (starts,) float64.
@@ -286,7 +287,7 @@ def run(
     """
     import torch
 
-    from untwin.engine import Coefficients
+    from untwin.engine.rows import Coefficients
 
     starts, pixels = len(x), x[0].numel()
     function, workspace = _compile(tuple(x.shape[1:]), not x.is_complex())
@@ -295,7 +296,7 @@ def run(
     work, error = memory.empty((workspace // 4 + 2 * _SUMS * threads,), torch.float32), torch.empty(starts, dtype=torch.float64)
     general = row if isinstance(row, Coefficients) else Coefficients(row.beta, 0, 0, 0, 0)
     rows = torch.tensor([general.a, general.c, general.s, general.u, general.v, rho, 1.0]).repeat(starts, 1)
-    rows[:, 6] = hole.reshape(-1) if isinstance(hole, torch.Tensor) else hole
+    rows[:, 6] = damping.reshape(-1) if isinstance(damping, torch.Tensor) else damping
     bits = CAPPED * flags.capped + SOFT * (rho > 0) + POSITIVE * flags.positive + FIENUP * (row is not general)
     strided = [(t.data_ptr(), t.element_size() * pixels) for t in (x, after, y)]  # address of the first start, bytes to the next
     x_, after_, y_, support_, rows_, error_ = (

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from untwin.engine import Coefficients, ConstraintFlags
+    from untwin.engine.rows import Coefficients, ConstraintFlags
 
 STRIPE = 2**17  # pixels
 
@@ -24,10 +24,10 @@ def _stripes(starts: int, n: int, like: Tensor) -> Iterator[slice]:
     yield from (slice(j, min(j + size, n)) for j in range(0, n, size))
 
 
-def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 1.0, width: int = 0) -> Tensor:
+def modulus(w: Tensor, target: Tensor, rho: float = 0.0, damping: float | Tensor = 1.0, width: int = 0) -> Tensor:
     """Impose the data on w (starts, *grid) complex, in place; returns the error Σ (|w| − target)² over what is imposed, (starts,) float64.
 
-    target: (*grid), the modulus, negative where nothing is imposed. There w is multiplied by hole: a number, or (starts,) numbers.
+    target: (*grid), the modulus, negative where nothing is imposed. There w is multiplied by damping: a number, or (starts,) numbers.
     rho: 0 sets |w| to the target; above 0 it is the Poisson proximal step (model.problem.Modulus).
     width: above 0, w is the half spectrum of a real array that is so wide (rfftn): what stands for its mirror image counts twice.
     """
@@ -42,7 +42,9 @@ def modulus(w: Tensor, target: Tensor, rho: float = 0.0, hole: float | Tensor = 
             f, a = _modulus(w[..., column]), target[..., column]
             error -= ((f - a) * (a >= 0)).square().reshape(starts, -1).sum(1, dtype=torch.float64) / 2
     flat, goal = w.view(starts, -1), target.reshape(-1)
-    free = hole.reshape(-1, 1).to(target) if isinstance(hole, torch.Tensor) else target.new_full((), hole)  # filled where it is used
+    free = (
+        damping.reshape(-1, 1).to(target) if isinstance(damping, torch.Tensor) else target.new_full((), damping)
+    )  # filled where it is used
     everywhere = w.is_cpu and bool((goal >= 0).all())  # a GPU is not asked: it would have to wait for the answer
     for stripe in _stripes(starts, goal.numel(), w):
         part, a = flat[:, stripe], goal[stripe]
@@ -84,14 +86,14 @@ def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: Cons
     xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
     level = _level(xs, ys, supports, row, flags) if flags.capped else None
     if x.device.type != "cpu":
-        return _updated(xs, ys, supports, row, flags, level).view(x.shape)
+        return _update(xs, ys, supports, row, flags, level).view(x.shape)
     out = memory.empty(tuple(x.shape), x.dtype)
     for stripe in _stripes(starts, n, x):
-        out.view(starts, n)[:, stripe] = _updated(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
+        out.view(starts, n)[:, stripe] = _update(xs[:, stripe], ys[:, stripe], supports[:, stripe], row, flags, level)
     return out
 
 
-def _updated(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
+def _update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags, level: Tensor | None) -> Tensor:
     if not (flags.positive or flags.capped):  # P is 0 or 1 there: one sum inside the support (y alone, mostly), one outside
         within = total(((round(row.a + row.s * row.u, 12), x), (round(row.c + row.s * row.v, 12), y)))
         return within.where(support, total(((row.a, x), (row.c, y))))

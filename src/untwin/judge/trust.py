@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
-AGREE = 0.1  # E, after alignment, below which two results are the same object
-UNEXPLAINED = 0.5  # R-factor above which agreement means nothing
-ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details
+AGREE = 0.1  # E, after alignment, below which two results are the same object (docs/benchmarks.md, The verdict)
+UNEXPLAINED = 0.5  # R-factor above which agreement means nothing (unmeasured)
+ALIKE = 0.25  # E below which they share the outline and most of the phase, but not the details (docs/benchmarks.md, The verdict)
 EXPLAINED = 1.3  # half deviance over the expected one up to which a result that a prior has redrawn is right (benchmarks/certificate.py)
 HIDDEN = 12.0  # speckles behind the stop from which on slow variations across the object are anybody's guess (docs/benchmarks.md)
 
@@ -20,49 +20,61 @@ class Verdict:
     text: str
 
 
-def verdict(
-    r_factor: float,
-    errors: tuple[float, ...],
-    agreeing: int,
-    starts: int,
-    turned: int,
-    resolution: str = "",
-    hidden: float = 0,
-    refined: bool | None = None,
-    explained: float | None = None,
-) -> Verdict:
-    """The verdict on a solution.
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on.
 
     errors: E between the solution and the result of each other family of starts, none of which ever saw it; the nearest one decides.
-    agreeing, starts, turned: single starts that ended within 0.1 of the solution, their number, and how many of those were twins.
+    starts, agreeing, turned: single starts, those that ended within 0.1 of the solution, and how many of these were twins.
     resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
         every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
         without one. explained: half the deviance of the refined solution over what is expected of the truth, where there are photons enough
         for that to tell right from wrong (Refine.explained).
     """
-    facts = [f"R = {r_factor:.3f}"]
-    if starts > 1:
-        twins = f", {turned} {'twin' if turned == 1 else 'twins'} turned" if turned else ""
-        facts.append(f"{agreeing} of {starts} starts agree (error < {AGREE:g} after alignment{twins})")
-    if refined is not None:
-        facts.append("refined by a deep prior" if refined else "a refinement by a deep prior did not hold and was given up")
-    if not errors:
+
+    r_factor: float
+    errors: tuple[float, ...]
+    starts: int
+    agreeing: int
+    turned: int
+    resolution: str = ""
+    hidden: float = 0
+    refined: bool | None = None
+    explained: float | None = None
+
+
+def verdict(e: Evidence) -> Verdict:
+    """The verdict on a solution."""
+    facts = _facts(e)
+    if not e.errors:
         return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
-    nearest = min(errors)
-    families = 1 + sum(e < AGREE for e in errors)
-    if r_factor > UNEXPLAINED:
+    nearest = min(e.errors)
+    families = 1 + sum(error < AGREE for error in e.errors)
+    if e.r_factor > UNEXPLAINED:
         return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
     if nearest < AGREE:
-        facts.append(f"{families} of {1 + len(errors)} independent families of starts end here (error {nearest:.3f})")
+        facts.append(f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f})")
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
-    if nearest >= AGREE and explained is not None and explained <= EXPLAINED:
-        facts.append(f"but redrawn by a prior it explains the counts as the truth would (half deviance {explained:.2f} times the expected)")
+    if nearest >= AGREE and e.explained is not None and e.explained <= EXPLAINED:
+        half = f"half deviance {e.explained:.2f} times the expected"
+        facts.append(f"but redrawn by a prior it explains the counts as the truth would ({half})")
     elif nearest >= ALIKE:
         return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))
     elif nearest >= AGREE:
         return Verdict(None, ", ".join([*facts, "alike but not the same: trust the outline, not the details"]))
-    if hidden > HIDDEN:
-        facts.append(f"but the stop hides {hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
+    if e.hidden > HIDDEN:
+        facts.append(f"but the stop hides {e.hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
         return Verdict(None, ", ".join(facts))
-    return Verdict(True, ", ".join([*facts, *([resolution] if resolution else [])]))
+    return Verdict(True, ", ".join([*facts, *([e.resolution] if e.resolution else [])]))
+
+
+def _facts(e: Evidence) -> list[str]:
+    """What is said first, whatever the verdict."""
+    facts = [f"R = {e.r_factor:.3f}"]
+    if e.starts > 1:
+        twins = f", {e.turned} {'twin' if e.turned == 1 else 'twins'} turned" if e.turned else ""
+        facts.append(f"{e.agreeing} of {e.starts} starts agree (error < {AGREE:g} after alignment{twins})")
+    if e.refined is not None:
+        facts.append("refined by a deep prior" if e.refined else "a refinement by a deep prior did not hold and was given up")
+    return facts

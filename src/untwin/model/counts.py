@@ -93,7 +93,10 @@ class Modulus:
             return plain.modulus(w, target, self.rho, self.damping, width)
         import torch
 
-        expected = detection.expected(w.real.square() + w.imag.square()).clamp(min=0).add(1e-30).sqrt()
+        f = w.real.square() + w.imag.square()
+        expected = detection.expected(f).to(f.dtype)
+        rounding = torch.finfo(f.dtype).eps * expected.flatten(1).amax(1).reshape((-1,) + (1,) * (f.ndim - 1))
+        expected = expected.clamp(min=rounding).add(1e-30).sqrt()  # what a transform leaves of 0 is no ground for a factor
         imposed, rho = target >= 0, self.rho
         error = (expected - target).where(imposed, target.new_zeros(())).square().flatten(1).sum(1, dtype=torch.float64)
         m = target

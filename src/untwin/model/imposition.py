@@ -17,25 +17,37 @@ from untwin.model.waves.farfield import FarField
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.problem import Problem
+    from untwin.model.constraints import Constraint
+    from untwin.model.counts import Counts, Modulus
+    from untwin.model.physics import Physics
 
 Row = Coefficients | Fienup
 STILL = Coefficients(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The two sets that a projection goes between: the objects that give the counts, and those in the constraint."""
+
+    physics: Physics
+    counts: Counts
+    modulus: Modulus
+    constraint: Constraint
 
 
 class Engine(ABC):
     """y = P_M x, and iterations x' = update(x, y)."""
 
     @abstractmethod
-    def impose(self, problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
+    def impose(self, sets: Sets, x: Tensor) -> tuple[Tensor, Tensor]:
         """y, a new tensor; and the error of x that it has met, Σ (√D(|W x|²) − √I)² over the imposed pixels, (starts,) float64."""
 
     @abstractmethod
-    def advance(self, problem: Problem, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """x after so many iterations, and the y and the error of the last one."""
 
 
-def engine_for(problem: Problem, x: Tensor, support: Tensor | None, row: Row) -> Engine:
+def engine_for(sets: Sets, x: Tensor, support: Tensor | None, row: Row) -> Engine:
     """The fastest that does it.
 
     | engine       | waves                  | detection | constraint                                   | x              |
@@ -45,16 +57,16 @@ def engine_for(problem: Problem, x: Tensor, support: Tensor | None, row: Row) ->
 
     support: None where only `impose` is asked for. Raises InputError for waves that are not unitary.
     """
-    waves, detection, constraint = problem.model.waves, problem.model.detection, problem.constraint
+    waves, detection, constraint = sets.physics.waves, sets.physics.detection, sets.constraint
     if not waves.unitary:
         raise InputError(f"projections need waves whose adjoint is their inverse; {waves!r} are not: try 1000*Fit(Untrained())")
     if isinstance(waves, FarField) and not any(waves.offset) and isinstance(detection, Ideal):
         flags = constraint.flags
-        if flags is not None and x.is_complex() != problem.real:
+        if flags is not None and x.is_complex() != sets.constraint.real:
             fits = not isinstance(as_row(row, flags), Fienup) or flags == ConstraintFlags(positive=True)
             if fits and (compiled := engine.compiled_for(x, support, flags)) is not None:
                 return Compiled(compiled, flags)
-        if problem.real and not x.is_complex():
+        if sets.constraint.real and not x.is_complex():
             return HalfSpectrum()
     return General()
 
@@ -66,64 +78,64 @@ class Compiled(Engine):
     code: ModuleType
     flags: ConstraintFlags
 
-    def impose(self, problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
+    def impose(self, sets: Sets, x: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         nowhere = x.new_zeros((1, *x.shape[1:]), dtype=torch.bool).expand(x.shape)
-        return self.advance(problem, x, nowhere, STILL, 1)[1:]
+        return self.advance(sets, x, nowhere, STILL, 1)[1:]
 
-    def advance(self, problem: Problem, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        m = problem.modulus
-        return self.code.run(x, support, problem.counts.arranged, as_row(row, self.flags), self.flags, m.rho, m.damping, steps)
+    def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        m = sets.modulus
+        return self.code.run(x, support, sets.counts.arranged, as_row(row, self.flags), self.flags, m.rho, m.damping, steps)
 
 
 @dataclass(frozen=True)
 class HalfSpectrum(Engine):
     """Half of the transform of a real x."""
 
-    def impose(self, problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
+    def impose(self, sets: Sets, x: Tensor) -> tuple[Tensor, Tensor]:
         grid = tuple(x.shape[1:])
         w = fourier.forward_half(x, len(grid))
-        error = problem.modulus(w, problem.counts.half, grid[-1])
+        error = sets.modulus(w, sets.counts.half, grid[-1])
         return fourier.inverse_half(w, grid), error
 
-    def advance(self, problem: Problem, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        return _one_by_one(self, problem, x, support, row, steps)
+    def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        return _one_by_one(self, sets, x, support, row, steps)
 
 
 @dataclass(frozen=True)
 class General(Engine):
     """W, the modulus, W*: any waves, any detection."""
 
-    def impose(self, problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
-        waves, detection = problem.model.waves, problem.model.detection
+    def impose(self, sets: Sets, x: Tensor) -> tuple[Tensor, Tensor]:
+        waves, detection = sets.physics.waves, sets.physics.detection
         w = waves.propagate(x)
-        error = problem.modulus(w, problem.counts.target, detection=detection)
+        error = sets.modulus(w, sets.counts.target, detection=detection)
         y = waves.backpropagate(w, spent=True)
-        return (y.real.contiguous() if problem.real else y), error
+        return (y.real.contiguous() if sets.constraint.real else y), error
 
-    def advance(self, problem: Problem, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        return _one_by_one(self, problem, x, support, row, steps)
+    def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        return _one_by_one(self, sets, x, support, row, steps)
 
 
-def _one_by_one(engine: Engine, problem: Problem, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def _one_by_one(engine: Engine, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     for _ in range(steps - 1):
-        x = update(problem, x, engine.impose(problem, x)[0], support, row)
-    y, error = engine.impose(problem, x)
-    return update(problem, x, y, support, row), y, error
+        x = update(sets, x, engine.impose(sets, x)[0], support, row)
+    y, error = engine.impose(sets, x)
+    return update(sets, x, y, support, row), y, error
 
 
-def update(problem: Problem, x: Tensor, y: Tensor, support: Tensor, row: Row) -> Tensor:
+def update(sets: Sets, x: Tensor, y: Tensor, support: Tensor, row: Row) -> Tensor:
     """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
-    flags = problem.constraint.flags
+    flags = sets.constraint.flags
     row = as_row(row, flags)
     if isinstance(row, Fienup):
         if flags == ConstraintFlags(positive=True) and not x.is_complex():
             return plain.fienup(x, y, support, row.beta)
-        return y.where(problem.constraint.satisfied(y, support), x.add(y, alpha=-row.beta))
-    if flags is not None and x.is_complex() != problem.real:
+        return y.where(sets.constraint.satisfied(y, support), x.add(y, alpha=-row.beta))
+    if flags is not None and x.is_complex() != sets.constraint.real:
         return plain.update(x, y, support, row, flags)
-    z = problem.project_object(total(((row.v, y), (row.u, x))), support)
+    z = sets.constraint.project(total(((row.v, y), (row.u, x))), support)
     return total(((row.s, z), (row.a, x), (row.c, y)))
 
 

@@ -16,7 +16,7 @@ from untwin.model.box import cut, extent, grown, placed
 from untwin.model.constraints import Constraint, Nonnegative, Support
 from untwin.model.counts import Counts, Modulus
 from untwin.model.detection import Ideal
-from untwin.model.imposition import STILL, engine_for, update
+from untwin.model.imposition import STILL, Sets, engine_for, update
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson
 from untwin.model.physics import Physics
@@ -97,7 +97,7 @@ class Problem(InverseProblem):
 
         if not self.unknowns:
             return self.physics
-        first = {n: torch.tensor([u.first], dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        first = {n: torch.full((1,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
         return self.physics.holding(first | self.nuisance, self.ndim)
 
     @cached_property
@@ -105,12 +105,16 @@ class Problem(InverseProblem):
         """Where the object lies, from the pattern alone; None where the physics does not tell."""
         return self.physics.waves.outline(self.pattern)
 
+    @cached_property
+    def sets(self) -> Sets:
+        return Sets(self.model, self.counts, self.modulus, self.constraint)
+
     # maps
 
     def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """P_M x: the measured moduli with the computed phases, unmeasured pixels left free; and the error of x that it has
         met, Σ (√D(|W x|²) − √I)² over the imposed pixels, (starts,) float64."""
-        return engine_for(self, x, None, STILL).impose(self, x)
+        return engine_for(self.sets, x, None, STILL).impose(self.sets, x)
 
     def project_modulus(self, x: Tensor) -> Tensor:
         """P_M x."""
@@ -118,11 +122,11 @@ class Problem(InverseProblem):
 
     def advance(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Iterations x' = `update` of x and y = P_M x; returns x', and the y and the error of the last `impose`."""
-        return engine_for(self, x, support, row).advance(self, x, support, row, steps)
+        return engine_for(self.sets, x, support, row).advance(self.sets, x, support, row, steps)
 
     def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
         """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
-        return update(self, x, y, support, row)
+        return update(self.sets, x, y, support, row)
 
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:
         return self.constraint.project(x, support)
@@ -234,10 +238,10 @@ class Problem(InverseProblem):
         return x[0], value
 
     @classmethod
-    def of(cls, pattern: Pattern, positivity: bool = False, device: str = "cpu") -> Problem:
+    def of(cls, pattern: Pattern, positivity: bool = False, device: str | torch.device = "cpu") -> Problem:
         """The far-field problem for a pattern, with or without a real nonnegative object."""
         constraint = Support() & Nonnegative() if positivity else Support()
-        return cls(pattern, constraint=constraint, device=device)
+        return cls(pattern, constraint=constraint, device=str(device))
 
 
 def require_real(pattern: Pattern) -> None:

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
+from untwin.data import cxi
 from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
-    from untwin.runs.solution import Reconstruction, Restored
+    from untwin.data.measurement import Pattern
+    from untwin.data.object import ObjectFile
+    from untwin.judge.resolution import Curve
+    from untwin.model.physics import Physics
+    from untwin.runs.conditions import Conditions
+    from untwin.runs.solution import History, Reconstruction, Restored, Start
 
 CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
 FILES = ("result.cxi", "run.toml", "summary.json")
@@ -29,13 +35,53 @@ CONVENTIONS = {
 
 
 def settings(solution: Reconstruction) -> dict[str, Any]:
-    """What repeats the run: the options of `untwin reconstruct`, resolved."""
-    s = solution.pattern.source
-    origin = {"file": s.path, "data": s.dataset, "mask": s.mask}
-    known: dict[str, Any] = {k: v for k, v in origin.items() if v}
-    if s.path and s.centre:
-        known["centre"] = list(s.centre)
-    return {**known, "recipe": solution.recipe, "seed": solution.seed, "positivity": solution.positivity}
+    """What repeats the run, bit for bit: the options of `untwin reconstruct`, resolved. Raises InputError where no options do.
+
+    The pattern is that of its file where this still gives the same one, else that in the result.cxi beside.
+    """
+    c = solution.conditions
+    if c.obstacle:
+        raise InputError(f"this run cannot be repeated from its file: {c.obstacle}")
+    origin = _origin(solution.pattern) or {"file": "result.cxi"}
+    support = {} if c.support is None else {"support": f"result.cxi::{cxi.INITIAL_SUPPORT}"}
+    return {**origin, **c.texts(), **support, "recipe": solution.recipe, "seed": solution.seed}
+
+
+def _origin(pattern: Pattern) -> dict[str, Any]:
+    """Options that read this very pattern from its own file; {} where it does not come from one, or no longer."""
+    import warnings
+
+    from untwin.data.read import read
+
+    s = pattern.source
+    if not s.path or not Path(s.path).is_file():
+        return {}
+    path = Path(s.path).absolute()
+    options: dict[str, Any] = {"file": str(path), "data": s.dataset, "mask": s.mask, "centre": s.centre and list(s.centre)}
+    options = {k: v for k, v in options.items() if v}
+    beside, colons, name = str(options.get("mask", "")).partition("::")
+    if beside and Path(beside).exists():
+        options["mask"] = str(Path(beside).absolute()) + colons + name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again = read(path, options.get("data"), options.get("mask"), centre=s.centre)
+    except InputError:
+        return {}
+    same = again.shape == pattern.shape and again.offset == pattern.offset
+    same = same and np.array_equal(again.intensity, pattern.intensity) and np.array_equal(again.measured, pattern.measured)
+    return options if same else {}
+
+
+def _run_text(solution: Reconstruction, run: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """The run.toml and what stands in it: of a run that no options repeat a sentence that says why."""
+    import tomli_w
+
+    try:
+        table = settings(solution) if run is None else run
+        return tomli_w.dumps(table), table
+    except InputError as reason:
+        return f"# {reason}\n", {}
 
 
 def summary(solution: Reconstruction) -> dict[str, Any]:
@@ -52,6 +98,8 @@ def summary(solution: Reconstruction) -> dict[str, Any]:
             "recipe": solution.recipe,
             "seed": solution.seed,
             "positivity": solution.positivity,
+            "conditions": solution.conditions.texts() | {"obstacle": solution.conditions.obstacle},
+            "physics": repr(solution.physics),
             "pattern": {
                 "shape": p.shape,
                 "photons": p.photons,
@@ -105,14 +153,13 @@ def fresh(folder: Path, overwrite: bool) -> Path:
 
 
 def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
-    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows.
-    Raises InputError where the folder holds something already."""
+    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows; where no
+    options repeat the run, a sentence that says why. Raises InputError where the folder holds something already."""
     import torch
-
-    from untwin.data.cxi import write_result
 
     fresh(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
+    text, table = _run_text(solution, run)
     image = solution.image.numpy()
     process = {
         "program": "untwin",
@@ -127,11 +174,11 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **CONVENTIONS,
         **{k: v for k, v in solution.made.items() if k in ("commit", "device", "threads", "workers", "engine", "python")},
-        "parameters": json.dumps(run or settings(solution)),
+        "parameters": json.dumps(table),
         "verdict": solution.verdict.text,
         "summary": json.dumps(summary(solution)),
     }
-    write_result(
+    cxi.write_result(
         folder / "result.cxi",
         image=image,
         support=solution.support.numpy(),
@@ -140,18 +187,16 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
         modes=None if solution.modes is None else solution.modes.numpy(),
         mode_weights=solution.mode_weights,
         voxel_size=solution.pattern.voxel_size,
+        initial_support=solution.conditions.support,
     )
-    import tomli_w
-
-    atomic_write_text(folder / "run.toml", tomli_w.dumps(run or settings(solution)))
+    atomic_write_text(folder / "run.toml", text)
     atomic_write_text(folder / "summary.json", json.dumps(summary(solution), indent=1))
     return folder
 
 
 def load(folder: str | Path) -> Reconstruction:
     """The Reconstruction that `save` wrote. Raises InputError where there is none."""
-    from untwin.data.cxi import read_modes
-    from untwin.data.read import read, read_object
+    from untwin.data.object import read_object
 
     folder = Path(folder)
     path = folder / "result.cxi" if folder.is_dir() else folder
@@ -160,57 +205,91 @@ def load(folder: str | Path) -> Reconstruction:
     found = read_object(path)
     if "summary" not in found.process:
         raise InputError(f"{path} is not a result of untwin; expected a folder that untwin reconstruct has written")
-    import torch
-    from pydantic import TypeAdapter
-
-    from untwin.judge.resolution import Curve
-    from untwin.judge.trust import Verdict
-    from untwin.runs.solution import History, Reconstruction, Start
-
     try:
-        told = json.loads(str(found.process["summary"]))
-        modes = read_modes(path)
-
-        def made(kind: Any, values: Any) -> Any:
-            return TypeAdapter(kind).validate_python(values)
-
-        def start(s: dict) -> Start:
-            return made(Start, {**s, **{k: _number(s[k]) for k in ("r_factor", "score", "error")}})
-
-        def history(h: dict) -> History:
-            return made(History, {**h, "r_factor": tuple(map(_number, h["r_factor"]))})
-
-        def curve(c: dict | None) -> Curve | None:
-            return None if c is None else made(Curve, {**c, "value": tuple(map(_number, c["value"]))})
-
-        pattern = read(path)
-        if pattern.shape != found.image.shape or (modes is not None and modes.shape[1:] != found.image.shape):
-            raise ValueError(f"an object of shape {found.image.shape} with a pattern of {pattern.shape}")
-        return Reconstruction(
-            image=torch.from_numpy(found.image),
-            support=torch.from_numpy(np.asarray(found.support)),
-            pattern=pattern,
-            recipe=made(str, told["recipe"]),
-            seed=made(int, told["seed"]),
-            positivity=made(bool, told["positivity"]),
-            verdict=made(Verdict, told["verdict"]),
-            numbers={k: _number(v) for k, v in told["numbers"].items()},
-            starts=tuple(map(start, told["starts"])),
-            history=tuple(map(history, told["history"])),
-            prtf=curve(told["prtf"]),
-            fsc=curve(told["fsc"]),
-            modes=None if modes is None else torch.from_numpy(modes),
-            mode_weights=made(tuple[float, ...], told["mode_weights"]),
-            warnings=made(tuple[str, ...], told["warnings"]),
-            reason=made(str, told.get("reason", "")),
-            made=made(dict[str, str | int], told.get("made", {})),
-        )
+        return _reconstruction(path, found, json.loads(str(found.process["summary"])))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a result of untwin ({type(error).__name__}: {error}); expected one that untwin reconstruct has written"
         ) from None
+
+
+def _reconstruction(path: Path, found: ObjectFile, told: dict[str, Any]) -> Reconstruction:
+    """What a result and its summary hold. Raises whatever a summary of another kind leads to."""
+    import torch
+
+    from untwin.data.read import read
+    from untwin.judge.trust import Verdict
+    from untwin.runs.solution import Reconstruction
+
+    modes, pattern = cxi.read_modes(path), read(path)
+    if pattern.shape != found.image.shape or (modes is not None and modes.shape[1:] != found.image.shape):
+        raise ValueError(f"an object of shape {found.image.shape} with a pattern of {pattern.shape}")
+    return Reconstruction(
+        image=torch.from_numpy(found.image),
+        support=torch.from_numpy(np.asarray(found.support)),
+        pattern=pattern,
+        recipe=_valid(str, told["recipe"]),
+        seed=_valid(int, told["seed"]),
+        positivity=_valid(bool, told["positivity"]),
+        physics=_physics(told),
+        conditions=_conditions(path, told),
+        verdict=_valid(Verdict, told["verdict"]),
+        numbers={k: _number(v) for k, v in told["numbers"].items()},
+        starts=tuple(map(_start, told["starts"])),
+        history=tuple(map(_history, told["history"])),
+        prtf=_curve(told["prtf"]),
+        fsc=_curve(told["fsc"]),
+        modes=None if modes is None else torch.from_numpy(modes),
+        mode_weights=_valid(tuple[float, ...], told["mode_weights"]),
+        warnings=_valid(tuple[str, ...], told["warnings"]),
+        reason=_valid(str, told.get("reason", "")),
+        made=_valid(dict[str, str | int], told.get("made", {})),
+    )
+
+
+def _valid(kind: Any, values: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_python(values)
+
+
+def _start(s: dict) -> Start:
+    from untwin.runs.solution import Start
+
+    return _valid(Start, {**s, **{k: _number(s[k]) for k in ("r_factor", "score", "error")}})
+
+
+def _history(h: dict) -> History:
+    from untwin.runs.solution import History
+
+    return _valid(History, {**h, "r_factor": tuple(map(_number, h["r_factor"]))})
+
+
+def _curve(c: dict | None) -> Curve | None:
+    from untwin.judge.resolution import Curve
+
+    return None if c is None else _valid(Curve, {**c, "value": tuple(map(_number, c["value"]))})
+
+
+def _physics(told: dict[str, Any]) -> Physics:
+    """As it is told; the far field where it has names that untwin does not know, or an earlier version has not told it."""
+    from untwin.model.physics import Physics
+    from untwin.runs.names import parse_model
+
+    try:
+        return parse_model(_valid(str, told.get("physics", "")) or "Physics", Physics)
+    except InputError:
+        return Physics()
+
+
+def _conditions(path: Path, told: dict[str, Any]) -> Conditions:
+    """Earlier versions told positivity alone."""
+    from untwin.runs.conditions import Conditions
+
+    texts = told.get("conditions", {"positivity": told["positivity"]})
+    return Conditions(**_valid(dict[str, bool | str], texts), support=cxi.read_initial_support(path))
 
 
 def _number(value: float | None) -> float:

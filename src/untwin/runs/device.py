@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3  # relative; rounding in single precision comes to a few 1e-6 in these steps
 
 
-def named(device: str | torch.device) -> str:
+def device_name(device: str | torch.device) -> str:
     """Its text: "cpu", "cuda", "cuda:1". Raises InputError where this torch has no such device."""
     import torch
 
@@ -30,7 +30,7 @@ def named(device: str | torch.device) -> str:
     return "cpu" if text.startswith("cpu") else text
 
 
-def boolean(mask: np.ndarray | Tensor) -> Tensor:
+def as_mask(mask: np.ndarray | Tensor) -> Tensor:
     """True where a mask is not 0, on the CPU: of an array, a list, or a tensor on any device."""
     import torch
 
@@ -38,11 +38,11 @@ def boolean(mask: np.ndarray | Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(array != 0))
 
 
-def trusted(device: str) -> None:
+def require_agreement(device: str) -> None:
     """Raise InputError where a short run on the device ends elsewhere than on the CPU. Asked once in a process."""
     if device == "cpu":
         return
-    difference = _difference(device)
+    difference = disagreement(device)
     if not difference < TOLERANCE:
         raise InputError(
             f"device {device!r} does not compute what the CPU does: after 5 RAAR and 5 ER the images differ by {difference:.2g}, "
@@ -51,7 +51,7 @@ def trusted(device: str) -> None:
 
 
 @lru_cache
-def _difference(device: str) -> float:
+def disagreement(device: str) -> float:
     """|image − image on the CPU| / |image on the CPU|: a known object behind a stop, two starts."""
     here, there = _ends("cpu"), _ends(device)
     return float((here - there).norm() / here.norm())

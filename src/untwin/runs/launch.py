@@ -97,24 +97,28 @@ class Launcher:
     start may end with other last bits in a batch of another size.
 
     workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
-    elsewhere: CPU seconds that other processes have spent so far. calls: of map, so far.
+    elsewhere: CPU seconds that other processes have spent so far.
     """
 
     workers: int
     batch: int = BATCH
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     elsewhere: float = 0.0
-    calls: int = 0
 
-    def map(self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None) -> list[Ended]:
-        """The populations after their recipes, in order."""
-        self.calls += 1
+    def map(
+        self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None, purpose: str = ""
+    ) -> list[Ended]:
+        """The populations after their recipes, in the order of the jobs whatever finishes first.
+
+        purpose: what the jobs are for. Beside their recipes and members it names what a checkpoint keeps of them: two calls of one run
+        differ in one of these.
+        """
         parts: Parts = {}
         for j, (recipe, state) in enumerate(jobs):
             n = len(state.seeds)
             for i in range(0, n, self.batch):
                 some = take(state, list(range(i, min(i + self.batch, n))))
-                parts[self.checkpoint.name(self.calls, j, i, recipe, some.members, samples)] = (j, recipe, some)
+                parts[self.checkpoint.name(purpose, j, i, recipe, some.members, samples)] = (j, recipe, some)
         ended: dict[str, Ended] = {}
 
         def came(name: str, one: Ended) -> None:

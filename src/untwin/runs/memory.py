@@ -12,7 +12,8 @@ from untwin.errors import InputError
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
-from untwin.solve.stopping import WMV, Least
+from untwin.solve.stopping import KeepBest
+from untwin.solve.variance import WMV
 from untwin.solve.wrap import Mean, Wrapper
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _work(problem: Problem, recipe: Recipe) -> float:
     most = 5.0
     for rule, algorithms in segments(recipe):
         watch = 0.0
-        if isinstance(rule, Least):
+        if isinstance(rule, KeepBest):
             watch = 3.0 + (rule.window if isinstance(rule, WMV) else 0)
         most = max(most, *(5.0 + watch + _carried(problem, a) for a in set(algorithms)))
     return most

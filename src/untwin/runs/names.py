@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from untwin import expression
 from untwin.errors import InputError
+from untwin.model.constraints import Both, Ceiling, Constraint, Nonnegative, RealValued, Support
+from untwin.model.counts import Modulus
+from untwin.model.detection import Ideal
 from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
+from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
 from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
+from untwin.model.unknown import Unknown
+from untwin.model.waves.base import Waves
+from untwin.model.waves.farfield import FarField
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.plan import Plan
@@ -23,18 +30,37 @@ from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import Box, Random, Triangle, Whole
+from untwin.solve.calibrate import Calibrate
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.fit import Fit
+from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
+from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
-from untwin.solve.stopping import EMV, WMV, HeldOut, Plateau, SelfValidation, Thinned
+from untwin.solve.stopping import Plateau
+from untwin.solve.variance import EMV, WMV
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
 
 PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
-OTHERS: tuple[type, ...] = (ShrinkWrap, AreaWrap, Detwin, Box, Triangle, Whole, Random, Predict, Settle, Capped, Proximal, Damped, Mean)
+OTHERS: tuple[type, ...] = (
+    ShrinkWrap,
+    AreaWrap,
+    Detwin,
+    Calibrate,
+    Box,
+    Triangle,
+    Whole,
+    Random,
+    Predict,
+    Settle,
+    Capped,
+    Proximal,
+    Damped,
+    Mean,
+)
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
@@ -44,6 +70,11 @@ STAGES: tuple[type, ...] = (Plan, Search, Guide, Reserve, Finish, Refine)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
+
+CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, Ceiling)
+PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Unknown)
+MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
+Kind = TypeVar("Kind")
 
 
 def parse(text: str) -> Any:
@@ -60,3 +91,18 @@ def parse_rule(text: str) -> Rule:
     if not isinstance(rule, Rule):
         raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
     return rule
+
+
+def parse_model(text: str, kind: type[Kind]) -> Kind:
+    """The constraint, loss, modulus or physics that a text describes, such as "Support() & RealValued()". Waves alone are a physics."""
+    read = expression.read(text, MODEL)
+    part: Any = Physics.of(read) if kind is Physics and isinstance(read, Waves) else read
+    if not isinstance(part, kind) or (isinstance(part, Both) and not _sound(part)):
+        known = ", ".join(name for name, c in MODEL.items() if issubclass(c, kind))
+        raise InputError(f"{text!r} is no {kind.__name__.lower()}; known: {known}")
+    return part
+
+
+def _sound(part: object) -> bool:
+    """Constraints through and through."""
+    return _sound(part.first) and _sound(part.second) if isinstance(part, Both) else isinstance(part, Constraint)

@@ -22,13 +22,15 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint, Held, digest
-from untwin.runs.device import boolean, named
+from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
+from untwin.solve.heldout import HeldOut
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State, alive
-from untwin.solve.stopping import EMV, WMV, HeldOut, Watch
+from untwin.solve.stopping import Watch
+from untwin.solve.variance import EMV, WMV
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +87,7 @@ def restore(
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
-    device = named(device)
+    device = device_name(device)
     problem = _problem(y, physics, measured, channels, loss, device)
     fit = _fit(prior, problem)
     fit.check(problem)
@@ -125,7 +127,7 @@ def _problem(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
 
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
-    measured = None if measured is None else boolean(measured)
+    measured = None if measured is None else as_mask(measured)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
     problem.misfit(torch.zeros(1, *problem.shape, device=y.device))

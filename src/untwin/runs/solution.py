@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.model.physics import Physics
+from untwin.runs.conditions import Conditions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,8 @@ class Reconstruction(Solution):
     """The object behind a far-field pattern, what it rests on, and whether to believe it.
 
     image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
-    support: (*grid) bool, centred likewise. physics: with the values that were found for its unknowns.
+    support: (*grid) bool, centred likewise. positivity: the object is real and at least zero. conditions: what the run was made under.
+    physics: with the values that were found for its unknowns.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
@@ -92,6 +94,7 @@ class Reconstruction(Solution):
     pattern: Pattern
     positivity: bool
     physics: Physics = field(default_factory=Physics)
+    conditions: Conditions = field(default_factory=Conditions)
     verdict: Verdict
     starts: tuple[Start, ...] = ()
     history: tuple[History, ...] = ()

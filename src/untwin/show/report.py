@@ -287,7 +287,7 @@ def _parameters(solution: Reconstruction) -> dict[str, str]:
     rows = {
         "seed": str(solution.seed),
         "starts": str(len(solution.starts)),
-        "constraint": "real and not negative" if solution.positivity else "complex, inside the support",
+        "constraint": solution.conditions.constraint or ("real and not negative" if solution.positivity else "complex, inside the support"),
         "convention": "forward transform Σ x exp(−2πi k·r/N), unitary; object oriented as the detector, axis 0 down",
     }
     for package in ("untwin", "torch", "numpy", "scipy", "matplotlib"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
-    from untwin.runs.launch import Launcher
+    from untwin.runs.launch import Ended, Launcher
     from untwin.solve.state import State
 
 Report = Callable[[int, float | None], None]  # steps since the last call, lowest R known
@@ -33,7 +33,7 @@ class Place(IntEnum):
     END = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cohort:
     """What travels through a plan.
 
@@ -78,9 +78,14 @@ class Context:
     report: Report | None = None
     before: tuple[Stage, ...] = ()
 
+    def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[Ended]:
+        """What the launcher makes of them, in order. The work is named by the place of its stage in the plan and by recipes and members:
+        where a stage runs the same recipe again, its members have other seeds or roles. samples: looks at the R-factor on the way."""
+        return self.launch.map(self.problem, jobs, samples, self.report, f"stage {len(self.before)}")
+
     def run(self, jobs: list[tuple[Recipe, State]]) -> tuple[list[Population], Failures]:
         """The populations after their recipes, in order; and those of them that came to NaN or infinity."""
-        ended = [Population.of(self.problem, e.state) for e in self.launch.map(self.problem, jobs, report=self.report)]
+        ended = [Population.of(self.problem, e.state) for e in self.map(jobs)]
         failures = ((p.state.members[i], reason(p, i)) for p in ended for i in p.dead())
         if self.report:
             self.report(0, min(float(p.r_factor.min()) for p in ended))
@@ -148,18 +153,7 @@ class Stage(ABC):
         return expression.write(self)
 
 
-def require_whole(owner: Any, name: str, low: int) -> None:
-    """Raise InputError unless this setting is a whole number, low or more."""
-    v = getattr(owner, name)
-    if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= 100_000:
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a whole number, {low} or more")
-
-
-def require_below(owner: Any, name: str, high: float) -> None:
-    """Raise InputError unless this setting is a number from 0, below high."""
-    v = getattr(owner, name)
-    if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < high:
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected a number from 0, below {high:g}")
+MOST = 100_000  # starts, families, rounds ...; more is a slip of the pen
 
 
 def require_recipes(owner: Any, *recipes: Any) -> None:

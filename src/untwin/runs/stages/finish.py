@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes, require_whole
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member, State, take
 
@@ -37,8 +38,8 @@ class Finish(Stage):
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.recipes)
-        require_whole(self, "deal", 1)
-        require_whole(self, "rounds", 0)
+        require_int(self, "deal", 1, MOST)
+        require_int(self, "rounds", 0, MOST)
 
     @property
     def work(self) -> tuple[Recipe, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, children, children_of, gather, survivors
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes, require_whole
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member, take
 
@@ -27,7 +28,7 @@ class Guide(Stage):
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.children)
-        require_whole(self, "generations", 0)
+        require_int(self, "generations", 0, MOST)
 
     @property
     def work(self) -> tuple[Recipe, ...]:

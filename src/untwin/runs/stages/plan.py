@@ -28,7 +28,7 @@ Report = Callable[[int, float | None, int], None]  # steps since the last call, 
 Kind = TypeVar("Kind", bound=Stage)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.

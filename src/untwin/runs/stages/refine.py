@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from untwin.checks import require_number
 from untwin.judge.trust import ALIKE
 from untwin.runs.population import Population, as_role, gather, objects
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_below, require_recipes
+from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import take
 
@@ -34,8 +35,8 @@ class Refine(Stage):
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)
-        require_below(self, "apart", 1)
-        require_below(self, "explained", 100)
+        require_number(self, "apart", 0, 1, below=True)
+        require_number(self, "explained", 0, 100, below=True)
 
     @property
     def work(self) -> tuple[Recipe, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from untwin.checks import require_int, require_number
 from untwin.runs.population import objects
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_below, require_whole
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage
 from untwin.runs.stages.search import Search
 from untwin.solve.recipe import Recipe
 
@@ -27,8 +28,8 @@ class Reserve(Stage):
     place: ClassVar[Place] = Place.FAMILIES
 
     def __post_init__(self) -> None:
-        require_whole(self, "families", 0)
-        require_below(self, "near", 1)
+        require_int(self, "families", 0, MOST)
+        require_number(self, "near", 0, 1, below=True)
 
     @property
     def work(self) -> tuple[Recipe, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from untwin.checks import require_int
 from untwin.errors import InputError, NumericalFailure
 from untwin.runs.failure import Failure, Failures
 from untwin.runs.population import Population, start
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, reason, require_recipes, require_whole
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, reason, require_recipes
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
 
@@ -36,8 +37,8 @@ class Search(Stage):
 
     def __post_init__(self) -> None:
         require_recipes(self, self.first)
-        require_whole(self, "starts", 1)
-        require_whole(self, "families", 1)
+        require_int(self, "starts", 1, MOST)
+        require_int(self, "families", 1, MOST)
         if self.families > self.starts:
             raise InputError(f"Search: {self.families} families of {self.starts} starts; expected at least one start each")
 
@@ -97,5 +98,5 @@ class Search(Stage):
 
     def _through(self, members: tuple[Member, ...], context: Context) -> tuple[Population, list]:
         jobs = [(self.first, begin(context.problem, members, context.support))]
-        ended = context.launch.map(context.problem, jobs, samples=SAMPLES, report=context.report)[0]
+        ended = context.map(jobs, SAMPLES)[0]
         return Population.of(context.problem, ended.state), list(ended.traces)

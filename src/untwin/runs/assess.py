@@ -1,0 +1,318 @@
+"""What there is to say of an outcome: how its runs compare, every number, the verdict, and the object as it is shown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from untwin import fourier
+from untwin.judge import metrics, trust
+from untwin.judge.resolution import Curve, fsc, prtf
+from untwin.model.outline import hidden
+from untwin.random import derive
+from untwin.runs.choose import Choice, choose
+from untwin.runs.failure import Failure, counted, reasons
+from untwin.runs.launch import run_here
+from untwin.runs.names import parse
+from untwin.runs.population import Population, gather, objects
+from untwin.runs.solution import History, Reconstruction, Start
+from untwin.runs.stages.plan import Outcome, Plan
+from untwin.solve.calibrate import uncertainty
+from untwin.solve.predict import Predict
+from untwin.solve.recipe import steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.data.measurement import Pattern
+    from untwin.model.problem import Problem
+    from untwin.solve.state import Member, State
+
+FREE_SHARE = 0.03  # of the measured pixels, held out for the free log-likelihood (unmeasured),
+FREE_RECIPE = "100*RAAR + 50*ER"  # which grows them again (unmeasured)
+MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
+
+
+def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict[str, str | int]) -> Reconstruction:
+    """The Reconstruction that an outcome comes to. made: what computed it."""
+    choice = choose(problem, plan, outcome)
+    problem = problem.holding(choice.best.state.nuisance)
+    comparison = compare(problem, plan, choice)
+    transfer, shell = _curves(problem, comparison)
+    modes, weights = _modes(comparison.runs)
+    numbers = _numbers(problem, choice) | (choice.refinement.numbers() if choice.refinement else {})
+    numbers |= (
+        _unknowns(problem, choice)
+        | _counts(comparison, outcome)
+        | {"first_mode_weight": weights[0]}
+        | _resolutions(problem.pattern, transfer)
+    )
+    reason, warnings = _failures(outcome)
+    verdict = trust.verdict(_evidence(problem, choice, comparison, numbers, transfer))
+    if reason:
+        verdict = trust.Verdict(None, f"{verdict.text}; {reason}: do not trust this before you know why")
+    image, support = _presented(problem, choice.image, choice.best.state.support[0])
+    known = {name: float(values[0]) for name, values in choice.best.state.nuisance.items()}
+    return Reconstruction(
+        image=image,
+        support=support,
+        pattern=problem.pattern,
+        recipe=repr(plan),
+        seed=seed,
+        positivity=problem.constraint.positive,
+        physics=problem.physics.known(known),
+        verdict=verdict,
+        numbers=numbers,
+        starts=comparison.starts + comparison.lost,
+        history=tuple(History(str(m), *t) for m, t in zip(outcome.first.state.members, outcome.traces)),
+        prtf=transfer,
+        fsc=shell,
+        modes=_presented_modes(problem, choice.image, modes),
+        mode_weights=tuple(weights),
+        warnings=problem.pattern.warnings + warnings,
+        reason=reason,
+        made=made,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The runs beside the one that is shown, all aligned to it.
+
+    families: E of the result of each other family. independent: of those among them that share nothing with it. score: its own.
+    starts: the independent starts; lost: what failed.
+    runs: (k, *grid), every run that ended alike, the solution first. nearest: (*grid), the independent result most like it.
+    """
+
+    families: tuple[float, ...]
+    independent: tuple[float, ...]
+    score: float
+    starts: tuple[Start, ...]
+    lost: tuple[Start, ...]
+    runs: Tensor
+    nearest: Tensor | None
+
+    @property
+    def agreement(self) -> float:
+        """E of the independent result most like the one that is shown; NaN where there is none."""
+        return min(self.independent, default=math.nan)
+
+    @property
+    def agreeing(self) -> tuple[Start, ...]:
+        return tuple(s for s in self.starts if s.error < trust.AGREE)
+
+
+def compare(problem: Problem, plan: Plan, choice: Choice) -> Comparison:
+    """How the runs of an outcome compare with what is shown of it."""
+    import torch
+
+    outcome, final = choice.outcome, choice.outcome.results
+    results = problem.symmetry.align(objects(problem, final), objects(problem, choice.best)[0])
+    first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
+    errors = tuple(results.error.tolist())
+    others, members = range(1, len(errors)), final.state.members
+    strangers = [i for i in others if _share_nothing(plan, members[0], members[i])]
+    scores = gather([outcome.first, final]).scores(problem)
+    starts = _starts(outcome.first, scores, first.error, first.turned)
+    # Of the single starts those that are families' results already are left out
+    alike = [i for i, s in enumerate(starts) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
+    runs = torch.cat([results.x[[0, *(i for i in others if errors[i] < trust.ALIKE)]], first.x[alike]])
+    return Comparison(
+        families=errors[1:],
+        independent=tuple(errors[i] for i in strangers),
+        score=float(scores[len(starts)]),
+        starts=starts,
+        lost=tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures),
+        runs=runs,
+        nearest=results.x[min(strangers, key=lambda i: errors[i])] if strangers else None,
+    )
+
+
+def _share_nothing(plan: Plan, one: Member, other: Member) -> bool:
+    """False where both began from the same prediction of a network: that they agree is then no evidence."""
+    return not any(isinstance(a, Predict) and a.informs(one.family) and a.informs(other.family) for a in steps(plan.search.first))
+
+
+def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) -> tuple[Start, ...]:
+    return tuple(
+        Start(
+            seed=first.state.seeds[i],
+            number=first.state.members[i].number,
+            r_factor=float(first.r_factor[i]),
+            score=float(scores[i]),
+            support=int(first.pixels[i]),
+            error=float(error[i]),
+            twin=bool(turned[i]),
+        )
+        for i in range(len(first.state.seeds))
+    )
+
+
+def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    """Why the solution is partial, or nothing; and what there is to say of starts that failed."""
+    if not outcome.failures:
+        return "", ()
+    why = reasons(outcome.failures)
+    if outcome.broken:
+        reason = Failure.MOST.format(count=len(outcome.failures), reasons=why, living=len(outcome.first.state.seeds))
+        return reason, (reason,)
+    return "", (Failure.SOME.format(parts=counted(m for m, _ in outcome.failures), reasons=why),)
+
+
+# numbers
+
+
+def _counts(comparison: Comparison, outcome: Outcome) -> dict[str, float]:
+    """Of starts, families and runs."""
+    lost = comparison.lost
+    return {
+        "score": comparison.score,
+        "agreement": comparison.agreement,
+        "starts": float(len(comparison.starts)),
+        "starts_failed": float(sum(s.role == "start" for s in lost)),
+        "runs_failed": float(len(lost)),
+        "starts_agreeing": float(len(comparison.agreeing)),
+        "twins_turned": float(sum(s.twin for s in comparison.agreeing)),
+        "families": float(1 + len(comparison.families)),
+        "families_agreeing": float(1 + sum(e < trust.AGREE for e in comparison.independent)),
+        "runs_kept": float(len(comparison.runs)),
+    }
+
+
+def _resolutions(pattern: Pattern, transfer: Curve | None) -> dict[str, float]:
+    if transfer is None:
+        return {}
+    metres = {"resolution_metres": transfer.pixels * max(pattern.voxel_size)} if pattern.voxel_size else {}
+    return {"resolution_pixels": transfer.pixels} | metres
+
+
+def _numbers(problem: Problem, choice: Choice) -> dict[str, float]:
+    """Of the object that is shown."""
+    t, p, best = problem.counts, problem.pattern, choice.best
+    f = problem.predict(choice.image.unsqueeze(0))
+    expected = metrics.expected_half_deviance(f, t.measured)
+    working, free = free_log_likelihood(problem, best.state)
+    unmeasured = float((f[0].where(~t.measured, f.new_zeros(()))).sum(dtype=f.dtype))
+    return {
+        "r_factor": float(metrics.r_factor(f, t.intensity, t.measured)),
+        "chi_square_amplitude": float(metrics.chi_square_amplitude(f, t.intensity, t.measured)),
+        "chi_square_intensity": float(metrics.chi_square_intensity(f, t.intensity, t.measured)),
+        "log_likelihood": float(metrics.log_likelihood(f, t.intensity, t.measured)),
+        "log_likelihood_expected": float(expected / t.measured.sum()),
+        "working_log_likelihood": working,
+        "free_log_likelihood": free,
+        "support_pixels": float(best.pixels[0]),
+        "support_fraction": float(best.pixels[0]) / f[0].numel(),
+        "photons": p.photons,
+        "measured_fraction": float(p.measured.mean()),
+        "hidden_speckles": len(hidden(p)) * float(best.pixels[0]) / f[0].numel(),
+        "power_unmeasured": unmeasured / p.photons,
+    }
+
+
+def _unknowns(problem: Problem, choice: Choice) -> dict[str, float]:
+    """What was found for each unknown of the physics, and one standard deviation of it."""
+    found = choice.best.state.nuisance
+    deviation = uncertainty(problem, choice.image.unsqueeze(0), found)
+    return {name: float(value[0]) for name, value in found.items()} | {f"{name}_error": float(d[0]) for name, d in deviation.items()}
+
+
+def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
+    """Half deviance per pixel of the pixels that were used, and of a few that were not, after a short run without those.
+
+    Cross-validation by deletion: 3 % of the measured pixels (and, for a real object, their mirror images) are declared unmeasured, their
+    wave is set to zero, and 100 RAAR + 50 ER in the solution's support grow it again from all the others. The two figures are
+    alike where the object explains the data, and the free one is larger where it has been fitted to noise. Reported, never used to choose.
+    """
+    import torch
+
+    seen = problem.measured
+    without = problem.without(
+        torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(seen.shape) < FREE_SHARE).to(seen.device)
+    )
+    hidden = seen & ~without.measured
+    if not bool(hidden.any()) or bool((hidden == seen).all()):
+        return math.nan, math.nan
+    wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
+    x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
+    x = x.real if problem.real else x
+    ended = run_here(without, parse(FREE_RECIPE), replace(state, x=x, image=x, at=0)).state
+    f = problem.predict(problem.project_object(ended.image, ended.support))
+    t = problem.counts
+    return (
+        float(metrics.log_likelihood(f, t.intensity, without.measured)),
+        float(metrics.log_likelihood(f, t.intensity, hidden)),
+    )
+
+
+def _evidence(
+    problem: Problem, choice: Choice, comparison: Comparison, numbers: dict[str, float], transfer: Curve | None
+) -> trust.Evidence:
+    """What the verdict rests on."""
+    refinement = choice.refinement
+    return trust.Evidence(
+        r_factor=numbers["r_factor"],
+        errors=comparison.independent,
+        starts=len(comparison.starts),
+        agreeing=len(comparison.agreeing),
+        turned=sum(s.twin for s in comparison.agreeing),
+        resolution=_resolution(problem.pattern, transfer),
+        hidden=numbers["hidden_speckles"],
+        refined=None if refinement is None else refinement.kept,
+        explained=refinement.explained if refinement is not None and refinement.kept else None,
+    )
+
+
+# curves, modes, the object as it is shown
+
+
+def _curves(problem: Problem, comparison: Comparison) -> tuple[Curve | None, Curve | None]:
+    """The transfer function of the runs that ended alike, and the shell correlation with the nearest independent result."""
+    waves = problem.model.waves.propagate(comparison.runs)
+    transfer = prtf(waves, problem.counts.measured) if len(waves) > 1 else None
+    shell = None if comparison.nearest is None else fsc(waves[0], problem.model.waves.propagate(comparison.nearest))
+    return transfer, shell
+
+
+def _modes(runs: Tensor, count: int = MODES) -> tuple[Tensor, list[float]]:
+    """Orthogonal modes of aligned runs (singular vectors) and their shares of the power; the first is their best common object."""
+    import torch
+
+    flat = runs.flatten(1)
+    gram = flat.conj() @ flat.T
+    power, vectors = torch.linalg.eigh(gram)
+    order = power.argsort(descending=True)[:count]
+    modes = (vectors[:, order].T.to(flat.dtype) @ flat).reshape(-1, *runs.shape[1:]) / math.sqrt(len(runs))
+    shares = (power / power.sum().clamp(min=1e-30)).clamp(min=0)[order]
+    return modes, [float(s) for s in shares]
+
+
+def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
+    """The object in the middle of the array, its mean phase 0 (a real one stays real)."""
+    import torch
+
+    d = problem.ndim
+    axes, by = tuple(range(d)), problem.symmetry.origin(image)
+    if problem.symmetry.global_phase and not problem.real:
+        total = (image * image.abs()).sum()
+        image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
+    shown = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
+    return shown, fourier.centred(support.roll(by, axes), d).cpu()
+
+
+def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
+    """The modes, moved as the object is."""
+    d = problem.ndim
+    return fourier.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
+
+
+def _resolution(pattern: Pattern, transfer: Curve | None) -> str:
+    if transfer is None:
+        return ""
+    at = "PRTF 1/e" if transfer.crossing is not None else "PRTF above 1/e up to the edge of the detector"
+    if pattern.voxel_size:
+        return f"resolution {1e9 * transfer.pixels * max(pattern.voxel_size):.3g} nm ({at})"
+    return f"resolution {transfer.pixels:.2g} object pixels ({at})"

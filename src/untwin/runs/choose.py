@@ -1,0 +1,108 @@
+"""Which result is shown: the plain ones or the refined ones, and the mean of those that are alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from untwin.judge import metrics, trust
+from untwin.runs.population import Population, gather, objects
+from untwin.runs.stages.plan import Outcome, Plan
+from untwin.runs.stages.refine import Refine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.model.problem import Problem
+
+NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean (docs/benchmarks.md: a notebook of 18 objects)
+WORSE = 1.25  # times the half deviance of the plain results, above which refined ones are given up (docs/deep-priors.md, The rule)
+SUFFERED = 1.2  # times the R-factor of the best candidate, from which on their mean is given up (unmeasured)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What a refinement came to. plain, refined: half deviance per pixel before and after it. agreement: E between the best refined result
+    and the one most like it, NaN of a single one. explained: `refined` over what is expected of the truth, where a limit was set.
+    kept: it is what is shown."""
+
+    plain: float
+    refined: float
+    agreement: float
+    explained: float | None
+    kept: bool
+
+    def numbers(self) -> dict[str, float]:
+        """As a Reconstruction lists them."""
+        told = {"log_likelihood_plain": self.plain, "log_likelihood_refined": self.refined, "refined_agreement": self.agreement}
+        return told | ({} if self.explained is None else {"refined_explained": self.explained}) | {"refined": float(self.kept)}
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """image: (*grid) complex, what is shown. outcome: what it is of, its results the best one first. refinement: where there was one."""
+
+    image: Tensor
+    outcome: Outcome
+    refinement: Refinement | None = None
+
+    @property
+    def best(self) -> Population:
+        return self.outcome.results.rows([0])
+
+
+def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
+    """The plain results, or the mean of the refined ones.
+
+    Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
+    the object and not the prior's doing, and their mean is nearer to it than either. And one that explains the counts as the truth
+    would (Refine.explained) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where neither is so,
+    or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
+    (docs/deep-priors.md).
+    """
+    plain = mean(problem, outcome, NEARLY)
+    if outcome.refined is None:
+        return Choice(plain, outcome)
+    results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
+    rest = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
+    again = replace(outcome, results=gather([results, outcome.results.rows(rest)]) if rest else results, candidates=results)
+    refined = mean(problem, again, math.inf)
+    before, _ = _half_deviance(problem, outcome.results, plain)
+    after, expected = _half_deviance(problem, results, refined)
+    x = objects(problem, results)
+    nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    kept = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
+    refine, explained = plan.stage(Refine), None
+    if refine and refine.explained:
+        explained = after / expected
+        kept = kept or after <= refine.explained * expected
+    refinement = Refinement(before, after, nearest, explained, kept)
+    return Choice(refined, again, refinement) if kept else Choice(plain, outcome, refinement)
+
+
+def _half_deviance(problem: Problem, results: Population, image: Tensor) -> tuple[float, float]:
+    """Half deviance per pixel of an image, infinite where that is no number, and what is expected of the truth."""
+    t = problem.counts
+    f = problem.holding(results.rows([0]).state.nuisance).predict(image.unsqueeze(0))
+    half = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf)
+    return float(half), float(metrics.expected_half_deviance(f.nan_to_num(), t.measured) / t.measured.sum())
+
+
+def mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
+    """The mean of the candidates that are like the best result and whose scores are within `nearly` of the best one's.
+
+    They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
+    are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
+    """
+    best = objects(problem, outcome.results.rows([0]))[0]
+    aligned = problem.symmetry.align(objects(problem, outcome.candidates), best)
+    scores = outcome.candidates.scores(problem)
+    alike = (aligned.error.cpu() < trust.ALIKE) & (scores.cpu() <= scores.min().cpu() + nearly)
+    if int(alike.sum()) < 2:
+        return best
+    mean = problem.project_object(aligned.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
+    t, held = problem.counts, problem.holding(outcome.results.rows([0]).state.nuisance)
+    r = [float(metrics.r_factor(held.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
+    mean = mean if mean.is_complex() else mean.to(best.dtype)
+    return mean[0] if r[0] < SUFFERED * r[1] else best

@@ -1,0 +1,141 @@
+"""What a run was made under beside its pattern, recipe and seed: as texts that a run.toml holds, and the Problem of such texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untwin import fourier
+from untwin.errors import InputError
+from untwin.model.constraints import Constraint, Nonnegative, Support
+from untwin.model.counts import Modulus
+from untwin.model.losses import Loss, Poisson
+from untwin.model.physics import Physics
+from untwin.model.problem import Problem, require_real
+from untwin.runs.device import device_name
+from untwin.runs.names import parse, parse_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.data.measurement import Pattern
+    from untwin.runs.stages.plan import Plan
+
+KINDS: dict[str, type] = {"constraint": Constraint, "loss": Loss, "modulus": Modulus, "physics": Physics}  # what texts describe
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What a run was made under. Texts are empty where a run has it by default.
+
+    positivity: the option says it all of the constraint. device: such as "cuda". support: (*grid) bool, centred, where one was handed in.
+    obstacle: why these do not repeat the run, as a sentence, or nothing.
+    """
+
+    positivity: bool = False
+    constraint: str = ""
+    loss: str = ""
+    modulus: str = ""
+    physics: str = ""
+    device: str = ""
+    support: np.ndarray | None = None
+    obstacle: str = ""
+
+    @classmethod
+    def of(cls, problem: Problem, plan: Plan, support: Tensor | None = None) -> Conditions:
+        """support: in FFT order, as it was handed in."""
+        positive = [type(c) for c in problem.constraint.parts()] == [Support, Nonnegative] and _is_real(problem.pattern)
+        plain = positive or [type(c) for c in problem.constraint.parts()] == [Support]
+        texts = {
+            "constraint": "" if plain else " & ".join(map(repr, problem.constraint.parts())),
+            "loss": "" if repr(problem.loss) == repr(Poisson()) else repr(problem.loss),
+            "modulus": "" if repr(problem.modulus) == repr(Modulus()) else repr(problem.modulus),
+            "physics": "" if repr(problem.physics) == repr(Physics().on(problem.pattern)) else repr(problem.physics),
+        }
+        inside = None if support is None else fourier.centred(support.cpu(), problem.ndim).numpy()
+        return cls(
+            positivity=positive,
+            **texts,
+            device="" if problem.device == "cpu" else problem.device,
+            support=inside,
+            obstacle=_obstacle(problem, plan, texts, inside),
+        )
+
+    def texts(self) -> dict[str, Any]:
+        """What is not the default, as options of a run (the support aside)."""
+        said = {"positivity": self.positivity, "constraint": self.constraint, "loss": self.loss, "modulus": self.modulus}
+        said |= {"physics": self.physics, "device": self.device}
+        return {name: value for name, value in said.items() if value}
+
+
+def problem_of(
+    pattern: Pattern,
+    positivity: bool = False,
+    constraint: str | None = None,
+    loss: str | None = None,
+    modulus: str | None = None,
+    physics: str | None = None,
+    device: str | None = None,
+) -> Problem:
+    """The Problem that texts describe. Raises InputError where one cannot be read, or positivity contradicts the pattern."""
+    if positivity:
+        require_real(pattern)
+    default: Constraint = Support() & Nonnegative() if positivity else Support()
+    return Problem(
+        pattern,
+        physics=parse_model(physics, Physics) if physics else Physics(),
+        constraint=parse_model(constraint, Constraint) if constraint else default,
+        loss=parse_model(loss, Loss) if loss else Poisson(),
+        modulus=parse_model(modulus, Modulus) if modulus else Modulus(),
+        device=device_name(device or "cpu"),
+    )
+
+
+def _is_real(pattern: Pattern) -> bool:
+    try:
+        require_real(pattern)
+    except InputError:
+        return False
+    return True
+
+
+def _obstacle(problem: Problem, plan: Plan, texts: dict[str, str], support: np.ndarray | None) -> str:
+    """Why a run.toml could not repeat this run, or nothing."""
+    for name, text in texts.items():
+        if text and not _reads_back(text, KINDS[name]):
+            return f"its {name} {text} has names that a run.toml does not know"
+    try:
+        known = parse(repr(plan)) == plan
+    except InputError:
+        known = False
+    if not known:
+        return "its recipe has steps that a run.toml does not know"
+    if problem.nuisance:
+        return "its Problem began with values of its own for what is unknown in the physics"
+    if not _is_of_its_pattern(problem):
+        return "its Problem had other counts, pixels or precision than its pattern"
+    if support is not None and bool(support.all()):
+        return "its support covered the whole array, which a file with a support may not"
+    return ""
+
+
+def _reads_back(text: str, kind: type) -> bool:
+    try:
+        value = parse_model(text, kind)
+    except InputError:
+        return False
+    written = " & ".join(map(repr, value.parts())) if isinstance(value, Constraint) else repr(value)
+    return written == text
+
+
+def _is_of_its_pattern(problem: Problem) -> bool:
+    """The tensors are those that a Problem makes of this pattern."""
+    import torch
+
+    c, p = problem.counts, problem.pattern
+    if c.intensity.dtype != torch.float32:
+        return False
+    intensity, measured = torch.from_numpy(np.ascontiguousarray(p.intensity)), torch.from_numpy(np.ascontiguousarray(p.measured))
+    return torch.equal(c.intensity.cpu(), intensity.to(torch.float32)) and torch.equal(c.measured.cpu(), measured)
