@@ -161,6 +161,25 @@ def test_the_moving_variance_is_the_same_beside_every_rule(stop):
         assert done.variance == other.variance
 
 
+@pytest.mark.parametrize("stop", [ut.EMV(burn_in=2), ut.EMV(alpha=0.1), ut.HeldOut()], ids=repr)
+def test_an_interrupted_restoration_goes_on_with_the_same_numbers(stop, tmp_path):
+    y = noisy(scene((1, 16, 20)))
+
+    def interrupt(*_):
+        reports.append(1)
+        if len(reports) == 7:
+            raise KeyboardInterrupt
+
+    reports: list[int] = []
+    prior = ut.Fit(ut.Untrained(ut.Skip(depth=1, width=6, inputs=4)), average=0.9)
+    whole = restore(y, prior=prior, stop=stop, steps=12)
+    with pytest.raises(KeyboardInterrupt):
+        restore(y, prior=prior, stop=stop, steps=12, checkpoint=tmp_path / "c", report=interrupt)
+    again = restore(y, prior=prior, stop=stop, steps=12, checkpoint=tmp_path / "c", report=lambda *a: reports.append(a[0]))
+    assert torch.equal(again.image, whole.image) and again.variance == whole.variance and len(whole.variance) == 12
+    assert np.array_equal(again.statistic, whole.statistic, equal_nan=True) and sum(reports[7:]) == 12 and reports[7] > 1
+
+
 @dataclass(frozen=True)
 class AtOnce(ut.Rule):
     """Keeps the first image; its watch has no statistic."""
