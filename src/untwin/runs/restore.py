@@ -119,7 +119,7 @@ def restore(
 
 
 def _problem(y: Any, physics: Any, measured: Any, channels: int | None, loss: Loss | None, device: str) -> Picture:
-    """What `restore` was asked, in single precision on the device. Raises InputError where the physics does not fit."""
+    """What `restore` was asked, in single precision on the device. Raises InputError where physics or loss do not fit."""
     import torch
 
     from untwin.model.image.base import Identity
@@ -130,7 +130,7 @@ def _problem(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
     measured = None if measured is None else as_mask(measured)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
-    problem.predict(torch.zeros(1, *problem.shape, device=y.device))
+    problem.misfit(torch.zeros(1, *problem.shape, device=y.device))
     return problem
 
 

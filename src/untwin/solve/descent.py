@@ -21,7 +21,8 @@ class Descent(ABC):
     """A method of descent. Its memory is a dictionary of tensors, numbers and tuples of them."""
 
     @abstractmethod
-    def begin(self, numbers: Tensors) -> dict[str, Any]: ...
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
+        """The memory before the first step. random: the slope at the same numbers may be another one in each step."""
 
     @abstractmethod
     def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
@@ -44,7 +45,7 @@ class Adam(Descent):
         require_number(self, "beta2", 0, 1)
         require_number(self, "epsilon", 0)
 
-    def begin(self, numbers: Tensors) -> dict[str, Any]:
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
         import torch
 
         size, some = sum(t.numel() for t in numbers.values()), next(iter(numbers.values()))
@@ -91,8 +92,9 @@ class LBFGS(Descent):
         require_int(self, "history", 1, 1000)
         require_int(self, "trials", 1, 50)
 
-    def begin(self, numbers: Tensors) -> dict[str, Any]:
-        return {"pairs": (), "before": None}
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
+        """here: loss, gradient and what comes beside them at the numbers of the next step, which the last trial has worked out."""
+        return {"pairs": (), "before": None, "here": None, "random": random}
 
     def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
         import torch
@@ -104,7 +106,7 @@ class LBFGS(Descent):
         def flat(tensors: Tensors) -> Tensor:
             return torch.cat([(weight[n] * tensors[n]).flatten() for n in names])
 
-        loss, gradient, beside = slope(numbers)
+        loss, gradient, beside = here = memory["here"] or slope(numbers)
         g = flat(gradient)
         pairs = memory["pairs"]
         if memory["before"] is not None:
@@ -133,10 +135,11 @@ class LBFGS(Descent):
                 size = numbers[n].numel()
                 trial[n] = numbers[n] + weight[n] * t * down[at : at + size].reshape(numbers[n].shape)
                 at += size
-            value = slope(trial)[0]
-            if float(value) <= float(loss) + 1e-4 * t * slant:
-                best, moved = trial, t * down
+            there = slope(trial)
+            if float(there[0]) <= float(loss) + 1e-4 * t * slant:
+                best, moved, here = trial, t * down, there
                 break
             t /= 2
         stuck = best is numbers  # no step goes down: the next iteration begins from the slope alone
-        return best, {"pairs": () if stuck else pairs, "before": None if stuck else (moved, g)}, beside
+        new = {"pairs": () if stuck else pairs, "before": None if stuck else (moved, g)}
+        return best, {**memory, **new, "here": None if memory["random"] else here}, beside
