@@ -111,7 +111,7 @@ def test_a_fit_goes_on_from_a_file_bit_for_bit(fit, tmp_path):
     whole = list(iterate(p, recipe, s))
     save_state(whole[3], tmp_path / "state.pt")
     again = load_state(tmp_path / "state.pt")
-    assert same(replace(again, memory=None, watch=None), replace(whole[3], memory=None, watch=None))
+    assert same(replace(again, memory=None, rule_state=None), replace(whole[3], memory=None, rule_state=None))
     rest = list(iterate(p, recipe, again))
     assert len(rest) == len(whole) - 4 and all(torch.equal(a.x, b.x) and torch.equal(a.image, b.image) for a, b in zip(rest, whole[4:]))
 

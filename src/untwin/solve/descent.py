@@ -55,7 +55,7 @@ class Adam(Descent):
         """All numbers as one row: a network has dozens of small tensors, and a call for each would cost more than what it computes."""
         import torch
 
-        _, gradient, beside = slope(numbers)
+        _, gradient, output = slope(numbers)
         g = torch.empty_like(memory["m"])
         for n, part in _parts(g, numbers):
             part.copy_(gradient[n])
@@ -65,7 +65,7 @@ class Adam(Descent):
         v = (memory["v"] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
         down = m / v.sqrt().div_(second).add_(self.epsilon)
         new = {n: torch.add(numbers[n], part, alpha=-rates[n] / first) for n, part in _parts(down, numbers)}
-        return new, {"m": m, "v": v, "count": count}, beside
+        return new, {"m": m, "v": v, "count": count}, output
 
 
 def _parts(flat: Tensor, numbers: Tensors) -> Iterator[tuple[str, Tensor]]:
@@ -104,7 +104,7 @@ class LBFGS(Descent):
         def flat(tensors: Tensors) -> Tensor:
             return torch.cat([(weight[n] * tensors[n]).flatten() for n in names])
 
-        loss, gradient, beside = slope(numbers)
+        loss, gradient, output = slope(numbers)
         g = flat(gradient)
         pairs = memory["pairs"]
         if memory["before"] is not None:
@@ -112,20 +112,20 @@ class LBFGS(Descent):
             y = g - before
             if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):
                 pairs = (*pairs[max(0, len(pairs) - self.history + 1) :], (s, y))
-        q, turned = g, []
+        q, weights = g, []
         for s, y in reversed(pairs):
             a = (s @ q) / (y @ s)
             q = q - a * y
-            turned.append(a)
+            weights.append(a)
         if pairs:
             s, y = pairs[-1]
             q = q * ((s @ y) / (y @ y))
-        for (s, y), a in zip(pairs, reversed(turned)):
+        for (s, y), a in zip(pairs, reversed(weights)):
             q = q + s * (a - (y @ q) / (y @ s))
         down, slant = -q, -float(g @ q)
         t = 1.0 if pairs else largest / max(float(q.abs().max()), 1e-30)
         best = numbers
-        moved = torch.zeros_like(g)
+        displacement = torch.zeros_like(g)
         for _ in range(self.trials):
             trial = {}
             at = 0
@@ -135,8 +135,8 @@ class LBFGS(Descent):
                 at += size
             value = slope(trial)[0]
             if float(value) <= float(loss) + 1e-4 * t * slant:
-                best, moved = trial, t * down
+                best, displacement = trial, t * down
                 break
             t /= 2
         stuck = best is numbers  # no step goes down: the next iteration begins from the slope alone
-        return best, {"pairs": () if stuck else pairs, "before": None if stuck else (moved, g)}, beside
+        return best, {"pairs": () if stuck else pairs, "before": None if stuck else (displacement, g)}, output

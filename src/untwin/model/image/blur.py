@@ -40,8 +40,8 @@ class Blur(Linear):
         k = torch.fft.rfftn(self.kernel.to(real), s=grid, dim=axes)
         parts = (x.real, x.imag) if x.is_complex() else (x,)
         y = [torch.fft.irfftn(torch.fft.rfftn(p, dim=axes) * k, s=grid, dim=axes) for p in parts]
-        whole = torch.complex(*y) if x.is_complex() else y[0]
-        return whole[(..., *(slice(n - 1, None) for n in self.kernel.shape))]  # what did not wrap around
+        convolved = torch.complex(*y) if x.is_complex() else y[0]
+        return convolved[(..., *(slice(n - 1, None) for n in self.kernel.shape))]  # what did not wrap around
 
     def on(self, device: Any) -> Blur:
         return Blur(self.kernel.to(device))
