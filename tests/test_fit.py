@@ -110,7 +110,7 @@ def test_a_fit_goes_on_from_a_file_bit_for_bit(fit, tmp_path):
     whole = list(iterate(p, recipe, s))
     save_state(whole[3], tmp_path / "state.pt")
     again = load_state(tmp_path / "state.pt")
-    assert same(replace(again, memory=None, watch=None), replace(whole[3], memory=None, watch=None))
+    assert same(replace(again, memory=None, rule_state=None), replace(whole[3], memory=None, rule_state=None))
     rest = list(iterate(p, recipe, again))
     assert len(rest) == len(whole) - 4 and all(torch.equal(a.x, b.x) and torch.equal(a.image, b.image) for a, b in zip(rest, whole[4:]))
 
@@ -224,7 +224,7 @@ def test_only_priors_that_are_the_same_in_each_step_have_their_slope_remembered(
     p, _ = picture()
     prior = ut.Untrained(SMALL, jitter=jitter)
     after = last(p, 2 * Fit(prior, descent=LBFGS()), blank(p))
-    assert prior.random == (jitter > 0) == (after.memory["descent"][0]["here"] is None)
+    assert prior.random == (jitter > 0) == (after.memory["descent"][0]["point"] is None)
 
 
 def test_a_part_with_rate_zero_stays():

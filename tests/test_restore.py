@@ -185,16 +185,16 @@ class AtOnce(ut.Rule):
     """Keeps the first image; its watch has no statistic."""
 
     def begin(self, problem, state):
-        return replace(state, watch=())
+        return state.replace(rule_state=())
 
-    def look(self, problem, state):
-        return replace(state, watch=(*state.watch, state.image))
+    def observe(self, problem, state):
+        return state.replace(rule_state=(*state.rule_state, state.image))
 
     def done(self, state):
-        return torch.tensor([len(state.watch) >= 3])
+        return torch.tensor([len(state.rule_state) >= 3])
 
-    def keep(self, state):
-        return replace(state, image=state.watch[0], watch=None)
+    def restore_best(self, state):
+        return state.replace(image=state.rule_state[0], rule_state=None)
 
 
 def test_a_rule_of_ones_own_needs_no_statistic():

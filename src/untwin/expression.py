@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import operator
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,15 +21,21 @@ _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.BitAnd: operato
 LIMIT = 20_000  # characters; a recipe is a line
 
 
-def read(text: str, names: Mapping[str, type]) -> Any:
-    """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault."""
+def read(text: str, names: Mapping[str, type], former: Mapping[str, str] | None = None) -> Any:
+    """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault.
+
+    former: names of earlier releases and what they are called now, {"Old": "New", "Class.old": "new"} (a setting of a class); a text that
+        has some is read, with one DeprecationWarning.
+    """
     if len(text) > LIMIT:
         raise InputError(f"this recipe has {len(text)} characters, {LIMIT} at most; write repetitions as 10*(...)")
     if "#" in text:
         raise InputError("a recipe holds no comments; leave out what follows the #")
     try:
         line = text.strip().replace("\n", " ")
-        return _value(ast.parse(line, mode="eval").body, line, names)
+        tree = ast.parse(line, mode="eval").body
+        _rename(tree, former or {})
+        return _value(tree, line, names)
     except SyntaxError as error:
         at = (error.offset or 1) - 1
         raise InputError(
@@ -42,11 +49,28 @@ def read(text: str, names: Mapping[str, type]) -> Any:
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
 
 
+def _rename(tree: ast.expr, former: Mapping[str, str]) -> None:
+    """Put present names for the former ones of a syntax tree, in place."""
+    old = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in former:
+            old[node.id] = former[node.id]
+            node.id = former[node.id]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            for k in node.keywords:
+                if (setting := f"{node.func.id}.{k.arg}") in former:
+                    old[setting] = former[setting]
+                    k.arg = former[setting]
+    if old:
+        changes = ", ".join(f"{before} is called {now} now" for before, now in old.items())
+        warnings.warn(f"names of an earlier release: {changes}", DeprecationWarning, stacklevel=4)
+
+
 def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
-    here = text.encode()[node.col_offset : node.end_col_offset].decode()  # one line
+    excerpt = text.encode()[node.col_offset : node.end_col_offset].decode()  # one line
     match node:
         case ast.Constant(value=int() as number) if abs(number) > 10**15:
-            raise InputError(f"the number {here[:12]}... is too large for a recipe")
+            raise InputError(f"the number {excerpt[:12]}... is too large for a recipe")
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value
         case ast.Tuple(elts=elements):
@@ -55,33 +79,33 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
             value = _value(operand, text, names)
             if isinstance(value, int | float):
                 return -value
-            raise InputError(f"{here!r}: only a number can have a minus")
+            raise InputError(f"{excerpt!r}: only a number can have a minus")
         case ast.Name(id=name):
-            return _call(name, (), {}, here, names)
+            return _call(name, (), {}, excerpt, names)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if any(k.arg is None for k in keywords) or any(isinstance(a, ast.Starred) for a in args):
-                raise InputError(f"{here!r}: write the arguments out")
+                raise InputError(f"{excerpt!r}: write the arguments out")
             positional = tuple(_value(a, text, names) for a in args)
             named = {str(k.arg): _value(k.value, text, names) for k in keywords}
-            return _call(name, positional, named, here, names)
+            return _call(name, positional, named, excerpt, names)
         case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.BitAnd() as op, right=right):
             a, b = _value(left, text, names), _value(right, text, names)
             try:
-                if not (_whole(a) and _whole(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
+                if not (_is_factor(a) and _is_factor(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
                     raise TypeError
                 return _OPERATORS[type(op)](a, b)
             except (TypeError, OverflowError):
                 raise InputError(
-                    f"{here!r}: + joins two steps, * repeats one (20*ER), & joins constraints; here stand {a!r} and {b!r}"
+                    f"{excerpt!r}: + joins two steps, * repeats one (20*ER), & joins constraints; here stand {a!r} and {b!r}"
                 ) from None
-    raise InputError(f"{here!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
+    raise InputError(f"{excerpt!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
 
 
-def _whole(value: Any) -> bool:
+def _is_factor(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
 
 
-def _call(name: str, args: tuple, named: dict[str, Any], here: str, names: Mapping[str, type]) -> Any:
+def _call(name: str, args: tuple, named: dict[str, Any], excerpt: str, names: Mapping[str, type]) -> Any:
     if name not in names:
         near = [n for n in names if n.lower() == name.lower()] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(names))
@@ -97,7 +121,7 @@ def _call(name: str, args: tuple, named: dict[str, Any], here: str, names: Mappi
     try:
         return cls(*args, **named)
     except TypeError:
-        raise InputError(f"{here!r}: {name} takes ({', '.join(fields)})") from None
+        raise InputError(f"{excerpt!r}: {name} takes ({', '.join(fields)})") from None
 
 
 def write(value: Any) -> str:

@@ -12,7 +12,7 @@ from untwin.processes import PATIENCE, cores, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, Held
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
-from untwin.solve.state import CHECK, alive, join, take
+from untwin.solve.state import CHECK, State
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -61,9 +61,9 @@ def run_here(
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
             reached(state, trace)
-            if state.step % CHECK == 0 and state.watch is None and not bool(alive(state).any()):
+            if state.step % CHECK == 0 and state.rule_state is None and not bool(state.finite().any()):
                 break
-    return _ended(take(state, list(range(len(state.seeds)))), trace)
+    return _ended(state[list(range(len(state.seeds)))], trace)
 
 
 def _ended(state: State, trace: list[tuple[int, tuple[float, ...]]]) -> Ended:
@@ -117,7 +117,7 @@ class Launcher:
         for j, (recipe, state) in enumerate(jobs):
             n = len(state.seeds)
             for i in range(0, n, self.batch):
-                some = take(state, list(range(i, min(i + self.batch, n))))
+                some = state[list(range(i, min(i + self.batch, n)))]
                 parts[self.checkpoint.name(purpose, j, i, recipe, some.members, samples)] = (j, recipe, some)
         ended: dict[str, Ended] = {}
 
@@ -176,7 +176,7 @@ def _lowest(ended: Ended) -> float | None:
 
 
 def _joined(parts: list[Ended]) -> Ended:
-    return Ended(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
+    return Ended(State.concatenate([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
 
 
 def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:

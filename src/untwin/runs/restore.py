@@ -28,8 +28,8 @@ from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
-from untwin.solve.state import CHECK, State, alive
-from untwin.solve.stopping import Watch
+from untwin.solve.state import CHECK, State
+from untwin.solve.stopping import RuleState
 from untwin.solve.variance import EMV, WMV
 
 if TYPE_CHECKING:
@@ -198,11 +198,13 @@ def _run(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint: Che
         report(len(trace), None, steps)
     with checkpoint.part(name) as reached:
         for state in iterate(problem, recipe, state):  # noqa: B020
-            if state.watch is not None:
-                finite = bool(alive(state).all()) if state.step % CHECK == 0 else finite
+            if state.rule_state is not None:
+                finite = bool(state.finite().all()) if state.step % CHECK == 0 else finite
                 moving, beside = variance.look(problem, state, beside)
-                pending.append(torch.stack([(state.watch.value if isinstance(state.watch, Watch) else moving * math.nan)[0], moving[0]]))
-            if pending and (state.watch is None or state.step % fetched == 0):
+                pending.append(
+                    torch.stack([(state.rule_state.value if isinstance(state.rule_state, RuleState) else moving * math.nan)[0], moving[0]])
+                )
+            if pending and (state.rule_state is None or state.step % fetched == 0):
                 trace.extend((value, moving) for value, moving in torch.stack(pending).tolist())
                 if report:
                     report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
@@ -227,7 +229,7 @@ class _Variance:
     def look(self, problem: Picture, state: State, beside: Any) -> tuple[Tensor, Any]:
         """(starts,) now, and what it remembers. beside: what it remembered after the step before, None at first."""
         if self.own:
-            return state.watch.more["variance"], None
+            return state.rule_state.aux["variance"], None
         return self.emv.statistic(problem, state, self.emv.first(problem, state) if beside is None else beside)
 
 

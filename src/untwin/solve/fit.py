@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -108,9 +108,9 @@ class Fit(Algorithm):
             "mean": None,
         }
         if mask is None:
-            return replace(state, memory=memory)
+            return state.replace(memory=memory)
         support = placed(mask.unsqueeze(1).to(torch.float32), problem.shape)[:, 0] > 0
-        return replace(state, memory=memory, support=support, bounds=support)
+        return state.replace(memory=memory, support=support, bounds=support)
 
     def step(self, problem: InverseProblem, state: State) -> State:
         import torch
@@ -134,7 +134,7 @@ class Fit(Algorithm):
             if before is not None:
                 mean = torch.lerp(before, problem.symmetry.follow(x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
-        return replace(state, x=x, image=mean, error=None, memory=memory)
+        return state.replace(x=x, image=mean, error=None, memory=memory)
 
     def _factor(self, count: int, progress: float) -> float:
         """On the learning rates."""

@@ -42,8 +42,8 @@ class Blur(Linear):
         k = self._transform(grid, real)
         parts = (x.real, x.imag) if x.is_complex() else (x,)
         y = [torch.fft.irfftn(torch.fft.rfftn(p, dim=axes) * k, s=grid, dim=axes) for p in parts]
-        whole = torch.complex(*y) if x.is_complex() else y[0]
-        return whole[(..., *(slice(n - 1, None) for n in self.kernel.shape))]  # what did not wrap around
+        convolved = torch.complex(*y) if x.is_complex() else y[0]
+        return convolved[(..., *(slice(n - 1, None) for n in self.kernel.shape))]  # what did not wrap around
 
     def _transform(self, grid: tuple[int, ...], real: torch.dtype) -> Tensor:
         """Of the kernel on a grid, worked out once for it; in each call where the kernel itself is differentiated."""
