@@ -51,7 +51,7 @@ def one(variant: str, objective: str, data: str, steps: int, batch: int, width: 
         train(run, digits, Path(folder), device=device)
         spent = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
         net = weights.load(Path(folder) / "weights.safetensors").net.to(device)
-    held = digits.held(tested, device)
+    held = digits.validation_batch(tested, device)
     with torch.no_grad():
         output = net(of.take(held.intensity, held.measured))
     said, truth = of.image(output).float(), of.truth(held.image)

@@ -149,7 +149,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     again = auto.method("refine", problem) if name == "refine" else plan.with_stage(Refine(parse(REFINEMENTS[name])))
     refine = again.stage(Refine)
     assert refine is not None
-    rows = refine.chosen(problem, outcome.results)
+    rows = refine.rows_to_refine(problem, outcome.results)
     results = Population.of(problem, launch.map(problem, [(refine.recipe, outcome.results.rows(rows).state)])[0].state)
     better = assess(problem, again, replace(outcome, refined=results), 0, {})
     told = {}

@@ -18,7 +18,7 @@ from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.runs import checkpoint, launch, reconstruct
-from untwin.runs.checkpoint import Checkpoint, told
+from untwin.runs.checkpoint import Checkpoint, metadata
 from untwin.runs.launch import Launcher, run_here
 from untwin.solve.state import State
 
@@ -115,14 +115,14 @@ def test_damaged_checkpoints_cost_time_and_nothing_else(tmp_path, undisturbed):
 @pytest.mark.parametrize("positivity", [False, True], ids=["complex", "real"])
 def test_neither_the_number_of_workers_nor_the_order_changes_a_bit(monkeypatch, positivity):
     alone = solved(positivity=positivity)
-    here = Launcher._here
+    here = Launcher._in_this_process
     for seed in range(1 + positivity):
         dice = random.Random(seed)
 
-        def shuffled(self, problem, parts, samples, came, dice=dice):
-            here(self, problem, dict(dice.sample(list(parts.items()), len(parts))), samples, came)
+        def shuffled(self, problem, parts, samples, on_done, dice=dice):
+            here(self, problem, dict(dice.sample(list(parts.items()), len(parts))), samples, on_done)
 
-        monkeypatch.setattr(Launcher, "_here", shuffled)
+        monkeypatch.setattr(Launcher, "_in_this_process", shuffled)
         assert same(solved(positivity=positivity), alone)
     monkeypatch.undo()
     if not positivity:  # these are the ones whose last bits a batch of another size changes
@@ -201,7 +201,7 @@ def test_a_short_run_writes_down_what_it_is_and_nothing_else(tmp_path):
     seen = []
     solved(tmp_path, report=lambda *a: seen.append([p.name for p in tmp_path.iterdir()]))
     assert seen and all(names == ["run.untwin"] for names in seen)
-    assert told(tmp_path)["about"]["seed"] == 3
+    assert metadata(tmp_path)["about"]["seed"] == 3
 
 
 def test_a_disk_that_is_full_does_not_end_the_run(tmp_path, undisturbed, monkeypatch):

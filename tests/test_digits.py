@@ -35,7 +35,7 @@ def test_every_image_comes_once_in_a_round_and_its_pattern_is_its_own(folder):
     seen = sorted(tuple(x[18:46, 18:46].mul(255).round().to(torch.uint8).flatten().tolist()) for x in batch.image)
     assert seen == sorted(tuple(x.flatten().tolist()) for x in images)
     assert torch.allclose(batch.intensity, fourier.forward(batch.image, 2).abs().square(), rtol=1e-5, atol=1e-5)
-    assert len(Digits(str(path)).held(99).image) == 4
+    assert len(Digits(str(path)).validation_batch(99).image) == 4
 
 
 def test_copies_stay_in_the_central_half_and_have_the_pattern_of_their_original(folder):
@@ -57,7 +57,7 @@ def test_files_that_are_missing_or_cut_short_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="not a complete idx file"):
         Digits(str(tmp_path / "cut")).batch([0])
     with pytest.raises(InputError, match="not a complete idx file"):
-        Digits(str(tmp_path / "cut")).held(1)
+        Digits(str(tmp_path / "cut")).validation_batch(1)
     with pytest.raises(InputError, match="expected 0 to 4"):
         Digits(str(tmp_path), shift=9)
 
@@ -70,5 +70,5 @@ def test_a_network_trains_on_them_without_ever_seeing_one(folder, tmp_path):
 
 def test_the_measured_set_is_there(measured):
     digits = Digits(str(measured("mnist/t10k-images-idx3-ubyte.gz").parent))
-    batch = digits.held(16)
+    batch = digits.validation_batch(16)
     assert batch.image.shape == (16, 64, 64) and batch.image[:, 16:48, 16:48].sum() == batch.image.sum()

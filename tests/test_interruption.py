@@ -67,7 +67,7 @@ def test_a_loop_is_asked_to_stop_between_two_steps(handlers, number):
 
 def test_a_loop_is_made_to_stop_where_a_step_lasts(handlers, monkeypatch):
     handlers(signal.default_int_handler)
-    monkeypatch.setattr("untwin.processes.PATIENCE", 0.05)
+    monkeypatch.setattr("untwin.processes.GRACE_PERIOD", 0.05)
     lasted = []
     with pytest.raises(KeyboardInterrupt), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -167,7 +167,7 @@ def test_a_command_that_was_killed_goes_on_to_the_same_bits(house, monkeypatch, 
     monkeypatch.chdir(house)
     folder = f"{command}_killed"
     assert dies(killed, command, folder, 60) == -signal.SIGKILL
-    assert Checkpoint(Path(folder, "checkpoint")).done()
+    assert Checkpoint(Path(folder, "checkpoint")).has_parts()
     assert ran([command, "--resume", folder]) == 0
     assert equal(command, Path(folder)) and not Path(folder, "checkpoint").exists()
 
@@ -208,7 +208,7 @@ from untwin import cli
 from untwin.runs import checkpoint, launch
 
 def held(*part):  # travels to the workers by value: there step 40 of a part lasts until the file `go` is there
-    checkpoint.SHARE = checkpoint.LOOK = 0.0
+    checkpoint.SHARE = checkpoint.POLL_INTERVAL = 0.0
     iterate = launch.iterate
 
     def lasting(*run):
@@ -221,12 +221,12 @@ def held(*part):  # travels to the workers by value: there step 40 of a part las
             yield after
 
     launch.iterate = lasting
-    ended = launch._work_elsewhere(*part)
+    ended = launch._work_in_worker(*part)
     Path(f"ended-{os.getpid()}").write_text("done" if ended else "interrupted")
     return ended
 
 checkpoint.EVERY = 0.0
-launch._work_elsewhere = held
+launch._work_in_worker = held
 cli.main(sys.argv[1:])
 """.replace("LIMIT", str(LIMIT))
 

@@ -48,7 +48,12 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_does(monkeypatch
     plan = auto.plan(problem)
     by = {w: memory.estimate(problem, plan, launcher(problem, w)) - memory._resident() for w in (1, 2, 4)}
     one = memory.estimate(problem, ut.parse("Plan(Search(5*HIO, starts=1))"), launcher(problem, 1)) - memory._resident()
-    for there, said in ((by[4], ""), (by[2], "try --workers 2"), (by[1], "try --workers 1"), (one // 4, "try a smaller array: crop")):
+    for there, said in (
+        (by[4], ""),
+        (by[2], r"try workers=2 \(--workers 2\)"),
+        (by[1], r"try workers=1 \(--workers 1\)"),
+        (one // 4, "try a smaller array: crop"),
+    ):
         monkeypatch.setattr(memory, "available", lambda there=there: there + 10**6)
         if not said:
             assert memory.require(problem, plan, launcher(problem, 4)) > 0
@@ -56,7 +61,7 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_does(monkeypatch
         with pytest.raises(ut.InputError, match=rf"this run takes about .* GiB, .* GiB are free; {said}"):
             memory.require(problem, plan, launcher(problem, 4))
     monkeypatch.setattr(memory, "available", lambda: by[1] * 8 // 10)
-    with pytest.raises(ut.InputError, match=r"try --workers 1 --starts \d"):
+    with pytest.raises(ut.InputError, match=r"try workers=1, starts=(\d+) \(--workers 1 --starts \1\)"):
         memory.require(problem, plan, launcher(problem, 4))
     monkeypatch.setattr(memory, "available", lambda: None)
     assert memory.require(problem, plan, launcher(problem, 4)) > 0, "nobody knows how much there is"

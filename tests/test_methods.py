@@ -167,8 +167,8 @@ def test_all_are_refined_where_no_other_is_like_the_best(apart, explained, near,
     images = torch.stack([x, 9 * noise[0] + x, x + near * noise[1]])
     results = Population.of(problem, ut.State.of(images))
     refine = Refine(parse("2*ER"), min_disagreement=apart, max_deviance_ratio=explained)
-    assert refine.chosen(problem, results) == rows
-    assert refine.chosen(problem, results.rows([1])) == [0]
+    assert refine.rows_to_refine(problem, results) == rows
+    assert refine.rows_to_refine(problem, results.rows([1])) == [0]
     plan = Plan(Search(SEARCH, starts=3, families=3), refine)
     assert plan.steps() == 3 * length(SEARCH) + (3 if explained else 2) * 2
 

@@ -351,7 +351,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     found = ut.reconstruct(crystal()[0], "5*ER", starts=1)
     found.save(tmp_path / "out")
     before = (tmp_path / "out" / "result.cxi").read_bytes()
-    with pytest.raises(InputError, match="out exists and is not empty; choose another folder or --overwrite"):
+    with pytest.raises(InputError, match=r"out exists and is not empty; choose another folder or overwrite=True \(--overwrite\)"):
         found.save(tmp_path / "out")
     assert (tmp_path / "out" / "result.cxi").read_bytes() == before
     found.save(tmp_path / "out", overwrite=True)

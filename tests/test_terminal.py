@@ -256,7 +256,7 @@ def test_a_count_fits_every_width_and_no_number_is_cut(monkeypatch):
     for count in counts:
         known = {"", *count.labels(), *(words for fact in count.facts() for words in fact)}
         for width in range(1, 201):
-            label, bar, text = progress.fitted(count, width)
+            label, bar, text = progress.laid_out(count, width)
             assert {label, *text.split("  ")} <= known
             assert len(label) + bar + len(text) <= max(width - progress.MARGIN, 0)
             assert bar == 0 or progress.BAR[0] <= bar <= progress.BAR[1]
@@ -264,7 +264,7 @@ def test_a_count_fits_every_width_and_no_number_is_cut(monkeypatch):
             console.print(progress.ProgressLine(count))
             drawn = console.file.getvalue()
             assert drawn.count("\n") == 1 and len(drawn) - 1 <= max(width - progress.MARGIN, 0), (width, drawn)
-    assert progress.fitted(counts[3], 80)[2] == "10/12,000,000  0/s  333333:03:20 left", "0 hours and no days"
+    assert progress.laid_out(counts[3], 80)[2] == "10/12,000,000  0/s  333333:03:20 left", "0 hours and no days"
 
 
 # commands

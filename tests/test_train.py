@@ -103,7 +103,7 @@ def test_the_loss_falls_on_samples_that_are_learnt_by_heart(tmp_path):
         def batch(self, indices, device="cpu"):
             return Crystals("cdi-nn", 1, 100).batch([i % 4 for i in indices], device)
 
-        def held(self, count, device="cpu"):
+        def validation_batch(self, count, device="cpu"):
             return self.batch(range(4))
 
     rows = train(replace(SMALL, objective="canonical", steps=60, check=20, rate=3e-3, rising=5), Few(), tmp_path)
@@ -129,7 +129,7 @@ def test_a_data_set_on_disk_is_read_in_a_new_order_each_round(tmp_path):
     batch, direct = stored.batch([0, 1]), Crystals("cdi-nn", 0, 20).batch(first[:2])
     assert torch.equal(batch.image, direct.image) and torch.equal(batch.measured, direct.measured)
     assert torch.allclose(batch.intensity, direct.intensity)
-    assert len(stored.held(10).image) == 2
+    assert len(stored.validation_batch(10).image) == 2
 
 
 # ------------------------------------------------------------------------------------------- the command line

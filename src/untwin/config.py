@@ -52,9 +52,9 @@ class Run(BaseModel):
         table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
         table["file"] = str(_full(self.file))
         for name in ("mask", "support"):
-            path, _, rest = str(table.get(name, "")).partition("::")
+            path, _, dataset = str(table.get(name, "")).partition("::")
             if path and _full(path).exists():
-                table[name] = str(_full(path)) + (f"::{rest}" if rest else "")
+                table[name] = str(_full(path)) + (f"::{dataset}" if dataset else "")
         return table
 
     def table(self, recipe: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Run(BaseModel):
         return problem_of(pattern, self.positivity, self.constraint, self.loss, self.modulus, self.physics, self.device)
 
 
-def resolved(config: Path | None, given: dict[str, Any]) -> Run:
+def resolved(config: Path | None, overrides: dict[str, Any]) -> Run:
     """The run that a file and the command line describe. Raises InputError with every fault, one per line."""
     table: dict[str, Any] = {}
     if config is not None:
@@ -89,7 +89,7 @@ def resolved(config: Path | None, given: dict[str, Any]) -> Run:
                 text = file.read(LIMIT + 1)
             if len(text) > LIMIT:
                 raise InputError(f"{config} has more than {LIMIT:,} bytes; expected a run.toml, such as lies in every result folder")
-            table = _beside(tomllib.loads(text.decode("utf-8")), config.parent)
+            table = _with_full_paths(tomllib.loads(text.decode("utf-8")), config.parent)
             if not table and (first := text.decode("utf-8").strip().partition("\n")[0]).startswith("# "):
                 raise InputError(f"{config}: {first[2:]}")
         except FileNotFoundError:
@@ -99,30 +99,30 @@ def resolved(config: Path | None, given: dict[str, Any]) -> Run:
                 raise
             raise InputError(f"{config} is not TOML ({error}); a run.toml lies in every result folder") from None
     try:
-        return Run(**{**table, **given})
+        return Run(**{**table, **overrides})
     except ValidationError as errors:
         raise InputError("; ".join(_sentence(dict(e), config) for e in errors.errors())) from None
 
 
-def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_full_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Files that lie beside the run.toml are meant where its paths say so."""
     for name in ("file", "mask", "support"):
-        path, colons, rest = str(table.get(name, "")).partition("::")
+        path, colons, dataset = str(table.get(name, "")).partition("::")
         if path and not Path(path).is_absolute() and (folder / path).exists():
-            table[name] = str(folder / path) + colons + rest
+            table[name] = str(folder / path) + colons + dataset
     return table
 
 
 def _sentence(error: dict[str, Any], config: Path | None) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    where = f" in {config}" if config and error["type"] == "extra_forbidden" else ""
+    suffix = f" in {config}" if config and error["type"] == "extra_forbidden" else ""
     if error["type"] == "missing":
         return "no pattern given; expected untwin reconstruct FILE" if name == "file" else f"{name} is missing"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Run.model_fields, n=1)
-        return f"unknown setting {name!r}{where}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
-    said = str(error["msg"])
-    return f"{name} = {error['input']!r}: {said[0].lower()}{said[1:]}"
+        return f"unknown setting {name!r}{suffix}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(Run.model_fields)}")
+    message = str(error["msg"])
+    return f"{name} = {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _full(path: str | Path) -> Path:

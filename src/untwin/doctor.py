@@ -105,19 +105,19 @@ def timed(
         began = time.perf_counter()
         action()
         counts[name] = max(1, min(2000, int(seconds / (time.perf_counter() - began + 1e-9))))
-    taken: dict[str, list[float]] = {name: [] for name in trials}
+    times: dict[str, list[float]] = {name: [] for name in trials}
     for _ in range(rounds):
         for name, action in trials.items():
             began = clock()
             for _ in range(counts[name]):
                 action()
-            taken[name].append((clock() - began) / counts[name])
-    return {name: statistics.median(t) for name, t in taken.items()}
+            times[name].append((clock() - began) / counts[name])
+    return {name: statistics.median(t) for name, t in times.items()}
 
 
-def limit(taken: dict[str, float], pixels: int) -> Limit:
+def limit(times: dict[str, float], pixels: int) -> Limit:
     """The limit, from what `trial` and `timed` found."""
-    return Limit(taken["transforms"], 16 * pixels / taken["copy"], pixels)
+    return Limit(times["transforms"], 16 * pixels / times["copy"], pixels)
 
 
 def _engine() -> str:
@@ -140,10 +140,10 @@ def _speed(shape: tuple[int, ...], starts: int = 1) -> str:
 
     pixels = starts * math.prod(shape)
     with one_thread():
-        taken = timed(trial(shape, starts), rounds=3)
-    least = limit(taken, pixels)
-    rate = 2 * 5 * pixels * math.log2(math.prod(shape)) / taken["transforms"]
-    each = taken["HIO"] / STRETCH
+        times = timed(trial(shape, starts), rounds=3)
+    least = limit(times, pixels)
+    rate = 2 * 5 * pixels * math.log2(math.prod(shape)) / times["transforms"]
+    each = times["HIO"] / STRETCH
     return (
         f"{starts / each:,.0f} HIO iterations per second and core, {100 * least.seconds / each:.0f} % of the {starts / least.seconds:,.0f} "
         f"that torch's transforms allow ({rate / 1e9:.1f} GFLOP/s; copies {least.bandwidth / 1e9:.0f} GB/s)"

@@ -67,10 +67,10 @@ def _rename(tree: ast.expr, former: Mapping[str, str]) -> None:
 
 
 def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
-    excerpt = text.encode()[node.col_offset : node.end_col_offset].decode()  # one line
+    source = text.encode()[node.col_offset : node.end_col_offset].decode()  # one line
     match node:
         case ast.Constant(value=int() as number) if abs(number) > 10**15:
-            raise InputError(f"the number {excerpt[:12]}... is too large for a recipe")
+            raise InputError(f"the number {source[:12]}... is too large for a recipe")
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value
         case ast.Tuple(elts=elements):
@@ -79,33 +79,33 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
             value = _value(operand, text, names)
             if isinstance(value, int | float):
                 return -value
-            raise InputError(f"{excerpt!r}: only a number can have a minus")
+            raise InputError(f"{source!r}: only a number can have a minus")
         case ast.Name(id=name):
-            return _call(name, (), {}, excerpt, names)
+            return _call(name, (), {}, source, names)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if any(k.arg is None for k in keywords) or any(isinstance(a, ast.Starred) for a in args):
-                raise InputError(f"{excerpt!r}: write the arguments out")
+                raise InputError(f"{source!r}: write the arguments out")
             positional = tuple(_value(a, text, names) for a in args)
-            named = {str(k.arg): _value(k.value, text, names) for k in keywords}
-            return _call(name, positional, named, excerpt, names)
+            settings = {str(k.arg): _value(k.value, text, names) for k in keywords}
+            return _call(name, positional, settings, source, names)
         case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.BitAnd() as op, right=right):
             a, b = _value(left, text, names), _value(right, text, names)
             try:
-                if not (_is_factor(a) and _is_factor(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
+                if not (_is_count(a) and _is_count(b)) and not any(dataclasses.is_dataclass(v) for v in (a, b)):
                     raise TypeError
                 return _OPERATORS[type(op)](a, b)
             except (TypeError, OverflowError):
                 raise InputError(
-                    f"{excerpt!r}: + joins two steps, * repeats one (20*ER), & joins constraints; here stand {a!r} and {b!r}"
+                    f"{source!r}: + joins two steps, * repeats one (20*ER), & joins constraints; here stand {a!r} and {b!r}"
                 ) from None
-    raise InputError(f"{excerpt!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
+    raise InputError(f"{source!r} is not allowed in a recipe; it is made of steps, numbers, + and *, such as 20*ER + 180*HIO(beta=0.9)")
 
 
-def _is_factor(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
 
 
-def _call(name: str, args: tuple, named: dict[str, Any], excerpt: str, names: Mapping[str, type]) -> Any:
+def _call(name: str, args: tuple, settings: dict[str, Any], source: str, names: Mapping[str, type]) -> Any:
     if name not in names:
         near = [n for n in names if n.lower() == name.lower()] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(names))
@@ -113,15 +113,15 @@ def _call(name: str, args: tuple, named: dict[str, Any], excerpt: str, names: Ma
     cls = names[name]
     arguments = inspect.signature(cls).parameters.values()
     fields = [a.name for a in arguments]
-    for key in named:
+    for key in settings:
         if key not in fields and not any(a.kind is a.VAR_KEYWORD for a in arguments):
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(fields) or 'no settings'}"
             raise InputError(f"{name} has no setting {key!r}; {hint}")
     try:
-        return cls(*args, **named)
+        return cls(*args, **settings)
     except TypeError:
-        raise InputError(f"{excerpt!r}: {name} takes ({', '.join(fields)})") from None
+        raise InputError(f"{source!r}: {name} takes ({', '.join(fields)})") from None
 
 
 def write(value: Any) -> str:

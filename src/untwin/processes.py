@@ -104,7 +104,7 @@ def _calm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-PATIENCE = 3.0  # seconds that a step may still take when the user wants to stop
+GRACE_PERIOD = 3.0  # seconds that a step may still take when the user wants to stop
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     def take(number: int, frame: Any) -> None:
         if not caught and hasattr(signal, "setitimer"):
             alarm.append(signal.signal(signal.SIGALRM, late))
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+            signal.setitimer(signal.ITIMER_REAL, GRACE_PERIOD)
         caught.append(number)
 
     def late(number: int, frame: Any) -> None:
@@ -133,7 +133,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm.pop())
 
-    def asked() -> bool:
+    def stop_requested() -> bool:
         if caught:
             disarm()
         return bool(caught)
@@ -141,8 +141,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     for number in ours:
         signal.signal(number, take)
     try:
-        yield asked
-        if asked():
+        yield stop_requested
+        if stop_requested():
             raise KeyboardInterrupt
     finally:
         disarm()

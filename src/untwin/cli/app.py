@@ -72,8 +72,8 @@ def _end(error: Exception) -> None:
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":  # torch's
             _stop("out of memory; try --workers 1, fewer --starts or a smaller array", 2)
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        _stop(f"this is a bug in untwin ({what}); run the command again with --debug and report what it says", BUG)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        _stop(f"this is a bug in untwin ({reason}); run the command again with --debug and report what it says", BUG)
 
 
 def _stop(message: str, code: int) -> None:

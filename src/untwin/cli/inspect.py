@@ -171,8 +171,10 @@ def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, s
     from untwin.judge.compare import compared
 
     c = compared(first.image, second.image)
-    turned = "the twin, turned" if c.twin else "not turned"
-    print(f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {turned}); phase differs by {c.phase_rms:.3f} rad rms")
+    orientation = "the twin, turned" if c.twin else "not turned"
+    print(
+        f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {orientation}); phase differs by {c.phase_rms:.3f} rad rms"
+    )
     print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
         from untwin.show.object import compare_figure

@@ -89,8 +89,8 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
     try:
         rows = train(run, data, options.output, resume=options.resume, device=options.device or _device(worker.local), report=_print_row)
     except KeyboardInterrupt:
-        more = "what is done is kept; the same command with --resume goes on" if begun(options.output) else "nothing had been done yet"
-        raise KeyboardInterrupt(more) from None
+        advice = "what is done is kept; the same command with --resume goes on" if begun(options.output) else "nothing had been done yet"
+        raise KeyboardInterrupt(advice) from None
     if worker.rank:
         return
     page = _write_card_and_report(model, options.output, rows)
@@ -145,8 +145,8 @@ def _require_training_folder(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for the run")
     if not resume and folder.exists() and any(folder.iterdir()):
-        more = "add --resume to go on, or choose" if begun(folder) else "choose"
-        raise InputError(f"{folder} is not empty; {more} another folder")
+        advice = "add --resume to go on, or choose" if begun(folder) else "choose"
+        raise InputError(f"{folder} is not empty; {advice} another folder")
     if resume and not begun(folder):
         raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
 
@@ -166,8 +166,8 @@ def _device(local: int) -> str:
 
 
 def _print_row(row: dict[str, Any]) -> None:
-    known = "  ".join(f"{k} {row[k]:.4g}" for k in ("loss", "error", "iou", "phase_gain", "misfit") if row.get(k) is not None)
-    print(f"{row['step']:>8,} steps  {row['samples']:>11,} samples  {row['seconds']:>7,.0f} s  {known}", flush=True)
+    figures = "  ".join(f"{k} {row[k]:.4g}" for k in ("loss", "error", "iou", "phase_gain", "misfit") if row.get(k) is not None)
+    print(f"{row['step']:>8,} steps  {row['samples']:>11,} samples  {row['seconds']:>7,.0f} s  {figures}", flush=True)
 
 
 def _write_card_and_report(model: str, folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -215,16 +215,16 @@ def predict(
     if not patterns:
         raise InputError("no pattern given; expected untwin predict FILE...")
     _require_prediction_folder(output)
-    named = _named_patterns(patterns)
-    _require_free_names([name for name, _ in named], output, overwrite)
+    named_patterns = _named_patterns(patterns)
+    _require_free_names([name for name, _ in named_patterns], output, overwrite)
     trained = weights.load(model)
     began = time.perf_counter()
-    misfits = _write_predictions(named, trained, device, output)
-    milliseconds = 1e3 * (time.perf_counter() - began) / len(named)
+    misfits = _write_predictions(named_patterns, trained, device, output)
+    milliseconds = 1e3 * (time.perf_counter() - began) / len(named_patterns)
     median = sorted(misfits)[len(misfits) // 2]
-    print(f"{len(named):,} in {output}: misfit {median:.3f} (median), {milliseconds:.1f} ms each with writing")
+    print(f"{len(named_patterns):,} in {output}: misfit {median:.3f} (median), {milliseconds:.1f} ms each with writing")
     if activations:
-        _draw_activations(named[0][1], trained, activations)
+        _draw_activations(named_patterns[0][1], trained, activations)
     print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")
 
 
@@ -240,32 +240,32 @@ def _named_patterns(paths: Sequence[Path]) -> list[tuple[str, Pattern]]:
     """Every pattern of these files and data sets, with the name of its prediction."""
     from untwin.data.dataset import Shards, is_dataset
 
-    named: list[tuple[str, Pattern]] = []
+    pairs: list[tuple[str, Pattern]] = []
     for path in paths:
         if is_dataset(path):
             shards = Shards(path)
-            named += [(f"{path.name}-{i:06d}", shards.pattern(i)) for i in range(len(shards))]
+            pairs += [(f"{path.name}-{i:06d}", shards.pattern(i)) for i in range(len(shards))]
         else:
-            named.append((path.stem, read_pattern(path)))
-    return named
+            pairs.append((path.stem, read_pattern(path)))
+    return pairs
 
 
 def _require_free_names(names: list[str], output: Path, overwrite: bool) -> None:
     twice = next((name for name, n in Counter(names).items() if n > 1), None)
     if twice:
         raise InputError(f"two patterns are called {twice}; their predictions would have one name")
-    there = next((name for name in names if (output / f"{name}.cxi").exists()), None)
-    if there and not overwrite:
-        raise InputError(f"{output / f'{there}.cxi'} exists; choose another folder or --overwrite")
+    existing = next((name for name in names if (output / f"{name}.cxi").exists()), None)
+    if existing and not overwrite:
+        raise InputError(f"{output / f'{existing}.cxi'} exists; choose another folder or --overwrite")
 
 
-def _write_predictions(named: list[tuple[str, Pattern]], trained: Trained, device: str, output: Path) -> list[float]:
+def _write_predictions(named_patterns: list[tuple[str, Pattern]], trained: Trained, device: str, output: Path) -> list[float]:
     """One CXI for each pattern, and a note of the first few that the network should not be relied on for. Returns the misfits."""
     from untwin.data.cxi import write_object
     from untwin.model import inference
 
     doubts, misfits = [], []
-    for (name, pattern), p in zip(named, inference.predict([pattern for _, pattern in named], trained, device)):
+    for (name, pattern), p in zip(named_patterns, inference.predict([pattern for _, pattern in named_patterns], trained, device)):
         process = {"model": trained.name, "architecture": repr(trained.architecture), "misfit": p.misfit, "warnings": list(p.warnings)}
         write_object(output / f"{name}.cxi", image=p.image, support=p.support, process=process, voxel_size=pattern.voxel_size)
         misfits.append(p.misfit)

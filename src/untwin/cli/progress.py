@@ -29,7 +29,7 @@ MARGIN = 3  # columns that stay free: a terminal shows Ctrl-C as ^C, and a line 
 class Count(ABC):
     """How much is done, and of how much: total is None until it is known."""
 
-    done: int
+    number: int
     total: int | None
 
     @abstractmethod
@@ -45,8 +45,8 @@ class Count(ABC):
         """All of it in a log."""
 
 
-def _of(done: int, total: int | None) -> str:
-    return f"{done:,}" if total is None else f"{done:,}/{total:,}"
+def _of(number: int, total: int | None) -> str:
+    return f"{number:,}" if total is None else f"{number:,}/{total:,}"
 
 
 def _clock(seconds: float) -> str:
@@ -60,14 +60,14 @@ class Iterations(Count):
 
     doing: str
     figure: str
-    done: int = 0
+    number: int = 0
     total: int | None = None
     lowest: float | None = None
     began: float = field(default_factory=time.monotonic)
 
     def add(self, steps: int, value: float | None, total: int) -> None:
-        self.done += steps
-        self.total = max(total, self.done) or None
+        self.number += steps
+        self.total = max(total, self.number) or None
         if value is not None and (self.lowest is None or value < self.lowest):
             self.lowest = value
 
@@ -78,13 +78,13 @@ class Iterations(Count):
         return (f"{self.doing}  {merit}", merit, self.doing)
 
     def facts(self) -> list[tuple[str, ...]]:
-        count = _of(self.done, self.total)
+        count = _of(self.number, self.total)
         return [(f"{count} iterations", count), (_clock(time.monotonic() - self.began),)]
 
     def line(self) -> str:
         of = "" if self.total is None else f" of about {self.total:,}"
         merit = "" if self.lowest is None else f", {self.figure} = {self.lowest:.3g}"
-        return f"{time.monotonic() - self.began:.0f} s: {self.done:,}{of} iterations{merit}"
+        return f"{time.monotonic() - self.began:.0f} s: {self.number:,}{of} iterations{merit}"
 
 
 @dataclass
@@ -92,46 +92,46 @@ class Samples(Count):
     """Samples of a data set, some of which may have been there before."""
 
     first: int | None = None
-    done: int = 0
+    number: int = 0
     total: int | None = None
     began: float = field(default_factory=time.monotonic)
 
-    def reach(self, done: int, total: int) -> None:
+    def reach(self, number: int, total: int) -> None:
         if self.first is None:
-            self.first, self.began = done, time.monotonic()
-        self.done, self.total = done, total
+            self.first, self.began = number, time.monotonic()
+        self.number, self.total = number, total
 
     def rate(self) -> float | None:
         """Samples per second; None before there are any."""
-        made = self.done - (self.first or 0)
-        return made / max(time.monotonic() - self.began, 1e-9) if made else None
+        new_samples = self.number - (self.first or 0)
+        return new_samples / max(time.monotonic() - self.began, 1e-9) if new_samples else None
 
-    def left(self) -> float | None:
-        """Seconds."""
+    def seconds_left(self) -> float | None:
+        """None before there is a rate."""
         rate = self.rate()
-        return None if rate is None or self.total is None else (self.total - self.done) / rate
+        return None if rate is None or self.total is None else (self.total - self.number) / rate
 
     def labels(self) -> tuple[str, ...]:
         return ("samples",)
 
     def facts(self) -> list[tuple[str, ...]]:
-        rate, left = self.rate(), self.left()
-        facts: list[tuple[str, ...]] = [(_of(self.done, self.total),)]
+        rate, seconds_left = self.rate(), self.seconds_left()
+        facts: list[tuple[str, ...]] = [(_of(self.number, self.total),)]
         if rate is not None:
             facts.append((f"{rate:,.0f}/s",))
-        if left is not None:
-            facts.append((f"{_clock(left)} left",))
+        if seconds_left is not None:
+            facts.append((f"{_clock(seconds_left)} left",))
         return facts
 
     def line(self) -> str:
-        rate, left = self.rate(), self.left()
+        rate, seconds_left = self.rate(), self.seconds_left()
         of = "" if self.total is None else f" of {self.total:,}"
         speed = "" if rate is None else f", {rate:,.0f} per second"
-        rest = "" if left is None else f", {left:,.0f} s left"
-        return f"{time.monotonic() - self.began:.0f} s: {self.done:,}{of} samples{speed}{rest}"
+        remaining = "" if seconds_left is None else f", {seconds_left:,.0f} s left"
+        return f"{time.monotonic() - self.began:.0f} s: {self.number:,}{of} samples{speed}{remaining}"
 
 
-def fitted(count: Count, width: int) -> tuple[str, int, str]:
+def laid_out(count: Count, width: int) -> tuple[str, int, str]:
     """The text before the bar, the columns of the bar (0: none) and the text behind it, in `width` columns less the margin.
 
     Where there is no room for all, first the words get shorter, then the last facts go, then the bar. A number is never cut.
@@ -161,10 +161,10 @@ class ProgressLine:
         from rich.table import Table
         from rich.text import Text
 
-        label, bar, text = fitted(self.count, options.max_width)
+        label, bar, text = laid_out(self.count, options.max_width)
         cells = [
             *([Text(label, no_wrap=True)] if label else []),
-            *([ProgressBar(self.count.total, self.count.done, width=bar)] if bar else []),
+            *([ProgressBar(self.count.total, self.count.number, width=bar)] if bar else []),
             *([Text(text, no_wrap=True)] if text else []),
         ]
         grid = Table.grid(padding=(0, 1, 0, 0), pad_edge=False)
@@ -222,12 +222,12 @@ def samples() -> Iterator[Callable[[int, int], None]]:
     count = Samples()
     with displayed(count) as changed:
 
-        def report(done: int, total: int) -> None:
+        def report(stored: int, total: int) -> None:
             began = count.first is not None
-            count.reach(done, total)
+            count.reach(stored, total)
             if began:
                 changed()
-            elif done:
-                note(f"{done:,} of {total:,} samples are there already")
+            elif stored:
+                note(f"{stored:,} of {total:,} samples are there already")
 
         yield report

@@ -27,7 +27,7 @@ def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: boo
         how = f"what is done is kept; go on with: untwin {command} --resume {folder}"
         raise type(error)("; ".join([*map(str, error.args), how])) from None
     except (InputError, NumericalFailure) as error:
-        if isinstance(error, NumericalFailure) or not (resume or checkpoint.done()):
+        if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):
             checkpoint.clear()
             with suppress(OSError):
                 folder.rmdir()  # if there is nothing in it
@@ -41,18 +41,18 @@ def unfinished_options(command: str, folder: Path, others: dict[str, Any]) -> di
     others: further options of the command line by the name that a user types; InputError where one is set, or where there is no such run.
     """
     from untwin.runs.archive import CHECKPOINT, unfinished
-    from untwin.runs.checkpoint import told
+    from untwin.runs.checkpoint import metadata
 
-    other = next((name for name, value in others.items() if value is not None and value is not False), None)
-    if other:
-        raise InputError(f"--resume takes everything from {folder}; leave {other} out")
+    conflict = next((name for name, value in others.items() if value is not None and value is not False), None)
+    if conflict:
+        raise InputError(f"--resume takes everything from {folder}; leave {conflict} out")
     if not unfinished(folder):
         if (folder / "summary.json").exists():
             print(f"{folder} holds a finished run; nothing to do")
             return None
         raise InputError(f"no run in {folder} to go on with; begin with: untwin {command} FILE -o {folder}")
-    run = told(folder / CHECKPOINT)
+    run = metadata(folder / CHECKPOINT)
     if run is None or run["options"].get("command") != command:
-        what = "nothing" if run is None else f"a run of untwin {run['options'].get('command')}"
-        raise InputError(f"{folder} holds {what} to go on with; begin anew with --overwrite")
+        content = "nothing" if run is None else f"a run of untwin {run['options'].get('command')}"
+        raise InputError(f"{folder} holds {content} to go on with; begin anew with --overwrite")
     return {k: v for k, v in run["options"].items() if k != "command"}

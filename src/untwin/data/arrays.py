@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from untwin.data.header import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, entry_named, unpacked
 from untwin.errors import InputError
 
 _MANY = 10_000  # arrays in one archive
@@ -37,7 +37,7 @@ def entries(path: Path) -> list[Entry]:
 
 def load(path: Path, name: str) -> np.ndarray:
     """One array, by name for .npz."""
-    entry = named(entries(path), name, path.name)
+    entry = entry_named(entries(path), name, path.name)
     affordable(entry, path.name)
     if not zipfile.is_zipfile(path):
         _complete(entry, path.stat().st_size, path.name)

@@ -90,15 +90,15 @@ def _nonnegative(intensity: np.ndarray, what: str, guesses: list[str]) -> np.nda
     negative = intensity < 0
     if not negative.any():
         return intensity
-    lost = -float(intensity[negative].sum(dtype=np.float64))
+    negative_sum = -float(intensity[negative].sum(dtype=np.float64))
     positive = float(intensity[~negative].sum(dtype=np.float64))
     if not positive > 0:
         raise InputError(f"{what} is nowhere above 0, down to {intensity.min():g}; expected an intensity. Choose another array")
-    if lost > 0.2 * positive:
+    if negative_sum > 0.2 * positive:
         raise InputError(
             f"{what}: {int(negative.sum())} pixels ({_percent(negative)}) are negative, down to {intensity.min():g}, "
             "and sum to "
-            f"{100 * lost / positive:.0f} % of the rest; expected an intensity. Subtract less background, "
+            f"{100 * negative_sum / positive:.0f} % of the rest; expected an intensity. Subtract less background, "
             "or choose another "
             "array"
         )

@@ -60,8 +60,8 @@ def holds_object(tree: hdf5.Tree) -> bool:
 
 def mask_path(tree: hdf5.Tree, data: str) -> str | None:
     """The mask that belongs to a dataset: `mask` beside it, or (where that is a link to it) the detector's."""
-    beside = data.rsplit("/", 1)[0] + "/mask"
-    for path in (beside, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
+    neighbour = data.rsplit("/", 1)[0] + "/mask"
+    for path in (neighbour, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
         if tree.find(path) is not None:
             return path
     return None
@@ -188,7 +188,7 @@ def write_result(
         raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
     if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
-    with hdf5.written(target) as file:
+    with hdf5.atomic_file(target) as file:
         _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
         if initial_support is not None:
             _grid(file, INITIAL_SUPPORT, np.asarray(initial_support).astype(np.uint8))
@@ -208,7 +208,7 @@ def write_object(
     target, image, support = Path(path), np.asarray(image), np.asarray(support)
     if image.shape != support.shape or not np.isfinite(image).all():
         raise InputError(f"object {image.shape} and support {support.shape}: expected one shape and finite values; nothing written")
-    with hdf5.written(target) as file:
+    with hdf5.atomic_file(target) as file:
         _object(_head(file), image, support != 0, None, (), voxel_size)
         _process_1(file, process)
     return target
@@ -222,14 +222,14 @@ def write_pattern(path: str | Path, pattern: Pattern, *, process: dict[str, Any]
     """
 
     target = Path(path)
-    with hdf5.written(target) as file:
+    with hdf5.atomic_file(target) as file:
         entry = _head(file)
         _measurement(file, pattern)
         names = ["z", "y", "x"][-pattern.ndim :]
         plot = _group(entry, "data_1", "NXdata", signal="data", axes=[f"q{name}" for name in names])
         plot["data"], plot["mask"] = _link(f"{_DETECTOR}/data"), _link(f"{_DETECTOR}/mask")
         for name, n in zip(names, pattern.shape, strict=True):
-            _number(plot, f"q{name}", np.arange(n) - n // 2, "px")
+            _write_number(plot, f"q{name}", np.arange(n) - n // 2, "px")
         plot.attrs["title"] = "intensity"
         _process_1(file, process)
     return target
@@ -272,12 +272,12 @@ def _object(
     _grid(result, "support", support.astype(np.uint8))
     _grid(result, "mask", np.where(support, INSIDE, 0).astype(np.uint32))
     result["data_space"], result["data_type"], result["is_fft_shifted"] = "real", "electron density", 0
-    _number(result, "image_size", step * image.shape, length)
+    _write_number(result, "image_size", step * image.shape, length)
     if voxel_size:
-        _number(result, "voxel_size", step, "m")
+        _write_number(result, "voxel_size", step, "m")
     if modes is not None:
         _grid(result, "modes", np.asarray(modes, dtype=np.complex64), "sqrt(photons)")
-        _number(result, "mode_weights", np.asarray(mode_weights, dtype=np.float64), "")
+        _write_number(result, "mode_weights", np.asarray(mode_weights, dtype=np.float64), "")
 
     names = ["z", "y", "x"][-image.ndim :]
     magnitude, phase = np.abs(image).astype(np.float32), np.where(support, np.angle(image), 0).astype(np.float32)
@@ -289,7 +289,7 @@ def _object(
         else:
             _grid(plot, "data", *values)
         for name, n, size in zip(names, image.shape, step, strict=True):
-            _number(plot, name, (np.arange(n) - n // 2) * size, length)
+            _write_number(plot, name, (np.arange(n) - n // 2) * size, length)
             plot[name].attrs["long_name"] = f"{name} ({length})"
     entry["data_1"].attrs["title"] = "object"
 
@@ -316,29 +316,29 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     detector = _group(file, _DETECTOR, "NXdetector")
     _grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")
     _grid(detector, "mask", np.where(np.fft.fftshift(pattern.measured), 0, INVALID).astype(np.uint32))
-    known = pattern.geometry
-    if known.wavelength:
+    geometry = pattern.geometry
+    if geometry.wavelength:
         source = _group(file, "/entry_1/instrument_1/source_1", "NXsource")
-        _number(source, "energy", _PLANCK_LIGHT / known.wavelength, "J")
-    if known.distance:
-        _number(detector, "distance", known.distance, "m")
-    if known.pixel_size:
-        for axis, size in zip("xyz", reversed(known.pixel_size)):
-            _number(detector, f"{axis}_pixel_size", size, "m")
+        _write_number(source, "energy", _PLANCK_LIGHT / geometry.wavelength, "J")
+    if geometry.distance:
+        _write_number(detector, "distance", geometry.distance, "m")
+    if geometry.pixel_size:
+        for axis, size in zip("xyz", reversed(geometry.pixel_size)):
+            _write_number(detector, f"{axis}_pixel_size", size, "m")
     stored = _group(file, _STORED, "NXcollection")
-    _number(stored, "offset", np.array(pattern.offset), "px")
-    _number(stored, "asymmetry", pattern.asymmetry, "")
+    _write_number(stored, "offset", np.array(pattern.offset), "px")
+    _write_number(stored, "asymmetry", pattern.asymmetry, "")
     header = {
-        "geometry": dataclasses.asdict(known),
+        "geometry": dataclasses.asdict(geometry),
         "source": dataclasses.asdict(pattern.source),
         "offset": pattern.offset,
         "asymmetry": pattern.asymmetry,
         "warnings": pattern.warnings,
     }
-    stored["json"] = json.dumps(header, default=_plain)
+    stored["json"] = json.dumps(header, default=_json_default)
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
@@ -359,6 +359,6 @@ def _grid(group: h5py.Group, name: str, values: np.ndarray, units: str = "") -> 
     group[name].attrs["units"] = units
 
 
-def _number(group: h5py.Group, name: str, value: Any, units: str) -> None:
+def _write_number(group: h5py.Group, name: str, value: Any, units: str) -> None:
     group[name] = value
     group[name].attrs["units"] = units

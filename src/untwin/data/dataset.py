@@ -137,15 +137,15 @@ class Shards:
         names = ["counts", "mask", "index", "labels", *(("image", "support") if self.manifest.objects else ())]
         with readable_errors(path, "a shard of a data set"), hdf5.opened(path) as tree:
             columns: dict[str, Any] = {name: tree.rows(name, rows) for name in names}
-            wanted = self.manifest.indices(k)[rows]
+            indices = self.manifest.indices(k)[rows]
             grids = [v for name, v in columns.items() if name not in ("index", "labels")]
             if (
-                list(columns["index"]) != list(wanted)
-                or len(columns["labels"]) != len(wanted)
-                or any(v.shape != (len(wanted), *self.shape) or not np.isfinite(v).all() for v in grids)
+                list(columns["index"]) != list(indices)
+                or len(columns["labels"]) != len(indices)
+                or any(v.shape != (len(indices), *self.shape) or not np.isfinite(v).all() for v in grids)
             ):
                 raise InputError(f"{path} is not shard {k} of this data set; remove it and run {self.manifest.command(self.folder)}")
-            return {**columns, "index": list(wanted), "labels": [json.loads(label) for label in columns["labels"]]}
+            return {**columns, "index": list(indices), "labels": [json.loads(label) for label in columns["labels"]]}
 
     def pattern(self, i: int) -> Pattern:
         """Sample i as `untwin.reconstruct` takes it."""

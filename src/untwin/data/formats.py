@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from untwin.data.header import Entry, listed, named
+from untwin.data.header import Entry, entry_named, listed
 from untwin.errors import InputError, readable_errors
 
 _READABLE = "CXI, HDF5 or NeXus (.cxi .h5 .nxs), NumPy (.npy .npz), TIFF (.tif)"
@@ -75,15 +75,17 @@ def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purp
 
     if format == "hdf5":
         with readable_errors(path, "HDF5"), hdf5.opened(path) as tree:
-            entry = chosen(tree.entries(), name, prefer, path.name, purpose, option, tree)
+            entry = choose_entry(tree.entries(), name, prefer, path.name, purpose, option, tree)
             return entry.name, tree.load(tree.find(entry.name))
     module = arrays if format == "numpy" else tiff
     with readable_errors(path, "NumPy" if format == "numpy" else "TIFF"):
-        entry = chosen(module.entries(path), name, prefer, path.name, purpose, option)
+        entry = choose_entry(module.entries(path), name, prefer, path.name, purpose, option)
         return entry.name, module.load(path, entry.name)
 
 
-def chosen(entries: Sequence[Entry], name: str | None, prefer: Sequence[str], what: str, purpose: str, option: str, tree=None) -> Entry:
+def choose_entry(
+    entries: Sequence[Entry], name: str | None, prefer: Sequence[str], what: str, purpose: str, option: str, tree=None
+) -> Entry:
     """Which array is meant; see `array`. With a tree, a path that its walk did not list may still be followed."""
     import h5py
 
@@ -93,7 +95,7 @@ def chosen(entries: Sequence[Entry], name: str | None, prefer: Sequence[str], wh
             return Entry(name, node.shape or (), node.dtype)
         if len(entries) == 1 and not entries[0].name:
             raise InputError(f"{what} holds one array without a name, not {name}; leave {option}= away")
-        return named(entries, name, what)
+        return entry_named(entries, name, what)
     for preferred in prefer:
         for entry in entries:
             if entry.name.strip("/") == preferred.strip("/"):

@@ -41,19 +41,19 @@ def opened(path: Path) -> Iterator[Tree]:
     """The file, for reading; with all the files that it links to, closed at the end."""
     import h5py
 
-    _tried(path)
+    _require_survivable(path)
     with ExitStack() as stack:
         file = stack.enter_context(h5py.File(path, "r"))
         yield Tree(file, path.resolve().parent, stack, {path.resolve(): file})
 
 
-def _tried(path: Path) -> None:
+def _require_survivable(path: Path) -> None:
     if not probe.survives(path):
         raise InputError(f"{path.name} is damaged in a way that stops the HDF5 library; copy or write it again")
 
 
 @contextmanager
-def written(target: Path, **options: Any) -> Iterator[h5py.File]:
+def atomic_file(target: Path, **options: Any) -> Iterator[h5py.File]:
     """A file to fill, which takes its place at the end of the block, complete or not at all. It is built in memory: where the disk is full,
     HDF5 itself leaves a file that it can neither finish nor close, and the process crashes at its end. Raises InputError where it cannot be
     written."""
@@ -95,8 +95,8 @@ class Tree:
             if isinstance(link, h5py.SoftLink):
                 node = self.find(link.path, node, depth + 1)
             elif isinstance(link, h5py.ExternalLink):
-                other = self._file(link.filename, f"the external link {node.name}/{part}", node.file)
-                node = self.find("/" + link.path.lstrip("/"), other, depth + 1)
+                linked_file = self._file(link.filename, f"the external link {node.name}/{part}", node.file)
+                node = self.find("/" + link.path.lstrip("/"), linked_file, depth + 1)
             else:
                 node = self._open(node, part)
             if node is None:
@@ -107,7 +107,7 @@ class Tree:
         """All datasets of numbers that can be reached, each once."""
         import h5py
 
-        datasets, seen, visited = [], set(), 0
+        datasets, addresses, visited = [], set(), 0
         waiting: list[tuple[str, h5py.Group, int]] = [("", self.root, 0)]
         while waiting:
             prefix, group, depth = waiting.pop(0)
@@ -122,9 +122,9 @@ class Tree:
                 if node is None or not isinstance(node, h5py.Group | h5py.Dataset):
                     continue
                 info = h5py.h5o.get_info(node.id)  # pyright: ignore[reportAttributeAccessIssue]
-                if (info.fileno, info.addr) in seen:
+                if (info.fileno, info.addr) in addresses:
                     continue
-                seen.add((info.fileno, info.addr))
+                addresses.add((info.fileno, info.addr))
                 if isinstance(node, h5py.Dataset):
                     with suppress(TypeError):  # a type that NumPy does not have
                         if node.shape is not None and node.dtype.kind in "biufc":
@@ -207,7 +207,7 @@ class Tree:
         target = self._inside(filename, who, owner)
         if target not in self.files:
             with readable_errors(target, "HDF5"):
-                _tried(target)
+                _require_survivable(target)
                 self.files[target] = self.stack.enter_context(h5py.File(target, "r"))
         return self.files[target]
 
@@ -282,21 +282,21 @@ class Tree:
             who = f"the virtual dataset {dataset.name}"
             if "%" in source.file_name:
                 raise InputError(f"{self._name}: {who} has a pattern of file names ({source.file_name}); name the file itself")
-            other = dataset.file if source.file_name == "." else self._file(source.file_name, who, dataset.file)
-            origin = self.find("/" + source.dset_name.lstrip("/"), other)
+            source_file = dataset.file if source.file_name == "." else self._file(source.file_name, who, dataset.file)
+            origin = self.find("/" + source.dset_name.lstrip("/"), source_file)
             if not isinstance(origin, h5py.Dataset):
                 raise InputError(f"{self._name}: {who} needs {source.dset_name} in {source.file_name}, which is not there")
             if origin.external:  # HDF5 would look for its values in the working folder
                 raise InputError(
                     f"{self._name}: {who} needs {source.dset_name}, which keeps its values in another file; read that directly"
                 )
-            if not _plain(other, source.dset_name):
+            if not _without_external_links(source_file, source.dset_name):
                 raise InputError(f"{self._name}: {who} goes through links in {source.file_name}; read that file directly")
             stored += self._readable(origin, depth + 1)
         return stored
 
 
-def _plain(file: Any, name: str) -> bool:
+def _without_external_links(file: Any, name: str) -> bool:
     """No component of the path is a link to another file (HDF5 would follow it by itself)."""
     import h5py
 

@@ -47,7 +47,7 @@ def listed(entries: Sequence[Entry], most: int = 12) -> str:
     return (", ".join(map(str, entries[:most])) or "no arrays") + rest
 
 
-def named(entries: Sequence[Entry], name: str, what: str) -> Entry:
+def entry_named(entries: Sequence[Entry], name: str, what: str) -> Entry:
     """The entry of this name, or an error that lists what there is and the nearest name."""
     for entry in entries:
         if entry.name.strip("/") == name.strip("/"):

@@ -110,9 +110,9 @@ def write_image(path: Path, values: np.ndarray) -> None:
 
     a = np.moveaxis(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8), 0, -1)
     with atomic_write(path) as temporary:
-        named = temporary.with_suffix(".png")
+        renamed = temporary.with_suffix(".png")
         try:
-            imsave(named, a[..., 0] if a.shape[-1] == 1 else a, check_contrast=False)
-            named.replace(temporary)
+            imsave(renamed, a[..., 0] if a.shape[-1] == 1 else a, check_contrast=False)
+            renamed.replace(temporary)
         finally:
-            named.unlink(missing_ok=True)
+            renamed.unlink(missing_ok=True)

@@ -36,8 +36,8 @@ def _survives(path: str, changed: int, size: int) -> bool:
         os._exit(0)  # an error is no reason: the parent will meet it and say so
     until = time.monotonic() + 20 * _SECONDS
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
             return not os.WIFSIGNALED(status)
         if time.monotonic() > until:  # it used no CPU: the machine is to blame, not the file
             os.kill(child, signal.SIGKILL)

@@ -109,14 +109,14 @@ def _from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path |
                 "untwin.data.read.read_object for the object"
             )
         else:
-            name = formats.chosen(tree.entries(), None, (), file.name, "intensity", "data").name
+            name = formats.choose_entry(tree.entries(), None, (), file.name, "intensity", "data").name
             dataset = tree.find(name)
     else:
         dataset = tree.find(name)
         if isinstance(dataset, h5py.Group) and "signal" in dataset.attrs:
             dataset = tree.find(str(dataset.attrs["signal"]), dataset)
         if not isinstance(dataset, h5py.Dataset):
-            dataset = tree.find(formats.chosen(tree.entries(), name, (), file.name, "intensity", "data").name)
+            dataset = tree.find(formats.choose_entry(tree.entries(), name, (), file.name, "intensity", "data").name)
     values = tree.load(dataset)
     path = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
     bad = cxi.is_bad(_without_nan(tree.load(tree.find(path)))) if path else None
@@ -148,16 +148,16 @@ def _read_mask(file: Path, format: str, mask: str | Path) -> np.ndarray:
     """The mask that the user names: a file, FILE::NAME, or a dataset of the input itself."""
     text = str(mask)
     if "::" in text or text.startswith("~") or Path(text).exists() or format == "tiff":
-        where, name = split(mask)
+        path, name = split(mask)
     else:
-        where, name = file, text
-    kind = formats.kind(where)
-    if where == file and name is not None and not _holds(file, format, name):
+        path, name = file, text
+    kind = formats.kind(path)
+    if path == file and name is not None and not _holds(file, format, name):
         raise InputError(f"the mask {text} is neither a file nor an array in {file.name}; check its path")
     prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
-    name, values = formats.array(where, kind, name, prefer, "mask", f"mask={where.name}::NAME instead of data")
+    name, values = formats.array(path, kind, name, prefer, "mask", f"mask={path.name}::NAME instead of data")
     if values.dtype.kind == "c":
-        raise InputError(f"the mask {name or where.name} is complex; expected 0 for good pixels and 1 for bad ones")
+        raise InputError(f"the mask {name or path.name} is complex; expected 0 for good pixels and 1 for bad ones")
     values = _without_nan(values)
     return cxi.is_bad(values) if kind == "hdf5" else values != 0
 
@@ -202,20 +202,20 @@ class _Centred:
     asymmetry: float
 
 
-def _centred(intensity: np.ndarray, measured: np.ndarray, chosen: Sequence[float] | None, guesses: list[str]) -> _Centred:
+def _centred(intensity: np.ndarray, measured: np.ndarray, requested: Sequence[float] | None, guesses: list[str]) -> _Centred:
     shape = intensity.shape
     middle = tuple(n // 2 for n in shape)
-    if chosen is not None:
-        chosen = _checked_centre(chosen, shape)
-    cornered = not any(chosen) if chosen is not None else centring.is_cornered(intensity, measured)
+    if requested is not None:
+        requested = _checked_centre(requested, shape)
+    cornered = not any(requested) if requested is not None else centring.is_cornered(intensity, measured)
     if cornered:
         intensity, measured = np.fft.fftshift(intensity), np.fft.fftshift(measured)
-        if chosen is None:
+        if requested is None:
             guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); centre= (--centre) says otherwise")
         else:
-            chosen = tuple(float(c) for c in middle)
-    if chosen is not None:
-        c, asymmetry = chosen, centring.asymmetry_about(intensity, measured, chosen)
+            requested = tuple(float(c) for c in middle)
+    if requested is not None:
+        c, asymmetry = requested, centring.asymmetry_about(intensity, measured, requested)
     else:
         c, asymmetry = _centre_of(intensity, measured, middle, guesses)
     in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
@@ -296,15 +296,15 @@ def _size(n: int, c: int) -> int:
 
 def _recentred(a: np.ndarray, centre: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
     """The array in another size with `centre` at N//2: cropped and padded with zeros, never wrapped."""
-    out = np.zeros(size, a.dtype)
+    result = np.zeros(size, a.dtype)
     to, start = [], []
     for n, c, m in zip(a.shape, centre, size):
         first = c - m // 2  # the pixel of a that comes to index 0
         low, high = max(0, first), min(n, first + m)
         start.append(slice(low, high))
         to.append(slice(low - first, high - first))
-    out[tuple(to)] = a[tuple(start)]
-    return out
+    result[tuple(to)] = a[tuple(start)]
+    return result
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data.header import Entry, affordable, named, unpacked
+from untwin.data.header import Entry, affordable, entry_named, unpacked
 from untwin.errors import InputError
 
 
@@ -26,7 +26,7 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
     size = path.stat().st_size
     with _opened(path) as file:
         headers = _entries(file, path.name, colour)
-        entry = headers[0] if colour and not name else named(headers, name, path.name)
+        entry = headers[0] if colour and not name else entry_named(headers, name, path.name)
         affordable(entry, path.name)
         unpacked(entry, size, path.name)
         series = file.series[headers.index(entry)]

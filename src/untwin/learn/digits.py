@@ -48,7 +48,7 @@ class Digits:
         order = [int(_order(self.seed, int(i) // count, count)[int(i) % count]) for i in indices]
         return self._with_patterns(images[order], [(self.seed, int(i)) for i in indices], device)
 
-    def held(self, count: int, device: str = "cpu") -> Batch:
+    def validation_batch(self, count: int, device: str = "cpu") -> Batch:
         images = _images(self.folder, "test")[:count]
         return self._with_patterns(images, [(self.seed + 1_000_003, i) for i in range(len(images))], device)
 

@@ -54,8 +54,8 @@ def nearest_copy(net: Architecture, truth: Tensor, prediction: Tensor, turn: boo
     """Of the symmetric copies of each object (batch, *box), centred, the one nearest to the prediction. Where the box is the whole array a
     shift goes around its edges, else it stays within: the pattern is that of the larger array."""
     d = truth.ndim - 1
-    moved = nearest(fourier.cornered(truth, d), fourier.cornered(prediction, d), d, turn, wrap=net.box == net.shape)
-    return fourier.centred(moved, d)
+    aligned = nearest(fourier.cornered(truth, d), fourier.cornered(prediction, d), d, turn, wrap=net.box == net.shape)
+    return fourier.centred(aligned, d)
 
 
 def magnitudes(net: Architecture, image: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Data(Protocol):
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Any: ...
 
-    def held(self, count: int, device: str = "cpu") -> Any:
+    def validation_batch(self, count: int, device: str = "cpu") -> Any:
         """Samples that `batch` never gives, for validation."""
         ...
 
@@ -49,7 +49,7 @@ class Fresh:
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Any:
         return self.training.batch(indices, device)
 
-    def held(self, count: int, device: str = "cpu") -> Any:
+    def validation_batch(self, count: int, device: str = "cpu") -> Any:
         return self.validation.batch(range(count), device)
 
 
@@ -71,10 +71,10 @@ class Stored:
         return self.shards.manifest.shape
 
     def batch(self, indices: Sequence[int], device: str = "cpu") -> Batch:
-        return self._read([self._stored_index(int(i)) for i in indices], device)
+        return self._batch_of([self._stored_index(int(i)) for i in indices], device)
 
-    def held(self, count: int, device: str = "cpu") -> Batch:
-        return self._read(range(self.trained, min(self.count, self.trained + count)), device)
+    def validation_batch(self, count: int, device: str = "cpu") -> Batch:
+        return self._batch_of(range(self.trained, min(self.count, self.trained + count)), device)
 
     def _stored_index(self, i: int) -> int:
         epoch, within = divmod(i, self.trained)
@@ -90,7 +90,7 @@ class Stored:
             self._open = (k, self.shards.shard(k))
         return {name: values[row] for name, values in self._open[1].items()}
 
-    def _read(self, stored: Sequence[int], device: str) -> Batch:
+    def _batch_of(self, stored: Sequence[int], device: str) -> Batch:
         import torch
 
         rows = [self._row(i) for i in stored]

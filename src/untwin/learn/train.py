@@ -116,7 +116,7 @@ def train(
     with worker, stoppable() as stop_requested:
         progress = _begin(run, folder, resume, device)
         _check_data(run, data, of)
-        validation = data.held(run.held, device) if worker.rank == 0 else None
+        validation = data.validation_batch(run.held, device) if worker.rank == 0 else None
         progress.net.train()
         clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
         due = clock + EVERY
@@ -182,7 +182,8 @@ def _row(run: Training, progress: Progress, of: Architecture, validation: Any, c
 def _not_finite(run: Training, progress: Progress, folder: Path) -> str:
     checkpoint = f"; {folder / CHECKPOINT} is from before that" if (folder / CHECKPOINT).exists() else ""
     return (
-        f"the training came to NaN or infinity before step {progress.step}{checkpoint}. Train again with a lower --rate than {run.rate:g}"
+        f"the training came to NaN or infinity before step {progress.step}{checkpoint}. "
+        f"Train again with a lower rate (--rate) than {run.rate:g}"
     )
 
 
@@ -229,7 +230,7 @@ def _read_checkpoint(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, A
     """The last checkpoint of the folder that is whole: its path, tensors and metadata."""
     path = folder / CHECKPOINT
     if not begun(folder):
-        raise InputError(f"no {CHECKPOINT} in {folder}; leave --resume out to begin")
+        raise InputError(f"no {CHECKPOINT} in {folder}; leave resume=True (--resume) out to begin")
     try:
         return path, *weights.read(path)
     except InputError as error:
@@ -244,10 +245,12 @@ def _read_checkpoint(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, A
 
 def _check_same(run: Training, metadata: dict[str, Any], folder: Path, device: str) -> None:
     """Raise InputError where the checkpoint is of another training; warn where other software or another machine goes on with it."""
-    other = metadata.get("training", {})
+    stored = metadata.get("training", {})
     for name, v in dataclasses.asdict(run).items():
-        if other.get(name) != v:
-            raise InputError(f"{folder} was trained with {name} = {other.get(name)!r}, asked for is {v!r}; use the same, or another folder")
+        if stored.get(name) != v:
+            raise InputError(
+                f"{folder} was trained with {name} = {stored.get(name)!r}, asked for is {v!r}; use the same, or another folder"
+            )
     current = made_with(device)
     for name, was in metadata.get("made", current).items():
         if current.get(name) != was:
@@ -306,7 +309,9 @@ def _check_data(run: Training, data: Data, of: Architecture) -> None:
     if tuple(sample.intensity.shape[1:]) != of.shape:
         raise InputError(f"{of!r} takes patterns of {of.shape}, {run.data} has {tuple(sample.intensity.shape[1:])}; choose another recipe")
     if sample.image is None:
-        raise InputError(f"{run.data} holds no objects, which training and validation need; write the data set without --no-objects")
+        raise InputError(
+            f"{run.data} holds no objects, which training and validation need; write the data set with objects=True (without --no-objects)"
+        )
 
 
 class Worker:

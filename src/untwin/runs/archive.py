@@ -59,17 +59,17 @@ def _origin(pattern: Pattern) -> dict[str, Any]:
     path = Path(s.path).absolute()
     options: dict[str, Any] = {"file": str(path), "data": s.dataset, "mask": s.mask, "centre": s.centre and list(s.centre)}
     options = {k: v for k, v in options.items() if v}
-    beside, colons, name = str(options.get("mask", "")).partition("::")
-    if beside and Path(beside).exists():
-        options["mask"] = str(Path(beside).absolute()) + colons + name
+    mask_file, colons, name = str(options.get("mask", "")).partition("::")
+    if mask_file and Path(mask_file).exists():
+        options["mask"] = str(Path(mask_file).absolute()) + colons + name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            again = read(path, options.get("data"), options.get("mask"), centre=s.centre)
+            current = read(path, options.get("data"), options.get("mask"), centre=s.centre)
     except InputError:
         return {}
-    same = again.shape == pattern.shape and again.offset == pattern.offset
-    same = same and np.array_equal(again.intensity, pattern.intensity) and np.array_equal(again.measured, pattern.measured)
+    same = current.shape == pattern.shape and current.offset == pattern.offset
+    same = same and np.array_equal(current.intensity, pattern.intensity) and np.array_equal(current.measured, pattern.measured)
     return options if same else {}
 
 
@@ -87,7 +87,7 @@ def _run_text(solution: Reconstruction, run: dict[str, Any] | None) -> tuple[str
 def summary(solution: Reconstruction) -> dict[str, Any]:
     """Every number of a solution, ready for JSON (NaN and infinity become null)."""
     p = solution.pattern
-    return _plain(
+    return _json_ready(
         {
             "untwin": untwin.__version__,
             "verdict": dataclasses.asdict(solution.verdict),
@@ -119,11 +119,11 @@ def summary(solution: Reconstruction) -> dict[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
+def _json_ready(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _json_ready(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_json_ready(v) for v in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, np.integer):
@@ -142,13 +142,13 @@ def fresh(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
     if unfinished(folder) and not overwrite:
-        from untwin.runs.checkpoint import told
+        from untwin.runs.checkpoint import metadata
 
-        options = (told(folder / CHECKPOINT) or {"options": {}})["options"]
+        options = (metadata(folder / CHECKPOINT) or {"options": {}})["options"]
         command = f"untwin {options.get('command', 'reconstruct')} --resume {folder}"
-        raise InputError(f"{folder} holds a run that has not ended; go on with: {command}, or begin anew with --overwrite")
+        raise InputError(f"{folder} holds a run that has not ended; go on with: {command}, or begin anew with overwrite=True (--overwrite)")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise InputError(f"{folder} exists and is not empty; choose another folder or --overwrite")
+        raise InputError(f"{folder} exists and is not empty; choose another folder or overwrite=True (--overwrite)")
     return folder
 
 
@@ -202,11 +202,11 @@ def load(folder: str | Path) -> Reconstruction:
     path = folder / "result.cxi" if folder.is_dir() else folder
     if not path.is_file():
         raise InputError(f"no result.cxi in {folder}; expected a folder that untwin reconstruct has written")
-    found = read_object(path)
-    if "summary" not in found.process:
+    stored = read_object(path)
+    if "summary" not in stored.process:
         raise InputError(f"{path} is not a result of untwin; expected a folder that untwin reconstruct has written")
     try:
-        return _reconstruction(path, found, json.loads(str(found.process["summary"])))
+        return _reconstruction(path, stored, json.loads(str(stored.process["summary"])))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -215,7 +215,7 @@ def load(folder: str | Path) -> Reconstruction:
         ) from None
 
 
-def _reconstruction(path: Path, found: ObjectFile, told: dict[str, Any]) -> Reconstruction:
+def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> Reconstruction:
     """What a result and its summary hold. Raises whatever a summary of another kind leads to."""
     import torch
 
@@ -224,28 +224,28 @@ def _reconstruction(path: Path, found: ObjectFile, told: dict[str, Any]) -> Reco
     from untwin.runs.solution import Reconstruction
 
     modes, pattern = cxi.read_modes(path), read(path)
-    if pattern.shape != found.image.shape or (modes is not None and modes.shape[1:] != found.image.shape):
-        raise ValueError(f"an object of shape {found.image.shape} with a pattern of {pattern.shape}")
+    if pattern.shape != stored.image.shape or (modes is not None and modes.shape[1:] != stored.image.shape):
+        raise ValueError(f"an object of shape {stored.image.shape} with a pattern of {pattern.shape}")
     return Reconstruction(
-        image=torch.from_numpy(found.image),
-        support=torch.from_numpy(np.asarray(found.support)),
+        image=torch.from_numpy(stored.image),
+        support=torch.from_numpy(np.asarray(stored.support)),
         pattern=pattern,
-        recipe=_valid(str, told["recipe"]),
-        seed=_valid(int, told["seed"]),
-        positivity=_valid(bool, told["positivity"]),
-        physics=_physics(told),
-        conditions=_conditions(path, told),
-        verdict=_valid(Verdict, told["verdict"]),
-        numbers={k: _number(v) for k, v in told["numbers"].items()},
-        starts=tuple(map(_start, told["starts"])),
-        history=tuple(map(_history, told["history"])),
-        prtf=_curve(told["prtf"]),
-        fsc=_curve(told["fsc"]),
+        recipe=_valid(str, record["recipe"]),
+        seed=_valid(int, record["seed"]),
+        positivity=_valid(bool, record["positivity"]),
+        physics=_physics(record),
+        conditions=_conditions(path, record),
+        verdict=_valid(Verdict, record["verdict"]),
+        numbers={k: _float_or_nan(v) for k, v in record["numbers"].items()},
+        starts=tuple(map(_start, record["starts"])),
+        history=tuple(map(_history, record["history"])),
+        prtf=_curve(record["prtf"]),
+        fsc=_curve(record["fsc"]),
         modes=None if modes is None else torch.from_numpy(modes),
-        mode_weights=_valid(tuple[float, ...], told["mode_weights"]),
-        warnings=_valid(tuple[str, ...], told["warnings"]),
-        reason=_valid(str, told.get("reason", "")),
-        made=_valid(dict[str, str | int], told.get("made", {})),
+        mode_weights=_valid(tuple[float, ...], record["mode_weights"]),
+        warnings=_valid(tuple[str, ...], record["warnings"]),
+        reason=_valid(str, record.get("reason", "")),
+        made=_valid(dict[str, str | int], record.get("made", {})),
     )
 
 
@@ -258,41 +258,41 @@ def _valid(kind: Any, values: Any) -> Any:
 def _start(s: dict) -> Start:
     from untwin.runs.solution import Start
 
-    return _valid(Start, {**s, **{k: _number(s[k]) for k in ("r_factor", "score", "error")}})
+    return _valid(Start, {**s, **{k: _float_or_nan(s[k]) for k in ("r_factor", "score", "error")}})
 
 
 def _history(h: dict) -> History:
     from untwin.runs.solution import History
 
-    return _valid(History, {**h, "r_factor": tuple(map(_number, h["r_factor"]))})
+    return _valid(History, {**h, "r_factor": tuple(map(_float_or_nan, h["r_factor"]))})
 
 
 def _curve(c: dict | None) -> Curve | None:
     from untwin.judge.resolution import Curve
 
-    return None if c is None else _valid(Curve, {**c, "value": tuple(map(_number, c["value"]))})
+    return None if c is None else _valid(Curve, {**c, "value": tuple(map(_float_or_nan, c["value"]))})
 
 
-def _physics(told: dict[str, Any]) -> Physics:
-    """As it is told; the far field where it has names that untwin does not know, or an earlier version has not told it."""
+def _physics(record: dict[str, Any]) -> Physics:
+    """As the summary has it; the far field where it has names that untwin does not know, or an earlier version has none."""
     from untwin.model.physics import Physics
     from untwin.runs.names import parse_model
 
     try:
-        return parse_model(_valid(str, told.get("physics", "")) or "Physics", Physics)
+        return parse_model(_valid(str, record.get("physics", "")) or "Physics", Physics)
     except InputError:
         return Physics()
 
 
-def _conditions(path: Path, told: dict[str, Any]) -> Conditions:
-    """Earlier versions told positivity alone."""
+def _conditions(path: Path, record: dict[str, Any]) -> Conditions:
+    """Earlier versions have positivity alone."""
     from untwin.runs.conditions import Conditions
 
-    texts = told.get("conditions", {"positivity": told["positivity"]})
+    texts = record.get("conditions", {"positivity": record["positivity"]})
     return Conditions(**_valid(dict[str, bool | str], texts), support=cxi.read_initial_support(path))
 
 
-def _number(value: float | None) -> float:
+def _float_or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 

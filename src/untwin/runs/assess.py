@@ -36,8 +36,8 @@ FREE_RECIPE = "100*RAAR + 50*ER"  # which grows them again (unmeasured)
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
-def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict[str, str | int]) -> Reconstruction:
-    """The Reconstruction that an outcome comes to. made: what computed it."""
+def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | int]) -> Reconstruction:
+    """The Reconstruction that an outcome comes to. provenance: what computed it."""
     choice = choose(problem, plan, outcome)
     problem = problem.holding(choice.best.state.nuisance)
     comparison = compare(problem, plan, choice)
@@ -55,7 +55,7 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict
     if reason:
         verdict = trust.Verdict(None, f"{verdict.text}; {reason}: do not trust this before you know why")
     image, support = _presented(problem, choice.image, choice.best.state.support[0])
-    known = {name: float(values[0]) for name, values in choice.best.state.nuisance.items()}
+    nuisance = {name: float(value[0]) for name, value in choice.best.state.nuisance.items()}
     return Reconstruction(
         image=image,
         support=support,
@@ -63,10 +63,10 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict
         recipe=repr(plan),
         seed=seed,
         positivity=problem.constraint.positive,
-        physics=problem.physics.known(known),
+        physics=problem.physics.known(nuisance),
         verdict=verdict,
         numbers=numbers,
-        starts=comparison.starts + comparison.lost,
+        starts=comparison.starts + comparison.failed,
         history=tuple(History(str(m), *t) for m, t in zip(outcome.first.state.members, outcome.traces)),
         prtf=transfer,
         fsc=shell,
@@ -74,7 +74,7 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, made: dict
         mode_weights=tuple(weights),
         warnings=problem.pattern.warnings + warnings,
         reason=reason,
-        made=made,
+        made=provenance,
     )
 
 
@@ -83,7 +83,7 @@ class Comparison:
     """The runs beside the one that is shown, all aligned to it.
 
     families: E of the result of each other family. independent: of those among them that share nothing with it. score: its own.
-    starts: the independent starts; lost: what failed.
+    starts: the independent starts; failed: what failed.
     runs: (k, *grid), every run that ended alike, the solution first. nearest: (*grid), the independent result most like it.
     """
 
@@ -91,7 +91,7 @@ class Comparison:
     independent: tuple[float, ...]
     score: float
     starts: tuple[Start, ...]
-    lost: tuple[Start, ...]
+    failed: tuple[Start, ...]
     runs: Tensor
     nearest: Tensor | None
 
@@ -125,18 +125,18 @@ def compare(problem: Problem, plan: Plan, choice: Choice) -> Comparison:
         independent=tuple(errors[i] for i in strangers),
         score=float(scores[len(starts)]),
         starts=starts,
-        lost=tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures),
+        failed=tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures),
         runs=runs,
         nearest=results.x[min(strangers, key=lambda i: errors[i])] if strangers else None,
     )
 
 
-def _share_nothing(plan: Plan, one: Member, other: Member) -> bool:
+def _share_nothing(plan: Plan, member: Member, other: Member) -> bool:
     """False where both began from the same prediction of a network: that they agree is then no evidence."""
-    return not any(isinstance(a, Predict) and a.informs(one.family) and a.informs(other.family) for a in steps(plan.search.first))
+    return not any(isinstance(a, Predict) and a.informs(member.family) and a.informs(other.family) for a in steps(plan.search.first))
 
 
-def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) -> tuple[Start, ...]:
+def _starts(first: Population, scores: Tensor, error: Tensor, is_twin: Tensor) -> tuple[Start, ...]:
     return tuple(
         Start(
             seed=first.state.seeds[i],
@@ -145,7 +145,7 @@ def _starts(first: Population, scores: Tensor, error: Tensor, turned: Tensor) ->
             score=float(scores[i]),
             support=int(first.pixels[i]),
             error=float(error[i]),
-            twin=bool(turned[i]),
+            twin=bool(is_twin[i]),
         )
         for i in range(len(first.state.seeds))
     )
@@ -167,13 +167,13 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
 
 def _counts(comparison: Comparison, outcome: Outcome) -> dict[str, float]:
     """Of starts, families and runs."""
-    lost = comparison.lost
+    failed = comparison.failed
     return {
         "score": comparison.score,
         "agreement": comparison.agreement,
         "starts": float(len(comparison.starts)),
-        "starts_failed": float(sum(s.role == "start" for s in lost)),
-        "runs_failed": float(len(lost)),
+        "starts_failed": float(sum(s.role == "start" for s in failed)),
+        "runs_failed": float(len(failed)),
         "starts_agreeing": float(len(comparison.agreeing)),
         "twins_turned": float(sum(s.twin for s in comparison.agreeing)),
         "families": float(1 + len(comparison.families)),
@@ -215,9 +215,9 @@ def _numbers(problem: Problem, choice: Choice) -> dict[str, float]:
 
 def _unknowns(problem: Problem, choice: Choice) -> dict[str, float]:
     """What was found for each unknown of the physics, and one standard deviation of it."""
-    found = choice.best.state.nuisance
-    deviation = uncertainty(problem, choice.image.unsqueeze(0), found)
-    return {name: float(value[0]) for name, value in found.items()} | {f"{name}_error": float(d[0]) for name, d in deviation.items()}
+    nuisance = choice.best.state.nuisance
+    deviation = uncertainty(problem, choice.image.unsqueeze(0), nuisance)
+    return {name: float(value[0]) for name, value in nuisance.items()} | {f"{name}_error": float(d[0]) for name, d in deviation.items()}
 
 
 def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
@@ -229,18 +229,18 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     """
     import torch
 
-    seen = problem.measured
+    measured = problem.measured
     without = problem.without(
-        torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(seen.shape) < FREE_SHARE).to(seen.device)
+        torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(measured.shape) < FREE_SHARE).to(measured.device)
     )
-    hidden = seen & ~without.measured
-    if not bool(hidden.any()) or bool((hidden == seen).all()):
+    hidden = measured & ~without.measured
+    if not bool(hidden.any()) or bool((hidden == measured).all()):
         return math.nan, math.nan
     wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
     x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
     x = x.real if problem.real else x
-    ended = run_here(without, parse(FREE_RECIPE), state.replace(x=x, image=x, at=0)).state
-    f = problem.predict(problem.project_object(ended.image, ended.support))
+    final = run_here(without, parse(FREE_RECIPE), state.replace(x=x, image=x, at=0)).state
+    f = problem.predict(problem.project_object(final.image, final.support))
     t = problem.counts
     return (
         float(metrics.log_likelihood(f, t.intensity, without.measured)),
@@ -261,8 +261,8 @@ def _evidence(
         twins=sum(s.twin for s in comparison.agreeing),
         resolution=_resolution(problem.pattern, transfer),
         hidden=numbers["hidden_speckles"],
-        refined=None if refinement is None else refinement.kept,
-        deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.kept else None,
+        refined=None if refinement is None else refinement.accepted,
+        deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.accepted else None,
     )
 
 
@@ -299,8 +299,8 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
     if problem.symmetry.global_phase and not problem.real:
         total = (image * image.abs()).sum()
         image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
-    shown = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
-    return shown, fourier.centred(support.roll(by, axes), d).cpu()
+    presented = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
+    return presented, fourier.centred(support.roll(by, axes), d).cpu()
 
 
 def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:

@@ -382,7 +382,7 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Pl
     return plan if refinement is None else plan.with_stage(_refinement(refinement))
 
 
-def known(name: str) -> None:
+def require_method(name: str) -> None:
     """Raise InputError where no method has this name."""
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}; expected one of {', '.join(METHODS)}")
@@ -397,7 +397,7 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
         support, and then polished by projections in a support that is cut from it.
     Raises InputError for another name.
     """
-    known(name)
+    require_method(name)
     if name == "auto":
         return plan(problem, starts)
     if name == "classical":
@@ -408,8 +408,9 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
         from dataclasses import replace
 
         automatic = plan(problem, starts)
-        chosen = automatic.stage(Refine)
-        return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), max_deviance_ratio=chosen.max_deviance_ratio if chosen else 0.0))
+        refinement = automatic.stage(Refine)
+        ratio = refinement.max_deviance_ratio if refinement else 0.0
+        return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), max_deviance_ratio=ratio))
     row = SCRATCH[name]
     if name == "double-dip":
         most, box = row.numbers["depth"].value, min(problem.pattern.shape) // 2

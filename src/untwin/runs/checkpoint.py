@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 EVERY = 20.0  # seconds of work between checkpoints, at least,
 SHARE = 50.0  # and so many times what the last one took: a fiftieth of the time
 RATE = 2e8  # bytes per second that a disk is trusted with before anything has been written to it
-LOOK = 0.5  # seconds after which a worker looks whether it is still wanted
+POLL_INTERVAL = 0.5  # seconds after which a worker looks whether it is still wanted
 _RUN, _STOP = "run.untwin", "stop"
 
 _KNOWN = {cls.__name__: cls for cls in (State, Member, RuleState)}
 
 
 @dataclass(eq=False)
-class Held:
-    """Where a part stands. trace: what was written down after some of the steps, plain values. beside: whatever else moves."""
+class PartState:
+    """Where a part stands. trace: what was written down after some steps, plain values. aux: whatever else changes with them."""
 
     state: State
     trace: list[Any]
-    beside: Any = None
+    aux: Any = None
     ended: bool = False
 
 
@@ -62,10 +62,10 @@ class Checkpoint:
     every: float = field(default_factory=lambda: EVERY)
     run: str = ""
     owner: int = field(default_factory=os.getpid)
-    waiting: dict[str, Held] = field(default_factory=dict)
+    waiting: dict[str, PartState] = field(default_factory=dict)
     due: float = 0.0
     cost: float = 0.0
-    looked: float = 0.0
+    polled: float = 0.0
 
     def begin(self, about: dict[str, Any]) -> None:
         """Say what the run is: about, plain values. Raises InputError where the folder holds another run, naming what differs."""
@@ -74,15 +74,15 @@ class Checkpoint:
         self._later(self.every)
         if self.folder is None:
             return
-        found = told(self.folder)
-        if found is None:
+        existing = metadata(self.folder)
+        if existing is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             content = json.dumps({"about": about, "options": self.options}, default=str).encode()
             checksummed.write(self.folder / _RUN, lambda file: file.write(content))
             return
-        now = json.loads(text)
-        for name in {**found["about"], **now}:
-            was, is_ = found["about"].get(name), now.get(name)
+        current = json.loads(text)
+        for name in {**existing["about"], **current}:
+            was, is_ = existing["about"].get(name), current.get(name)
             if was != is_:
                 raise InputError(
                     f"the run in {self.folder} was begun with {name} {_short(was)}, this is {_short(is_)}: it would not end with the same "
@@ -91,11 +91,11 @@ class Checkpoint:
         for path in [self.folder / _STOP, *self.folder.glob(f".*{PART}")]:
             path.unlink(missing_ok=True)
 
-    def name(self, *what: Any) -> str:
+    def name(self, *identity: Any) -> str:
         """Of a part of this run: what it is, in values whose text says it all."""
-        return hashlib.sha256("\n".join([self.run, *map(repr, what)]).encode()).hexdigest()[:40]
+        return hashlib.sha256("\n".join([self.run, *map(repr, identity)]).encode()).hexdigest()[:40]
 
-    def read(self, name: str, device: str = "cpu") -> Held | None:
+    def read(self, name: str, device: str = "cpu") -> PartState | None:
         """Where a part stands, as it was kept last; None where nothing is kept. What is damaged is worked out again (CheckpointWarning)."""
         if name in self.waiting:
             return self.waiting[name]
@@ -103,65 +103,68 @@ class Checkpoint:
             return None
         try:
             content = checksummed.read(self.folder / name)
-            return None if content is None else Held(**_loaded(content, device))
-        except (InputError, TypeError):
+            if content is None:
+                return None
+            loaded = _loaded(content, device)
+            return PartState(loaded["state"], loaded["trace"], loaded["beside"], loaded["ended"])
+        except (InputError, KeyError):
             path = self.folder / name
-            for one in (path, checksummed.before(path)):
-                one.unlink(missing_ok=True)
+            for version in (path, checksummed.before(path)):
+                version.unlink(missing_ok=True)
             warnings.warn(f"{path} is damaged: this part of the run is worked out again", CheckpointWarning, stacklevel=2)
             return None
 
     @contextmanager
     def part(self, name: str) -> Iterator[Callable[..., None]]:
-        """Work on a part. `reached(state, trace, beside)` after each step says where it stands: this is kept when it is time, and when the
+        """Work on a part. `reached(state, trace, aux)` after each step says where it stands: this is kept when it is time, and when the
         work is interrupted. Raises KeyboardInterrupt when the user wants to stop."""
-        now: list[tuple[State, list[Any], int, Any]] = []
+        latest: list[tuple[State, list[Any], int, Any]] = []
 
-        def held() -> dict[str, Held]:
-            state, trace, count, beside = now[0]
-            return {name: Held(state, trace[:count], beside)}
+        def part_state() -> dict[str, PartState]:
+            state, trace, count, aux = latest[0]
+            return {name: PartState(state, trace[:count], aux)}
 
-        def reached(state: State, trace: list[Any], beside: Any = None) -> None:
-            now[:] = [(state, trace, len(trace), beside)]  # in one go: an interruption finds the old or the new
-            if asked():
+        def reached(state: State, trace: list[Any], aux: Any = None) -> None:
+            latest[:] = [(state, trace, len(trace), aux)]  # in one go: an interruption finds the old or the new
+            if stop_requested():
                 raise KeyboardInterrupt
             if self.folder is None:
                 return
             clock = time.monotonic()
-            if clock > self.looked + LOOK:
-                self.looked = clock
-                self._wanted()
+            if clock > self.polled + POLL_INTERVAL:
+                self.polled = clock
+                self._require_wanted()
             if clock > self.due and not self._postponed(state):
-                self.keep(held())
+                self.keep(part_state())
 
         if os.getpid() != self.owner and not self.due:
             self._later(self.every)
-        with stoppable() as asked:
+        with stoppable() as stop_requested:
             try:
                 yield reached
             except KeyboardInterrupt:
-                if now:
-                    self.keep(held())
+                if latest:
+                    self.keep(part_state())
                 raise
 
-    def ended(self, name: str, held: Held) -> None:
+    def finish_part(self, name: str, part: PartState) -> None:
         """A part has ended; it is kept when it is time."""
         if self.folder is None:
             return
-        held.ended = True
-        self.waiting[name] = held
+        part.ended = True
+        self.waiting[name] = part
         if time.monotonic() > self.due:
             self.keep()
 
-    def keep(self, under_way: dict[str, Held] | None = None) -> None:
+    def keep(self, under_way: dict[str, PartState] | None = None) -> None:
         """Write what waits, and the part that is under way. Where the disk does not take it the run goes on, and says so
         (CheckpointWarning); what was kept before stays."""
         if self.folder is None:
             return
         began = time.monotonic()
         try:
-            for name, held in {**self.waiting, **(under_way or {})}.items():
-                content = {"state": _told(held.state), "trace": held.trace, "beside": _told(held.beside), "ended": held.ended}
+            for name, part in {**self.waiting, **(under_way or {})}.items():
+                content = {"state": _encode(part.state), "trace": part.trace, "beside": _encode(part.aux), "ended": part.ended}
                 checksummed.write(self.folder / name, lambda file, content=content: _save(content, file))
                 self.waiting.pop(name, None)
         except InputError as error:
@@ -173,7 +176,7 @@ class Checkpoint:
         """True where there is a run to go on with."""
         return self.folder is not None and (self.folder / _RUN).exists()
 
-    def done(self) -> bool:
+    def has_parts(self) -> bool:
         """True where some of its work is kept."""
         return self.folder is not None and any(path.suffix not in (".untwin", PART) for path in self.folder.glob("*"))
 
@@ -192,7 +195,7 @@ class Checkpoint:
         """What travels to another process."""
         return Checkpoint(self.folder, {}, self.every, self.run, self.owner)
 
-    def _wanted(self) -> None:
+    def _require_wanted(self) -> None:
         """In another process than the run's own: raise KeyboardInterrupt where that one has ended or wants to stop."""
         if os.getpid() != self.owner and (os.getppid() != self.owner or (self.folder and (self.folder / _STOP).exists())):
             raise KeyboardInterrupt
@@ -210,15 +213,15 @@ class Checkpoint:
         self.due = time.monotonic() + seconds
 
 
-def told(folder: Path) -> dict[str, Any] | None:
+def metadata(folder: Path) -> dict[str, Any] | None:
     """What the unfinished run in a checkpoint folder says of itself: about, options; None where there is none. Raises InputError where it
     is damaged."""
     content = checksummed.read(folder / _RUN)
     if content is None:
         return None
     try:
-        found = json.loads(content)
-        return {"about": dict(found["about"]), "options": dict(found["options"])}
+        run = json.loads(content)
+        return {"about": dict(run["about"]), "options": dict(run["options"])}
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / _RUN} is not what untwin has written; begin anew in another folder") from None
 
@@ -237,7 +240,7 @@ def digest(*arrays: np.ndarray | Tensor | None) -> str:
 
 def save_state(state: State, path: str | Path) -> Path:
     """Write a state that `iterate` has yielded: complete, or not at all. What was there before stays as NAME.before."""
-    checksummed.write(Path(path), lambda file: _save({"state": _told(state)}, file))
+    checksummed.write(Path(path), lambda file: _save({"state": _encode(state)}, file))
     return Path(path)
 
 
@@ -263,15 +266,15 @@ def _loaded(content: bytes, device: str) -> dict[str, Any]:
     expected = "expected a file that save_state or a checkpoint has written"
     try:
         with ignored():  # of files by others
-            held = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        if not isinstance(held, dict) or held.pop("untwin", None) != "state":
+            loaded = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        if not isinstance(loaded, dict) or loaded.pop("untwin", None) != "state":
             raise InputError(f"this holds no state; {expected}")
-        found = {name: v if name == "trace" else _made(v) for name, v in held.items()}
-        state = found["state"]
+        values = {name: v if name == "trace" else _decode(v) for name, v in loaded.items()}
+        state = values["state"]
         grids = [state.x, state.image, state.support, state.bounds]
         if any(g.shape != state.x.shape for g in grids) or [type(seed) for seed in state.seeds] != [int] * len(state.x):
             raise ValueError("its parts do not fit")
-        return found
+        return values
     except InputError:
         raise
     except Exception as error:  # whatever torch says of a file that is none of its own
@@ -283,19 +286,19 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:50]}..."
 
 
-def _told(value: Any) -> Any:
+def _encode(value: Any) -> Any:
     if type(value).__name__ in _KNOWN:
-        return {"__class__": type(value).__name__, **{f.name: _told(getattr(value, f.name)) for f in fields(value)}}
+        return {"__class__": type(value).__name__, **{f.name: _encode(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, dict):
-        return {name: _told(v) for name, v in value.items()}
+        return {name: _encode(v) for name, v in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(map(_told, value))
+        return tuple(map(_encode, value))
     return value
 
 
-def _made(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     if isinstance(value, dict) and "__class__" in value:
-        return _KNOWN[value["__class__"]](**{name: _made(v) for name, v in value.items() if name != "__class__"})
+        return _KNOWN[value["__class__"]](**{name: _decode(v) for name, v in value.items() if name != "__class__"})
     if isinstance(value, dict):
-        return {name: _made(v) for name, v in value.items()}
-    return tuple(map(_made, value)) if isinstance(value, tuple) else value
+        return {name: _decode(v) for name, v in value.items()}
+    return tuple(map(_decode, value)) if isinstance(value, tuple) else value

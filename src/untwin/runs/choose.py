@@ -25,18 +25,19 @@ MAX_R_FACTOR_RISE = 1.2  # times the R-factor of the best candidate, from which 
 class Refinement:
     """What a refinement came to. plain, refined: half deviance per pixel before and after it. agreement: E between the best refined result
     and the one most like it, NaN of a single one. deviance_ratio: `refined` over what is expected of the truth, where a limit was set.
-    kept: it is what is shown."""
+    accepted: it is what is shown."""
 
     plain: float
     refined: float
     agreement: float
     deviance_ratio: float | None
-    kept: bool
+    accepted: bool
 
     def numbers(self) -> dict[str, float]:
         """As a Reconstruction lists them."""
-        told = {"log_likelihood_plain": self.plain, "log_likelihood_refined": self.refined, "refined_agreement": self.agreement}
-        return told | ({} if self.deviance_ratio is None else {"refined_explained": self.deviance_ratio}) | {"refined": float(self.kept)}
+        numbers = {"log_likelihood_plain": self.plain, "log_likelihood_refined": self.refined, "refined_agreement": self.agreement}
+        ratio = {} if self.deviance_ratio is None else {"refined_explained": self.deviance_ratio}
+        return numbers | ratio | {"refined": float(self.accepted)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,20 +66,22 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
     if outcome.refined is None:
         return Choice(plain, outcome)
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
-    rest = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
-    again = replace(outcome, results=gather([results, outcome.results.rows(rest)]) if rest else results, candidates=results)
-    refined = mean(problem, again, math.inf)
+    unrefined = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
+    refined_outcome = replace(
+        outcome, results=gather([results, outcome.results.rows(unrefined)]) if unrefined else results, candidates=results
+    )
+    refined = mean(problem, refined_outcome, math.inf)
     before, _ = _half_deviance(problem, outcome.results, plain)
     after, expected = _half_deviance(problem, results, refined)
     x = objects(problem, results)
     nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
-    kept = after < before if math.isnan(nearest) else nearest < trust.SIMILAR_ERROR and after <= MAX_DEVIANCE_RISE * before
+    accepted = after < before if math.isnan(nearest) else nearest < trust.SIMILAR_ERROR and after <= MAX_DEVIANCE_RISE * before
     refine, deviance_ratio = plan.stage(Refine), None
     if refine and refine.max_deviance_ratio:
         deviance_ratio = after / expected
-        kept = kept or after <= refine.max_deviance_ratio * expected
-    refinement = Refinement(before, after, nearest, deviance_ratio, kept)
-    return Choice(refined, again, refinement) if kept else Choice(plain, outcome, refinement)
+        accepted = accepted or after <= refine.max_deviance_ratio * expected
+    refinement = Refinement(before, after, nearest, deviance_ratio, accepted)
+    return Choice(refined, refined_outcome, refinement) if accepted else Choice(plain, outcome, refinement)
 
 
 def _half_deviance(problem: Problem, results: Population, image: Tensor) -> tuple[float, float]:
@@ -102,7 +105,7 @@ def mean(problem: Problem, outcome: Outcome, score_window: float) -> Tensor:
     if int(alike.sum()) < 2:
         return best
     mean = problem.project_object(aligned.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
-    t, held = problem.counts, problem.holding(outcome.results.rows([0]).state.nuisance)
-    r = [float(metrics.r_factor(held.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
+    t, calibrated = problem.counts, problem.holding(outcome.results.rows([0]).state.nuisance)
+    r = [float(metrics.r_factor(calibrated.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
     mean = mean if mean.is_complex() else mean.to(best.dtype)
     return mean[0] if r[0] < MAX_R_FACTOR_RISE * r[1] else best

@@ -65,9 +65,9 @@ class Conditions:
 
     def texts(self) -> dict[str, Any]:
         """What is not the default, as options of a run (the support aside)."""
-        said = {"positivity": self.positivity, "constraint": self.constraint, "loss": self.loss, "modulus": self.modulus}
-        said |= {"physics": self.physics, "device": self.device}
-        return {name: value for name, value in said.items() if value}
+        options = {"positivity": self.positivity, "constraint": self.constraint, "loss": self.loss, "modulus": self.modulus}
+        options |= {"physics": self.physics, "device": self.device}
+        return {name: value for name, value in options.items() if value}
 
 
 def problem_of(
@@ -107,10 +107,10 @@ def _obstacle(problem: Problem, plan: Plan, texts: dict[str, str], support: np.n
         if text and not _reads_back(text, KINDS[name]):
             return f"its {name} {text} has names that a run.toml does not know"
     try:
-        known = parse(repr(plan)) == plan
+        repeats = parse(repr(plan)) == plan
     except InputError:
-        known = False
-    if not known:
+        repeats = False
+    if not repeats:
         return "its recipe has steps that a run.toml does not know"
     if problem.nuisance:
         return "its Problem began with values of its own for what is unknown in the physics"
@@ -126,8 +126,8 @@ def _reads_back(text: str, kind: type) -> bool:
         value = parse_model(text, kind)
     except InputError:
         return False
-    written = " & ".join(map(repr, value.parts())) if isinstance(value, Constraint) else repr(value)
-    return written == text
+    round_trip = " & ".join(map(repr, value.parts())) if isinstance(value, Constraint) else repr(value)
+    return round_trip == text
 
 
 def _is_of_its_pattern(problem: Problem) -> bool:

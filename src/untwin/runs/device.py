@@ -53,8 +53,8 @@ def require_agreement(device: str) -> None:
 @lru_cache
 def disagreement(device: str) -> float:
     """|image − image on the CPU| / |image on the CPU|: a known object behind a stop, two starts."""
-    here, there = _ends("cpu"), _ends(device)
-    return float((here - there).norm() / here.norm())
+    on_cpu, on_device = _ends("cpu"), _ends(device)
+    return float((on_cpu - on_device).norm() / on_cpu.norm())
 
 
 def _ends(device: str) -> Tensor:

@@ -32,81 +32,83 @@ SLACK = 1.05  # what the allocator keeps back
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
-    one = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
+    object_bytes = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
     pixels = problem.counts.amplitude.numel()
-    start = 2 + 2 * pixels / one  # x, image; support, bounds
+    start = 2 + 2 * pixels / object_bytes  # x, image; support, bounds
     data = 20 * pixels
     size = plan.size(pixels, start)
     stages = [stage.arrays(size) for stage in plan.stages]
     many = min(launch.batch, size.starts)
     work = many * arrays(problem, plan)
     candidates = max(size.families + size.reserve, *(s.candidates for s in stages))
-    judged = size.kept + 4 * size.starts + 4 * candidates
-    elsewhere = 0.0
+    judged = size.start_arrays + 4 * size.starts + 4 * candidates
+    worker_bytes = 0.0
     if launch.workers > 1:
         parts = max(1, math.ceil(max(s.at_once for s in stages) / launch.batch))
-        elsewhere = min(launch.workers, parts) * (WORKER + data + SLACK * one * (work + 3 * start * many))
+        worker_bytes = min(launch.workers, parts) * (WORKER + data + SLACK * object_bytes * (work + 3 * start * many))
         work = 0
-    drawn = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
-    return int(_resident() + drawn + SLACK * one * (max(judged, *(s.peak for s in stages)) + work) + elsewhere)
+    report_bytes = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels)
+    return int(_resident() + report_bytes + SLACK * object_bytes * (max(judged, *(s.peak for s in stages)) + work) + worker_bytes)
 
 
 def require(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """The estimate. Raises InputError where this machine has less, naming a smaller setting that fits."""
     needed = estimate(problem, plan, launch)
-    there = available()
-    if problem.device != "cpu" or there is None or needed - _resident() <= there:
+    free = available()
+    if problem.device != "cpu" or free is None or needed - _resident() <= free:
         return needed
     raise InputError(
-        f"this run takes about {needed / 2**30:.3g} GiB, {there / 2**30:.3g} GiB are free; {_smaller(problem, plan, launch, there)}"
+        f"this run takes about {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {_smaller(problem, plan, launch, free)}"
     )
 
 
 def available() -> int | None:
     """Bytes that this machine, or the container that this process runs in, can still give; None where nobody says."""
-    found = []
+    limits = []
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for most, now in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit, usage in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:
-            here = Path("/sys/fs/cgroup") / most
-            told = dict(line.split() for line in here.with_name("memory.stat").read_text().splitlines())
-            cache = int(told.get("total_inactive_file", told.get("inactive_file", 0)))  # is given back when somebody needs it
-            found.append(int(here.read_text()) - int((Path("/sys/fs/cgroup") / now).read_text()) + cache)
+            path = Path("/sys/fs/cgroup") / limit
+            statistics = dict(line.split() for line in path.with_name("memory.stat").read_text().splitlines())
+            cache = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))  # is given back when somebody needs it
+            limits.append(int(path.read_text()) - int((Path("/sys/fs/cgroup") / usage).read_text()) + cache)
         except (OSError, ValueError):
             continue
-    return min(found, default=None)
+    return min(limits, default=None)
 
 
-def _smaller(problem: Problem, plan: Plan, launch: Launcher, there: int) -> str:
+def _smaller(problem: Problem, plan: Plan, launch: Launcher, free: int) -> str:
     """A setting that fits: fewer workers, then fewer starts, then a smaller array."""
     from dataclasses import replace
 
     def fits(plan: Plan, workers: int) -> bool:
-        return estimate(problem, plan, replace(launch, workers=workers)) - _resident() <= there
+        return estimate(problem, plan, replace(launch, workers=workers)) - _resident() <= free
 
     for workers in range(launch.workers - 1, 0, -1):
         if fits(plan, workers):
-            return f"try --workers {workers}"
+            return f"try workers={workers} (--workers {workers})"
     low, high = 0, plan.search.starts  # the most that fit are in [low, high)
     while high - low > 1:
         n = (low + high) // 2
         low, high = (n, high) if fits(plan.with_starts(n), 1) else (low, n)
     if low:
-        return f"try {'--workers 1 ' if launch.workers > 1 else ''}--starts {low}"
+        if launch.workers > 1:
+            return f"try workers=1, starts={low} (--workers 1 --starts {low})"
+        return f"try starts={low} (--starts {low})"
     return "try a smaller array: crop the pattern around its centre or bin it, by two along each axis, if it is oversampled enough"
 
 
 def arrays(problem: Problem, plan: Plan) -> float:
     """Arrays of the object that one start takes in the steps of a plan, beside where it begins."""
-    return max(_work(problem, recipe) for recipe in plan.recipes)
+    return max(_arrays_of(problem, recipe) for recipe in plan.recipes)
 
 
-def _work(problem: Problem, recipe: Recipe) -> float:
+def _arrays_of(problem: Problem, recipe: Recipe) -> float:
     """Arrays of the object that one start takes in its steps, beside where it begins."""
     most = 5.0
     for rule, algorithms in segments(recipe):

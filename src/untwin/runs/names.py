@@ -103,11 +103,11 @@ def parse_rule(text: str) -> Rule:
 
 def parse_model(text: str, kind: type[Kind]) -> Kind:
     """The constraint, loss, modulus or physics that a text describes, such as "Support() & RealValued()". Waves alone are a physics."""
-    read = expression.read(text, MODEL, FORMER)
-    part: Any = Physics.of(read) if kind is Physics and isinstance(read, Waves) else read
+    value = expression.read(text, MODEL, FORMER)
+    part: Any = Physics.of(value) if kind is Physics and isinstance(value, Waves) else value
     if not isinstance(part, kind) or (isinstance(part, Both) and not _sound(part)):
-        known = ", ".join(name for name, c in MODEL.items() if issubclass(c, kind))
-        raise InputError(f"{text!r} is no {kind.__name__.lower()}; known: {known}")
+        names = ", ".join(name for name, c in MODEL.items() if issubclass(c, kind))
+        raise InputError(f"{text!r} is no {kind.__name__.lower()}; known: {names}")
     return part
 
 

@@ -37,10 +37,10 @@ class Population:
         d = problem.counts
         deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
-            one = state[[row]]
-            x = problem.project_object(one.image, one.support)
-            f = problem.holding(one.nuisance).predict(x)
-            free.append(metrics.unknowns(x, one.support))
+            single = state[[row]]
+            x = problem.project_object(single.image, single.support)
+            f = problem.holding(single.nuisance).predict(x)
+            free.append(metrics.unknowns(x, single.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
         pixels = state.support.flatten(1).sum(1).double()
@@ -65,11 +65,11 @@ class Population:
     def rows(self, rows: list[int]) -> Population:
         return Population(self.state[rows], self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
 
-    def replaced(self, rows: list[int], others: Population) -> Population:
-        """With others, in order, in place of some rows."""
+    def replaced(self, rows: list[int], replacements: Population) -> Population:
+        """With replacements, in order, in place of some rows."""
         n = len(self.state.seeds)
         at = [n + rows.index(i) if i in rows else i for i in range(n)]
-        return gather([self, others]).rows(at)
+        return gather([self, replacements]).rows(at)
 
 
 def gather(populations: list[Population]) -> Population:
@@ -118,12 +118,12 @@ def children(problem: Problem, population: Population, members: tuple[Member, ..
     best = population.rows(order[:1])
     parents = population.rows(order[: max(1, len(order) // PARENTS)])
     a = best.state.image[0]
-    moved = problem.symmetry.align(parents.state.image, a, subpixel=False)
+    aligned = problem.symmetry.align(parents.state.image, a, subpixel=False)
     if problem.real:
-        x = moved.x.real
+        x = aligned.x.real
     else:
         phase = torch.sgn(a)
-        x = moved.x.abs() * phase
+        x = aligned.x.abs() * phase
     x = x[[i % len(x) for i in range(len(members))]]
     bounds = best.state.bounds.expand(x.shape)
     nuisance = {name: value.expand(len(members)) for name, value in best.state.nuisance.items()}

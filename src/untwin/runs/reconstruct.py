@@ -73,28 +73,28 @@ def reconstruct(
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device)
-    given = _support(problem, support)
-    plan = _begun(problem, _plan(problem, recipe, method, starts, given is not None), start, given is not None)
+    support = _support(problem, support)
+    plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None), start, support is not None)
     _require_suited(problem, plan)
     seed = seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
-    kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, kept, memory.arrays(problem, plan))
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
+    launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
     needed = memory.require(problem, plan, launch)
-    made = made_with(problem.device)
-    kept.begin(_identity(problem, plan, seed, given, {**made, "batch": launch.batch}))
+    provenance = made_with(problem.device)
+    checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}))
     with one_thread():
         try:
-            outcome = plan.run(problem, seed, launch, support=given, report=report)
+            outcome = plan.run(problem, seed, launch, support=support, report=report)
         except BaseException as error:
             if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
-                kept.keep()
+                checkpoint.keep()
             raise
         if time.perf_counter() - clock > EVERY:
-            kept.keep()
-        solution = assess(problem, plan, outcome, seed, {**made, "workers": launch.workers, "memory_estimated": needed})
-    took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.elsewhere}
-    return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, given))
+            checkpoint.keep()
+        solution = assess(problem, plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
+    took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
+    return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
 
 
 def _require_suited(problem: Problem, plan: Plan) -> None:
@@ -108,11 +108,11 @@ def _require_suited(problem: Problem, plan: Plan) -> None:
         )
 
 
-def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, made: dict[str, Any]) -> dict[str, Any]:
+def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, provenance: dict[str, Any]) -> dict[str, Any]:
     """What a run is: where this is the same, its bits are."""
     p, t = problem.pattern, problem.counts
     return {
-        **{k: v for k, v in made.items() if k != "threads"},  # one is used
+        **{k: v for k, v in provenance.items() if k != "threads"},  # one is used
         "input file of SHA-256": p.source.sha256,
         "pattern of SHA-256": digest(p.intensity, p.measured, t.intensity, t.measured, t.amplitude, t.imposed),
         "centre": p.offset,
@@ -167,10 +167,10 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
     if isinstance(recipe, str):
         recipe = parse(recipe)
     if method != "auto":
-        auto.known(method)
+        auto.require_method(method)
         if recipe is not None or fixed:
-            other = "recipe" if recipe is not None else "support"
-            raise InputError(f"method={method!r} is a plan of its own and takes no {other}; leave one of them out")
+            argument = "recipe" if recipe is not None else "support"
+            raise InputError(f"method={method!r} is a plan of its own and takes no {argument}; leave one of them out")
         return auto.method(method, problem, starts)
     if recipe is None:
         if not fixed:
@@ -184,7 +184,7 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
     raise InputError(f"recipe is a text, steps or a Plan, got {type(recipe).__name__}; try '20*ER + 180*HIO'")
 
 
-def _begun(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
+def _with_start(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     """The plan, its first recipe begun as `start` says. Families in reserve would mix predicted and random starts: there are none then."""
     first = started(start)
     if first is None:

@@ -21,7 +21,7 @@ from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
-from untwin.runs.checkpoint import Checkpoint, Held, digest
+from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
@@ -51,10 +51,10 @@ def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
         raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
     if prior == "dip":
         depth = max((d for d in range(1, 6) if min(grid) > 2 * 2**d), default=1)
-        one: Prior = Untrained(Skip(depth=depth, width=32))
+        base: Prior = Untrained(Skip(depth=depth, width=32))
     else:
-        one = Projector()
-    fit = _fit_of(Cartesian(one, one) if complex_ else one)
+        base = Projector()
+    fit = _fit_of(Cartesian(base, base) if complex_ else base)
     fit.prior.check(grid)
     return fit
 
@@ -88,7 +88,7 @@ def restore(
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
     device = device_name(device)
-    problem = _problem(y, physics, measured, channels, loss, device)
+    problem = _picture(y, physics, measured, channels, loss, device)
     fit = _fit(prior, problem)
     fit.check(problem)
     rule = _rule(fit) if stop is None else stop
@@ -98,27 +98,27 @@ def restore(
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    made = made_with(device)
-    checkpoint.begin({**made, "data of SHA-256": _digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
-    ended = _run(problem, recipe, seed, steps, checkpoint, report)
+    provenance = made_with(device)
+    checkpoint.begin({**provenance, "data of SHA-256": _digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed})
+    result = _run_fit(problem, recipe, seed, steps, checkpoint, report)
     seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
-    image = ended.state.image[0].detach().cpu()
+    image = result.state.image[0].detach().cpu()
     if not bool(image.isfinite().all()):
         raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
     return Restored(
         image=image,
         recipe=repr(recipe),
         seed=seed,
-        numbers=_numbers(problem, ended, steps) | seconds,
-        warnings=_warnings(fit, rule, ended, steps),
-        made=made,
+        numbers=_numbers(problem, result, steps) | seconds,
+        warnings=_warnings(fit, rule, result, steps),
+        made=provenance,
         data=problem.y.cpu(),
-        statistic=ended.statistic,
-        variance=ended.variance,
+        statistic=result.statistic,
+        variance=result.variance,
     )
 
 
-def _problem(y: Any, physics: Any, measured: Any, channels: int | None, loss: Loss | None, device: str) -> Picture:
+def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Loss | None, device: str) -> Picture:
     """What `restore` was asked, in single precision on the device. Raises InputError where physics or loss do not fit."""
     import torch
 
@@ -167,7 +167,7 @@ def _projects(prior: Prior) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ended:
+class _FitResult:
     """The last state; after each step the rule's statistic (NaN where there is none) and the moving variance of the outputs; whether
     it ended with finite numbers."""
 
@@ -183,16 +183,16 @@ class _Ended:
         return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else values.size
 
 
-def _run(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint: Checkpoint, report: Report | None) -> _Ended:
+def _run_fit(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint: Checkpoint, report: Report | None) -> _FitResult:
     """The recipe from zeros, or from where the checkpoint stands."""
     import torch
 
     dtype = torch.complex64 if _complex(recipe) else torch.float32
     x = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=dtype)
-    variance = _Variance.beside(recipe.rule)
+    variance = _Variance.for_rule(recipe.rule)
     name = checkpoint.name("fit")
-    held = checkpoint.read(name, problem.device) or Held(State.of(x, seeds=(seed,)), [])
-    state, trace, beside, finite = held.state, held.trace, held.beside, True
+    part = checkpoint.read(name, problem.device) or PartState(State.of(x, seeds=(seed,)), [])
+    state, trace, aux, finite = part.state, part.trace, part.aux, True
     fetched, pending = 1 if x.is_cpu else CHECK, []  # a GPU would have to wait for numbers that are fetched one by one
     if report and trace:
         report(len(trace), None, steps)
@@ -200,18 +200,17 @@ def _run(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint: Che
         for state in iterate(problem, recipe, state):  # noqa: B020
             if state.rule_state is not None:
                 finite = bool(state.finite().all()) if state.step % CHECK == 0 else finite
-                moving, beside = variance.look(problem, state, beside)
-                pending.append(
-                    torch.stack([(state.rule_state.value if isinstance(state.rule_state, RuleState) else moving * math.nan)[0], moving[0]])
-                )
+                moving, aux = variance.update(problem, state, aux)
+                statistic = state.rule_state.value if isinstance(state.rule_state, RuleState) else moving * math.nan
+                pending.append(torch.stack([statistic[0], moving[0]]))
             if pending and (state.rule_state is None or state.step % fetched == 0):
                 trace.extend((value, moving) for value, moving in torch.stack(pending).tolist())
                 if report:
                     report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
                 pending = []
             if not pending:
-                reached(state, trace, beside)
-    return _Ended(state, tuple(value for value, _ in trace), tuple(moving for _, moving in trace), finite)
+                reached(state, trace, aux)
+    return _FitResult(state, tuple(value for value, _ in trace), tuple(moving for _, moving in trace), finite)
 
 
 @dataclass(frozen=True)
@@ -222,32 +221,32 @@ class _Variance:
     own: bool
 
     @classmethod
-    def beside(cls, rule: Rule) -> _Variance:
+    def for_rule(cls, rule: Rule) -> _Variance:
         emv = EMV(burn_in=0)
         return cls(emv, isinstance(rule, EMV) and rule.alpha == emv.alpha)
 
-    def look(self, problem: Picture, state: State, beside: Any) -> tuple[Tensor, Any]:
-        """(starts,) now, and what it remembers. beside: what it remembered after the step before, None at first."""
+    def update(self, problem: Picture, state: State, aux: Any) -> tuple[Tensor, Any]:
+        """(starts,) now, and what it remembers. aux: what it remembered after the step before, None at first."""
         if self.own:
             return state.rule_state.aux["variance"], None
-        return self.emv.statistic(problem, state, self.emv.first(problem, state) if beside is None else beside)
+        return self.emv.statistic(problem, state, self.emv.first(problem, state) if aux is None else aux)
 
 
-def _numbers(problem: Picture, ended: _Ended, steps: int) -> dict[str, float]:
+def _numbers(problem: Picture, result: _FitResult, steps: int) -> dict[str, float]:
     return {
-        "steps": float(ended.state.step),
-        "best_at": float(ended.best_at),
-        "stopped_itself": float(ended.state.step < steps),
-        "misfit": float((problem.misfit(ended.state.image) / problem.measured.sum())[0]),
+        "steps": float(result.state.step),
+        "best_at": float(result.best_at),
+        "stopped_itself": float(result.state.step < steps),
+        "misfit": float((problem.misfit(result.state.image) / problem.measured.sum())[0]),
         "measured_fraction": float(problem.measured.double().mean()),
     }
 
 
-def _warnings(fit: Fit, rule: Rule, ended: _Ended, steps: int) -> tuple[str, ...]:
+def _warnings(fit: Fit, rule: Rule, result: _FitResult, steps: int) -> tuple[str, ...]:
     texts = []
-    if not ended.finite:
-        texts.append(f"the fit came to NaN or infinity before step {ended.state.step}; what is shown is the best image before that")
-    elif ended.state.step == steps:
+    if not result.finite:
+        texts.append(f"the fit came to NaN or infinity before step {result.state.step}; what is shown is the best image before that")
+    elif result.state.step == steps:
         texts.append(f"the rule had not stopped after {steps} steps; what is shown is its best so far")
     if isinstance(rule, EMV | WMV) and fit.prior.random:
         texts.append("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0")

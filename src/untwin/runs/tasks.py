@@ -51,16 +51,16 @@ class Job:
         measured = self.measured
         if self.sampled is not None:
             measured = np.broadcast_to(self.sampled, self.y.shape)
-        out = restore(
+        restored = restore(
             self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device,
             checkpoint=checkpoint, report=report,
         )  # fmt: skip
         if self.kernel is not None:  # the frame of the measured picture
             at = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(self.kernel.shape, self.y.shape[1:]))
-            out = replace(out, image=out.image[(slice(None), *at)].contiguous())
+            restored = replace(restored, image=restored.image[(slice(None), *at)].contiguous())
         if self.sampled is not None:
-            out = replace(out, image=out.image.abs().square().sum(0, keepdim=True).sqrt())
-        return out
+            restored = replace(restored, image=restored.image.abs().square().sum(0, keepdim=True).sqrt())
+        return restored
 
 
 def job(
@@ -80,17 +80,17 @@ def job(
     which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured.
     Raises InputError.
     """
-    for option, given, known in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
-        if given not in known:
-            raise InputError(f"unknown {option} {given!r}; expected one of {', '.join(known)}")
+    for option, choice, choices in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
+        if choice not in choices:
+            raise InputError(f"unknown {option} {choice!r}; expected one of {', '.join(choices)}")
     needed = {"inpaint": ("mask", mask), "superres": ("factor", factor), "deblur": ("kernel", kernel)}
     for name, (option, value) in needed.items():
         if task == name and value is None:
-            raise InputError(f"--task {task} needs --{option}")
+            raise InputError(f"task {task!r} needs {option}= (--{option})")
         if task != name and value is not None and not (option == "mask" and task != "mri"):
-            raise InputError(f"--{option} belongs to --task {name}, not to {task}; leave one of them out")
+            raise InputError(f"{option}= (--{option}) belongs to task {name!r}, not to {task!r}; leave one of them out")
     if sampling is not None and task != "mri":
-        raise InputError(f"--sampling belongs to --task mri, not to {task}; leave one of them out")
+        raise InputError(f"sampling= (--sampling) belongs to task 'mri', not to {task!r}; leave one of them out")
     grid = tuple(y.shape[1:])
     measured = None
     if mask is not None:
@@ -101,7 +101,7 @@ def job(
         measured = np.broadcast_to(mask == 0, y.shape)
     if task == "superres":
         if isinstance(factor, bool) or not isinstance(factor, int) or not 2 <= factor <= 16:
-            raise InputError(f"--factor {factor}: expected a whole number from 2 to 16")
+            raise InputError(f"factor={factor!r} (--factor): expected a whole number from 2 to 16")
         grid = tuple(n * factor for n in grid)
     if kernel is not None:
         if any(k > n for k, n in zip(kernel.shape, grid)):
@@ -123,10 +123,10 @@ def _kspace(y: np.ndarray, sampling: np.ndarray | None) -> tuple[np.ndarray, np.
     if not np.iscomplexobj(y):
         if sampling is None:
             raise InputError(
-                "--task mri with a picture needs --sampling, which coefficients of it to keep; or give complex k-space as .npy"
+                "task 'mri' with a picture needs sampling= (--sampling), which coefficients of it to keep; or give complex k-space as .npy"
             )
         if y.shape[0] > 1:
-            raise InputError(f"--task mri takes a grey picture or k-space, this one has {y.shape[0]} channels; convert it")
+            raise InputError(f"task 'mri' takes a grey picture or k-space, this one has {y.shape[0]} channels; convert it")
         y = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(y, axes=(1, 2)), norm="ortho"), axes=(1, 2))
     sampled = np.abs(y).sum(0) > 0 if sampling is None else sampling != 0
     if tuple(sampled.shape) != tuple(y.shape[1:]):

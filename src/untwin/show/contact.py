@@ -43,7 +43,7 @@ def contact_sheet(samples: Sequence[dict[str, Any]], title: str, columns: int = 
         strips = [_pattern(sample["counts"], sample["mask"])]
         if objects:
             strips.append(_object(sample["image"], half))
-        _lay(axis, strips, beside=flat)
+        _lay(axis, strips, side_by_side=flat)
         axis.set_title(_name(sample), fontsize=8, pad=3, loc="left")
     figure.suptitle(title, fontsize=11)
     from matplotlib.patches import Patch
@@ -88,11 +88,11 @@ def _object(image: np.ndarray, half: int) -> list[np.ndarray]:
     return [domain_colours(image[p.index][window[p.rows], window[p.columns]], top) for p in planes]
 
 
-def _lay(axis: Axes, strips: list[list[np.ndarray]], beside: bool) -> None:
+def _lay(axis: Axes, strips: list[list[np.ndarray]], side_by_side: bool) -> None:
     """Pictures of one height, those of a strip from left to right; the strips beside each other or below."""
     x = y = right = bottom = 0.0
     for strip in strips:
-        if not beside:
+        if not side_by_side:
             x = 0.0
         for picture in strip:
             rows, columns = picture.shape[:2]
@@ -100,6 +100,6 @@ def _lay(axis: Axes, strips: list[list[np.ndarray]], beside: bool) -> None:
             axis.imshow(picture, extent=(x, x + width, y + 1, y), interpolation="nearest", aspect="equal")
             right, bottom = max(right, x + width), max(bottom, y + 1)
             x += width + _GAP
-        if not beside:
+        if not side_by_side:
             y += 1 + _GAP
     axis.set(xlim=(0, right), ylim=(bottom, 0))

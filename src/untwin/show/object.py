@@ -325,16 +325,16 @@ def compare_figure(
     gap = np.abs(both[0] - both[1])
     from matplotlib import colormaps
 
-    rest = axes[0, 2].imshow(gap, cmap=colormaps["inferno"], vmin=0, vmax=upper_limit(gap), interpolation="nearest")
-    whole = float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30))
-    axes[0, 2].set_title(f"|{names[0]} − {names[1]}|, {100 * whole:.3g} % of {names[0]}")
+    difference = axes[0, 2].imshow(gap, cmap=colormaps["inferno"], vmin=0, vmax=upper_limit(gap), interpolation="nearest")
+    relative = float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30))
+    axes[0, 2].set_title(f"|{names[0]} − {names[1]}|, {100 * relative:.3g} % of {names[0]}")
     axes[1, 2].imshow(masked_phase(both[0] * both[1].conj(), body[plane.index]), **phase_style())
     axes[1, 2].set_title("phase difference")
     for axis in axes.flat:
         frame_axes(axis, plane, window_around(body), voxel_size)
     assert upper is not None  # there are two objects
     figure.colorbar(upper, cax=bar_axes(axes[0, 1]))
-    figure.colorbar(rest, cax=bar_axes(axes[0, 2]))
+    figure.colorbar(difference, cax=bar_axes(axes[0, 2]))
     phase_bar(figure, lower, cax=bar_axes(axes[1, 2]))
     if a.ndim == 3:
         figure.suptitle(plane.title)

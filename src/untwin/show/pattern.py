@@ -62,12 +62,12 @@ def plot_intensity(solution: Reconstruction) -> Figure:
     limit = max(1.0, float(np.percentile(sizes, 99.5)))
     pictures: list[Any] = [None] * 3
     for column, (plane, residual) in enumerate(zip(planes, residuals)):
-        where = "" if flat else f", {plane.title}"
+        suffix = "" if flat else f", {plane.title}"
         pictures[0] = axes[0, column].imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
         pictures[1] = axes[1, column].imshow(calculated[plane.index], **style)
         pictures[2] = axes[2, column].imshow(residual, cmap=with_bad(colour_map("CET_D1A"), UNMEASURED), vmin=-limit, vmax=limit)
         for row, title in enumerate(["measured", "calculated", "residual"]):
-            axes[row, column].set_title(title + where)
+            axes[row, column].set_title(title + suffix)
             _frequency_axes(axes[row, column], plane, pattern.shape)
     for row, label in enumerate(["photons", "photons", "√calculated − √measured\n(counting noise: σ = 0.5)"]):
         room: dict[str, Any] = {"cax": bar_axes(axes[row, 0])} if flat else {"ax": list(axes[row]), "shrink": 0.85}

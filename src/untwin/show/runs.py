@@ -26,12 +26,12 @@ def plot_convergence(solution: Reconstruction) -> Figure | None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     ends = [float(r[np.isfinite(r) & (r > 0)][-1]) for _, r in lines]
-    chosen = int(np.argmin(ends))
+    lowest = int(np.argmin(ends))
     figure = new_figure(8.5, 4.2)
     axis = figure.subplots()
     labelled = False
     for i, (h, r) in enumerate(lines):
-        if i != chosen:
+        if i != lowest:
             axis.plot(
                 h.steps,
                 np.where(r > 0, r, np.nan),
@@ -41,7 +41,7 @@ def plot_convergence(solution: Reconstruction) -> Figure | None:
                 label=None if labelled else "the others",
             )
             labelled = True
-    best, r = lines[chosen]
+    best, r = lines[lowest]
     mark = "o" if len(best.steps) == 1 else ""
     axis.plot(
         best.steps,
@@ -161,11 +161,11 @@ def plot_resolution(solution: Reconstruction) -> Figure | None:
 
 def _period_ticks(pixel: float, top: float) -> list[float]:
     """Round full periods, finest first, whose ticks stay apart on an axis from 0 to `top` cycles per pixel."""
-    chosen: list[float] = []
+    periods: list[float] = []
     for exponent in range(-3, 8):
         for digit in (1, 1.5, 2, 2.5, 3, 4, 5, 7):
             period = digit * 10.0**exponent
             f = pixel / period
-            if 0.04 * top < f <= top and (not chosen or pixel / chosen[-1] - f > 0.07 * top):
-                chosen.append(period)
-    return chosen
+            if 0.04 * top < f <= top and (not periods or pixel / periods[-1] - f > 0.07 * top):
+                periods.append(period)
+    return periods

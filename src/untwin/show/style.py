@@ -29,9 +29,9 @@ UNMEASURED = "#8fa3a8"  # a grey that is in neither the inferno nor the residual
 
 def encoded(figure: Figure, kind: str) -> bytes:
     """The figure as a PNG (120 dots per inch), PDF or SVG file."""
-    out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=120 if kind == "png" else 300)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=120 if kind == "png" else 300)
+    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -50,8 +50,8 @@ class Body(ABC):
     def check(self, ndim: int) -> None:
         """Raise InputError where the body does not exist in so many dimensions."""
         if ndim not in self.dimensions:
-            other = "Polygon() or Hull()" if ndim == 2 else "Polyhedron() or Wulff()"
-            raise InputError(f"a {type(self).__name__} has {self.dimensions[0]} dimensions, the array {ndim}; take {other}")
+            alternatives = "Polygon() or Hull()" if ndim == 2 else "Polyhedron() or Wulff()"
+            raise InputError(f"a {type(self).__name__} has {self.dimensions[0]} dimensions, the array {ndim}; take {alternatives}")
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -93,12 +93,12 @@ class Mix(Body):
     def place(self, grid: PixelGrid, half: np.ndarray, streams: Streams) -> Outlines:
         import torch
 
-        chosen = streams.choice(self.weights or (1.0,) * len(self.bodies)).cpu().numpy()
+        body_index = streams.choice(self.weights or (1.0,) * len(self.bodies)).cpu().numpy()
         count, size = len(streams), grid.points.shape[1]
         distance, magnitude = (torch.empty((count, size), dtype=torch.float32, device=grid.device) for _ in range(2))
         frames, labels = np.empty((count, 3, 3)), [{} for _ in range(count)]
         for k, body in enumerate(self.bodies):
-            rows = np.flatnonzero(chosen == k)
+            rows = np.flatnonzero(body_index == k)
             if len(rows):
                 part = body.place(grid, half[rows], streams.rows(rows.tolist()))
                 at = torch.from_numpy(rows).to(grid.device)

@@ -126,9 +126,9 @@ class Simulation:
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"Simulation({name}={getattr(self, name)!r}): expected a {kind.__name__}")
         if not isinstance(self.parts, tuple) or not all(isinstance(p, Part) for p in self.parts):
-            known = ", ".join(p.__name__ for p in PARTS)
+            names = ", ".join(p.__name__ for p in PARTS)
             raise InputError(
-                f"Simulation(parts={self.parts!r}): expected a tuple of parts, such as (Waves(), Dislocations(2)); known: {known}"
+                f"Simulation(parts={self.parts!r}): expected a tuple of parts, such as (Waves(), Dislocations(2)); known: {names}"
             )
         if not isinstance(self.shape, tuple) or not all(is_int(n) and n > 0 for n in self.shape):
             raise InputError(f"Simulation(shape={self.shape!r}): expected whole numbers, such as (64, 64)")

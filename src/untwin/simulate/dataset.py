@@ -183,13 +183,13 @@ def write(
     if not is_dataset(folder):
         atomic_write_text(folder / MANIFEST, manifest_text(manifest))
     missing = manifest.missing(folder)
-    done = count - sum(len(manifest.indices(k)) for k in missing)
+    stored = count - sum(len(manifest.indices(k)) for k in missing)
 
     def add(samples: int) -> None:
-        nonlocal done
-        done += samples
+        nonlocal stored
+        stored += samples
         if report:
-            report(done, count)
+            report(stored, count)
 
     add(0)
     if workers == 1 or len(missing) < 2:
@@ -225,7 +225,7 @@ def _write_shard(
         **({"image": np.complex64, "support": np.uint8} if manifest.objects else {}),
     }
     labels: list[bytes] = []
-    with hdf5.written(manifest.path(folder, k), libver=("earliest", "v110")) as file:
+    with hdf5.atomic_file(manifest.path(folder, k), libver=("earliest", "v110")) as file:
         file.attrs.update({"format": manifest.format, "recipe": manifest.text, "seed": manifest.seed})
         chunks = (chunk, *manifest.shape)
         arrays = {
@@ -261,19 +261,19 @@ def _counts(intensity: np.ndarray, kind: type) -> np.ndarray:
     return intensity.astype(kind)
 
 
-def _require_same(wanted: Manifest, existing: Manifest, folder: Path) -> None:
+def _require_same(requested: Manifest, existing: Manifest, folder: Path) -> None:
     """Raise InputError unless both describe the same bytes."""
     names = {"text": "recipe", "seed": "seed", "count": "count", "shape": "shape", "shard": "samples per shard", "objects": "objects"}
     for name, title in names.items():
-        a, b = getattr(existing, name), getattr(wanted, name)
+        a, b = getattr(existing, name), getattr(requested, name)
         if a != b:
-            values = (existing.recipe, wanted.recipe) if name == "text" and existing.recipe != wanted.recipe else (a, b)
+            values = (existing.recipe, requested.recipe) if name == "text" and existing.recipe != requested.recipe else (a, b)
             raise InputError(
                 f"{folder} holds a data set with {title} {values[0]}, asked for was {values[1]}; choose another folder, "
                 f"or go on with: {existing.command(folder)}"
             )
-    if existing.versions != wanted.versions and existing.missing(folder):
-        old, new = (", ".join(f"{k} {v}" for k, v in m.versions.items()) for m in (existing, wanted))
+    if existing.versions != requested.versions and existing.missing(folder):
+        old, new = (", ".join(f"{k} {v}" for k, v in m.versions.items()) for m in (existing, requested))
         raise InputError(
             f"{folder} was begun with {old}; this is {new}, which may draw other samples: finish it with those, or choose another folder"
         )

@@ -104,9 +104,9 @@ class Dislocations(Part):
                 continue
             e_z, b, q = (np.array(line[k]) for k in ("line", "burgers", "reflection"))
             screw = float(b @ e_z)
-            rest = b - screw * e_z
-            edge = float(np.linalg.norm(rest))
-            e_x = rest / edge if edge > 1e-9 else _unit(np.cross(e_z, (0.0, 0.6, 0.8) if abs(e_z[0]) > 0.5 else (1.0, 0, 0)))
+            edge_vector = b - screw * e_z
+            edge = float(np.linalg.norm(edge_vector))
+            e_x = edge_vector / edge if edge > 1e-9 else _unit(np.cross(e_z, (0.0, 0.6, 0.8) if abs(e_z[0]) > 0.5 else (1.0, 0, 0)))
             e_y = np.cross(e_z, e_x)
             across[row], up[row] = e_x, e_y
             at[row, 3 - grid.ndim :] = line["point"]
@@ -160,10 +160,10 @@ class Faults(Part):
         counts = [draw_integer(self.count, g) for g in streams.generators]
         for k in range(max(counts, default=0)):
             rows = [r for r, c in enumerate(counts) if c > k]
-            subset, chosen = streams.rows(rows), scene.rows(rows)
-            normals, points = _lattice_planes(chosen, subset)
+            subset, subscene = streams.rows(rows), scene.rows(rows)
+            normals, points = _lattice_planes(subscene, subset)
             sign = [1 if g.random() < 0.5 else -1 for g in subset.generators]
-            side = (_distance_from_plane(chosen, normals, points) > 0).float()
+            side = (_distance_from_plane(subscene, normals, points) > 0).float()
             jump = side * scene.grid.column(np.array(sign) * 2 * np.pi / 3)
             scene.phase[rows] = scene.phase[rows] + jump
             for row, n, p, s in zip(rows, normals, points, sign, strict=True):
@@ -188,16 +188,16 @@ class Twin(Part):
         rows = [r for r, g in enumerate(streams.generators) if g.random() < self.probability]
         if not rows:
             return
-        chosen = scene.rows(rows)
-        normals, points = _lattice_planes(chosen, streams.rows(rows))
-        distance = _distance_from_plane(chosen, normals, points)
+        subscene = scene.rows(rows)
+        normals, points = _lattice_planes(subscene, streams.rows(rows))
+        distance = _distance_from_plane(subscene, normals, points)
         for k, row in enumerate(rows):
-            body = chosen.magnitude[k].double()
+            body = subscene.magnitude[k].double()
             dark = float((body * (distance[k] > 0)).sum() / body.sum().clamp(min=1e-30))
             side = -1 if dark > 0.5 else 1
             beyond = side * distance[k]
             if min(dark, 1 - dark) > self.share:  # the plane is moved outwards until no more than `share` lies beyond it
-                inside = beyond[chosen.outlines.distance[k] < 0].sort().values
+                inside = beyond[subscene.outlines.distance[k] < 0].sort().values
                 outwards = float(inside[int((1 - self.share) * (len(inside) - 1))])
                 points[k] += side * outwards * normals[k]
                 beyond = beyond - outwards

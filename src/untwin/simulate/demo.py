@@ -20,8 +20,8 @@ def write_demo(folder: Path, seed: int) -> tuple[Path, Path]:
     paths = folder / "pattern.npz", folder / "truth.npz"
     counts = np.fft.fftshift(pattern.intensity)
     contents: list[dict[str, Any]] = [{"intensity": counts, "mask": np.fft.fftshift(~pattern.measured)}, {"image": truth}]
-    for path, named in zip(paths, contents):
+    for path, arrays in zip(paths, contents):
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **named)
+        np.savez_compressed(buffer, **arrays)
         atomic_write_bytes(path, buffer.getvalue())
     return paths

@@ -254,12 +254,12 @@ class Detector:
             measured = (torch.from_numpy(_square(shape)).to(device) > radius * radius) | (radius == 0)
         if _on(self.gaps):
             most = int(bounds_of(self.gaps)[1])
-            width, upright, place = streams.integer(self.gap_width, most), streams.uniform(most) < 0.5, streams.uniform(most)
+            width, upright, position = streams.integer(self.gap_width, most), streams.uniform(most) < 0.5, streams.uniform(most)
             exists = torch.arange(most, device=device) < labels["gaps"].unsqueeze(1)
             for axis, along in ((d - 2, upright), (d - 1, ~upright)):
                 n = shape[axis]
                 pixel = (torch.arange(n, device=device) + n // 2) % n  # its place on the detector, where the gap is in one piece
-                first = (place * (n - width + 1)).floor().unsqueeze(-1)
+                first = (position * (n - width + 1)).floor().unsqueeze(-1)
                 gap = (pixel >= first) & (pixel < first + width.unsqueeze(-1)) & (exists & along).unsqueeze(-1)
                 measured &= ~gap.any(1).reshape(samples, *(n if a == axis else 1 for a in range(d)))
         labels["hot"] = labels["dead"] = torch.zeros(samples, dtype=torch.int64, device=device)
@@ -311,8 +311,8 @@ def _blobs(like: Tensor, number: Tensor, streams: Streams) -> Tensor:
     k = [torch.fft.fftfreq(n, 1 / n, dtype=like.dtype, device=like.device) for n in shape]
     k = [a.reshape([-1 if b == axis else 1 for b in range(d)]) for axis, a in enumerate(k)]
 
-    def light(number: Tensor, place: Tensor, direction: Tensor, u: Tensor) -> Tensor:
-        centre = place / place.norm(dim=-1, keepdim=True) * (0.3 + 0.15 * u[..., :1]) * size
+    def light(number: Tensor, position: Tensor, direction: Tensor, u: Tensor) -> Tensor:
+        centre = position / position.norm(dim=-1, keepdim=True) * (0.3 + 0.15 * u[..., :1]) * size
         direction = direction / direction.norm(dim=-1, keepdim=True)
         across = ((0.012 + 0.018 * u[..., 1]) * min(shape)).clamp(min=0.7)
         along = across * (1 + 2 * u[..., 2])

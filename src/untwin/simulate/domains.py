@@ -59,9 +59,9 @@ class Domains(Part):
         if self.values == 2:
             phases = np.where(g.random(len(seeds)) < 0.5, 0.0, g.uniform(self.apart, 2 * np.pi - self.apart))
         else:
-            beside, phases, widest = _neighbours(seeds), np.zeros(len(seeds)), -1.0
+            neighbours, phases, widest = _neighbours(seeds), np.zeros(len(seeds)), -1.0
             for _ in range(20):
-                trial, least = self._apart(beside, middle, g)
+                trial, least = self._spaced_phases(neighbours, middle, g)
                 if least > widest:
                     phases, widest = trial, least
                 if widest >= self.apart:
@@ -69,28 +69,28 @@ class Domains(Part):
         phases[middle] = 0.0
         return phases
 
-    def _apart(self, beside: list[set[int]], middle: int, g: np.random.Generator) -> tuple[np.ndarray, float]:
+    def _spaced_phases(self, neighbours: list[set[int]], middle: int, g: np.random.Generator) -> tuple[np.ndarray, float]:
         """Phases, and the smallest difference of two neighbours, at most `apart`. Cells take theirs in turn, the crowded ones first, from
         what their neighbours leave free of the circle."""
-        phases, least = np.full(len(beside), np.nan), self.apart
+        phases, least = np.full(len(neighbours), np.nan), self.apart
         phases[middle] = 0.0
-        for k in sorted(range(len(beside)), key=lambda k: -len(beside[k])):
+        for k in sorted(range(len(neighbours)), key=lambda k: -len(neighbours[k])):
             if k == middle:
                 continue
-            taken = phases[sorted(beside[k])]
-            taken = np.sort(taken[~np.isnan(taken)] % (2 * np.pi))
-            if not len(taken):
+            occupied = phases[sorted(neighbours[k])]
+            occupied = np.sort(occupied[~np.isnan(occupied)] % (2 * np.pi))
+            if not len(occupied):
                 phases[k] = g.uniform(-np.pi, np.pi)
                 continue
-            arcs = np.diff(np.append(taken, taken[0] + 2 * np.pi))
+            arcs = np.diff(np.append(occupied, occupied[0] + 2 * np.pi))
             free = (arcs - 2 * self.apart).clip(0)
             if free.sum() > 0:
                 at = g.random() * free.sum()
                 arc = int(np.searchsorted(np.cumsum(free), at, side="right").clip(max=len(free) - 1))
-                at = taken[arc] + self.apart + at - free[:arc].sum()
+                at = occupied[arc] + self.apart + at - free[:arc].sum()
             else:
                 arc = int(arcs.argmax())
-                at, least = taken[arc] + arcs[arc] / 2, min(least, arcs[arc] / 2)
+                at, least = occupied[arc] + arcs[arc] / 2, min(least, arcs[arc] / 2)
             phases[k] = (at + np.pi) % (2 * np.pi) - np.pi
         return phases, least
 
@@ -106,8 +106,8 @@ def _neighbours(seeds: np.ndarray) -> list[set[int]]:
         simplices = Delaunay(seeds).simplices
     except QhullError:  # all on a line
         return [set(range(n)) - {k} for k in range(n)]
-    beside: list[set[int]] = [set() for _ in range(n)]
+    neighbours: list[set[int]] = [set() for _ in range(n)]
     for simplex in simplices.tolist():
         for a, b in itertools.permutations(simplex, 2):
-            beside[a].add(b)
-    return beside
+            neighbours[a].add(b)
+    return neighbours

@@ -67,8 +67,8 @@ def require_within(owner: object, name: str, low: float, high: float = float("in
     if not valid or (fixed and (varies or (integer and not isinstance(v, int)))) or (integer and isinstance(v, Between) and v.log):
         span = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
         kind = "a whole number" if integer else "a number"
-        more = "" if fixed else ", or Between(a, b) or OneOf((a, b, ...)) of such"
-        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {kind}, {span}{more}")
+        alternatives = "" if fixed else ", or Between(a, b) or OneOf((a, b, ...)) of such"
+        raise InputError(f"{type(owner).__name__}({name}={v!r}): expected {kind}, {span}{alternatives}")
 
 
 def draw(setting: Setting, generator: np.random.Generator) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.problem import Problem
-    from untwin.runs.launch import Ended, Launcher
+    from untwin.runs.launch import Launcher, RunResult
     from untwin.solve.state import State
 
 Report = Callable[[int, float | None], None]  # steps since the last call, lowest R known
@@ -78,18 +78,18 @@ class Context:
     report: Report | None = None
     before: tuple[Stage, ...] = ()
 
-    def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[Ended]:
+    def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[RunResult]:
         """What the launcher makes of them, in order. The work is named by the place of its stage in the plan and by recipes and members:
         where a stage runs the same recipe again, its members have other seeds or roles. samples: looks at the R-factor on the way."""
         return self.launch.map(self.problem, jobs, samples, self.report, f"stage {len(self.before)}")
 
     def run(self, jobs: list[tuple[Recipe, State]]) -> tuple[list[Population], Failures]:
         """The populations after their recipes, in order; and those of them that came to NaN or infinity."""
-        ended = [Population.of(self.problem, e.state) for e in self.map(jobs)]
-        failures = ((p.state.members[i], reason(p, i)) for p in ended for i in p.dead())
+        populations = [Population.of(self.problem, e.state) for e in self.map(jobs)]
+        failures = ((p.state.members[i], reason(p, i)) for p in populations for i in p.dead())
         if self.report:
-            self.report(0, min(float(p.r_factor.min()) for p in ended))
-        return ended, tuple((member, why) for member, why in failures if why is Failure.NAN)
+            self.report(0, min(float(p.r_factor.min()) for p in populations))
+        return populations, tuple((member, why) for member, why in failures if why is Failure.NAN)
 
 
 def reason(population: Population, row: int) -> Failure:
@@ -113,7 +113,7 @@ class Size:
     start: float = 0.0
 
     @property
-    def kept(self) -> float:
+    def start_arrays(self) -> float:
         """Arrays that all starts keep."""
         return self.start * self.starts
 

@@ -52,19 +52,19 @@ class Finish(Stage):
         families = size.families + size.reserve
         dealt = self.deal * len(self.recipes) * min(2, families) if self.rounds else 0
         candidates = min(dealt + families, most_candidates(size.pixels)) if dealt else families
-        return Arrays(size.kept + 4 * size.start * dealt + 3 * size.start * candidates, dealt, candidates)
+        return Arrays(size.start_arrays + 4 * size.start * dealt + 3 * size.start * candidates, dealt, candidates)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         if not self.recipes or not self.rounds:
             return cohort
         problem, results = context.problem, cohort.best(context.problem)
         n = len(results.state.seeds)
-        chosen = [0]
+        rows = [0]
         if n > 1:
             x = objects(problem, results)
-            chosen.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
-        finished, candidates, failures = self._finished(results.rows(chosen), context)
-        results = gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in chosen)])
+            rows.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
+        finished, candidates, failures = self._finished(results.rows(rows), context)
+        results = gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in rows)])
         return replace(cohort, families=(), results=results, candidates=candidates, failures=cohort.failures + failures)
 
     def _finished(self, population: Population, context: Context) -> tuple[Population, Population, Failures]:
@@ -74,12 +74,12 @@ class Finish(Stage):
         active, candidates = list(range(len(current))), population
         for turn in range(self.rounds):
             jobs = [(i, recipe, self._dealt(current[i].state, turn)) for i in active for recipe in self.recipes]
-            ended, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+            outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
             failures += failed
-            candidates = gather([candidates, *ended])
+            candidates = gather([candidates, *outcomes])
             candidates = candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())])
             for i in list(active):
-                rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, ended) if j == i)])
+                rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
                 best = rivals.order(problem)[0]
                 if best == 0:
                     active.remove(i)
@@ -90,8 +90,8 @@ class Finish(Stage):
                 break
         return gather(current), candidates, failures
 
-    def _dealt(self, one: State, turn: int) -> State:
+    def _dealt(self, state: State, turn: int) -> State:
         """A single result, so many times, each with a seed of its own."""
-        was = one.members[0]
-        members = tuple(Member(derive(was.seed, "candidate", turn, k), k, was.family, "candidate") for k in range(self.deal))
-        return replace(one[[0] * self.deal], members=members, x=one.image.expand(self.deal, *one.image.shape[1:]))
+        member = state.members[0]
+        members = tuple(Member(derive(member.seed, "candidate", turn, k), k, member.family, "candidate") for k in range(self.deal))
+        return replace(state[[0] * self.deal], members=members, x=state.image.expand(self.deal, *state.image.shape[1:]))

@@ -39,7 +39,7 @@ class Guide(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         children = children_of(size.members) * size.families if self.children and self.generations else 0
-        return Arrays(2 * size.kept + 4 * size.start * children, children)
+        return Arrays(2 * size.start_arrays + 4 * size.start * children, children)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         for _ in range(self.generations if self.children and cohort.families else 0):
@@ -48,7 +48,7 @@ class Guide(Stage):
         return cohort
 
     def _generation(self, cohort: Cohort, context: Context) -> tuple[tuple[Population, ...], Failures]:
-        problem, jobs, left = context.problem, [], []
+        problem, jobs, remaining = context.problem, [], []
         for k, grown in enumerate(cohort.families):
             family = grown.living()
             n = len(family.state.seeds)
@@ -58,6 +58,8 @@ class Guide(Stage):
             for i, recipe in enumerate(self.children):
                 if rows := list(range(i, len(born.seeds), len(self.children))):
                     jobs.append((k, recipe, born[rows]))
-            left.append(family.rows(family.order(problem)[: survivors(n)]))
-        ended, failures = context.run([(recipe, state) for _, recipe, state in jobs])
-        return tuple(gather([one, *(p for (j, _, _), p in zip(jobs, ended) if j == k)]) for k, one in enumerate(left)), failures
+            remaining.append(family.rows(family.order(problem)[: survivors(n)]))
+        populations, failures = context.run([(recipe, state) for _, recipe, state in jobs])
+        return tuple(
+            gather([rest, *(p for (j, _, _), p in zip(jobs, populations) if j == k)]) for k, rest in enumerate(remaining)
+        ), failures

@@ -55,7 +55,7 @@ class Plan:
 
     def __init__(self, *stages: Stage, **settings: Any) -> None:
         if settings or any(isinstance(s, Recipe) for s in stages):
-            stages = _before(stages, settings)
+            stages = _from_old_settings(stages, settings)
         object.__setattr__(self, "stages", stages)
         for s in stages:
             if not isinstance(s, Stage):
@@ -85,9 +85,9 @@ class Plan:
     def with_stage(self, stage: Stage) -> Plan:
         """With this in place of the stages of its class; where there are none, behind the others of its place."""
         same = [i for i, s in enumerate(self.stages) if type(s) is type(stage)]
-        left = [s for s in self.stages if type(s) is not type(stage)]
-        at = same[0] if same else sum(s.place <= stage.place for s in left)
-        return Plan(*left[:at], stage, *left[at:])
+        others = [s for s in self.stages if type(s) is not type(stage)]
+        at = same[0] if same else sum(s.place <= stage.place for s in others)
+        return Plan(*others[:at], stage, *others[at:])
 
     def with_starts(self, starts: int) -> Plan:
         """With so many starts, in no more families than that."""
@@ -119,7 +119,7 @@ class Plan:
         return Outcome(first, cohort.traces, results, candidates, cohort.refined, cohort.failures, cohort.broken)
 
 
-def _before(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
+def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
     """The stages that the settings of an older Plan stand for, such as Plan(20*HIO, starts=8, families=2, finish=(20*ER,), rounds=1)."""
     names = (
         "first",
@@ -141,14 +141,14 @@ def _before(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, .
         raise InputError("Plan: a setting twice, or too many; expected stages: Plan(Search(20*HIO + 10*ER, starts=8), ...)")
     s = {**dict(zip(names, stages)), **settings}
     of = {name: {now: s[k] for k, now in keys.items() if k in s} for name, keys in _SETTINGS.items()}
-    made: list[Stage] = [Search(s.get("first"), **of["search"])]  # type: ignore[arg-type]
+    converted: list[Stage] = [Search(s.get("first"), **of["search"])]  # type: ignore[arg-type]
     guide, finish = Guide(s.get("children", ()), s.get("generations", 0)), Finish(s.get("finish", ()), s.get("deal", 1), s.get("rounds", 0))
-    made += [guide] if guide.children and guide.generations else []
-    made += [Reserve(s["reserve"])] if s.get("reserve") else []
-    made += [finish] if finish.recipes and finish.rounds else []
-    made += [Refine(s["refine"], **of["refine"])] if s.get("refine") is not None else []
+    converted += [guide] if guide.children and guide.generations else []
+    converted += [Reserve(s["reserve"])] if s.get("reserve") else []
+    converted += [finish] if finish.recipes and finish.rounds else []
+    converted += [Refine(s["refine"], **of["refine"])] if s.get("refine") is not None else []
     warnings.warn("Plan(first, starts=...) is a plan of stages now: Plan(Search(first, starts=...), ...)", DeprecationWarning, stacklevel=3)
-    return tuple(made)
+    return tuple(converted)
 
 
 _SETTINGS = {

@@ -50,18 +50,18 @@ class Refine(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         most = self._most(size.families + size.reserve)
-        return Arrays(size.kept + 2 * size.start * most, most)
+        return Arrays(size.start_arrays + 2 * size.start * most, most)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         results = cohort.best(context.problem)
-        rows = self.chosen(context.problem, results)
+        rows = self.rows_to_refine(context.problem, results)
         if not rows:
             return replace(cohort, families=(), results=results)
         jobs = [(self.recipe, as_role(results.state[[row]], "refinement")) for row in rows]
-        ended, failures = context.run(jobs)
-        return replace(cohort, families=(), results=results, refined=gather(ended), failures=cohort.failures + failures)
+        populations, failures = context.run(jobs)
+        return replace(cohort, families=(), results=results, refined=gather(populations), failures=cohort.failures + failures)
 
-    def chosen(self, problem: Problem, results: Population) -> list[int]:
+    def rows_to_refine(self, problem: Problem, results: Population) -> list[int]:
         """The rows of the results that are refined: the best one and the one most like it; all where these two are not alike and
         `max_deviance_ratio` is set; none where they hardly differ."""
         n = len(results.state.seeds)

@@ -55,8 +55,8 @@ class Reserve(Stage):
 
     def _raised(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with one more family, which has seen none of the others."""
-        more = replace(cohort, families=(), generations=0)
+        extra = replace(cohort, families=(), generations=0)
         for i, stage in enumerate(context.before):
             alone = replace(stage, starts=stage.members, families=1) if isinstance(stage, Search) else stage
-            more = alone.run(more, replace(context, before=context.before[:i]))
-        return replace(more, families=cohort.families + more.families, generations=cohort.generations, broken=cohort.broken)
+            extra = alone.run(extra, replace(context, before=context.before[:i]))
+        return replace(extra, families=cohort.families + extra.families, generations=cohort.generations, broken=cohort.broken)

@@ -55,12 +55,12 @@ class Search(Stage):
         return self.starts * length(self.first)
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(3 * size.kept, self.starts)
+        return Arrays(3 * size.start_arrays, self.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with these families beside those that it has; their starts are counted on."""
         members = tuple(start(context.seed, cohort.starts + i, cohort.raised + i % self.families) for i in range(self.starts))
-        population, traces, failures = self._ended(members, context)
+        population, traces, failures = self._with_replacements(members, context)
         dead = population.dead()
         living = [i for i in range(self.starts) if i not in dead]
         shares = [[i for i in living if i % self.families == k] for k in range(self.families)]
@@ -78,25 +78,25 @@ class Search(Stage):
             raise NumericalFailure(Failure.ALL.format(first=cohort.failures[0][1], count=len(cohort.failures)))
         return cohort
 
-    def _ended(self, members: tuple[Member, ...], context: Context) -> tuple[Population, list, Failures]:
+    def _with_replacements(self, members: tuple[Member, ...], context: Context) -> tuple[Population, list, Failures]:
         """The starts after the recipe, those that failed replaced; their traces; and what failed."""
         failures: Failures = ()
-        now, attempt = list(members), 0
+        current, attempt = list(members), 0
         population, traces = self._through(members, context)
         while rows := population.dead():
-            failures += tuple((now[i], reason(population, i)) for i in rows)
+            failures += tuple((current[i], reason(population, i)) for i in rows)
             if len(failures) > max(1, int(REPLACED * len(members))):
                 break
             attempt += 1
             for i in rows:
-                now[i] = start(context.seed, members[i].number, members[i].family, attempt)
-            others, lines = self._through(tuple(now[i] for i in rows), context)
-            population = population.replaced(rows, others)
+                current[i] = start(context.seed, members[i].number, members[i].family, attempt)
+            replacements, lines = self._through(tuple(current[i] for i in rows), context)
+            population = population.replaced(rows, replacements)
             for i, line in zip(rows, lines):
                 traces[i] = line
         return population, traces, failures
 
     def _through(self, members: tuple[Member, ...], context: Context) -> tuple[Population, list]:
         jobs = [(self.first, begin(context.problem, members, context.support))]
-        ended = context.map(jobs, SAMPLES)[0]
-        return Population.of(context.problem, ended.state), list(ended.traces)
+        result = context.map(jobs, SAMPLES)[0]
+        return Population.of(context.problem, result.state), list(result.traces)
