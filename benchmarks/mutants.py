@@ -337,7 +337,7 @@ MUTANTS = [
     Mutant(
         "G19",
         "the ramp of the adjoint has the wrong sign",
-        "model/physics/farfield.py",
+        "model/waves/farfield.py",
         "r = self._ramp(x, -1)",
         "r = self._ramp(x, +1)",
         "test_properties.py::test_every_operator_has_its_adjoint[far field-float64]",
@@ -345,7 +345,7 @@ MUTANTS = [
     Mutant(
         "G19",
         "the adjoint of MRI lacks a conjugate",
-        "model/physics/mri.py",
+        "model/image/mri.py",
         "self.sensitivities.conj()",
         "self.sensitivities",
         "test_properties.py::test_every_operator_has_its_adjoint[mri-float64]",
@@ -353,7 +353,7 @@ MUTANTS = [
     Mutant(
         "G19",
         "half of the slope is lost",
-        "model/physics/farfield.py",
+        "model/waves/base.py",
         "return w.real.square() + w.imag.square()",
         "return w.real.square() + w.imag.detach().square()",
         "test_properties.py::test_the_slopes_of_the_misfit_are_central_differences",
@@ -361,7 +361,7 @@ MUTANTS = [
     Mutant(
         "G19",
         "an intensity of the far field is 1e-11 too large",
-        "model/physics/farfield.py",
+        "model/waves/base.py",
         "return w.real.square() + w.imag.square()",
         "return (w.real.square() + w.imag.square()) * (1 + 1e-11)",
         "test_properties.py::test_energy_is_kept",
