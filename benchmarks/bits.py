@@ -25,7 +25,7 @@ from untwin.simulate.shapes import CLASSES
 
 OWN = (
     "3*(10*HIO + 5*DM(beta=0.7) + ShrinkWrap(threshold=Draw(0.1, 0.2), sigma=Ramp(2.0, 0.7))) + Detwin + 10*ADMM + 10*HPR + 5*SF "
-    "+ 10*Capped(Proximal(RAAR)) + 5*Mean(Proximal(ER)) + Settle + Until(Plateau(patience=5), 20*ER)"
+    "+ 10*Capped(Proximal(RAAR)) + 5*Mean(Proximal(ER)) + Rescale + Until(Plateau(patience=5), 20*ER)"
 )
 
 

@@ -5,7 +5,7 @@
 64 x 64, 1e6 photons, behind stops where the families often differ. Every family is one result: E to the truth (as in recover.py), and half
 its deviance over what is expected of the truth, before and after the refinement of reconstruct. The second table is what a plan makes of
 each object: the best score (as it is), the least half deviance after the refinement, and that one only where it is below the limit,
-trust.EXPLAINED. Right, usable: E up to trust.ALIKE (1.5 times the floor where that is more).
+trust.MAX_DEVIANCE_RATIO. Right, usable: E up to trust.SIMILAR_ERROR (1.5 times the floor where that is more).
 An object that is in the JSON already is not made again.
 """
 
@@ -62,7 +62,7 @@ def one(kind: str, photons: float, stop: float, seed: int, index: int) -> dict:
 
 
 def limit_of(o: dict) -> float:
-    return max(trust.ALIKE, 1.5 * o["floor"])
+    return max(trust.SIMILAR_ERROR, 1.5 * o["floor"])
 
 
 def spread(values: np.ndarray) -> str:
@@ -81,7 +81,9 @@ def families(rows: list[dict]) -> list[str]:
             e = np.array([v / limit_of(o) for o in own for v in o[which]["error"]])
             half = np.array([v for o in own for v in o[which]["half"]])
             cells += [spread(half[e <= 1]), spread(half[e > 1])]
-        sure = np.array([e for o in own for e, half in zip(o["refined"]["error"], o["refined"]["half"]) if half <= trust.EXPLAINED])
+        sure = np.array(
+            [e for o in own for e, half in zip(o["refined"]["error"], o["refined"]["half"]) if half <= trust.MAX_DEVIANCE_RATIO]
+        )
         cells.append(f"{len(sure)}, {sure.max():.3f}" if len(sure) else "0")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -100,7 +102,7 @@ def chosen(rows: list[dict]) -> list[str]:
             best = int(np.argmin(o["refined"]["half"]))
             apart = np.array(o["plain"]["between"]) + 9 * np.eye(len(o["plain"]["between"]))
             usable = (o["plain"]["error"][0] <= limit_of(o), o["refined"]["error"][best] <= limit_of(o))
-            table.append((*usable, apart.min() < trust.ALIKE, o["refined"]["half"][best] <= trust.EXPLAINED))
+            table.append((*usable, apart.min() < trust.SIMILAR_ERROR, o["refined"]["half"][best] <= trust.MAX_DEVIANCE_RATIO))
         t = np.array(table)
         apart = t[~t[:, 2]]
         sure = apart[apart[:, 3]]

@@ -13,7 +13,6 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -66,14 +65,14 @@ def fitted(network: ut.Skip, y: torch.Tensor) -> tuple[Callable[[], object], ut.
 def looked(problem: ut.Picture, state: ut.State) -> Callable[[], object]:
     """WMV and EMV, their windows full."""
     rules = (ut.WMV(), ut.EMV())
-    watches = [r.begin(problem, state).watch for r in rules]
+    watches = [r.begin(problem, state).rule_state for r in rules]
     frames = [state.x + 0.01 * torch.randn_like(state.x) for _ in range(4)]
     count = [0]
 
     def step() -> None:
         count[0] += 1
         for k, rule in enumerate(rules):
-            watches[k] = rule.look(problem, replace(state, x=frames[count[0] % 4], watch=watches[k])).watch
+            watches[k] = rule.observe(problem, state.replace(x=frames[count[0] % 4], rule_state=watches[k])).rule_state
 
     for _ in range(120):
         step()

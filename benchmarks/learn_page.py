@@ -41,7 +41,7 @@ def result(name: str) -> dict | None:
 
 
 def shipped() -> str:
-    _, card = weights.opened(weights.place("cdi-nn"))
+    _, card = weights.opened(weights.path_of("cdi-nn"))
     run = card["training"]
     begun = ""
     if origin := card.get("origin"):
@@ -147,7 +147,7 @@ def inference() -> str | None:
 
 def goals() -> str:
     """The goals that were set before the work, and what came of them."""
-    found = weights.opened(weights.place("cdi-nn"))[1]["metrics"]
+    found = weights.opened(weights.path_of("cdi-nn"))[1]["metrics"]
     rows = [
         [
             "magnitude net: cross-entropy above its floor",

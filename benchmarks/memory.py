@@ -25,7 +25,7 @@ import untwin as ut
 FIRST = "2*(5*HIO + ShrinkWrap(sigma=1.5)) + 2*ER"
 WHOLE = (
     f"Plan(Search({FIRST}, starts=STARTS, families=2), Guide((5*Capped(RAAR) + 2*ER, 5*RAAR + 2*ER), generations=2), Finish((ShrinkWrap("
-    "threshold=Deal((0.1, 0.2, 0.3, 0.4))) + 5*Proximal(RAAR) + 3*Mean(Proximal(RAAR)) + Settle + 2*ER,), deal=4, rounds=2))"
+    "threshold=Deal((0.1, 0.2, 0.3, 0.4))) + 5*Proximal(RAAR) + 3*Mean(Proximal(RAAR)) + Rescale + 2*ER,), deal=4, rounds=2))"
 )
 CASES = [  # shape, positivity, workers, starts, recipe
     ((32, 32), False, 1, 8, FIRST),

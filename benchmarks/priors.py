@@ -8,7 +8,7 @@ that most like it (of all where these are not alike, with many photons), always;
 both are paired. Kept: by the rule of reconstruct.
 double-dip, siren, drp (and the names in SEARCHED): a prior from random numbers; "alone" is the best of its starts by half deviance,
 without a support, "then classical" what a short classical polish makes of the same starts. E, floor, success and usable as in recover.py.
-At many photons the automatic plan refines only where two families differ by more than auto.APART: the third table.
+At many photons the automatic plan refines only where two families differ by more than auto.MIN_DISAGREEMENT: the third table.
 CPU: seconds for each object, all its starts and whatever came before included.
 An object that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
@@ -175,7 +175,7 @@ def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) ->
     fitted = Population.of(problem, state)
     alone = {"error": error(objects(problem, fitted.rows([int(fitted.deviance.argmin())]))[0], truth), "trusted": None}
     alone |= {"cpu": time.process_time() - clock, "steps": state.step}
-    ended = Population.of(problem, run_here(problem, auto.POLISH, replace(state, at=0, step=0)).state)
+    ended = Population.of(problem, run_here(problem, auto.POLISH, state.replace(at=0, step=0)).state)
     results = ended.rows(ended.order(problem))
     s = assess(problem, plan, Outcome(ended, (), results, results), 0, {})
     whole = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": time.process_time() - clock}
@@ -247,7 +247,7 @@ def ruled(objects: list[dict]) -> list[str]:
 
 
 def automatic(objects: list[dict]) -> list[str]:
-    """What the automatic plan makes of it at many photons: refined where families differ by more than auto.APART. One line per class."""
+    """What the automatic plan makes of it at many photons: refined where families differ by auto.MIN_DISAGREEMENT. One line per class."""
     lines = [
         "| class | photons | n | refined | E of these, median: before, after | E of the others: as it is, had it been refined | E, CPU s |"
     ]
@@ -256,7 +256,7 @@ def automatic(objects: list[dict]) -> list[str]:
     cells = [*dict.fromkeys((o["class"], o["condition"]) for o in mine), ("all", "")] if mine else []
     for kind, condition in cells:
         own = [o["methods"] for o in mine if kind == "all" or (o["class"], o["condition"]) == (kind, condition)]
-        taken = [m["classical"]["agreement"] > auto.APART.value for m in own]
+        taken = [m["classical"]["agreement"] > auto.MIN_DISAGREEMENT.value for m in own]
         row = [kind, condition, str(len(own)), str(sum(taken))]
         for which in (True, False):
             pairs = np.array([[m["classical"]["error"], m["refine"]["error"]] for m, t in zip(own, taken) if t == which])

@@ -23,7 +23,7 @@ from untwin import fourier
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError
 from untwin.model.alignment import align
-from untwin.model.inference import fitted, predict
+from untwin.model.inference import layout_for, predict
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
 from untwin.runs.launch import run_here
@@ -81,7 +81,7 @@ def main() -> None:
         truth = fourier.cornered(data[i]["image"], pattern.ndim)
         i += 1
         try:
-            fitted(pattern, model)
+            layout_for(pattern, model)
         except InputError:
             refused += 1
             continue

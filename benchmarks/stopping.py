@@ -19,7 +19,6 @@ import json
 import math
 import platform
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +120,10 @@ def walked(values: list[float], patience: int, tolerance: float, burn_in: int) -
 def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit, seed: int, steps: int) -> dict:
     """One run with every statistic looking on."""
     problem = ut.Picture(y, loss=loss)
-    given = STATISTICS["HeldOut"].given(problem)
+    given = STATISTICS["HeldOut"].problem_for_steps(problem)
     zero = torch.zeros(1, *problem.shape)
     begun = ut.State.of(zero, seeds=(seed,))
-    watches = {name: rule.begin(problem, begun).watch for name, rule in STATISTICS.items()}
+    watches = {name: rule.begin(problem, begun).rule_state for name, rule in STATISTICS.items()}
     values: dict[str, list[float]] = {name: [] for name in STATISTICS}
     looking = dict.fromkeys(STATISTICS, 0.0)
     raw, mean, fitting, decisive = [], [], 0.0, [rule for rule in RULES.values() if rule[0] != "WMV, W = 100" and rule[1] < 1000]
@@ -135,7 +134,7 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
         mean.append(psnr(state.image[0], truth))
         for name, rule in STATISTICS.items():
             clock = time.process_time()
-            watches[name] = rule.look(problem, replace(state, watch=watches[name])).watch
+            watches[name] = rule.observe(problem, state.replace(rule_state=watches[name])).rule_state
             looking[name] += time.process_time() - clock
             values[name].append(float(watches[name].value[0]))
         if state.step % 20 == 0 and all(walked(values[s], p, t, b)[1] for s, p, t, b in decisive):

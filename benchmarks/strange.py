@@ -19,7 +19,7 @@ import torch
 from untwin import fourier
 from untwin.errors import InputError
 from untwin.model.alignment import align
-from untwin.model.inference import fitted, predict
+from untwin.model.inference import layout_for, predict
 from untwin.model.networks import weights
 from untwin.simulate.dataset import Crystals
 
@@ -38,7 +38,7 @@ def main() -> None:
         for i in range(count):
             pattern = data.pattern(i)
             try:
-                fitted(pattern, model)
+                layout_for(pattern, model)
             except InputError:
                 refused += 1
                 continue

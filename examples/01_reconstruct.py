@@ -35,7 +35,7 @@ print(f"saved to {folder / 'result'}; untwin report {folder / 'result'} writes t
 from untwin.judge.compare import compared  # noqa: E402
 
 found = compared(solution.image.numpy(), truth)
-print(f"error against the truth {found.error:.3f}, {'the twin was nearer' if found.turned else 'not the twin'}")
+print(f"error against the truth {found.error:.3f}, {'the twin was nearer' if found.twin else 'not the twin'}")
 
 # %% Look at it.
 if len(sys.argv) > 1:

@@ -5,7 +5,7 @@ python examples/03_your_own_algorithm.py rrr.png
 
 # %% The step: frozen numbers, and a function from state to state.
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class RRR(ut.Algorithm):
     def step(self, problem, state):
         y = problem.project_modulus(state.x)
         z = problem.project_object(2 * y - state.x, state.support)
-        return replace(state, x=state.x + self.beta * (z - y), image=y)
+        return state.replace(x=state.x + self.beta * (z - y), image=y)
 
 
 # %% A crystal, its pattern, and for once its support.

@@ -29,6 +29,6 @@ print(solution.verdict.text)
 # %% Both beside the truth.
 found = compared(solution.image.numpy(), truth)
 print(f"E to the truth {found.error:.2f}")
-figure = compare_figure(found.moved, np.asarray(truth), names=("refined", "truth"))
+figure = compare_figure(found.aligned, np.asarray(truth), names=("refined", "truth"))
 if len(sys.argv) > 1:
     figure.savefig(sys.argv[1], dpi=110)

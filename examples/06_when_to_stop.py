@@ -5,7 +5,6 @@ python examples/06_when_to_stop.py stop.png
 
 # %% A picture and noise. The rules look on while one fit runs; the fit does not see the pixels that HeldOut keeps back.
 import sys
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,11 +21,11 @@ fit = ut.Fit(ut.Untrained(ut.Skip(depth=3, width=24, inputs=8), jitter=0.0), ave
 # %% One trajectory: each rule looks at every state.
 zero = torch.zeros(1, *problem.shape)
 begun = ut.State.of(zero)
-watches = [rule.begin(problem, begun).watch for rule in rules]
+watches = [rule.begin(problem, begun).rule_state for rule in rules]
 curve = []
-for state in ut.iterate(rules[-1].given(problem), 200 * fit, begun):
+for state in ut.iterate(rules[-1].problem_for_steps(problem), 200 * fit, begun):
     curve.append(-10 * float((state.image[0] - truth).square().mean().log10()))
-    watches = [rule.look(problem, replace(state, watch=w)).watch for rule, w in zip(rules, watches)]
+    watches = [rule.observe(problem, state.replace(rule_state=w)).rule_state for rule, w in zip(rules, watches)]
 print(f"best {max(curve):.2f} dB at {1 + int(np.argmax(curve))}, at the end {curve[-1]:.2f} dB")
 for rule, w in zip(rules, watches):
     print(f"{rule!r}: the image of step {int(w.at)}, {curve[int(w.at) - 1]:.2f} dB")

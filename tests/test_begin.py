@@ -16,7 +16,7 @@ from untwin.model.outline import box_widths, outline
 from untwin.model.problem import Problem
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
-from untwin.solve.begin import Box, Random, Triangle, Whole, begin, random_object
+from untwin.solve.begin import BoxSupport, RandomStart, ResetSupport, TriangleSupport, begin, random_object
 from untwin.solve.detwin import Detwin
 from untwin.solve.recipe import Deal, Draw, Ramp, value
 
@@ -95,24 +95,24 @@ def simulated(name: str, seed: int = 0):
 def test_a_box_is_as_wide_as_it_says_and_a_triangle_is_half_of_it():
     p, _ = simulated("complex")
     q = Problem(p)
-    s = run(q, Box(), state(torch.zeros(2, 64, 64), torch.ones(64, 64, dtype=torch.bool)))
+    s = run(q, BoxSupport(), state(torch.zeros(2, 64, 64), torch.ones(64, 64, dtype=torch.bool)))
     box = np.fft.fftshift(s.support[0].numpy())
     for axis, w in enumerate(box_widths(p, 1.05)):
         assert np.ptp(np.argwhere(box)[:, axis]) + 1 == 2 * (w // 2) + 1
     assert box.sum() == np.prod(np.ptp(np.argwhere(box), axis=0) + 1) and torch.equal(s.support, s.bounds)
-    t = run(q, Triangle(), s)
+    t = run(q, TriangleSupport(), s)
     assert int(t.support[0].sum()) / box.sum() == pytest.approx(0.5, abs=0.03)
     assert not bool((t.support & ~t.bounds).any()) and torch.equal(t.bounds, s.bounds)
     turned = t.support.flip((1, 2)).roll((1, 1), (1, 2))
     assert float((turned & t.support).sum()) / float(t.support.sum()) < 0.1  # the twin does not fit
-    assert torch.equal(run(q, Whole(), t).support, s.bounds)
+    assert torch.equal(run(q, ResetSupport(), t).support, s.bounds)
 
 
 def test_a_triangle_halves_a_box_in_3d_too():
     p = problem(pattern(thing((14, 15, 12))))
     bounds = torch.zeros(14, 15, 12, dtype=torch.bool)
     bounds[:4, :5, :3] = bounds[:4, :5, -2:] = True
-    t = Triangle().step(p, state(torch.zeros(1, 14, 15, 12), bounds))
+    t = TriangleSupport().step(p, state(torch.zeros(1, 14, 15, 12), bounds))
     assert float(t.support.sum()) / float(bounds.sum()) == pytest.approx(0.5, abs=0.1)
 
 
@@ -151,7 +151,7 @@ def test_a_start_begins_with_the_outline_or_with_what_it_is_given():
 
 def test_random_starts_afresh_in_the_present_support():
     p = problem(pattern(thing((16, 15))))
-    s = run(p, Random(), state(wave((16, 15), 1, 2), lopsided((16, 15)), (8, 9)))
+    s = run(p, RandomStart(), state(wave((16, 15), 1, 2), lopsided((16, 15)), (8, 9)))
     assert torch.equal(s.x, random_object(p, s.support, (8, 9))) and s.image is s.x
 
 
@@ -183,4 +183,4 @@ def test_detwin_moves_with_the_support():
 @pytest.mark.parametrize("margin", [0.9, 11])
 def test_a_margin_out_of_range_is_refused(margin):
     with pytest.raises(InputError, match="margin"):
-        Box(margin=margin)
+        BoxSupport(margin=margin)

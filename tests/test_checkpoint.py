@@ -136,7 +136,7 @@ def test_neither_the_number_of_workers_nor_the_order_changes_a_bit(monkeypatch, 
 def test_every_start_draws_from_its_own_seed():
     """Start k of a run with seed s is start 0 of a run with seed s + k: nothing else goes into it."""
     problem = ut.Problem.of(thing())
-    recipe = ut.parse("Random + 5*HIO + ShrinkWrap(threshold=Draw(0.1, 0.4)) + 5*ER")
+    recipe = ut.parse("RandomStart + 5*HIO + ShrinkWrap(threshold=Draw(0.1, 0.4)) + 5*ER")
     many = run_here(problem, recipe, ut.begin(problem, tuple(range(40, 52)))).state
     for k in (0, 5, 11):
         one = run_here(problem, recipe, ut.begin(problem, (40 + k,))).state

@@ -437,7 +437,7 @@ def test_symmetric_copies_have_the_same_pattern(shape):
     assert len({tuple(d["shift"]) for d in done}) > 4
     for x, y, d in zip(a.image, b.image, done, strict=True):
         found = align(torch.fft.ifftshift(y)[None], torch.fft.ifftshift(x), 2)
-        assert float(found.error[0]) < 1e-3 and bool(found.turned[0]) == ("flip" in d)
+        assert float(found.error[0]) < 1e-3 and bool(found.twin[0]) == ("flip" in d)
         assert float(y.abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-4)
     assert "copy" not in a.labels[0]
 

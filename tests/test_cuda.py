@@ -52,8 +52,10 @@ REAL_OR_COMPLEX = {
     "2*Detwin": set(),
     "3*Capped(RAAR)": set(),
     "3*Proximal(RAAR)": set(),
-    "3*Mean(ER) + Settle": set(),
-    "Box + Triangle + Whole + Random": {f"solve/begin.py {name}" for name in ("Box.step", "Triangle.step", "random_object")},
+    "3*Mean(ER) + Rescale": set(),
+    "BoxSupport + TriangleSupport + ResetSupport + RandomStart": {
+        "solve/begin.py BoxSupport.step", "solve/begin.py TriangleSupport.step", "solve/begin.py random_object"
+    },
     "3*ER + ShrinkWrap(sigma=Ramp(2, 1))": {"solve/shrinkwrap.py ShrinkWrap.step", *LARGEST},
     "ER + ShrinkWrap(islands=0.1, level='max')": {
         "solve/shrinkwrap.py ShrinkWrap.step", "solve/shrinkwrap.py without_islands", *LARGEST

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import untwin as ut
 from events import calls
 from untwin import expression
 from untwin.errors import InputError
-from untwin.runs.names import NAMES, parse
+from untwin.model.constraints import Constraint
+from untwin.runs.names import FORMER, NAMES, parse, parse_model
 from untwin.solve.projections import ER
 from untwin.solve.recipe import length, segments
 
@@ -231,3 +234,25 @@ def test_a_comment_swallows_nothing_in_silence():
 
 def test_one_step_is_one_step():
     assert parse("ER") == ER()
+
+
+def test_a_text_with_former_names_is_read_with_one_warning_and_written_with_the_present_ones():
+    old = "Plan(Search(Box + Triangle + Random + 2*ER + Whole + Settle), Reserve(near=0.2), Refine(ER, apart=0.1, explained=1.3))"
+    with pytest.warns(DeprecationWarning, match="Whole is called ResetSupport now") as heard:
+        plan = parse(old)
+    assert len(heard) == 1
+    new = repr(plan)
+    assert "BoxSupport() + TriangleSupport() + RandomStart() + 2*ER() + ResetSupport() + Rescale()" in new
+    assert "max_disagreement=0.2" in new and "min_disagreement=0.1, max_deviance_ratio=1.3" in new
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse(new) == plan
+    with pytest.warns(DeprecationWarning, match="Ceiling is called MagnitudeCap now"):
+        assert repr(parse_model("Support() & Ceiling()", Constraint)).count("MagnitudeCap()") == 1
+
+
+@pytest.mark.parametrize("name", sorted(ut.FORMER))
+def test_the_package_knows_classes_by_their_former_names_too(name):
+    with pytest.warns(DeprecationWarning, match=f"untwin.{name} is called untwin.{ut.FORMER[name]} now"):
+        assert getattr(ut, name) is getattr(ut, ut.FORMER[name])
+    assert name not in dir(ut) and FORMER[name] == ut.FORMER[name]

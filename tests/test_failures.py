@@ -19,7 +19,7 @@ from untwin.runs.launch import run_here
 from untwin.runs.population import Population, start
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Algorithm, Until
-from untwin.solve.state import CHECK, alive
+from untwin.solve.state import CHECK
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Nothing(Algorithm):
     """The support becomes empty."""
 
     def step(self, problem, state):
-        return replace(state, support=state.support & False)
+        return state.replace(support=state.support & False)
 
 
 def finite(solution: ut.Solution) -> bool:
@@ -96,7 +96,7 @@ def test_the_other_starts_of_a_batch_do_not_notice(field):
         for name in ("x", "image", "support"):
             a, b = getattr(clean, name), getattr(spoilt, name)
             assert torch.equal(a[[0, 2]], b[[0, 2]])
-    assert alive(clean).all()
+    assert clean.finite().all()
 
 
 RECIPE = ut.parse("2*(15*HIO + ShrinkWrap)")
@@ -181,8 +181,8 @@ def test_a_rule_stops_a_start_that_is_lost_and_keeps_the_image_from_before():
         for after in ut.iterate(problem, Until(rule, 20 * ut.HIO() + Spoil(seeds=(1,)) + 100 * ut.HIO()), state):
             taken.append(after)
         assert bool(torch.view_as_real(taken[-1].image).isfinite().all())
-        lost = next(t.step for t in taken if t.watch is not None and bool(t.watch.stopped[1]))
-        assert lost <= 21 + CHECK and not bool(taken[-2].watch.stopped[0])
+        lost = next(t.step for t in taken if t.rule_state is not None and bool(t.rule_state.stopped[1]))
+        assert lost <= 21 + CHECK and not bool(taken[-2].rule_state.stopped[0])
 
 
 def test_a_fit_that_is_lost_gives_its_last_good_image_and_says_so(monkeypatch):

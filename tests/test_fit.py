@@ -59,7 +59,6 @@ FITS = [
     Fit(ut.Projector(SMALL), regularizer=ut.TV(0.45), root=True),
     Fit(ut.Implicit(ut.Siren(width=24, layers=1), rate=0.01), warm=3, decay=0.1, rate=0.5),
     Fit(ut.Grid(), descent=Adam(beta1=0.5)),
-    Fit(DIP, imitate=3),
 ]
 FAR = [
     Fit(TWO, average=0.8),
@@ -111,7 +110,7 @@ def test_a_fit_goes_on_from_a_file_bit_for_bit(fit, tmp_path):
     whole = list(iterate(p, recipe, s))
     save_state(whole[3], tmp_path / "state.pt")
     again = load_state(tmp_path / "state.pt")
-    assert same(replace(again, memory=None, watch=None), replace(whole[3], memory=None, watch=None))
+    assert same(replace(again, memory=None, rule_state=None), replace(whole[3], memory=None, rule_state=None))
     rest = list(iterate(p, recipe, again))
     assert len(rest) == len(whole) - 4 and all(torch.equal(a.x, b.x) and torch.equal(a.image, b.image) for a, b in zip(rest, whole[4:]))
 
@@ -187,6 +186,45 @@ def test_lbfgs_ends_at_the_minimum_of_a_bowl_and_never_goes_up():
         numbers, memory, _ = LBFGS().step(numbers, memory, slope, {"x": 1.0})
     assert all(b <= a + 1e-12 for a, b in zip(values, values[1:]))
     assert torch.allclose(numbers["x"], torch.linalg.solve(a, b), atol=1e-6)
+
+
+def test_lbfgs_works_out_no_slope_twice():
+    """What the last trial has worked out is that of the next step, unless the slope is another one in each."""
+
+    def slope(t: dict):
+        asked.append(t["x"])
+        x = t["x"] - 1
+        return (x.square() * weights).sum(), {"x": 2 * weights * x}, t["x"]
+
+    weights = torch.tensor([1.0, 10.0, 3.0], dtype=torch.float64)
+    ends = []
+    for random in (True, False):
+        asked: list[torch.Tensor] = []
+        numbers = {"x": torch.zeros(3, dtype=torch.float64)}
+        memory = LBFGS().begin(numbers, random)
+        for _ in range(8):
+            before = numbers["x"]
+            numbers, memory, beside = LBFGS().step(numbers, memory, slope, {"x": 1.0})
+            assert torch.equal(beside, before)
+        ends.append((numbers["x"], len(asked)))
+    assert torch.equal(ends[0][0], ends[1][0]) and ends[1][1] == ends[0][1] - 7
+
+
+@pytest.mark.parametrize("fit", [FITS[1], FAR[3]], ids=repr)
+def test_a_fit_by_lbfgs_has_the_bits_of_one_that_remembers_no_slope(fit, monkeypatch):
+    (p, s) = far() if fit in FAR else ((q := picture()[0]), blank(q))
+    with_memory = last(p, 6 * fit, s)
+    begin = LBFGS.begin
+    monkeypatch.setattr(LBFGS, "begin", lambda self, numbers, random=True: begin(self, numbers))
+    assert torch.equal(with_memory.x, last(p, 6 * fit, s).x)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_only_priors_that_are_the_same_in_each_step_have_their_slope_remembered(jitter):
+    p, _ = picture()
+    prior = ut.Untrained(SMALL, jitter=jitter)
+    after = last(p, 2 * Fit(prior, descent=LBFGS()), blank(p))
+    assert prior.random == (jitter > 0) == (after.memory["descent"][0]["point"] is None)
 
 
 def test_a_part_with_rate_zero_stays():
@@ -331,6 +369,8 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_computed():
     r, _ = picture()
     with pytest.raises(InputError, match="Fit"):
         last(r, 2 * ut.ER(), blank(r))
+    with pytest.raises(InputError, match="leave imitate out"):
+        last(r, 2 * Fit(DIP, imitate=3), blank(r))
     for text in ("Fit(3)", "Fit(average=1.0)", "Fit(imitate=-1)", "Fit(descent=ER)", "Fit(regularizer=3)", "Fit(box=0)", "WMV(window=1)"):
         with pytest.raises(InputError):
             parse(f"Until({text}, 3*ER)" if text.startswith("WMV") else f"3*{text}")

@@ -45,7 +45,7 @@ def test_an_interrupted_part_is_kept_where_it_stood(tmp_path):
         patch.setattr(launch, "iterate", interrupted)
         run_here(problem, recipe, state, 30, run, "part")
     held = Checkpoint(tmp_path, run=run.run).read("part")
-    assert held is not None and held.state.step == 17 and len(held.trace) == 17 and not held.ended
+    assert held is not None and held.state.step == 17 and [step for step, _ in held.trace] == [10] and not held.ended
     again, whole = run_here(problem, recipe, state, 30, run, "part"), run_here(problem, recipe, state, 30)
     assert torch.equal(again.state.image, whole.state.image) and again.traces == whole.traces
 

@@ -13,7 +13,7 @@ from untwin.runs.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thre
 from untwin.runs.names import parse
 from untwin.solve.recipe import length
 from untwin.solve.run import iterate
-from untwin.solve.state import join, take
+from untwin.solve.state import State
 
 RECIPE = parse("2*(5*RAAR + ShrinkWrap(threshold=Draw(0.3, 0.9), sigma=Ramp(2, 0.5))) + Until(Plateau(patience=4), 6*HIO) + 4*Mean(ER)")
 
@@ -36,11 +36,11 @@ def test_the_size_of_a_batch_does_not_change_the_outcome():
 def test_several_jobs_come_back_in_order():
     p, s = setting(4)
     other = parse("3*ER")
-    one, two = Launcher(1, batch=3).map(p, [(other, s), (RECIPE, take(s, [3, 0]))])
+    one, two = Launcher(1, batch=3).map(p, [(other, s), (RECIPE, s[[3, 0]])])
     assert one.state.seeds == s.seeds and two.state.seeds == (23, 20)
     last = list(iterate(p, other, s))[-1]
     assert close(one.state.x, last.x) < 1e-12
-    assert close(two.state.x, Launcher(1).map(p, [(RECIPE, take(s, [3, 0]))])[0].state.x) < 1e-9
+    assert close(two.state.x, Launcher(1).map(p, [(RECIPE, s[[3, 0]])])[0].state.x) < 1e-9
 
 
 def test_a_pool_of_processes_ends_where_this_process_does():
@@ -100,11 +100,11 @@ def test_a_trace_has_one_r_factor_per_step_with_rules_too():
 
 def test_taking_and_joining_undo_each_other_and_leave_the_past_behind():
     _, s = setting(4)
-    s = replace(s, step=7, at=7, memory=(1,), watch=2)
-    back = join([take(s, [0]), take(s, [1, 2]), take(s, [3])])
+    s = replace(s, step=7, at=7, memory=(1,), rule_state=2)
+    back = State.concatenate([s[[0]], s[[1, 2]], s[[3]]])
     assert torch.equal(back.x, s.x) and back.seeds == s.seeds and back.at == back.step == 0
-    assert back.memory is None and back.watch is None
-    assert torch.equal(take(s, [2, 2]).x[1], s.x[2]) and take(s, [2, 2]).seeds == (22, 22)
+    assert back.memory is None and back.rule_state is None
+    assert torch.equal(s[[2, 2]].x[1], s.x[2]) and s[[2, 2]].seeds == (22, 22)
 
 
 def test_one_thread_is_one_thread_and_then_what_it_was():
@@ -129,3 +129,10 @@ def test_small_arrays_stay_in_this_process():
 def test_a_recipe_without_steps_ends_where_it_began():
     p, s = setting(2)
     assert torch.equal(run_here(p, parse("0*ER"), s).state.x, s.x)
+
+
+def test_a_state_has_no_field_but_its_own():
+    s = State.of(torch.ones(2, 4, 4))
+    assert s.replace(step=3).step == 3 and s.step == 0
+    with pytest.raises(TypeError, match="no imaeg; it has at, bounds"):
+        s.replace(imaeg=s.x)

@@ -57,6 +57,14 @@ LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {}
 
 
+# No variable, argument, field or function of these rooms and files has one of these words for its name: they say when a thing came, or
+# where it lies, and not what it is.
+ROOMS_WITH_NOUNS = ("solve", "model", "judge", "engine", "expression", "checks")
+PRIVATE_WORDS = {"found", "told", "said", "kept", "given", "made", "here", "there", "seen", "moved", "held", "whole", "turned", "place",
+                 "done", "beside", "apart"}  # fmt: skip
+WORDS_THAT_STAY = {"solve/recipe.py done", "solve/stopping.py done"}  # a method of Rule: have the starts stopped?
+
+
 def room(parts: tuple[str, ...]) -> str:
     return parts[0].removesuffix(".py")
 
@@ -203,6 +211,20 @@ def test_what_may_be_long_still_is():
             assert lengths.get(function, 0) > FUNCTION, f"strike {function} of {file} from LONG_FUNCTIONS"
 
 
+def bindings(file: Path) -> list[str]:
+    """Names of all variables, arguments, fields, functions and classes."""
+    nodes = list(ast.walk(tree(file)))
+    names = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    names += [n.arg for n in nodes if isinstance(n, ast.arg)]
+    return names + [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+
+
+def test_names_are_nouns():
+    files = [f for f in FILES if room(f.relative_to(SRC).parts) in ROOMS_WITH_NOUNS]
+    private = {f"{name(f)} {word}" for f in files for word in bindings(f) if word.strip("_") in PRIVATE_WORDS}
+    assert private == WORDS_THAT_STAY, f"name what it is instead: {sorted(private - WORDS_THAT_STAY)}"
+
+
 @pytest.mark.parametrize("file", FILES, ids=name)
 def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
     top = [n for n in tree(file).body if isinstance(n, ast.Import | ast.ImportFrom)]
@@ -300,3 +322,13 @@ def test_nothing_that_untwin_needs_needs_torchvision_or_another_torch():
             queue.append((child, frozenset(r.extras)))
     assert not missing, f"required and not installed: {sorted(missing)}"
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if name(f).startswith(("solve/", "model/priors/"))], ids=name)
+def test_no_method_asks_what_kind_of_problem_it_has(file):
+    """A step names the kind that it needs, and recipe.require_suited looks once; what differs is a method of the problem."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            kinds = ast.unparse(node.args[1])
+            allowed = name(file) == "solve/recipe.py" and kinds == "part.needs"
+            assert allowed or not {"Problem", "Picture", "InverseProblem", "FarField"} & set(kinds.split(" | ")), ast.unparse(node)

@@ -26,7 +26,7 @@ from untwin.runs.checkpoint import load_state, save_state
 from untwin.runs.names import PROJECTIONS, parse
 from untwin.solve.calibrate import Calibrate, uncertainty
 from untwin.solve.run import iterate
-from untwin.solve.state import join, take
+from untwin.solve.state import State
 
 GRIDS = [(16, 16), (15, 9), (8, 6, 10), (7, 5, 11)]
 
@@ -222,6 +222,13 @@ def test_a_start_begins_everywhere_where_the_waves_do_not_tell_the_outline():
     s = ut.begin(p, (0, 1))
     assert p.outline is None and bool(s.support.all()) and bool(s.bounds.all())
     assert not bool(ut.begin(ut.Problem(p.pattern), (0,)).support.all())
+    for recipe, words in [
+        (None, "the automatic plan needs"),
+        ("BoxSupport + 3*ER", r"BoxSupport\(\) needs"),
+        ("Predict + 3*ER", "Predict"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            ut.reconstruct(p, recipe, starts=2)
 
 
 # what moves beside x
@@ -289,8 +296,8 @@ def test_unknowns_travel_with_their_starts(tmp_path):
     states = list(iterate(q, ut.parse("2*(3*ER + Calibrate) + 2*ER"), ut.begin(q, (0, 1, 2), lopsided((32, 32)))))
     last = states[-1]
     assert set(last.nuisance) == {"sigma"} and last.nuisance["sigma"].shape == (3,) and len(set(last.nuisance["sigma"].tolist())) == 3
-    assert torch.equal(take(last, [2, 0]).nuisance["sigma"], last.nuisance["sigma"][[2, 0]])
-    assert torch.equal(join([take(last, [0, 1]), take(last, [2])]).nuisance["sigma"], last.nuisance["sigma"])
+    assert torch.equal(last[[2, 0]].nuisance["sigma"], last.nuisance["sigma"][[2, 0]])
+    assert torch.equal(State.concatenate([last[[0, 1]], last[[2]]]).nuisance["sigma"], last.nuisance["sigma"])
     back = load_state(save_state(states[4], tmp_path / "state"))
     *_, again = iterate(q, ut.parse("2*(3*ER + Calibrate) + 2*ER"), back)
     assert torch.equal(again.x, last.x) and torch.equal(again.nuisance["sigma"], last.nuisance["sigma"])

@@ -66,6 +66,29 @@ def test_a_blur_is_a_convolution_without_a_border():
     assert ut.Blur(k).object_grid((7, 7)) == (9, 10)
 
 
+def test_a_kernel_is_transformed_once_for_a_grid(monkeypatch):
+    k, x = noise((3, 4)), noise((2, 9, 10))
+    calls = []
+    transform = torch.fft.rfftn
+    monkeypatch.setattr(torch.fft, "rfftn", lambda t, **more: calls.append(t.shape) or transform(t, **more))
+    blur = ut.Blur(k)
+    first = blur.adjoint(torch.ones(2, 7, 7, dtype=x.dtype))  # within torch.func, whose tensors must not stay
+    with torch.inference_mode():
+        ut.Blur(k)(x), blur(x)
+    y = blur(x.clone().requires_grad_())
+    y.sum().backward()
+    assert calls.count(k.shape) == 2 and torch.equal(first, blur.adjoint(torch.ones(2, 7, 7, dtype=x.dtype)))
+    assert blur(x.float()).dtype == torch.float32 and torch.equal(blur(noise((9, 10))), ut.Blur(k)(noise((9, 10))))
+
+
+def test_a_kernel_can_be_differentiated():
+    k = noise((3, 4)).requires_grad_()
+    blur, x = ut.Blur(k), noise((1, 9, 10))
+    for _ in range(2):
+        (slope,) = torch.autograd.grad(blur(x).sum(), k)
+    assert slope.shape == k.shape and float(slope.abs().max()) > 0
+
+
 def test_coarse_pixels_keep_a_constant_and_their_place():
     for physics in (ut.Downsample(4), ut.Downsample(4, mean=True)):
         assert torch.allclose(physics(torch.full((1, 1, 16, 24), 0.7)), torch.tensor(0.7))

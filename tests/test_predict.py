@@ -16,7 +16,7 @@ from untwin.data.measurement import Pattern
 from untwin.data.read import read_object
 from untwin.errors import InputError
 from untwin.model.alignment import align
-from untwin.model.inference import Fit, activations, fitted, predict, shown
+from untwin.model.inference import InputLayout, activations, layout_for, network_input, predict
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import CdiNN
 from untwin.model.networks.weights import Trained
@@ -80,7 +80,7 @@ def test_a_pattern_that_reaches_further_is_cropped_and_the_object_comes_back_wit
 
 
 def test_every_other_pixel_is_the_pattern_in_half_the_field_of_view():
-    fit = Fit((64, 64), (2, 2))
+    fit = InputLayout((64, 64), (2, 2))
     box = fourier.cornered(CdiNN(64).truth(SAMPLES.image)[0] * SAMPLES.image[0].abs().max(), 2)
     kept = torch.from_numpy(fit.apply(pattern(SAMPLES.image[0]).intensity))
     folded = fourier.forward(box, 2).abs().square()
@@ -104,8 +104,8 @@ def test_what_a_network_cannot_know_is_refused():
         (big, "sampled too coarsely"),
     ]:
         with pytest.raises(InputError, match=words):
-            fitted(bad, net)
-    assert fitted(replace(one, measured=hidden), oracle(64, holes=True)).step == (1, 1)
+            layout_for(bad, net)
+    assert layout_for(replace(one, measured=hidden), oracle(64, holes=True)).step == (1, 1)
 
 
 def test_single_missing_pixels_are_filled_from_their_neighbours():
@@ -113,8 +113,8 @@ def test_single_missing_pixels_are_filled_from_their_neighbours():
     seen = one.measured.copy()
     seen[5, 9] = seen[40, 17] = False
     cut = replace(one, measured=seen, intensity=np.where(seen, one.intensity, 0))
-    full, _ = shown(one, Fit((64, 64), (1, 1)))
-    filled, mask = shown(cut, fitted(cut, oracle(64)))
+    full, _ = network_input(one, InputLayout((64, 64), (1, 1)))
+    filled, mask = network_input(cut, layout_for(cut, oracle(64)))
     assert mask.all() and (filled[~seen] > 0).all() and np.array_equal(filled[seen], full[seen])
 
 

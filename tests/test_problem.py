@@ -14,7 +14,7 @@ from laws import fixed_point, idempotent, nearest
 from samples import REAL, close, lopsided, pattern, problem, state, thing, wave
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError
-from untwin.model.constraints import Ceiling, Nonnegative, RealValued, Support
+from untwin.model.constraints import MagnitudeCap, Nonnegative, RealValued, Support
 from untwin.model.counts import Counts, Modulus
 from untwin.model.problem import Problem
 from untwin.model.waves.farfield import FarField
@@ -149,15 +149,17 @@ def test_project_modulus_leaves_its_argument_alone():
 
 # the object
 
-CONSTRAINTS = [Support(), RealValued(), Nonnegative(), REAL, Support() & RealValued(), Support() & Ceiling()]
+CONSTRAINTS = [Support(), RealValued(), Nonnegative(), REAL, Support() & RealValued(), Support() & MagnitudeCap()]
 CEILING = pytest.mark.xfail(
     strict=True,
-    reason="model/constraints.py Ceiling: c = sqrt(Σm⁴/Σm²) falls when the peaks are cut, so a second application cuts "
+    reason="model/constraints.py MagnitudeCap: c = sqrt(Σm⁴/Σm²) falls when the peaks are cut, so a second application cuts "
     "again: not a projection, although the module says that each constraint is one",
 )
 
 
-@pytest.mark.parametrize("constraint", [pytest.param(c, id=repr(c), marks=CEILING if "Ceiling" in repr(c) else ()) for c in CONSTRAINTS])
+@pytest.mark.parametrize(
+    "constraint", [pytest.param(c, id=repr(c), marks=CEILING if "MagnitudeCap" in repr(c) else ()) for c in CONSTRAINTS]
+)
 def test_project_object_is_idempotent(constraint):
     for shape in SHAPES:
         s = lopsided(shape).expand(2, *shape)
@@ -191,7 +193,7 @@ def test_positivity_cuts_negative_values_inside_and_everything_outside():
 def test_a_ceiling_never_raises_a_magnitude_and_keeps_every_phase(starts):
     s = lopsided((12, 9)).expand(starts, 12, 9)
     x = wave((12, 9), 11, starts)
-    y = Ceiling().project(x, s)
+    y = MagnitudeCap().project(x, s)
     assert bool((y.abs() <= x.abs() * (1 + 1e-12)).all())
     assert torch.allclose(torch.sgn(y), torch.sgn(x), atol=1e-12)
     for row in range(starts):
@@ -204,7 +206,7 @@ def test_a_ceiling_never_raises_a_magnitude_and_keeps_every_phase(starts):
 def test_a_ceiling_leaves_a_uniform_magnitude_alone():
     s = lopsided((12, 9)).expand(1, 12, 9)
     x = torch.sgn(wave((12, 9), 12, 1)).where(s, torch.zeros((), dtype=torch.complex128))
-    assert close(Ceiling().project(x, s), x) < 1e-14
+    assert close(MagnitudeCap().project(x, s), x) < 1e-14
 
 
 # the problem
@@ -240,7 +242,7 @@ def test_a_rule_and_a_state_agree_on_the_number_of_starts():
     p = problem(noisy((8, 8), 0.0))
     s = state(wave((8, 8), 1, 3), lopsided((8, 8)))
     watched = Until(Plateau(), ER()).rule.begin(p, s)
-    assert watched.watch.best.shape == (3,)
+    assert watched.rule_state.best.shape == (3,)
 
 
 def test_what_holds_arrays_is_equal_to_itself_alone_and_has_a_hash():

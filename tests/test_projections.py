@@ -15,14 +15,14 @@ from laws import batch_is_single_runs, equivariant, fixed_point
 from samples import REAL, close, lopsided, pattern, problem, run, state, thing, wave
 from untwin.errors import InputError
 from untwin.model.alignment import align
-from untwin.model.constraints import Ceiling, Support
+from untwin.model.constraints import MagnitudeCap, Support
 from untwin.model.counts import Modulus
 from untwin.runs.names import PROJECTIONS
 from untwin.solve.admm import ADMM
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Draw, Ramp
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
-from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
+from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Rescale
 
 SHAPES = [(12, 12), (13, 15), (12, 9), (8, 9, 12)]
 
@@ -234,7 +234,7 @@ def test_starts_in_a_batch_are_single_runs_with_supports_and_drawn_settings():
     p, _, _ = setting((16, 15), False)
     wrap = ShrinkWrap(threshold=Draw(0.1, 0.9), sigma=Ramp(Draw(1.0, 2.0), 0.5), islands=0.05)
     area = AreaWrap(area=Ramp(0.9, 0.3), sigma=Draw(0.3, 2.0))
-    batch_is_single_runs(p, 2 * (2 * RAAR() + wrap) + 2 * (2 * HIO() + area) + Mean(ER()) + Settle(), lopsided((16, 15)))
+    batch_is_single_runs(p, 2 * (2 * RAAR() + wrap) + 2 * (2 * HIO() + area) + Mean(ER()) + Rescale(), lopsided((16, 15)))
 
 
 @pytest.mark.parametrize(("algorithm", "real"), BOTH)
@@ -287,7 +287,7 @@ def test_a_wrapper_changes_the_problem_and_nothing_else():
     s = state(x, lopsided((12, 9)))
     proximal = problem(p.pattern, modulus=Modulus(0.5))
     assert close(run(p, 3 * Proximal(RAAR(), rho=0.5), s).x, run(proximal, 3 * RAAR(), s).x) < 1e-12
-    capped = problem(p.pattern, Support() & Ceiling())
+    capped = problem(p.pattern, Support() & MagnitudeCap())
     assert close(run(p, 3 * Capped(RAAR()), s).x, run(capped, 3 * RAAR(), s).x) < 1e-12
     assert close(run(p, 3 * Capped(RAAR()), s).x, run(p, 3 * RAAR(), s).x) > 1e-6
     hidden = problem(pattern(thing((12, 9), real=True), hide=0.3), REAL)
@@ -305,14 +305,14 @@ def test_a_mean_is_the_mean_of_the_cut_estimates_and_leaves_the_iterate_alone():
         want = want + p.project_object(at.image, at.support) / 4
     got = run(p, 4 * Mean(RAAR()), s)
     assert close(got.image, want) < 1e-12 and close(got.x, at.x) < 1e-12
-    settled = run(p, 4 * Mean(RAAR()) + Settle(), s)
+    settled = run(p, 4 * Mean(RAAR()) + Rescale(), s)
     scale = settled.x.flatten(1).norm(dim=1) / want.flatten(1).norm(dim=1)
     assert close(settled.x, want * scale.reshape(-1, 1, 1)) < 1e-12 and settled.image is settled.x
 
 
 def test_settled_objects_have_the_measured_counts_and_stay_under_the_ceiling():
     hidden = problem(pattern(thing((12, 9)), hide=0.3))
-    s = run(hidden, 3 * Capped(RAAR()) + Capped(Settle()), state(thing((12, 9))[None] * 1.0, lopsided((12, 9))))
+    s = run(hidden, 3 * Capped(RAAR()) + Capped(Rescale()), state(thing((12, 9))[None] * 1.0, lopsided((12, 9))))
     d = hidden.counts
     assert float(hidden.predict(s.image)[0][d.measured].sum()) == pytest.approx(float(d.intensity[d.measured].sum()))
     m = s.image.abs()[0]

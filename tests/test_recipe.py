@@ -80,9 +80,9 @@ RECIPES = st.recursive(
 SEVERAL = st.lists(RECIPES, max_size=2).map(tuple)
 ONE_STAGE = (
     st.builds(Guide, SEVERAL, generations=st.integers(0, 3)),
-    st.builds(Reserve, st.integers(0, 3), near=st.floats(0, 0.9)),
+    st.builds(Reserve, st.integers(0, 3), max_disagreement=st.floats(0, 0.9)),
     st.builds(Finish, SEVERAL, deal=st.integers(1, 9), rounds=st.integers(0, 4)),
-    st.builds(Refine, RECIPES, apart=st.floats(0, 0.9), explained=st.floats(0, 9)),
+    st.builds(Refine, RECIPES, min_disagreement=st.floats(0, 0.9), max_deviance_ratio=st.floats(0, 9)),
 )
 PLANS = st.tuples(
     st.builds(Search, RECIPES, starts=st.integers(3, 100), families=st.integers(1, 3)),
@@ -223,8 +223,8 @@ def test_only_recipes_are_added_and_only_whole_numbers_multiply():
         lambda: Guide((ER(),), generations=True),
         lambda: Guide((3,)),
         lambda: Finish((ER(),), deal=0),
-        lambda: Reserve(2, near=1),
-        lambda: Refine(ER(), apart=-0.1),
+        lambda: Reserve(2, max_disagreement=1),
+        lambda: Refine(ER(), min_disagreement=-0.1),
         lambda: Plan(first=3),
         lambda: Plan(ER(), starts=0),
         lambda: Plan(ER(), first=ER()),
@@ -247,7 +247,7 @@ def test_a_plan_in_the_words_of_earlier_versions_is_read_and_said_to_be_old():
         plan = parse(old)
     assert plan == parse(
         "Plan(Search(20*HIO, starts=6, families=2), Guide((5*RAAR,), generations=2), Reserve(1), Finish((5*ER,), deal=2, rounds=3), "
-        "Refine(ER, apart=0.02, explained=1.3))"
+        "Refine(ER, min_disagreement=0.02, max_deviance_ratio=1.3))"
     )
     with pytest.warns(DeprecationWarning, match="plan of stages"):
         assert Plan(20 * HIO()) == Plan(Search(20 * HIO()))

@@ -128,7 +128,7 @@ def test_the_letter_keeps_its_orientation_through_files(tmp_path):
         folder = found.save(tmp_path / f"out{seed}")
         image = torch.from_numpy(read_object(folder / "result.cxi").image)
         assert torch.equal(image, found.image) and bool((image.imag == 0).all())
-        turned = bool(near.turned[0])
+        turned = bool(near.twin[0])
         if turned:
             image = torch.fft.fftshift(twin(torch.fft.ifftshift(image), 2))
         by = tuple(int(n) for n in near.by[0].round())
@@ -144,7 +144,7 @@ def test_the_support_fixes_the_orientation():
     pattern, truth = measure(letter().astype(np.complex64), 1e9, np.random.default_rng(0))
     found = ut.reconstruct(pattern, "3*(40*HIO + 10*ER) + 30*ER", starts=4, positivity=True, support=letter() > 0)
     near = aligned(found, truth)
-    assert float(near.error[0]) < 0.02 and not bool(near.turned[0])
+    assert float(near.error[0]) < 0.02 and not bool(near.twin[0])
 
 
 def test_a_pattern_centred_between_pixels_is_solved(tmp_path):

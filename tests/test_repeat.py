@@ -61,7 +61,7 @@ CALLS = {
     ),
     "a ceiling, a loss and a modulus": lambda: ut.reconstruct(
         ut.Problem(
-            pattern(), constraint=ut.Support() & ut.Ceiling(), loss=ut.Poisson(offset=0.5), modulus=ut.Modulus(rho=0.3, damping=0.98)
+            pattern(), constraint=ut.Support() & ut.MagnitudeCap(), loss=ut.Poisson(offset=0.5), modulus=ut.Modulus(rho=0.3, damping=0.98)
         ),
         "10*HIO + 10*Fit(Grid()) + ShrinkWrap + 5*ER",
         starts=2,

@@ -161,21 +161,40 @@ def test_the_moving_variance_is_the_same_beside_every_rule(stop):
         assert done.variance == other.variance
 
 
+@pytest.mark.parametrize("stop", [ut.EMV(burn_in=2), ut.EMV(alpha=0.1), ut.HeldOut()], ids=repr)
+def test_an_interrupted_restoration_goes_on_with_the_same_numbers(stop, tmp_path):
+    y = noisy(scene((1, 16, 20)))
+
+    def interrupt(*_):
+        reports.append(1)
+        if len(reports) == 7:
+            raise KeyboardInterrupt
+
+    reports: list[int] = []
+    prior = ut.Fit(ut.Untrained(ut.Skip(depth=1, width=6, inputs=4)), average=0.9)
+    whole = restore(y, prior=prior, stop=stop, steps=12)
+    with pytest.raises(KeyboardInterrupt):
+        restore(y, prior=prior, stop=stop, steps=12, checkpoint=tmp_path / "c", report=interrupt)
+    again = restore(y, prior=prior, stop=stop, steps=12, checkpoint=tmp_path / "c", report=lambda *a: reports.append(a[0]))
+    assert torch.equal(again.image, whole.image) and again.variance == whole.variance and len(whole.variance) == 12
+    assert np.array_equal(again.statistic, whole.statistic, equal_nan=True) and sum(reports[7:]) == 12 and reports[7] > 1
+
+
 @dataclass(frozen=True)
 class AtOnce(ut.Rule):
     """Keeps the first image; its watch has no statistic."""
 
     def begin(self, problem, state):
-        return replace(state, watch=())
+        return state.replace(rule_state=())
 
-    def look(self, problem, state):
-        return replace(state, watch=(*state.watch, state.image))
+    def observe(self, problem, state):
+        return state.replace(rule_state=(*state.rule_state, state.image))
 
     def done(self, state):
-        return torch.tensor([len(state.watch) >= 3])
+        return torch.tensor([len(state.rule_state) >= 3])
 
-    def keep(self, state):
-        return replace(state, image=state.watch[0], watch=None)
+    def restore_best(self, state):
+        return state.replace(image=state.rule_state[0], rule_state=None)
 
 
 def test_a_rule_of_ones_own_needs_no_statistic():
@@ -204,6 +223,8 @@ def test_the_figure_shows_the_stop():
         ({"measured": np.ones((1, 4, 4))}, "mask"),
         ({"physics": ut.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
         ({"physics": ut.Blur(torch.ones(50, 50))}, "no larger than the image"),
+        ({"physics": ut.MRI(torch.ones(33, 40, dtype=torch.bool)), "loss": ut.Poisson()}, "a loss of counts"),
+        ({"prior": ut.Fit(ut.Grid(), imitate=3)}, "leave imitate out"),
         ({"prior": ut.Fit(ut.Untrained(ut.Skip(depth=6)))}, "scales needs 65 pixels"),
         pytest.param({"physics": lambda x: x[..., :-1]}, "the physics gives", id="a physics that loses a column"),
     ],

@@ -35,11 +35,11 @@ class Look(Algorithm):
 
     def begin(self, problem, state):
         self.log.append("begin")
-        return replace(state, memory=0)
+        return state.replace(memory=0)
 
     def step(self, problem, state):
         self.log.append((state.progress, state.memory))
-        return replace(state, x=state.x + self.add, image=state.x + self.add, memory=state.memory + 1)
+        return state.replace(x=state.x + self.add, image=state.x + self.add, memory=state.memory + 1)
 
 
 # steps
@@ -114,12 +114,12 @@ def resumed_like(p: Problem, recipe, s: State) -> None:
 RECIPES = [
     "6*RAAR + 3*ER",
     "4*ADMM + 2*HIO + 4*ADMM",
-    "4*Mean(ADMM) + Settle + 2*ADMM",
-    "2*(3*Mean(Proximal(RAAR)) + ShrinkWrap(sigma=Ramp(2, 0.5), threshold=Draw(0.1, 0.5))) + Settle",
+    "4*Mean(ADMM) + Rescale + 2*ADMM",
+    "2*(3*Mean(Proximal(RAAR)) + ShrinkWrap(sigma=Ramp(2, 0.5), threshold=Draw(0.1, 0.5))) + Rescale",
     "3*(2*HIO + AreaWrap(area=Ramp(0.9, 0.5))) + Detwin + 3*DM(beta=0.7)",
     "2*ER + Until(Plateau(patience=50), 6*HIO) + 2*ER",
     "Until(Plateau(patience=50), 4*ADMM + 2*ER) + 2*RAAR",
-    "Until(Plateau(patience=50), 3*Mean(RAAR)) + Random + 2*ER",
+    "Until(Plateau(patience=50), 3*Mean(RAAR)) + RandomStart + 2*ER",
 ]
 
 
@@ -150,7 +150,7 @@ def test_a_step_after_a_segment_that_was_cut_short_is_begun():
     recipe = parse("Until(Plateau(patience=2, tolerance=0.9), 10*ER + 3*ADMM) + 3*ADMM")
     whole = list(iterate(p, recipe, s))
     kept = next(i for i, t in enumerate(whole) if t.at == 13)
-    assert whole[kept].step < 10 and whole[kept].watch is None
+    assert whole[kept].step < 10 and whole[kept].rule_state is None
     rest = list(iterate(p, recipe, whole[kept]))
     assert len(rest) == 3 and all(map(same, rest, whole[kept + 1 :]))
 
@@ -180,7 +180,7 @@ class Script(Algorithm):
         k = state.step
         scale = torch.tensor([1 + row[min(k, len(row) - 1)] for row in self.plan], dtype=torch.float64)
         x = self.truth * scale.reshape(-1, 1, 1)
-        return replace(state, x=x, image=x)
+        return state.replace(x=x, image=x)
 
 
 def scripted(
@@ -198,7 +198,7 @@ def test_plateau_stops_when_the_misfit_has_not_fallen_for_so_many_steps_and_keep
     _, states, misfit = scripted(plan, patience=3)
     assert [t.step for t in states] == [1, 2, 3, 4, 5, 6, 6]  # six steps, and the kept one
     assert misfit[-1][0] == min(m[0] for m in misfit) == misfit[2][0]
-    assert states[-1].watch is None and states[-1].at == 12 and torch.equal(states[-1].x, states[2].x)
+    assert states[-1].rule_state is None and states[-1].at == 12 and torch.equal(states[-1].x, states[2].x)
 
 
 def test_each_start_is_stopped_by_its_own_decision():
@@ -206,7 +206,7 @@ def test_each_start_is_stopped_by_its_own_decision():
     quick = (0.5, 0.2, 0.3, 0.3, 0.3, 0.01, 0.0)  # better again after it was stopped: too late
     _, states, misfit = scripted(quick, slow, patience=3)
     assert len(states) == 13
-    stopped = [t.watch.stopped.tolist() for t in states[:-1]]
+    stopped = [t.rule_state.stopped.tolist() for t in states[:-1]]
     assert [row[0] for row in stopped] == [False] * 4 + [True] * 8 and not any(row[1] for row in stopped)
     assert misfit[-1][0] == misfit[1][0] and misfit[-1][1] == misfit[-2][1]
 
@@ -225,7 +225,7 @@ def test_a_rule_keeps_the_least_of_its_own_statistic(tolerance):
     p, s = setting((16, 15), 4)
     states = list(iterate(p, parse(f"Until(Plateau(patience=5, tolerance={tolerance}), 40*HIO)"), s))
     misfit = torch.stack([p.misfit(p.project_object(t.image, t.support)) for t in states])
-    before = torch.stack([torch.zeros(4, dtype=torch.bool), *(t.watch.stopped for t in states[:-2])])  # later steps do not count
+    before = torch.stack([torch.zeros(4, dtype=torch.bool), *(t.rule_state.stopped for t in states[:-2])])  # later steps do not count
     least = misfit[:-1].masked_fill(before, math.inf).min(0).values
     assert bool((misfit[-1] * (1 - tolerance) <= least).all()) and bool((misfit[-1] >= least).all())
     if tolerance == 0:
@@ -237,7 +237,7 @@ def test_the_support_that_was_kept_belongs_to_the_image_that_was_kept():
     wrap = "ShrinkWrap(threshold=Ramp(0.2, 1.0), sigma=Ramp(3, 0.5))"
     states = list(iterate(p, parse(f"Until(Plateau(patience=100), 6*(3*HIO + {wrap}))"), s))
     kept = p.misfit(p.project_object(states[-1].image, states[-1].support))
-    assert torch.allclose(kept, states[-2].watch.best)
+    assert torch.allclose(kept, states[-2].rule_state.best)
 
 
 def test_gains_below_the_tolerance_do_not_count():
@@ -258,7 +258,7 @@ def test_a_rule_that_never_fires_changes_nothing_but_keeps_the_best():
 def test_a_rule_begins_afresh_in_each_repetition_of_its_segment():
     p, s = setting()
     states = list(iterate(p, parse("2*Until(Plateau(patience=2, tolerance=0.9), 9*ER)"), s))
-    kept = [i for i, t in enumerate(states) if t.watch is None]
+    kept = [i for i, t in enumerate(states) if t.rule_state is None]
     assert len(kept) == 2 and states[kept[0]].at == 9 and states[kept[1]].at == 18
     assert kept[1] - kept[0] >= 3  # two steps at least, and the kept one
 
@@ -268,7 +268,7 @@ def test_nothing_but_nan_never_counts_as_the_best():
     class Break(Algorithm):
         def step(self, problem, state):
             x = state.x * (math.nan if state.step == 2 else 1)
-            return replace(state, x=x, image=x)
+            return state.replace(x=x, image=x)
 
     p, s = setting()
     states = list(iterate(p, Until(Plateau(patience=4), 10 * Break()), s))

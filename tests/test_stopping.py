@@ -38,7 +38,7 @@ class Film(Algorithm):
 
     def step(self, problem, state):
         x = self.frames[:, state.step]
-        return replace(state, x=x, image=x + self.beside)
+        return state.replace(x=x, image=x + self.beside)
 
 
 def film(n: int = 60, starts: int = 2, shape=(1, 5, 6), seed: int = 0) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_wmv_is_the_variance_of_the_window():
     frames = film()
     states = shown(WMV(window=7, patience=1000, burn_in=0), frames)
     for k, s in enumerate(states[:-1]):
-        value = s.watch.value
+        value = s.rule_state.value
         if k < 6:
             assert bool(value.isnan().all())
             continue
@@ -70,7 +70,7 @@ def test_wmv_is_the_variance_of_the_window():
 
 def test_the_running_sums_of_wmv_stay_exact_over_many_frames():
     frames = 1000 + film(400, 1)
-    value = shown(WMV(window=20, patience=1000), frames)[-2].watch.value
+    value = shown(WMV(window=20, patience=1000), frames)[-2].rule_state.value
     window = frames[:, -20:].double()
     direct = (window - window.mean(1, keepdim=True)).square().sum((2, 3, 4)).mean(1) / 30
     assert torch.allclose(value, direct, rtol=1e-5)
@@ -85,7 +85,7 @@ def test_emv_is_its_recursion():
             away = frames[:, k] - mean
             variance = 0.8 * (variance + 0.2 * away.double().square().sum((1, 2, 3)) / 30)
             mean = 0.8 * mean + 0.2 * frames[:, k]
-        assert bool(s.watch.value.isnan().all()) if k < 3 else torch.allclose(s.watch.value, variance, rtol=1e-5)
+        assert bool(s.rule_state.value.isnan().all()) if k < 3 else torch.allclose(s.rule_state.value, variance, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_emv_is_its_recursion():
 def test_a_rule_keeps_the_image_of_the_least_of_its_statistic_for_each_start(rule):
     frames = film()
     states = shown(rule, frames, beside=3.0)
-    values = torch.stack([s.watch.value for s in states[:-1]]).nan_to_num(nan=math.inf)
+    values = torch.stack([s.rule_state.value for s in states[:-1]]).nan_to_num(nan=math.inf)
     at = values.argmin(0)
     assert abs(int(at[0]) - 40) < 14 and abs(int(at[1]) - 20) < 14, "the quiet part of each film"
     for row in range(2):
         assert torch.equal(states[-1].image[row], frames[row, at[row]] + 3) and torch.equal(states[-1].x[row], frames[row, at[row]])
-        assert int(states[-2].watch.at[row]) == int(at[row]) + 1, "step 1 shows frame 0"
+        assert int(states[-2].rule_state.at[row]) == int(at[row]) + 1, "step 1 shows frame 0"
 
 
 def test_the_window_mean_is_that_of_the_best_window():
     frames = film()
     states = shown(WMV(window=8, patience=1000, tolerance=0.0, burn_in=0, mean=True), frames)
-    at = torch.stack([s.watch.value for s in states[:-1]]).nan_to_num(nan=math.inf).argmin(0)
+    at = torch.stack([s.rule_state.value for s in states[:-1]]).nan_to_num(nan=math.inf).argmin(0)
     for row in range(2):
         assert torch.allclose(states[-1].image[row], frames[row, int(at[row]) - 7 : int(at[row]) + 1].mean(0), atol=1e-6)
 
@@ -114,12 +114,12 @@ def test_the_window_mean_is_that_of_the_best_window():
 def test_a_rule_stops_after_its_patience_and_each_start_on_its_own(rule):
     frames = film()
     together = shown(rule, frames)
-    assert together[-2].step < 60 and bool(together[-2].watch.stopped.all())
+    assert together[-2].step < 60 and bool(together[-2].rule_state.stopped.all())
     for row in range(2):
         alone = shown(rule, frames[row : row + 1])
         assert torch.equal(alone[-1].image[0], together[-1].image[row])
-        stop = next(k for k, s in enumerate(alone[:-1]) if bool(s.watch.stopped.all()))
-        assert alone[stop].step - int(alone[stop].watch.at[0]) == rule.patience
+        stop = next(k for k, s in enumerate(alone[:-1]) if bool(s.rule_state.stopped.all()))
+        assert alone[stop].step - int(alone[stop].rule_state.at[0]) == rule.patience
 
 
 def test_until_there_is_a_statistic_the_last_image_is_kept():
@@ -130,7 +130,7 @@ def test_until_there_is_a_statistic_the_last_image_is_kept():
 def test_a_burn_in_is_waited_for():
     frames = film()
     states = shown(WMV(window=5, patience=1000, burn_in=30), frames)
-    assert int(states[-2].watch.at.min()) >= 30
+    assert int(states[-2].rule_state.at.min()) >= 30
 
 
 def test_the_numbers_of_the_papers_have_a_name():
@@ -158,7 +158,7 @@ def test_what_the_far_field_cannot_tell_apart_is_no_variance(rule):
     values = []
     for frames in (still, turned):
         states = list(iterate(p, Until(rule, 20 * Film(frames[None])), state(still[:1], lopsided(shape))))
-        values.append([float(s.watch.value[0]) for s in states[:-1] if not bool(s.watch.value.isnan())])
+        values.append([float(s.rule_state.value[0]) for s in states[:-1] if not bool(s.rule_state.value.isnan())])
         error = float(ut.align(states[-1].image, thing(shape, 1), 2).error[0])
         assert error < 0.1, "the mean of a drifting film is sharp"
     assert np.allclose(*values, rtol=0.05)
@@ -177,13 +177,13 @@ def test_held_out_values_are_not_seen_by_the_steps_and_the_statistic_sees_nothin
     a, b = list(iterate(p, recipe, blank(p))), list(iterate(spoilt, recipe, blank(p)))
     assert all(torch.equal(s.x, t.x) for s, t in zip(a[:-1], b[:-1])), "what is hidden cannot matter"
     want = (a[0].image - p.y)[0][hidden].double().square().sum()
-    assert float(a[0].watch.value[0]) == pytest.approx(float(want), rel=1e-5)
+    assert float(a[0].rule_state.value[0]) == pytest.approx(float(want), rel=1e-5)
 
 
 @pytest.mark.parametrize("rule", [HeldOut(share=0.1), Thinned(share=0.2)], ids=repr)
 def test_the_data_of_the_rule_and_of_the_steps_are_two(rule):
     q, s = far((16, 15))
-    given = rule.given(q)
+    given = rule.problem_for_steps(q)
     if isinstance(rule, HeldOut):
         assert not bool((given.measured & rule.hidden(q)).any()) and bool((given.measured | rule.hidden(q) | ~q.measured).all())
     else:
@@ -204,7 +204,7 @@ def test_an_image_from_thinned_counts_is_as_bright_as_all_of_them():
 
 def test_a_real_pattern_is_held_out_with_its_mirror_image():
     q, _ = far((12, 13), real=True)
-    given = HeldOut(share=0.2).given(q)
+    given = HeldOut(share=0.2).problem_for_steps(q)
     hidden = q.counts.imposed & ~given.counts.imposed
     assert torch.equal(hidden, hidden.flip((0, 1)).roll((1, 1), (0, 1))) and bool(hidden.any())
 
@@ -233,22 +233,22 @@ def test_the_statistic_sees_exactly_what_the_steps_do_not(kind, share):
     x = torch.rand(2, *p.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = x if p.real or kind == "picture" else x.to(torch.complex128)
     s = rule.begin(p, State.of(x))
-    hidden, shown = s.watch.more["hidden"], rule.given(p).measured
+    hidden, shown = s.rule_state.aux["hidden"], rule.problem_for_steps(p).measured
     assert torch.equal(hidden, p.measured & ~shown) and torch.equal(p.measured, hidden | shown)
     assert int(hidden.sum()) >= 0.6 * share * int(p.measured.sum()), "the statistic rests on as many values as the share says"
-    value = rule.statistic(p, s, s.watch.more)[0]
+    value = rule.statistic(p, s, s.rule_state.aux)[0]
     assert bool((value > 0).all())
     other_steps, other_rule = disturbed(p, shown), disturbed(p, hidden)
-    assert torch.equal(rule.statistic(other_steps, s, s.watch.more)[0], value), "what the steps are fitted to does not count"
-    assert bool((rule.statistic(other_rule, s, s.watch.more)[0] != value).all()), "what is hidden from them does"
-    assert torch.equal(rule.given(other_rule).misfit(x), rule.given(p).misfit(x)), "and they do not see it"
+    assert torch.equal(rule.statistic(other_steps, s, s.rule_state.aux)[0], value), "what the steps are fitted to does not count"
+    assert bool((rule.statistic(other_rule, s, s.rule_state.aux)[0] != value).all()), "what is hidden from them does"
+    assert torch.equal(rule.problem_for_steps(other_rule).misfit(x), rule.problem_for_steps(p).misfit(x)), "and they do not see it"
 
 
 @pytest.mark.parametrize("rule", [Plateau(), WMV(window=3), EMV()], ids=repr)
 @pytest.mark.parametrize("kind", PROBLEMS)
 def test_a_rule_that_hides_nothing_hands_the_steps_the_problem_itself(kind, rule):
     p = PROBLEMS[kind]()
-    assert rule.given(p) is p
+    assert rule.problem_for_steps(p) is p
 
 
 @pytest.mark.parametrize("kind", ["complex", "real"])
@@ -256,7 +256,7 @@ def test_thinned_photons_are_divided_and_none_is_seen_twice(kind):
     p = PROBLEMS[kind]()
     rule = Thinned(share=0.2)
     s = rule.begin(p, State.of(torch.ones(1, *p.shape)))
-    assert torch.equal(s.watch.more["back"] + rule.given(p).counts.intensity, p.counts.intensity)
+    assert torch.equal(s.rule_state.aux["back"] + rule.problem_for_steps(p).counts.intensity, p.counts.intensity)
 
 
 def test_held_out_values_tell_when_noise_is_being_fitted():
@@ -284,7 +284,7 @@ def test_thinning_needs_a_pattern_of_counts():
 def test_self_validation_is_least_where_frames_are_like_those_before():
     frames = film(40, 1, (1, 16, 16)).clamp(0, 1)
     states = shown(SelfValidation(window=8, patience=1000, size=16, rate=0.01), frames)
-    values = torch.stack([s.watch.value for s in states[:-1]])
+    values = torch.stack([s.rule_state.value for s in states[:-1]])
     assert bool(values[:7].isnan().all()) and bool(values[7:].isfinite().all())
     assert 14 <= int(values.nan_to_num(nan=math.inf).argmin()) <= 39
     with pytest.raises(InputError, match="two dimensions"):

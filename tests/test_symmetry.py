@@ -63,7 +63,7 @@ def test_align_undoes_whole_shifts_the_twin_and_the_phase_of_any_object(shape, t
     x = (twin(x, d) if turned else x).roll(by[:d], tuple(range(-d, 0))) * np.exp(2.1j)
     for subpixel in (True, False):
         a = align(x, ref, d, subpixel)
-        assert float(a.error) < 1e-6 and bool(a.turned) is turned
+        assert float(a.error) < 1e-6 and bool(a.twin) is turned
         assert close(a.x[0], ref) < 1e-6
         assert float(a.factor.abs()) == pytest.approx(1)
 
@@ -76,7 +76,7 @@ def test_align_undoes_fractional_shifts_of_smooth_objects(shape, turned, by):
     x = shift(ref.unsqueeze(0), rows(*by[:d]), d)
     x = (twin(x, d) if turned else x) * np.exp(-0.6j) * 3
     a = align(x, ref, d)
-    assert float(a.error) < FINE and bool(a.turned) is turned
+    assert float(a.error) < FINE and bool(a.twin) is turned
     assert close(a.x[0] / 3, ref) < 1.5 * FINE
 
 
@@ -112,7 +112,7 @@ def test_a_batch_is_aligned_one_by_one():
     ref = smooth((16, 15), 8)[0]
     x = torch.cat([smooth((16, 15), 9, 2), shift(twin(ref.unsqueeze(0), 2), rows(1.5, 2), 2), ref.unsqueeze(0)])
     together = align(x, ref, 2)
-    assert together.turned.tolist()[2:] == [True, False]
+    assert together.twin.tolist()[2:] == [True, False]
     for row in range(4):
         alone = align(x[row : row + 1], ref, 2)
         assert float(alone.error) == pytest.approx(float(together.error[row]), abs=1e-9)
@@ -127,7 +127,7 @@ def test_an_empty_object_is_as_far_as_can_be_and_no_nan():
 def test_real_objects_are_aligned_too():
     ref = thing((16, 13), 9, real=True)
     a = align(ref.flip((0, 1)).roll((4, 5), (0, 1)).unsqueeze(0), ref, 2)
-    assert float(a.error) < 1e-6 and bool(a.turned)
+    assert float(a.error) < 1e-6 and bool(a.twin)
 
 
 def test_distances_are_a_symmetric_table_with_an_empty_diagonal():

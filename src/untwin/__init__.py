@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOME = {
     "data.read": ("read", "read_object", "read_support"),
@@ -18,7 +19,7 @@ _HOME = {
     "model.unknown": ("Unknown",),
     "model.symmetry": ("Symmetry", "FarFieldSymmetry", "GlobalPhase", "NoSymmetry"),
     "model.inverse": ("InverseProblem",),
-    "model.constraints": ("Support", "Nonnegative", "RealValued", "Ceiling"),
+    "model.constraints": ("Support", "Nonnegative", "RealValued", "MagnitudeCap"),
     "model.image.base": ("Identity", "Forward"),
     "model.image.mask": ("Mask",),
     "model.image.blur": ("Blur",),
@@ -44,9 +45,9 @@ _HOME = {
     "solve.recipe": ("Algorithm", "Recipe", "Rule", "Then", "Repeat", "Until", "Draw", "Ramp", "Deal"),
     "solve.projections": ("ER", "HIO", "RAAR", "DM", "SF", "HPR"),
     "solve.admm": ("ADMM",),
-    "solve.wrap": ("Capped", "Proximal", "Damped", "Mean", "Settle"),
+    "solve.wrap": ("Capped", "Proximal", "Damped", "Mean", "Rescale"),
     "solve.shrinkwrap": ("ShrinkWrap", "AreaWrap"),
-    "solve.begin": ("Box", "Triangle", "Whole", "Random", "begin"),
+    "solve.begin": ("BoxSupport", "TriangleSupport", "ResetSupport", "RandomStart", "begin"),
     "solve.detwin": ("Detwin",),
     "solve.calibrate": ("Calibrate",),
     "solve.predict": ("Predict",),
@@ -72,6 +73,15 @@ _HOME = {
     "simulate.dataset": ("Crystals",),
     "show.report": ("report",),
 }
+# former name -> present one, for one release; recipes and run.toml know them, too (runs.names.FORMER)
+FORMER = {
+    "Ceiling": "MagnitudeCap",
+    "Whole": "ResetSupport",
+    "Box": "BoxSupport",
+    "Triangle": "TriangleSupport",
+    "Random": "RandomStart",
+    "Settle": "Rescale",
+}
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
@@ -82,6 +92,9 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"untwin.{_MODULE[name]}"), name)
     if name == "simulate":
         return importlib.import_module("untwin.simulate")
+    if name in FORMER:
+        warnings.warn(f"untwin.{name} is called untwin.{FORMER[name]} now", DeprecationWarning, stacklevel=2)
+        return __getattr__(FORMER[name])
     raise AttributeError(f"module 'untwin' has no attribute {name!r}")
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import operator
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,15 +21,21 @@ _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.BitAnd: operato
 LIMIT = 20_000  # characters; a recipe is a line
 
 
-def read(text: str, names: Mapping[str, type]) -> Any:
-    """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault."""
+def read(text: str, names: Mapping[str, type], former: Mapping[str, str] | None = None) -> Any:
+    """The object that `text` describes, made of the classes in `names`. Raises InputError with the place of the fault.
+
+    former: names of earlier releases and what they are called now, {"Old": "New", "Class.old": "new"} (a setting of a class); a text that
+        has some is read, with one DeprecationWarning.
+    """
     if len(text) > LIMIT:
         raise InputError(f"this recipe has {len(text)} characters, {LIMIT} at most; write repetitions as 10*(...)")
     if "#" in text:
         raise InputError("a recipe holds no comments; leave out what follows the #")
     try:
         line = text.strip().replace("\n", " ")
-        return _value(ast.parse(line, mode="eval").body, line, names)
+        tree = ast.parse(line, mode="eval").body
+        _rename(tree, former or {})
+        return _value(tree, line, names)
     except SyntaxError as error:
         at = (error.offset or 1) - 1
         raise InputError(
@@ -40,6 +47,23 @@ def read(text: str, names: Mapping[str, type]) -> Any:
         raise InputError(f"cannot read the recipe {text!r}: {error}; write it in plain letters, on one line") from None
     except (RecursionError, MemoryError):
         raise InputError("this recipe is nested too deeply; write repetitions as 10*(...)") from None
+
+
+def _rename(tree: ast.expr, former: Mapping[str, str]) -> None:
+    """Put present names for the former ones of a syntax tree, in place."""
+    old = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in former:
+            old[node.id] = former[node.id]
+            node.id = former[node.id]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            for k in node.keywords:
+                if (setting := f"{node.func.id}.{k.arg}") in former:
+                    old[setting] = former[setting]
+                    k.arg = former[setting]
+    if old:
+        changes = ", ".join(f"{before} is called {now} now" for before, now in old.items())
+        warnings.warn(f"names of an earlier release: {changes}", DeprecationWarning, stacklevel=4)
 
 
 def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:

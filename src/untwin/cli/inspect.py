@@ -171,7 +171,7 @@ def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, s
     from untwin.judge.compare import compared
 
     c = compared(first.image, second.image)
-    orientation = "the twin, turned" if c.turned else "not turned"
+    orientation = "the twin, turned" if c.twin else "not turned"
     print(
         f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {orientation}); phase differs by {c.phase_rms:.3f} rad rms"
     )
@@ -180,7 +180,7 @@ def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, s
         from untwin.show.object import compare_figure
         from untwin.show.style import save_figure
 
-        save_figure(compare_figure(c.moved, second.image, second.voxel_size or first.voxel_size, names), picture)
+        save_figure(compare_figure(c.aligned, second.image, second.voxel_size or first.voxel_size, names), picture)
         print(f"picture: {picture}")
 
 

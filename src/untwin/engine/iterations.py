@@ -79,9 +79,9 @@ class Kernel(Layout):
 
     def _load_row(self, row: Any, number: Any, x: Any) -> None:
         with self.loop(const(0), const(self.grid[-1])) as (i,):
-            here = self.gep(x, self.b.mul(self._pixel_index(number, i), const(self.parts)))
-            first = self.load(here, self.vector, 4)
-            z = (first, self.splat(0)) if self.real else self.deinterleave(first, self.load(self.gep(here, self.lanes), self.vector, 4))
+            address = self.gep(x, self.b.mul(self._pixel_index(number, i), const(self.parts)))
+            first = self.load(address, self.vector, 4)
+            z = (first, self.splat(0)) if self.real else self.deinterleave(first, self.load(self.gep(address, self.lanes), self.vector, 4))
             to = self.along(row, self.last_axis, i)
             self.store_complex(z, to)
             self.store_complex(z, self._in_object(to))
@@ -90,9 +90,9 @@ class Kernel(Layout):
     def _store_row(self, row: Any, number: Any, to: Any) -> None:
         with self.loop(const(0), const(self.grid[-1])) as (i,):
             z = self.load_complex(self.along(row, self.last_axis, i))
-            there = self.gep(to, self.b.mul(self._pixel_index(number, i), const(self.parts)))
+            address = self.gep(to, self.b.mul(self._pixel_index(number, i), const(self.parts)))
             for k, values in enumerate(z[:1] if self.real else self.interleave(z)):
-                self.store(values, self.gep(there, k * self.lanes), 4)
+                self.store(values, self.gep(address, k * self.lanes), 4)
 
     # an iteration
 
@@ -149,13 +149,13 @@ class Kernel(Layout):
 
         def impose(factor: Callable[[Any, Any], Any]) -> None:
             with self.loop(const(0), const(n), zero) as loop:
-                here = self.along(line, 0, loop[0])
-                z, a = self.load_complex(here), self.load(self.gep(target, b.mul(loop[0], const(self.lanes))), self.vector, 4)
+                address = self.along(line, 0, loop[0])
+                z, a = self.load_complex(address), self.load(self.gep(target, b.mul(loop[0], const(self.lanes))), self.vector, 4)
                 f = self.sqrt(self.add(self.mul(self.abs2(z), share), self.splat(1e-30)))
                 free = self.less(a, zero)
                 missing = b.select(free, zero, self.sub(f, a))
                 loop[1] = self.add(loop[1], self.mul(missing, missing))
-                self.store_complex(self.scale(z, self.mul(b.select(free, self.damping, factor(f, a)), share)), here)
+                self.store_complex(self.scale(z, self.mul(b.select(free, self.damping, factor(f, a)), share)), address)
             self._accumulate(loop[1], self.error)
 
         def soft(f: Any, a: Any) -> Any:

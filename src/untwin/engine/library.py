@@ -14,7 +14,7 @@ def library(*names: str) -> ctypes.CDLL | None:
 
     path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
-        found = ctypes.CDLL(str(path))
+        handle = ctypes.CDLL(str(path))
     except OSError:
         return None
-    return found if all(hasattr(found, name) for name in names) else None
+    return handle if all(hasattr(handle, name) for name in names) else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SMALL = 2**20  # bytes below which the allocator of the system is as good
-KEPT = 4  # free blocks of one size that are kept
+MAX_FREE_BLOCKS = 4  # free blocks of one size that are kept
 SIZES = 4  # sizes that are remembered
 _PAGE = 4096
 _free: dict[int, list[np.ndarray]] = {}
@@ -42,13 +42,13 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def _block(size: int) -> np.ndarray:
-    whole = np.empty(size + _PAGE, np.uint8)  # NumPy asks the system for huge pages
-    return whole[-whole.ctypes.data % _PAGE :][:size]
+    buffer = np.empty(size + _PAGE, np.uint8)  # NumPy asks the system for huge pages
+    return buffer[-buffer.ctypes.data % _PAGE :][:size]
 
 
 def _back(size: int, block: np.ndarray) -> None:
     waiting = _free.get(size)
-    if waiting is not None and len(waiting) < KEPT:
+    if waiting is not None and len(waiting) < MAX_FREE_BLOCKS:
         waiting.append(block)
 
 

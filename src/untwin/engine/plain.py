@@ -109,7 +109,7 @@ def _inside(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: Con
 
 
 def _level(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: ConstraintFlags) -> Tensor:
-    """(starts, 1) c² of `ceiling`."""
+    """(starts, 1) c² of `magnitude_cap`."""
     import torch
 
     sums = x.new_zeros(2, len(x), dtype=torch.float64)
@@ -124,7 +124,7 @@ def _below(x: Tensor, level: Tensor) -> Tensor:
     return (level * (1 + 1e-5) / _square(x).clamp(min=1e-30)).clamp(max=1).sqrt_()  # rounding is no excess
 
 
-def ceiling(inside: Tensor, x: Tensor) -> Tensor:
+def magnitude_cap(inside: Tensor, x: Tensor) -> Tensor:
     """Factors, at most 1, that bring the magnitudes of x (starts, *grid) under c = sqrt(Σ m⁴ / Σ m²) of `inside`, like x."""
     each = _square(inside).flatten(1)
     level = each.square().sum(1) / each.sum(1).clamp(min=1e-30)

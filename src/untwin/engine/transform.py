@@ -105,21 +105,21 @@ class Layout(Builder):
         self._passes(base, axis, inverse=False)
         if axis == self.last_axis:
             with self.loop(const(0), const(self.grid[axis])) as (i,):
-                here = self.along(base, axis, i)
-                z = self.cmul(self.load_complex(here), *self.load_complex(self._lane_twiddles(i)))
+                address = self.along(base, axis, i)
+                z = self.cmul(self.load_complex(address), *self.load_complex(self._lane_twiddles(i)))
                 for half in self._halves():
                     z = self._twiddle_across(self._butterfly_across(z, half), half, -1)
-                self.store_complex(z, here)
+                self.store_complex(z, address)
 
     def inverse(self, base: Any, axis: int) -> None:
         """And back."""
         if axis == self.last_axis:
             with self.loop(const(0), const(self.grid[axis])) as (i,):
-                here = self.along(base, axis, i)
-                z, (re, im) = self.load_complex(here), self.load_complex(self._lane_twiddles(i))
+                address = self.along(base, axis, i)
+                z, (re, im) = self.load_complex(address), self.load_complex(self._lane_twiddles(i))
                 for half in reversed(self._halves()):
                     z = self._butterfly_across(self._twiddle_across(z, half, 1), half)
-                self.store_complex(self.cmul(z, re, self.neg(im)), here)
+                self.store_complex(self.cmul(z, re, self.neg(im)), address)
         self._passes(base, axis, inverse=True)
 
     def _halves(self) -> list[int]:
@@ -164,8 +164,8 @@ class Layout(Builder):
         for size, rest in reversed(passes) if inverse else passes:
             r = size // rest
             with self.loop(const(0), const(self.grid[axis] // size)) as (block,), self.loop(const(0), const(rest)) as (j,):
-                here = self.along(self.gep(base, self.b.mul(block, const(size * step))), axis, j)
-                addresses = [self.gep(here, k * rest * step) for k in range(r)]
+                first = self.along(self.gep(base, self.b.mul(block, const(size * step))), axis, j)
+                addresses = [self.gep(first, k * rest * step) for k in range(r)]
                 z = [self.load_complex(p) for p in addresses]
                 twiddles = self._twiddles(size, r, j) if rest > 1 else []
                 if inverse:

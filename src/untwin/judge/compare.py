@@ -13,13 +13,13 @@ from untwin.model.alignment import align
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """moved: the first object on the second, rescaled to its power, centred. error: E. correlation: sqrt(1 − E²).
-    turned: the twin was nearer. phase_rms: difference of phase, rad, weighted by the product of the magnitudes. fsc: between the two."""
+    """aligned: the first object on the second, rescaled to its power, centred. error: E. correlation: sqrt(1 − E²).
+    twin: the twin was nearer. phase_rms: difference of phase, rad, weighted by the product of the magnitudes. fsc: between the two."""
 
-    moved: np.ndarray
+    aligned: np.ndarray
     error: float
     correlation: float
-    turned: bool
+    twin: bool
     phase_rms: float
     fsc: Curve
 
@@ -34,17 +34,17 @@ def compared(a: np.ndarray, b: np.ndarray) -> Comparison:
         raise InputError("one of the two objects is zero everywhere; nothing can be compared")
     d = b.ndim
     x, y = (fourier.cornered(torch.from_numpy(np.asarray(v, dtype=np.complex64)), d) for v in (a, b))
-    found = align(x[None], y, d)
-    moved = found.x[0] * (y.abs().square().sum() / found.x[0].abs().square().sum()).sqrt()
-    weight = (moved.abs() * y.abs()).double()
-    difference = torch.angle(moved * y.conj()).double()
+    alignment = align(x[None], y, d)
+    aligned = alignment.x[0] * (y.abs().square().sum() / alignment.x[0].abs().square().sum()).sqrt()
+    weight = (aligned.abs() * y.abs()).double()
+    difference = torch.angle(aligned * y.conj()).double()
     phase = float(((weight * difference.square()).sum() / weight.sum()).sqrt())
-    error = float(found.error[0])
+    error = float(alignment.error[0])
     return Comparison(
-        moved=fourier.centred(moved, d).numpy(),
+        aligned=fourier.centred(aligned, d).numpy(),
         error=error,
         correlation=float(np.sqrt(1 - error**2)),
-        turned=bool(found.turned[0]),
+        twin=bool(alignment.twin[0]),
         phase_rms=phase,
-        fsc=fsc(fourier.forward(moved, d), fourier.forward(y, d)),
+        fsc=fsc(fourier.forward(aligned, d), fourier.forward(y, d)),
     )

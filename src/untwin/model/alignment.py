@@ -43,12 +43,12 @@ def _ramps(grid: tuple[int, ...], by: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """x: (batch, *grid) the moved copies. error: (batch,) E to the reference. turned: (batch,) bool, the twin was the nearer one.
+    """x: (batch, *grid) the moved copies. error: (batch,) E to the reference. twin: (batch,) bool, the twin was the nearer one.
     by: (batch, d) shift applied, pixels. factor: (batch,) complex of magnitude 1 applied."""
 
     x: Tensor
     error: Tensor
-    turned: Tensor
+    twin: Tensor
     by: Tensor
     factor: Tensor
 
@@ -69,8 +69,8 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
     reference = reference if reference.is_complex() else reference.to(reference.dtype.to_complex())
     norm = (_power(x, d) * _power(reference.unsqueeze(0), d)).sqrt().clamp(min=1e-300)
     best = None
-    for turned in (False, True):
-        y = twin(x, d) if turned else x
+    for is_twin in (False, True):
+        y = twin(x, d) if is_twin else x
         peak, by = _peak(y, reference, d, subpixel)
         if best is None:
             best = (peak, by, torch.zeros(len(x), dtype=torch.bool, device=x.device), y)
@@ -83,15 +83,15 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
                 torch.where(better.reshape((-1,) + (1,) * d), y, best[3]),
             )
     assert best is not None
-    peak, by, turned, y = best
+    peak, by, is_twin, y = best
     error = (1 - (peak.abs() / norm).square()).clamp(min=0).sqrt().nan_to_num(nan=1.0)
     factor = torch.where(peak.abs() > 0, peak.conj() / peak.abs().clamp(min=1e-300), torch.ones_like(peak))
     if not subpixel:
-        moved = rolled(y, by.round(), d)
+        aligned = rolled(y, by.round(), d)
     else:
-        moved = shift(y, by, d)
-    moved = moved * factor.to(moved.dtype).reshape((-1,) + (1,) * d)
-    return Alignment(moved, error, turned, by, factor)
+        aligned = shift(y, by, d)
+    aligned = aligned * factor.to(aligned.dtype).reshape((-1,) + (1,) * d)
+    return Alignment(aligned, error, is_twin, by, factor)
 
 
 def _power(x: Tensor, d: int) -> Tensor:
@@ -276,7 +276,7 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
     axes = tuple(range(-d, 0))
     turn = turn and x.is_complex()
     wave = torch.fft.fftn(reference, dim=axes)
-    found = []
+    candidates = []
     other = fourier.cornered(flipped(fourier.centred(x, d), d), d)
     for y in (x, other):
         c = torch.fft.ifftn(wave * torch.fft.fftn(y, dim=axes).conj(), dim=axes).flatten(1)
@@ -284,16 +284,16 @@ def nearest(x: Tensor, reference: Tensor, d: int, turn: bool = True, wrap: bool 
         if not wrap:
             score = score.where(_without_wrap(y, d).flatten(1), -torch.inf)
         score, where = score.max(1)
-        found.append((y, score, where, c.gather(1, where[:, None])))
-    (first, a, here, c), (second, b, there, e) = found
+        candidates.append((y, score, where, c.gather(1, where[:, None])))
+    (first, a, peak_first, c), (second, b, peak_second, e) = candidates
     better = b > a * (1 + 1e-6)
     column = better.reshape((-1,) + (1,) * d)
-    by = unravelled(torch.where(better, there, here), tuple(x.shape[-d:]))
-    moved = rolled(torch.where(column, second, first), by, d)
+    by = unravelled(torch.where(better, peak_second, peak_first), tuple(x.shape[-d:]))
+    shifted = rolled(torch.where(column, second, first), by, d)
     if not turn:
-        return moved
+        return shifted
     peak = torch.where(better[:, None], e, c)
-    return moved * (peak / peak.abs().clamp(min=1e-30)).reshape(column.shape).to(x.dtype)
+    return shifted * (peak / peak.abs().clamp(min=1e-30)).reshape(column.shape).to(x.dtype)
 
 
 def canonical(x: Tensor, d: int, turn: bool = True) -> tuple[Tensor, Tensor]:

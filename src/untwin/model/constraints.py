@@ -1,4 +1,4 @@
-"""What is known of the object beside its pattern. Each constraint is a projection (the Ceiling, whose level is the object's own, only
+"""What is known of the object beside its pattern. Each constraint is a projection (the MagnitudeCap, whose level is the object's own, only
 nearly so); `a & b` applies a, then b.
 
 The support that changes lives in the State and is handed in; everything else is fixed in the Problem.
@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from untwin import engine
-from untwin.engine.plain import ceiling
+from untwin.engine.plain import magnitude_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +45,9 @@ class Constraint(ABC):
     @cached_property
     def flags(self) -> engine.ConstraintFlags | None:
         """The same for the engine, where it can do it: Support(), with Nonnegative() or RealValued() before or after it (the order makes no
-        difference), and perhaps Ceiling() at the end."""
+        difference), and perhaps MagnitudeCap() at the end."""
         parts = list(self.parts())
-        capped = len(parts) > 1 and isinstance(parts[-1], Ceiling)
+        capped = len(parts) > 1 and isinstance(parts[-1], MagnitudeCap)
         parts = parts[:-1] if capped else parts
         others = [c for c in parts if not isinstance(c, Support)]
         if len(parts) == len(others) or not all(isinstance(c, RealValued | Nonnegative) for c in others):
@@ -83,7 +83,7 @@ class Nonnegative(Constraint):
 
 
 @dataclass(frozen=True)
-class Ceiling(Constraint):
+class MagnitudeCap(Constraint):
     """No magnitude inside the support above the typical one, c = sqrt(Σ m⁴ / Σ m²) over the support of each start.
 
     Larger values are set to magnitude c with their phase kept, smaller ones stay. It lifts crystals with defects, whose
@@ -91,7 +91,7 @@ class Ceiling(Constraint):
     """
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
-        return x * ceiling(x.where(support, x.new_zeros(())), x)
+        return x * magnitude_cap(x.where(support, x.new_zeros(())), x)
 
 
 @dataclass(frozen=True)

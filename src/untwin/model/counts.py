@@ -59,10 +59,10 @@ class Counts:
         )
         merged, imposed = intensity, measured
         if mirror is not None:
-            counts, seen = intensity.where(measured, intensity.new_zeros(())), measured.double()
-            twin, again = mirror.mirror(counts), mirror.mirror(seen)
+            counts, coverage = intensity.where(measured, intensity.new_zeros(())), measured.double()
+            twin, again = mirror.mirror(counts), mirror.mirror(coverage)
             if twin is not None and again is not None:
-                weight = seen + again
+                weight = coverage + again
                 merged, imposed = (counts + twin) / weight.clamp(min=1), weight > 0
 
         def tensor(a: Tensor) -> Tensor:

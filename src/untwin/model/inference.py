@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-OBJECT = 0.1  # of the largest magnitude: where the object is, as published for CDI NN
-HIDDEN = 0.05  # share of pixels that may be missing,
-HOLE = 1.5  # and how far from a measured pixel, where the network was trained without holes
-STRANGE = 1.25  # misfit over the one that 95 % of the validation samples stay below: more is outside of what was learnt
+SUPPORT_THRESHOLD = 0.1  # of the largest magnitude: where the object is, as published for CDI NN
+MAX_UNMEASURED_SHARE = 0.05  # share of pixels that may be missing,
+MAX_HOLE_DEPTH = 1.5  # and how far from a measured pixel, where the network was trained without holes
+MAX_MISFIT_RATIO = 1.25  # misfit over the one that 95 % of the validation samples stay below: more is outside of what was learnt
 BATCH = 16  # patterns at a time: more leave the cache
 
 
 @dataclass(frozen=True)
-class Fit:
+class InputLayout:
     """How a pattern is brought to a network: its central `crop` pixels, every `step`-th of them, which leaves `grid`.
 
     Cropping coarsens the object's pixels, and every other pixel of a pattern is the pattern of the object in half the field of view.
@@ -42,8 +42,8 @@ class Fit:
         """a: (*shape), FFT order."""
         for axis, (m, k) in enumerate(zip(self.crop, self.step)):
             n = a.shape[axis]
-            kept = np.r_[0 : (m + 1) // 2, n - m // 2 : n]
-            a = a.take(kept[::k], axis)
+            index = np.r_[0 : (m + 1) // 2, n - m // 2 : n]
+            a = a.take(index[::k], axis)
         return a
 
 
@@ -58,7 +58,7 @@ class Prediction:
     warnings: tuple[str, ...]
 
 
-def fitted(pattern: Pattern, model: Trained) -> Fit:
+def layout_for(pattern: Pattern, model: Trained) -> InputLayout:
     """How `pattern` is brought to the model. Raises InputError, naming what would do, where it cannot be."""
     from untwin.model.outline import box_widths
 
@@ -83,26 +83,26 @@ def fitted(pattern: Pattern, model: Trained) -> Fit:
             )
         crop.append(m * k)
         step.append(k)
-    fit = Fit(tuple(crop), tuple(step))
-    seen = fit.apply(pattern.measured)
-    hole = _hole(seen)
-    allowed = 4.0 if _knows_holes(model) else HOLE
-    if hole > allowed or seen.mean() < 1 - HIDDEN:
+    layout = InputLayout(tuple(crop), tuple(step))
+    measured = layout.apply(pattern.measured)
+    hole = _hole_depth(measured)
+    allowed = 4.0 if _knows_holes(model) else MAX_HOLE_DEPTH
+    if hole > allowed or measured.mean() < 1 - MAX_UNMEASURED_SHARE:
         raise InputError(
-            f"{100 * (1 - seen.mean()):.2g} % of the pixels that {model.name} would look at are not measured, in holes up to "
-            f"{2 * hole - 1:.0f} pixels wide; it can do without {100 * HIDDEN:.2g} %, in holes up to {2 * allowed - 1:.0f} wide. "
-            f"Reconstruct this pattern without a network"
+            f"{100 * (1 - measured.mean()):.2g} % of the pixels that {model.name} would look at are not measured, in holes up to "
+            f"{2 * hole - 1:.0f} pixels wide; it can do without {100 * MAX_UNMEASURED_SHARE:.2g} %, in holes up to {2 * allowed - 1:.0f} "
+            f"wide. Reconstruct this pattern without a network"
         )
-    return fit
+    return layout
 
 
-def _hole(seen: np.ndarray) -> float:
+def _hole_depth(measured: np.ndarray) -> float:
     """How far the most hidden pixel is from a measured one, pixels; 0 where all are measured."""
     from scipy import ndimage
 
-    if seen.all():
+    if measured.all():
         return 0.0
-    far = ndimage.distance_transform_edt(~np.fft.fftshift(seen))
+    far = ndimage.distance_transform_edt(~np.fft.fftshift(measured))
     return float(np.max(far))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
@@ -110,18 +110,18 @@ def _knows_holes(model: Trained) -> bool:
     return model.card.get("holes") is True
 
 
-def shown(pattern: Pattern, fit: Fit, holes: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def network_input(pattern: Pattern, layout: InputLayout, holes: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Intensity and mask as the network sees them, FFT order. holes: it knows unmeasured pixels; otherwise they are filled with the mean
     fourth root of their neighbours, weighted by a Gaussian of one pixel."""
     from scipy import ndimage
 
-    intensity, seen = fit.apply(pattern.intensity), fit.apply(pattern.measured)
-    if holes or seen.all():
-        return intensity, seen
-    root = np.where(seen, np.maximum(intensity, 0) ** 0.25, 0)
-    weight = ndimage.gaussian_filter(seen.astype(np.float32), 1.0, mode="wrap")
+    intensity, measured = layout.apply(pattern.intensity), layout.apply(pattern.measured)
+    if holes or measured.all():
+        return intensity, measured
+    root = np.where(measured, np.maximum(intensity, 0) ** 0.25, 0)
+    weight = ndimage.gaussian_filter(measured.astype(np.float32), 1.0, mode="wrap")
     filled = ndimage.gaussian_filter(root, 1.0, mode="wrap") / np.maximum(weight, 1e-6)
-    return np.where(seen, intensity, filled**4).astype(np.float32), np.ones_like(seen)
+    return np.where(measured, intensity, filled**4).astype(np.float32), np.ones_like(measured)
 
 
 def predict(patterns: Sequence[Pattern], model: Trained | str, device: str | torch.device = "cpu") -> Iterator[Prediction]:
@@ -133,48 +133,48 @@ def predict(patterns: Sequence[Pattern], model: Trained | str, device: str | tor
     import torch
 
     model = weights.load(model) if isinstance(model, str) else model
-    fits = [fitted(p, model) for p in patterns]
+    layouts = [layout_for(p, model) for p in patterns]
     of, net = model.architecture, model.net.to(device)
     holes = _knows_holes(model)
     for at in range(0, len(patterns), BATCH):
-        some = list(zip(patterns[at : at + BATCH], fits[at : at + BATCH]))
-        both = [shown(p, fit, holes) for p, fit in some]
-        intensity, seen = (torch.from_numpy(np.stack([b[i] for b in both])).to(device) for i in (0, 1))
+        batch = list(zip(patterns[at : at + BATCH], layouts[at : at + BATCH]))
+        inputs = [network_input(p, layout, holes) for p, layout in batch]
+        intensity, measured = (torch.from_numpy(np.stack([b[i] for b in inputs])).to(device) for i in (0, 1))
         with torch.no_grad():
-            images = of.image(net(of.take(intensity, seen)).float()).cpu()
-        for image, (pattern, fit) in zip(images, some):
-            yield _told(image, pattern, fit, model)
+            images = of.image(net(of.take(intensity, measured)).float()).cpu()
+        for image, (pattern, layout) in zip(images, batch):
+            yield _prediction(image, pattern, layout, model)
 
 
-def _told(image: Tensor, pattern: Pattern, fit: Fit, model: Trained) -> Prediction:
+def _prediction(image: Tensor, pattern: Pattern, layout: InputLayout, model: Trained) -> Prediction:
     import torch
 
     d = pattern.ndim
-    x = fourier.cornered(padded(image.unsqueeze(0), fit.crop)[0], d)
+    x = fourier.cornered(padded(image.unsqueeze(0), layout.crop)[0], d)
     wave = fourier.forward(x, d)
-    seen = torch.from_numpy(cropped(pattern.measured, fit.crop))
-    amplitude = torch.from_numpy(np.sqrt(np.maximum(cropped(pattern.intensity, fit.crop), 0))).where(seen, torch.zeros(()))
-    said = wave.abs().where(seen, torch.zeros(()))
-    scale = float((said * amplitude).sum() / said.square().sum().clamp(min=1e-30))
-    misfit = float((said * scale - amplitude).norm() / amplitude.norm().clamp(min=1e-30))
-    whole = torch.zeros(pattern.shape, dtype=wave.dtype)
-    places = [torch.cat([torch.arange((m + 1) // 2), torch.arange(n - m // 2, n)]) for n, m in zip(pattern.shape, fit.crop)]
-    whole[torch.meshgrid(*places, indexing="ij")] = wave * scale
-    full = fourier.centred(fourier.inverse(whole, d), d)
+    measured = torch.from_numpy(cropped(pattern.measured, layout.crop))
+    amplitude = torch.from_numpy(np.sqrt(np.maximum(cropped(pattern.intensity, layout.crop), 0))).where(measured, torch.zeros(()))
+    computed = wave.abs().where(measured, torch.zeros(()))
+    scale = float((computed * amplitude).sum() / computed.square().sum().clamp(min=1e-30))
+    misfit = float((computed * scale - amplitude).norm() / amplitude.norm().clamp(min=1e-30))
+    spectrum = torch.zeros(pattern.shape, dtype=wave.dtype)
+    indices = [torch.cat([torch.arange((m + 1) // 2), torch.arange(n - m // 2, n)]) for n, m in zip(pattern.shape, layout.crop)]
+    spectrum[torch.meshgrid(*indices, indexing="ij")] = wave * scale
+    full = fourier.centred(fourier.inverse(spectrum, d), d)
     m = full.abs()
     usual = model.card.get("metrics", {}).get("misfit_95")
     warnings = []
-    if isinstance(usual, int | float) and misfit > STRANGE * usual:
+    if isinstance(usual, int | float) and misfit > MAX_MISFIT_RATIO * usual:
         warnings.append(
             f"the prediction explains the pattern badly: misfit {misfit:.2f}, and 95 % of what {model.name} was validated on stay below "
             f"{usual:.2f}. The pattern is unlike its training data, or not centred; do not rely on it"
         )
-    return Prediction(full.numpy().astype(np.complex64), (m > OBJECT * m.max()).numpy(), misfit, tuple(warnings))
+    return Prediction(full.numpy().astype(np.complex64), (m > SUPPORT_THRESHOLD * m.max()).numpy(), misfit, tuple(warnings))
 
 
 def cropped(a: np.ndarray, crop: tuple[int, ...]) -> np.ndarray:
     """The central pixels of a pattern, FFT order."""
-    return Fit(crop, (1,) * len(crop)).apply(a)
+    return InputLayout(crop, (1,) * len(crop)).apply(a)
 
 
 def activations(pattern: Pattern, model: Trained) -> tuple[list[tuple[str, np.ndarray]], np.ndarray, np.ndarray]:
@@ -182,7 +182,7 @@ def activations(pattern: Pattern, model: Trained) -> tuple[list[tuple[str, np.nd
     both centred."""
     import torch
 
-    intensity, seen = shown(pattern, fitted(pattern, model))
+    intensity, measured = network_input(pattern, layout_for(pattern, model))
     maps: list[tuple[str, np.ndarray]] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, out, name=name: maps.append((name, out[0].detach().clone().numpy())))
@@ -191,7 +191,7 @@ def activations(pattern: Pattern, model: Trained) -> tuple[list[tuple[str, np.nd
     ]
     try:
         with torch.no_grad():
-            output = model.net(model.architecture.take(torch.from_numpy(intensity).unsqueeze(0), torch.from_numpy(seen).unsqueeze(0)))
+            output = model.net(model.architecture.take(torch.from_numpy(intensity).unsqueeze(0), torch.from_numpy(measured).unsqueeze(0)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -79,6 +79,11 @@ class InverseProblem(ABC):
     def frames(self, x: Tensor) -> Tensor:
         """What a person would look at: (starts, channels, *grid) real, about 0 to 1."""
 
+    @property
+    @abstractmethod
+    def imitable(self) -> bool:
+        """True where a state comes with an image of the object, which a prior can be fitted to before the data."""
+
     @abstractmethod
     def canvas(self, share: float) -> tuple[int, ...]:
         """(channels, *grid) of the image that a prior draws. share: of the array along each axis, where the object fills a part of it."""
@@ -87,7 +92,8 @@ class InverseProblem(ABC):
     def window(
         self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Where in its canvas a prior may draw, (starts, *grid) bool, or None for everywhere; and the image to imitate, on the canvas.
+        """Where in its canvas a prior may draw, (starts, *grid) bool, or None for everywhere; and the image to imitate, on the canvas,
+        None where there is none (imitable).
 
         grow: the support, grown by so many pixels; None for the whole canvas."""
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from untwin.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,6 +17,11 @@ class Loss(ABC):
 
     @abstractmethod
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor: ...
+
+
+def _require_counts(loss: Loss, f: Tensor, intensity: Tensor) -> None:
+    if f.is_complex() or intensity.is_complex():
+        raise InputError(f"{loss!r} is a loss of counts, and these numbers are complex; take Squared(), Absolute() or Huber()")
 
 
 def _total(pixels: Tensor, measured: Tensor) -> Tensor:
@@ -28,6 +35,7 @@ class Amplitude(Loss):
     """Σ (√f − √I)²: least squares in amplitude; twice it is the half deviance where counts are many."""
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        _require_counts(self, f, intensity)
         return _total((f.sqrt() - intensity.sqrt()).square(), measured)
 
 
@@ -36,6 +44,7 @@ class Intensity(Loss):
     """Σ (f − I)² / max(I, 1): least squares in intensity, weighted by the counting error."""
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        _require_counts(self, f, intensity)
         return _total((f - intensity).square() / intensity.clamp(min=1), measured)
 
 
@@ -49,6 +58,7 @@ class Poisson(Loss):
     offset: float = 0.0
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        _require_counts(self, f, intensity)
         f, intensity = f.double().clamp(min=1e-12) + self.offset, intensity.double() + self.offset  # the difference of large terms
         return _total(f - intensity + (intensity.xlogy(intensity) - intensity.xlogy(f)), measured)
 

@@ -144,8 +144,8 @@ class Fill:
         rim = np.asarray(ndimage.binary_dilation(mask, iterations=2)) & pattern.measured
         brightest = max(1.0, 10 * self.intensity[rim].max() if rim.any() else 0.0)
         self.prior = self.intensity.sum() / self.intensity.size / brightest**2 * np.eye(len(self.hole))
-        apart = self.hole[:, None, :] - self.hole[None, :, :]
-        self.pairs = tuple(apart[..., axis] for axis in range(pattern.ndim))
+        lags = self.hole[:, None, :] - self.hole[None, :, :]
+        self.pairs = tuple(lags[..., axis] for axis in range(pattern.ndim))
         self.known = np.fft.ifftn(self.intensity)
 
     def __call__(self, outside: np.ndarray) -> np.ndarray:
@@ -206,13 +206,13 @@ def _drawn_in(fill: Fill, normals: np.ndarray, heights: list[float], limit: floa
     reach = np.abs(grid @ normals.T)
     step = max(shape) // 8
     while step:
-        moved = True
-        while moved:
-            moved = False
+        shrunk = True
+        while shrunk:
+            shrunk = False
             for k in range(len(normals)):
                 trial = [h - step * (k == j) for j, h in enumerate(heights)]
                 if trial[k] >= 2 and fill.left(np.any(reach > trial, axis=-1)) < limit:
-                    heights, moved = trial, True
+                    heights, shrunk = trial, True
         step //= 2
     return heights
 

@@ -123,17 +123,19 @@ class Picture(InverseProblem):
         return fewer
 
     def frames(self, x: Tensor) -> Tensor:
-        return x
+        return x.abs() if x.is_complex() else x
 
     # drawn by a prior, which draws the whole picture
+
+    @property
+    def imitable(self) -> bool:
+        return False
 
     def canvas(self, share: float) -> tuple[int, ...]:
         return self.shape
 
-    def window(
-        self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool
-    ) -> tuple[None, Tensor | None]:
-        return None, image if imitate else None
+    def window(self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool) -> tuple[None, None]:
+        return None, None
 
     def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
         return g, (loss or self.loss)(self.predict(g.unsqueeze(0)), self.y, self.measured)[0] / self.measured.sum()

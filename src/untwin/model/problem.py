@@ -193,6 +193,10 @@ class Problem(InverseProblem):
         m = x.abs().unsqueeze(1)
         return m / m.flatten(1).amax(1).clamp(min=1e-30).reshape((-1,) + (1,) * (m.ndim - 1))
 
+    @property
+    def imitable(self) -> bool:
+        return True
+
     def canvas(self, share: float) -> tuple[int, ...]:
         return (1, *(max(2, math.ceil(share * n)) for n in self.shape))
 

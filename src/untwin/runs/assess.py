@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +102,7 @@ class RunComparison:
 
     @property
     def agreeing(self) -> tuple[Start, ...]:
-        return tuple(s for s in self.starts if s.error < trust.AGREE)
+        return tuple(s for s in self.starts if s.error < trust.SAME_ERROR)
 
 
 def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
@@ -116,10 +116,10 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     others, members = range(1, len(errors)), final.state.members
     strangers = [i for i in others if _share_nothing(plan, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
-    starts = _start_records(outcome.first, scores, first.error, first.turned)
+    starts = _start_records(outcome.first, scores, first.error, first.twin)
     # Of the single starts those that are families' results already are left out
-    alike = [i for i, s in enumerate(starts) if s.error < trust.ALIKE and s.seed not in final.state.seeds]
-    runs = torch.cat([results.x[[0, *(i for i in others if errors[i] < trust.ALIKE)]], first.x[alike]])
+    alike = [i for i, s in enumerate(starts) if s.error < trust.SIMILAR_ERROR and s.seed not in final.state.seeds]
+    runs = torch.cat([results.x[[0, *(i for i in others if errors[i] < trust.SIMILAR_ERROR)]], first.x[alike]])
     return RunComparison(
         families=errors[1:],
         independent=tuple(errors[i] for i in strangers),
@@ -177,7 +177,7 @@ def _run_counts(comparison: RunComparison, outcome: Outcome) -> dict[str, float]
         "starts_agreeing": float(len(comparison.agreeing)),
         "twins_turned": float(sum(s.twin for s in comparison.agreeing)),
         "families": float(1 + len(comparison.families)),
-        "families_agreeing": float(1 + sum(e < trust.AGREE for e in comparison.independent)),
+        "families_agreeing": float(1 + sum(e < trust.SAME_ERROR for e in comparison.independent)),
         "runs_kept": float(len(comparison.runs)),
     }
 
@@ -239,7 +239,7 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
     x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
     x = x.real if problem.real else x
-    final = run_here(without, parse(FREE_RECIPE), replace(state, x=x, image=x, at=0)).state
+    final = run_here(without, parse(FREE_RECIPE), state.replace(x=x, image=x, at=0)).state
     f = problem.predict(problem.project_object(final.image, final.support))
     t = problem.counts
     return (
@@ -258,11 +258,11 @@ def _evidence(
         errors=comparison.independent,
         starts=len(comparison.starts),
         agreeing=len(comparison.agreeing),
-        turned=sum(s.twin for s in comparison.agreeing),
+        twins=sum(s.twin for s in comparison.agreeing),
         resolution=_resolution(problem.pattern, transfer),
         hidden=numbers["hidden_speckles"],
         refined=None if refinement is None else refinement.accepted,
-        explained=refinement.explained if refinement is not None and refinement.accepted else None,
+        deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.accepted else None,
     )
 
 

@@ -81,9 +81,9 @@ HIDDEN_SPECKLES = Number(8, UNMEASURED)
 LARGE_PIXELS = Number(32_768, UNMEASURED)  # 32 x 32 x 32
 REFINED_2D = Number(5_000, "docs/deep-priors.md: measured at 64 x 64, where it costs less than a minute")  # pixels
 REFINED_3D = Number(32_768, "benchmarks/results/double_dip_3d.json: 32 x 32 x 32")  # pixels
-FEW_FROM = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # photons per pixel of the detector
-FEW_TO = Number(40.0, "docs/deep-priors.md: measured up to 1e5 photons on 64 x 64 (24 per pixel)")  # photons per pixel
-MANY = Number(200.0, "benchmarks/certificate.py: 1e6 photons on 64 x 64 (244 per pixel); fewer do not tell right from wrong")
+MIN_PHOTONS = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # per pixel of the detector
+FEW_PHOTONS = Number(40.0, "docs/deep-priors.md: measured up to 1e5 photons on 64 x 64 (24 per pixel)")  # photons per pixel
+CERTAIN_PHOTONS = Number(200.0, "benchmarks/certificate.py: 1e6 photons on 64 x 64 (244 per pixel); fewer do not tell right from wrong")
 
 # Steps that several rows have in common
 _WRAP = "ShrinkWrap(threshold=Draw({wrap_low}, {wrap_high}), sigma=Ramp({wrap_wide}, {wrap_narrow}))"
@@ -98,9 +98,9 @@ _CHILDREN = [
 _GUIDE = f"Guide(({', '.join(_CHILDREN)}), generations={{generations}})"
 _CUT = "ShrinkWrap(threshold=Deal({thresholds}), sigma={finish_sigma}, level='weighted', islands={islands})"
 _FINISHES = (
-    f"{_CUT} + {{proximal}}*Proximal(RAAR) + {{mean}}*Mean(Proximal(RAAR)) + Settle + {{last}}*Proximal(ER)",
-    f"{_CUT} + {{proximal}}*Capped(Proximal(RAAR)) + {{mean}}*Mean(Capped(Proximal(RAAR))) + Settle + {{last}}*Capped(Proximal(ER)) + "
-    "Capped(Settle)",
+    f"{_CUT} + {{proximal}}*Proximal(RAAR) + {{mean}}*Mean(Proximal(RAAR)) + Rescale + {{last}}*Proximal(ER)",
+    f"{_CUT} + {{proximal}}*Capped(Proximal(RAAR)) + {{mean}}*Mean(Capped(Proximal(RAAR))) + Rescale + {{last}}*Capped(Proximal(ER)) + "
+    "Capped(Rescale)",
 )
 _FINISH = f"Finish(({', '.join(_FINISHES)}), deal={{deal}}, rounds={{rounds}})"
 
@@ -143,7 +143,8 @@ BEHIND_A_STOP = Row(
     "a real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is damped, "
     "since a free one fills with haze, and the support follows the area and not a threshold, which the haze would move",
     lambda facts: facts.outline_is_hidden,
-    f"Search(Box + Triangle + Random + {{half}}*Damped(HIO, gamma={_GAMMA}) + Whole + {{whole}}*Damped(HIO, gamma={_GAMMA}) + "
+    f"Search(BoxSupport + TriangleSupport + RandomStart + {{half}}*Damped(HIO, gamma={_GAMMA}) + ResetSupport + "
+    f"{{whole}}*Damped(HIO, gamma={_GAMMA}) + "
     "{cycles}*(AreaWrap(area=Ramp({area_first}, {area_last}), sigma=Ramp({wide}, {narrow})) + "
     f"{{released}}*Damped(HIO, gamma=Ramp({_GAMMA}, {{free}}, linear=True))) + {{er}}*ER, starts={{starts}}, families={{families}}), "
     "Finish((ShrinkWrap(threshold=Deal({thresholds}), sigma={finish_sigma}, level='weighted') + {finish_hio}*HIO + {finish_er}*ER + "
@@ -237,23 +238,25 @@ _FITTED = {
     "warm": Number(20, _REFINE_SOURCE),
     "decay": Number(0.05, _REFINE_SOURCE),
 }
-APART = Number(0.02, "docs/deep-priors.md: where families are alike to 0.02 a refinement would change little")  # E
+MIN_DISAGREEMENT = Number(0.02, "docs/deep-priors.md: where families are alike to 0.02 a refinement would change little")  # E
 REFINE_ALWAYS = Row("the method refine", lambda facts: not facts.problem.real, f"Refine({_FIT})", _FITTED)
 REFINE_CERTAIN = Row(
     "a small complex object in 2D with many photons: half the deviance tells right from wrong",
-    lambda facts: facts.small_and_complex and facts.problem.ndim == 2 and facts.photons >= MANY.value,
-    f"Refine({_FIT}, apart={{apart}}, explained={{explained}})",
-    _FITTED | {"apart": APART, "explained": Number(trust.EXPLAINED, "benchmarks/certificate.py")},
+    lambda facts: facts.small_and_complex and facts.problem.ndim == 2 and facts.photons >= CERTAIN_PHOTONS.value,
+    f"Refine({_FIT}, min_disagreement={{min_disagreement}}, max_deviance_ratio={{max_deviance_ratio}})",
+    _FITTED | {"min_disagreement": MIN_DISAGREEMENT, "max_deviance_ratio": Number(trust.MAX_DEVIANCE_RATIO, "benchmarks/certificate.py")},
 )
 REFINE_APART = Row(
     "a small complex object with more than few photons, or in 3D: where two families differ by more than noise alone makes them",
-    lambda facts: facts.small_and_complex and (facts.photons > FEW_TO.value or facts.problem.ndim == 3 and facts.photons >= FEW_FROM.value),
-    f"Refine({_FIT}, apart={{apart}})",
-    _FITTED | {"apart": APART},
+    lambda facts: (
+        facts.small_and_complex and (facts.photons > FEW_PHOTONS.value or facts.problem.ndim == 3 and facts.photons >= MIN_PHOTONS.value)
+    ),
+    f"Refine({_FIT}, min_disagreement={{min_disagreement}})",
+    _FITTED | {"min_disagreement": MIN_DISAGREEMENT},
 )
 REFINE_FEW = Row(
     "a small complex object in 2D with few photons and without a stop",
-    lambda facts: facts.small_and_complex and facts.photons >= FEW_FROM.value and not _stopped(facts),
+    lambda facts: facts.small_and_complex and facts.photons >= MIN_PHOTONS.value and not _stopped(facts),
     f"Refine({_FIT})",
     _FITTED,
 )
@@ -406,7 +409,8 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
 
         automatic = plan(problem, starts)
         refinement = automatic.stage(Refine)
-        return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), explained=refinement.explained if refinement else 0.0))
+        ratio = refinement.max_deviance_ratio if refinement else 0.0
+        return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), max_deviance_ratio=ratio))
     row = SCRATCH[name]
     if name == "double-dip":
         most, box = row.numbers["depth"].value, min(problem.pattern.shape) // 2

@@ -24,7 +24,7 @@ from untwin.data.atomic import PART
 from untwin.errors import CheckpointWarning, InputError
 from untwin.processes import ignored, stoppable
 from untwin.solve.state import Member, State
-from untwin.solve.stopping import Watch
+from untwin.solve.stopping import RuleState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ RATE = 2e8  # bytes per second that a disk is trusted with before anything has b
 POLL_INTERVAL = 0.5  # seconds after which a worker looks whether it is still wanted
 _RUN, _STOP = "run.untwin", "stop"
 
-_KNOWN = {cls.__name__: cls for cls in (State, Member, Watch)}
+_KNOWN = {cls.__name__: cls for cls in (State, Member, RuleState)}
 
 
 @dataclass(eq=False)

@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 
     from untwin.model.problem import Problem
 
-NEARLY = 100.0  # units of the score (log-likelihood) within which candidates enter the mean (docs/benchmarks.md: a notebook of 18 objects)
-WORSE = 1.25  # times the half deviance of the plain results, above which refined ones are given up (docs/deep-priors.md, The rule)
-SUFFERED = 1.2  # times the R-factor of the best candidate, from which on their mean is given up (unmeasured)
+MEAN_SCORE_WINDOW = 100.0  # of the score (log-likelihood): who enters the mean (docs/benchmarks.md: a notebook of 18 objects)
+MAX_DEVIANCE_RISE = 1.25  # times the half deviance of the plain results; above it refined ones are given up (docs/deep-priors.md, The rule)
+MAX_R_FACTOR_RISE = 1.2  # times the R-factor of the best candidate, from which on their mean is given up (unmeasured)
 
 
 @dataclass(frozen=True)
 class Refinement:
     """What a refinement came to. plain, refined: half deviance per pixel before and after it. agreement: E between the best refined result
-    and the one most like it, NaN of a single one. explained: `refined` over what is expected of the truth, where a limit was set.
+    and the one most like it, NaN of a single one. deviance_ratio: `refined` over what is expected of the truth, where a limit was set.
     accepted: it is what is shown."""
 
     plain: float
     refined: float
     agreement: float
-    explained: float | None
+    deviance_ratio: float | None
     accepted: bool
 
     def numbers(self) -> dict[str, float]:
         """As a Reconstruction lists them."""
         numbers = {"log_likelihood_plain": self.plain, "log_likelihood_refined": self.refined, "refined_agreement": self.agreement}
-        return numbers | ({} if self.explained is None else {"refined_explained": self.explained}) | {"refined": float(self.accepted)}
+        ratio = {} if self.deviance_ratio is None else {"refined_explained": self.deviance_ratio}
+        return numbers | ratio | {"refined": float(self.accepted)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +58,11 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
 
     Families never see one another. Where two of them are alike after a prior has redrawn each from random numbers, what they share is
     the object and not the prior's doing, and their mean is nearer to it than either. And one that explains the counts as the truth
-    would (Refine.explained) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where neither is so,
-    or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance falls
-    (docs/deep-priors.md).
+    would (Refine.max_deviance_ratio) is the object even where no other is like it: a prior does not redraw a wrong one so well. Where
+    neither is so, or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance
+    falls (docs/deep-priors.md).
     """
-    plain = mean(problem, outcome, NEARLY)
+    plain = mean(problem, outcome, MEAN_SCORE_WINDOW)
     if outcome.refined is None:
         return Choice(plain, outcome)
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
@@ -74,12 +75,12 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
     after, expected = _half_deviance(problem, results, refined)
     x = objects(problem, results)
     nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
-    accepted = after < before if math.isnan(nearest) else nearest < trust.ALIKE and after <= WORSE * before
-    refine, explained = plan.stage(Refine), None
-    if refine and refine.explained:
-        explained = after / expected
-        accepted = accepted or after <= refine.explained * expected
-    refinement = Refinement(before, after, nearest, explained, accepted)
+    accepted = after < before if math.isnan(nearest) else nearest < trust.SIMILAR_ERROR and after <= MAX_DEVIANCE_RISE * before
+    refine, deviance_ratio = plan.stage(Refine), None
+    if refine and refine.max_deviance_ratio:
+        deviance_ratio = after / expected
+        accepted = accepted or after <= refine.max_deviance_ratio * expected
+    refinement = Refinement(before, after, nearest, deviance_ratio, accepted)
     return Choice(refined, refined_outcome, refinement) if accepted else Choice(plain, outcome, refinement)
 
 
@@ -91,8 +92,8 @@ def _half_deviance(problem: Problem, results: Population, image: Tensor) -> tupl
     return float(half), float(metrics.expected_half_deviance(f.nan_to_num(), t.measured) / t.measured.sum())
 
 
-def mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
-    """The mean of the candidates that are like the best result and whose scores are within `nearly` of the best one's.
+def mean(problem: Problem, outcome: Outcome, score_window: float) -> Tensor:
+    """The mean of the candidates that are like the best result and whose scores are within `score_window` of the best one's.
 
     They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
     are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
@@ -100,11 +101,11 @@ def mean(problem: Problem, outcome: Outcome, nearly: float) -> Tensor:
     best = objects(problem, outcome.results.rows([0]))[0]
     aligned = problem.symmetry.align(objects(problem, outcome.candidates), best)
     scores = outcome.candidates.scores(problem)
-    alike = (aligned.error.cpu() < trust.ALIKE) & (scores.cpu() <= scores.min().cpu() + nearly)
+    alike = (aligned.error.cpu() < trust.SIMILAR_ERROR) & (scores.cpu() <= scores.min().cpu() + score_window)
     if int(alike.sum()) < 2:
         return best
     mean = problem.project_object(aligned.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
     t, calibrated = problem.counts, problem.holding(outcome.results.rows([0]).state.nuisance)
     r = [float(metrics.r_factor(calibrated.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
     mean = mean if mean.is_complex() else mean.to(best.dtype)
-    return mean[0] if r[0] < SUFFERED * r[1] else best
+    return mean[0] if r[0] < MAX_R_FACTOR_RISE * r[1] else best

@@ -12,7 +12,7 @@ from untwin.processes import GRACE_PERIOD, cores, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
-from untwin.solve.state import CHECK, alive, join, take
+from untwin.solve.state import CHECK, State
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -61,9 +61,9 @@ def run_here(
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
             reached(state, trace)
-            if state.step % CHECK == 0 and state.watch is None and not bool(alive(state).any()):
+            if state.step % CHECK == 0 and state.rule_state is None and not bool(state.finite().any()):
                 break
-    return _run_result(take(state, list(range(len(state.seeds)))), trace)
+    return _run_result(state[list(range(len(state.seeds)))], trace)
 
 
 def _run_result(state: State, trace: list[tuple[int, tuple[float, ...]]]) -> RunResult:
@@ -117,7 +117,7 @@ class Launcher:
         for j, (recipe, state) in enumerate(jobs):
             n = len(state.seeds)
             for i in range(0, n, self.batch):
-                batch = take(state, list(range(i, min(i + self.batch, n))))
+                batch = state[list(range(i, min(i + self.batch, n)))]
                 parts[self.checkpoint.name(purpose, j, i, recipe, batch.members, samples)] = (j, recipe, batch)
         results: dict[str, RunResult] = {}
 
@@ -176,7 +176,7 @@ def _lowest(result: RunResult) -> float | None:
 
 
 def _joined(parts: list[RunResult]) -> RunResult:
-    return RunResult(join([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
+    return RunResult(State.concatenate([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
 
 
 def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:

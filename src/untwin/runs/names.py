@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import untwin
 from untwin import expression
 from untwin.errors import InputError
-from untwin.model.constraints import Both, Ceiling, Constraint, Nonnegative, RealValued, Support
+from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, RealValued, Support
 from untwin.model.counts import Modulus
 from untwin.model.detection import Ideal
 from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
@@ -29,7 +30,7 @@ from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.solve.admm import ADMM
-from untwin.solve.begin import Box, Random, Triangle, Whole
+from untwin.solve.begin import BoxSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
@@ -42,7 +43,7 @@ from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
 from untwin.solve.stopping import Plateau
 from untwin.solve.variance import EMV, WMV
-from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Settle
+from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Rescale
 
 PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
 OTHERS: tuple[type, ...] = (
@@ -50,12 +51,12 @@ OTHERS: tuple[type, ...] = (
     AreaWrap,
     Detwin,
     Calibrate,
-    Box,
-    Triangle,
-    Whole,
-    Random,
+    BoxSupport,
+    TriangleSupport,
+    ResetSupport,
+    RandomStart,
     Predict,
-    Settle,
+    Rescale,
     Capped,
     Proximal,
     Damped,
@@ -71,15 +72,22 @@ NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
-CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, Ceiling)
+CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap)
 PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Unknown)
 MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
 Kind = TypeVar("Kind")
+# former name -> present one, of classes and of settings, for one release
+FORMER = {
+    **untwin.FORMER,
+    "Refine.apart": "min_disagreement",
+    "Refine.explained": "max_deviance_ratio",
+    "Reserve.near": "max_disagreement",
+}
 
 
 def parse(text: str) -> Any:
     """The recipe or plan that a text describes. cohere's strings are read unchanged: "3*(20*ER+180*HIO)+20*ER"."""
-    recipe = expression.read(text, NAMES)
+    recipe = expression.read(text, NAMES, FORMER)
     if not isinstance(recipe, Recipe | Plan):
         raise InputError(f"{text!r} is not a recipe; expected steps such as 20*ER + 180*HIO(beta=0.9)")
     return recipe
@@ -87,7 +95,7 @@ def parse(text: str) -> Any:
 
 def parse_rule(text: str) -> Rule:
     """The rule that a text describes, such as "EMV(patience=300)"."""
-    rule = expression.read(text, NAMES)
+    rule = expression.read(text, NAMES, FORMER)
     if not isinstance(rule, Rule):
         raise InputError(f"{text!r} is not a rule; expected such as EMV(patience=300), WMV or HeldOut")
     return rule
@@ -95,7 +103,7 @@ def parse_rule(text: str) -> Rule:
 
 def parse_model(text: str, kind: type[Kind]) -> Kind:
     """The constraint, loss, modulus or physics that a text describes, such as "Support() & RealValued()". Waves alone are a physics."""
-    value = expression.read(text, MODEL)
+    value = expression.read(text, MODEL, FORMER)
     part: Any = Physics.of(value) if kind is Physics and isinstance(value, Waves) else value
     if not isinstance(part, kind) or (isinstance(part, Both) and not _sound(part)):
         names = ", ".join(name for name, c in MODEL.items() if issubclass(c, kind))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from untwin.judge import metrics
 from untwin.random import derive
-from untwin.solve.state import Member, State, join, take
+from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class Population:
         d = problem.counts
         deviance, r, free = [], [], []
         for row in range(len(state.seeds)):
-            single = take(state, [row])
+            single = state[[row]]
             x = problem.project_object(single.image, single.support)
             f = problem.holding(single.nuisance).predict(x)
             free.append(metrics.unknowns(x, single.support))
@@ -63,7 +63,7 @@ class Population:
         return self.rows([i for i in range(len(self.state.seeds)) if i not in dead]) if dead else self
 
     def rows(self, rows: list[int]) -> Population:
-        return Population(take(self.state, rows), self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
+        return Population(self.state[rows], self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
 
     def replaced(self, rows: list[int], replacements: Population) -> Population:
         """With replacements, in order, in place of some rows."""
@@ -76,7 +76,7 @@ def gather(populations: list[Population]) -> Population:
     import torch
 
     return Population(
-        join([p.state for p in populations]),
+        State.concatenate([p.state for p in populations]),
         torch.cat([p.deviance for p in populations]),
         torch.cat([p.r_factor for p in populations]),
         torch.cat([p.pixels for p in populations]),

@@ -14,7 +14,7 @@ from untwin import fourier
 from untwin.checks import int_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
-from untwin.model.inference import fitted
+from untwin.model.inference import layout_for
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
 from untwin.provenance import made_with
@@ -29,7 +29,7 @@ from untwin.runs.solution import Reconstruction
 from untwin.runs.stages.plan import Plan, Report
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
-from untwin.solve.begin import Whole
+from untwin.solve.begin import ResetSupport, require_outline
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.predict import started
 from untwin.solve.recipe import Recipe, require_suited, steps
@@ -173,6 +173,8 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
             raise InputError(f"method={method!r} is a plan of its own and takes no {argument}; leave one of them out")
         return auto.method(method, problem, starts)
     if recipe is None:
+        if not fixed:
+            require_outline(problem, "the automatic plan")
         return auto.plan(problem, starts, fixed)
     if isinstance(recipe, Plan):
         return recipe.with_starts(starts) if starts else recipe
@@ -187,6 +189,6 @@ def _with_start(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     first = started(start)
     if first is None:
         return plan
-    fitted(problem.pattern, weights.load(first.model))
+    layout_for(problem.pattern, weights.load(first.model))
     search = plan.search
-    return plan.without(Reserve).with_stage(replace(search, first=first + Whole() + search.first if fixed else first + search.first))
+    return plan.without(Reserve).with_stage(replace(search, first=first + ResetSupport() + search.first if fixed else first + search.first))

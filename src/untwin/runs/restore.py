@@ -28,8 +28,8 @@ from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
-from untwin.solve.state import CHECK, State, alive
-from untwin.solve.stopping import Watch
+from untwin.solve.state import CHECK, State
+from untwin.solve.stopping import RuleState
 from untwin.solve.variance import EMV, WMV
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def restore(
 
 
 def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Loss | None, device: str) -> Picture:
-    """What `restore` was asked, in single precision on the device. Raises InputError where the physics does not fit."""
+    """What `restore` was asked, in single precision on the device. Raises InputError where physics or loss do not fit."""
     import torch
 
     from untwin.model.image.base import Identity
@@ -132,7 +132,7 @@ def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
     measured = None if measured is None else as_mask(measured)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
-    problem.predict(torch.zeros(1, *problem.shape, device=y.device))
+    problem.misfit(torch.zeros(1, *problem.shape, device=y.device))
     return problem
 
 
@@ -200,11 +200,12 @@ def _run_fit(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint:
         report(len(trace), None, steps)
     with checkpoint.part(name) as reached:
         for state in iterate(problem, recipe, state):  # noqa: B020
-            if state.watch is not None:
-                finite = bool(alive(state).all()) if state.step % CHECK == 0 else finite
+            if state.rule_state is not None:
+                finite = bool(state.finite().all()) if state.step % CHECK == 0 else finite
                 moving, aux = variance.update(problem, state, aux)
-                pending.append(torch.stack([(state.watch.value if isinstance(state.watch, Watch) else moving * math.nan)[0], moving[0]]))
-            if pending and (state.watch is None or state.step % fetched == 0):
+                statistic = state.rule_state.value if isinstance(state.rule_state, RuleState) else moving * math.nan
+                pending.append(torch.stack([statistic[0], moving[0]]))
+            if pending and (state.rule_state is None or state.step % fetched == 0):
                 trace.extend((value, moving) for value, moving in torch.stack(pending).tolist())
                 if report:
                     report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
@@ -229,7 +230,7 @@ class _Variance:
     def update(self, problem: Picture, state: State, aux: Any) -> tuple[Tensor, Any]:
         """(starts,) now, and what it remembers. aux: what it remembered after the step before, None at first."""
         if self.own:
-            return state.watch.more["variance"], None
+            return state.rule_state.aux["variance"], None
         return self.emv.statistic(problem, state, self.emv.first(problem, state) if aux is None else aux)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.data.atomic import atomic_write_bytes
-from untwin.judge.trust import AGREE
+from untwin.judge.trust import SAME_ERROR
 from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
 from untwin.show.pattern import plot_intensity
 from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
@@ -134,10 +134,10 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "score": ("score", "half deviance plus the number of unknowns; lower is better", 1, ""),
     "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
     "starts": ("starts", "independent, each from its own seed", 1, ""),
-    "starts_agreeing": ("starts that agree", f"within {AGREE:g} of the solution after alignment", 1, ""),
+    "starts_agreeing": ("starts that agree", f"within {SAME_ERROR:g} of the solution after alignment", 1, ""),
     "twins_turned": ("twins", "of those, how many came out turned and conjugate, which the data cannot tell", 1, ""),
     "families": ("families", "groups of starts that never saw one another", 1, ""),
-    "families_agreeing": ("families that agree", f"whose result is within {AGREE:g} of the solution, with its own", 1, ""),
+    "families_agreeing": ("families that agree", f"whose result is within {SAME_ERROR:g} of the solution, with its own", 1, ""),
     "runs_kept": ("runs kept", "results and starts that ended alike: for modes and PRTF", 1, ""),
     "first_mode_weight": ("first mode", "share of the power that the runs have in common; 1 is perfect", 1, ""),
     "support_pixels": ("support", "pixels in which the object may be", 1, "pixels"),
@@ -318,7 +318,7 @@ def _starts_section(solution: Reconstruction) -> str:
             str(s.support),
             _finite(s.error, ".3f"),
         ]
-        agree = s.error < AGREE and not s.reason
+        agree = s.error < SAME_ERROR and not s.reason
         remark = s.reason or ("✔ agrees" if agree else "" if math.isnan(s.error) else "✘ does not agree")
         rows.append(
             "<tr>"

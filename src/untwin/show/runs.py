@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from untwin.judge.trust import AGREE
+from untwin.judge.trust import SAME_ERROR
 from untwin.show.style import BLUE, GREEN, GREY, RED, length_text, new_figure
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def plot_starts(solution: Reconstruction) -> Figure | None:
     value = np.array([s.score if by_score else s.r_factor for s in ranked])
     error = np.array([s.error for s in ranked])
     twin = np.array([s.twin for s in ranked])
-    agree = error < AGREE
+    agree = error < SAME_ERROR
     figure = new_figure(8.5, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
     for panel, y in [(upper, value), (lower, error)]:
@@ -82,7 +82,7 @@ def plot_starts(solution: Reconstruction) -> Figure | None:
     upper.set(ylabel="score (lower is better)" if by_score else "R-factor")
     if len(value) > 1 and value.min() > 0 and value.max() > 30 * value.min():
         upper.set_yscale("log")
-    lower.axhline(AGREE, color="black", linestyle=":", linewidth=1)
+    lower.axhline(SAME_ERROR, color="black", linestyle=":", linewidth=1)
     lower.set(
         xlabel="starts, best first",
         ylabel="error to the solution",
@@ -104,7 +104,7 @@ def plot_starts(solution: Reconstruction) -> Figure | None:
 def _mark_starts(panel: Axes, y: np.ndarray, agree: np.ndarray, twin: np.ndarray) -> None:
     """One mark per start, best first: agreeing, not agreeing, and a ring around those that came out as the twin."""
     rank = np.arange(1, len(y) + 1)
-    agrees = f"agrees with the solution (error < {AGREE:g})"
+    agrees = f"agrees with the solution (error < {SAME_ERROR:g})"
     panel.plot(rank[agree], y[agree], "o", color=GREEN, markersize=7, linestyle="none", label=agrees)
     panel.plot(rank[~agree], y[~agree], "X", color=RED, markersize=8, linestyle="none", label="does not agree")
     ring = "came out as the twin, turned back"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
@@ -30,14 +30,14 @@ class ADMM(Algorithm):
         require_number(self, "beta", 0, 1, above=True)
 
     def begin(self, problem: Problem, state: State) -> State:
-        return replace(state, memory=(state.x, state.x.new_zeros(state.x.shape)))
+        return state.replace(memory=(state.x, state.x.new_zeros(state.x.shape)))
 
     def step(self, problem: Problem, state: State) -> State:
         y, dual = state.memory
         z = problem.project_object(y + dual, state.support)
         x = z - dual
         y, error = problem.impose(x)
-        return replace(state, x=x, image=y, error=error, memory=(y, dual + (y - z) * self.beta))
+        return state.replace(x=x, image=y, error=error, memory=(y, dual + (y - z) * self.beta))
 
     def __repr__(self) -> str:
         return expression.write(self)

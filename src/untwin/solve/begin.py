@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
 from untwin.checks import require_number
+from untwin.errors import InputError
 from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm
 from untwin.solve.state import Member, State
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
     from untwin.model.unknown import Nuisance
 
 
+def require_outline(problem: Problem, owner: str) -> None:
+    """Raise InputError where the waves do not tell from the pattern alone where the object lies."""
+    if problem.outline is None:
+        raise InputError(
+            f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: "
+            f"give a support"
+        )
+
+
 @dataclass(frozen=True, repr=False)
-class Box(Algorithm):
+class BoxSupport(Algorithm):
     """Support and bounds = a box of the object's extents, from the autocorrelation.
 
     margin: factor on the extents, at least 1.
@@ -32,20 +42,23 @@ class Box(Algorithm):
     def __post_init__(self) -> None:
         require_number(self, "margin", 1, 10)
 
+    def check(self, problem: Problem) -> None:
+        require_outline(problem, repr(self))
+
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
         from untwin.model.outline import box
 
         support = torch.from_numpy(box(problem.pattern, self.margin)).to(state.x.device).expand(state.support.shape)
-        return replace(state, support=support, bounds=support)
+        return state.replace(support=support, bounds=support)
 
     def __repr__(self) -> str:
         return expression.write(self)
 
 
 @dataclass(frozen=True, repr=False)
-class Triangle(Algorithm):
+class TriangleSupport(Algorithm):
     """Support = one half of the bounds' box, cut along its diagonal: an object and its twin do not both fit, so one of them wins."""
 
     needs: ClassVar = Problem
@@ -60,34 +73,34 @@ class Triangle(Algorithm):
             inside = k[line.cpu()]
             low, width = inside.min(), (inside.max() - inside.min()).clamp(min=1)
             total = total + ((k - low) / width).reshape([-1 if a == axis else 1 for a in range(problem.ndim)])
-        return replace(state, support=state.bounds & (total < problem.ndim / 2).to(state.x.device))
+        return state.replace(support=state.bounds & (total < problem.ndim / 2).to(state.x.device))
 
     def __repr__(self) -> str:
         return expression.write(self)
 
 
 @dataclass(frozen=True, repr=False)
-class Whole(Algorithm):
+class ResetSupport(Algorithm):
     """Support = the bounds."""
 
     needs: ClassVar = Problem
 
     def step(self, problem: Problem, state: State) -> State:
-        return replace(state, support=state.bounds)
+        return state.replace(support=state.bounds)
 
     def __repr__(self) -> str:
         return expression.write(self)
 
 
 @dataclass(frozen=True, repr=False)
-class Random(Algorithm):
+class RandomStart(Algorithm):
     """x = random magnitudes and phases (real objects: random magnitudes) inside the support, as bright as the data."""
 
     needs: ClassVar = Problem
 
     def step(self, problem: Problem, state: State) -> State:
         x = random_object(problem, state.support, state.seeds)
-        return replace(state, x=x, image=x)
+        return state.replace(x=x, image=x)
 
     def __repr__(self) -> str:
         return expression.write(self)

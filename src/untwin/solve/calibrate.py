@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
@@ -55,9 +55,9 @@ class Calibrate(Algorithm):
         for halving in range(self.halvings + 1):
             trial = (values + step / 2**halving).clamp(low, high)
             lower = _loss(problem, x, names, trial) < loss
-            found = (best != values).any(1)
-            best = torch.where((lower & ~found)[:, None], trial, best)
-        return replace(state, nuisance={n: best[:, i] for i, n in enumerate(names)})
+            improved = (best != values).any(1)
+            best = torch.where((lower & ~improved)[:, None], trial, best)
+        return state.replace(nuisance={n: best[:, i] for i, n in enumerate(names)})
 
     def __repr__(self) -> str:
         return expression.write(self)

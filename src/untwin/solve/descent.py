@@ -21,7 +21,8 @@ class Descent(ABC):
     """A method of descent. Its memory is a dictionary of tensors, numbers and tuples of them."""
 
     @abstractmethod
-    def begin(self, numbers: Tensors) -> dict[str, Any]: ...
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
+        """The memory before the first step. random: the slope at the same numbers may be another one in each step."""
 
     @abstractmethod
     def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
@@ -44,7 +45,7 @@ class Adam(Descent):
         require_number(self, "beta2", 0, 1)
         require_number(self, "epsilon", 0)
 
-    def begin(self, numbers: Tensors) -> dict[str, Any]:
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
         import torch
 
         size, some = sum(t.numel() for t in numbers.values()), next(iter(numbers.values()))
@@ -55,7 +56,7 @@ class Adam(Descent):
         """All numbers as one row: a network has dozens of small tensors, and a call for each would cost more than what it computes."""
         import torch
 
-        _, gradient, beside = slope(numbers)
+        _, gradient, output = slope(numbers)
         g = torch.empty_like(memory["m"])
         for n, part in _parts(g, numbers):
             part.copy_(gradient[n])
@@ -65,7 +66,7 @@ class Adam(Descent):
         v = (memory["v"] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
         down = m / v.sqrt().div_(second).add_(self.epsilon)
         new = {n: torch.add(numbers[n], part, alpha=-rates[n] / first) for n, part in _parts(down, numbers)}
-        return new, {"m": m, "v": v, "count": count}, beside
+        return new, {"m": m, "v": v, "count": count}, output
 
 
 def _parts(flat: Tensor, numbers: Tensors) -> Iterator[tuple[str, Tensor]]:
@@ -91,8 +92,9 @@ class LBFGS(Descent):
         require_int(self, "history", 1, 1000)
         require_int(self, "trials", 1, 50)
 
-    def begin(self, numbers: Tensors) -> dict[str, Any]:
-        return {"pairs": (), "before": None}
+    def begin(self, numbers: Tensors, random: bool = True) -> dict[str, Any]:
+        """here: loss, gradient and what comes beside them at the numbers of the next step, which the last trial has worked out."""
+        return {"pairs": (), "before": None, "point": None, "random": random}
 
     def step(self, numbers: Tensors, memory: dict[str, Any], slope: Slope, rates: dict[str, float]) -> tuple[Tensors, dict[str, Any], Any]:
         import torch
@@ -104,7 +106,7 @@ class LBFGS(Descent):
         def flat(tensors: Tensors) -> Tensor:
             return torch.cat([(weight[n] * tensors[n]).flatten() for n in names])
 
-        loss, gradient, beside = slope(numbers)
+        loss, gradient, output = point = memory["point"] or slope(numbers)
         g = flat(gradient)
         pairs = memory["pairs"]
         if memory["before"] is not None:
@@ -112,20 +114,20 @@ class LBFGS(Descent):
             y = g - before
             if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):
                 pairs = (*pairs[max(0, len(pairs) - self.history + 1) :], (s, y))
-        q, turned = g, []
+        q, weights = g, []
         for s, y in reversed(pairs):
             a = (s @ q) / (y @ s)
             q = q - a * y
-            turned.append(a)
+            weights.append(a)
         if pairs:
             s, y = pairs[-1]
             q = q * ((s @ y) / (y @ y))
-        for (s, y), a in zip(pairs, reversed(turned)):
+        for (s, y), a in zip(pairs, reversed(weights)):
             q = q + s * (a - (y @ q) / (y @ s))
         down, slant = -q, -float(g @ q)
         t = 1.0 if pairs else largest / max(float(q.abs().max()), 1e-30)
         best = numbers
-        moved = torch.zeros_like(g)
+        displacement = torch.zeros_like(g)
         for _ in range(self.trials):
             trial = {}
             at = 0
@@ -133,10 +135,11 @@ class LBFGS(Descent):
                 size = numbers[n].numel()
                 trial[n] = numbers[n] + weight[n] * t * down[at : at + size].reshape(numbers[n].shape)
                 at += size
-            value = slope(trial)[0]
-            if float(value) <= float(loss) + 1e-4 * t * slant:
-                best, moved = trial, t * down
+            trial_point = slope(trial)
+            if float(trial_point[0]) <= float(loss) + 1e-4 * t * slant:
+                best, displacement, point = trial, t * down, trial_point
                 break
             t /= 2
         stuck = best is numbers  # no step goes down: the next iteration begins from the slope alone
-        return best, {"pairs": () if stuck else pairs, "before": None if stuck else (moved, g)}, beside
+        new = {"pairs": () if stuck else pairs, "before": None if stuck else (displacement, g)}
+        return best, {**memory, **new, "point": None if memory["random"] else point}, output

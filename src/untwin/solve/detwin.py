@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
@@ -30,7 +30,7 @@ class Detwin(Algorithm):
         centre = torch.atan2((weight * angle.sin()).sum(1), (weight * angle.cos()).sum(1))  # circular mean: no edge
         side = torch.sin(angle[None, :] - centre[:, None]) >= 0
         half = state.support & side.reshape((len(state.seeds), n) + (1,) * (problem.ndim - 1))
-        return replace(state, x=problem.project_object(y, half), image=y, error=error)
+        return state.replace(x=problem.project_object(y, half), image=y, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -82,6 +82,8 @@ class Fit(Algorithm):
     def check(self, problem: InverseProblem) -> None:
         if problem.real and self.prior.complex:
             raise InputError(f"{self.prior!r} is complex, and the object is real; take a real prior, such as Untrained()")
+        if self.imitate and not problem.imitable:
+            raise InputError(f"{self!r} would imitate an image, and a picture comes without one; leave imitate out")
         self.prior.check(problem.canvas(self.box)[1:])
 
     def begin(self, problem: InverseProblem, state: State) -> State:
@@ -100,15 +102,15 @@ class Fit(Algorithm):
             "shape": tuple(shape),
             "trained": tuple(p.trained for p in parts),
             "fixed": tuple(p.fixed for p in parts),
-            "descent": tuple(self.descent.begin(p.trained) for p in parts),
+            "descent": tuple(self.descent.begin(p.trained, self.prior.random) for p in parts),
             "mask": mask,
             "target": target,
             "mean": None,
         }
         if mask is None:
-            return replace(state, memory=memory)
+            return state.replace(memory=memory)
         support = placed(mask.unsqueeze(1).to(torch.float32), problem.shape)[:, 0] > 0
-        return replace(state, memory=memory, support=support, bounds=support)
+        return state.replace(memory=memory, support=support, bounds=support)
 
     def step(self, problem: InverseProblem, state: State) -> State:
         import torch
@@ -120,7 +122,7 @@ class Fit(Algorithm):
         trained, descents, images = [], [], []
         for row, seed in enumerate(state.seeds):
             rates = {n: r * factor for n, r in self.prior.rates(list(m["trained"][row])).items()}
-            memory = self.descent.begin(m["trained"][row]) if fresh else m["descent"][row]
+            memory = self.descent.begin(m["trained"][row], self.prior.random) if fresh else m["descent"][row]
             new, memory, x = self.descent.step(m["trained"][row], memory, lambda t, r=row, s=seed: self._slope(problem, m, r, s, t), rates)
             trained.append(new)
             descents.append(memory)
@@ -132,7 +134,7 @@ class Fit(Algorithm):
             if before is not None:
                 mean = torch.lerp(before, problem.symmetry.follow(x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
-        return replace(state, x=x, image=mean, error=None, memory=memory)
+        return state.replace(x=x, image=mean, error=None, memory=memory)
 
     def _factor(self, count: int, progress: float) -> float:
         """On the learning rates."""

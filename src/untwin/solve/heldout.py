@@ -48,23 +48,23 @@ class HeldOut(KeepBest):
         chosen = torch.from_numpy(np.random.default_rng(derive(self.seed, "held out")).random(problem.pixels) < self.share)
         return chosen.to(problem.measured.device).expand(problem.measured.shape)
 
-    def given(self, problem: InverseProblem) -> InverseProblem:
+    def problem_for_steps(self, problem: InverseProblem) -> InverseProblem:
         return problem.without(self.hidden(problem))
 
     def first(self, problem: InverseProblem, state: State) -> Any:
-        hidden = problem.measured & ~self.given(problem).measured
+        hidden = problem.measured & ~self.problem_for_steps(problem).measured
         if not bool(hidden.any()):
             raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}; expected a larger share")
         return {"hidden": hidden, "count": 0}
 
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
-        value = problem.misfit(problem.project_object(state.image, state.support), more["hidden"]).nan_to_num(nan=math.inf)
-        count = more["count"] + 1
-        return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**more, "count": count}
+        value = problem.misfit(problem.project_object(state.image, state.support), aux["hidden"]).nan_to_num(nan=math.inf)
+        count = aux["count"] + 1
+        return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**aux, "count": count}
 
-    def offered(self, state: State, more: Any) -> Tensor:
+    def candidate(self, state: State, aux: Any) -> Tensor:
         return state.image
 
 
@@ -90,14 +90,16 @@ class Thinned(KeepBest):
 
     def _kept_back(self, problem: Problem) -> np.ndarray:
         counts = problem.pattern.intensity
-        whole = np.rint(counts)
-        if float(np.abs(counts - whole).sum()) > 1e-3 * float(counts.sum()):
+        rounded = np.rint(counts)
+        if float(np.abs(counts - rounded).sum()) > 1e-3 * float(counts.sum()):
             raise InputError("Thinned needs whole counts, and this pattern has fractions of a photon; try HeldOut()")
         return (
-            np.random.default_rng(derive(self.seed, "thinned")).binomial(whole.clip(min=0).astype(np.int64), self.share).astype(np.float64)
+            np.random.default_rng(derive(self.seed, "thinned"))
+            .binomial(rounded.clip(min=0).astype(np.int64), self.share)
+            .astype(np.float64)
         )
 
-    def given(self, problem: Problem) -> Problem:
+    def problem_for_steps(self, problem: Problem) -> Problem:
         return problem.recounted(problem.pattern.intensity - self._kept_back(problem))
 
     def first(self, problem: Problem, state: State) -> Any:
@@ -106,15 +108,15 @@ class Thinned(KeepBest):
         back = torch.from_numpy(self._kept_back(problem)).to(problem.counts.intensity)
         return {"back": back, "count": 0}
 
-    def statistic(self, problem: Problem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: Problem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
         from untwin.model.losses import Poisson
 
         f = problem.predict(problem.project_object(state.image, state.support)) * (self.share / (1 - self.share))
-        value = Poisson(0.01)(f, more["back"], problem.measured).nan_to_num(nan=math.inf)
-        count = more["count"] + 1
-        return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**more, "count": count}
+        value = Poisson(0.01)(f, aux["back"], problem.measured).nan_to_num(nan=math.inf)
+        count = aux["count"] + 1
+        return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**aux, "count": count}
 
-    def offered(self, state: State, more: Any) -> Tensor:
+    def candidate(self, state: State, aux: Any) -> Tensor:
         return state.image / math.sqrt(1 - self.share)  # as bright as all the photons

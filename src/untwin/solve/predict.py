@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +15,7 @@ from untwin.model.inference import predict
 from untwin.model.networks import weights
 from untwin.model.networks.weights import Trained
 from untwin.model.problem import Problem
+from untwin.solve.begin import random_object, require_outline
 from untwin.solve.recipe import Algorithm, Setting, require_setting, value
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Predict(Algorithm):
         require_int(self, "every", 1, 1000)
         require_number(self, "widen", 0, 50)
 
+    def check(self, problem: Problem) -> None:
+        require_outline(problem, repr(self))  # networks were trained on far fields
+
     def informs(self, family: int) -> bool:
         """True where the starts of a family begin from the prediction."""
         return family % int(self.every) == 0
@@ -57,15 +61,13 @@ class Predict(Algorithm):
         import torch
         from scipy import ndimage
 
-        from untwin.solve.begin import random_object
-
         d = problem.ndim
-        said = next(predict([problem.pattern], _loaded(self.model), problem.device))
-        inside = ndimage.binary_dilation(said.support, iterations=int(self.widen)) if self.widen else said.support
+        predicted = next(predict([problem.pattern], _loaded(self.model), problem.device))
+        inside = ndimage.binary_dilation(predicted.support, iterations=int(self.widen)) if self.widen else predicted.support
         support = fourier.cornered(torch.from_numpy(np.asarray(inside)), d).to(state.x.device) & state.bounds
         empty = ~support.flatten(1).any(1).reshape((-1,) + (1,) * d)
         support = torch.where(empty, state.bounds, support)  # a prediction that lies elsewhere says nothing about the support
-        image = fourier.cornered(torch.from_numpy(said.image), d).to(state.x.device)
+        image = fourier.cornered(torch.from_numpy(predicted.image), d).to(state.x.device)
         image = image.abs() if problem.real else image
         image = image.to(state.x.dtype).where(support, state.x.new_zeros(()))
         share = value(self.variety, state, "Predict.variety") * torch.tensor(
@@ -75,8 +77,7 @@ class Predict(Algorithm):
         share = share.to(image.real.dtype).reshape((-1,) + (1,) * d)
         x = (1 - share) * image + share * other
         begun = torch.tensor([self.informs(m.family) for m in state.members], device=x.device).reshape((-1,) + (1,) * d)
-        return replace(
-            state,
+        return state.replace(
             x=torch.where(begun, x, state.x),
             image=torch.where(begun, x, state.image),
             support=torch.where(begun, support, state.support),

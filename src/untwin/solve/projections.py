@@ -24,7 +24,6 @@ from untwin.engine.plain import total
 from untwin.errors import InputError
 from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm
-from untwin.solve.state import moved
 
 if TYPE_CHECKING:
     from untwin.solve.state import State
@@ -47,7 +46,7 @@ class Projection(Algorithm):
 
     def stretch(self, problem: Problem, state: State, steps: int) -> State:
         x, image, error = problem.advance(state.x, state.support, self.coefficients(), steps)
-        return moved(state, x=x, image=image, error=error)
+        return state.replace(x=x, image=image, error=error)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -151,4 +150,4 @@ class DM(Projection):
         f_s = total(((1 - 1 / b, s), (1 / b, x)))
         y, error = problem.impose(f_s)
         image = total(((1.0, x), (b, problem.project_object(f_m, state.support)), (-b, y)))
-        return moved(state, x=image, image=y, error=error)
+        return state.replace(x=image, image=y, error=error)

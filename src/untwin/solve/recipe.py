@@ -51,7 +51,7 @@ class Algorithm(Recipe):
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
 
-    def check(self, problem: InverseProblem) -> None:
+    def check(self, problem: Any) -> None:
         """Raise InputError where the step does not suit a problem of its kind."""
 
     def begin(self, problem: Any, state: State) -> State:
@@ -74,17 +74,17 @@ class Algorithm(Recipe):
 
 
 class Rule(ABC):
-    """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.watch.
+    """When to stop and which image to keep. Same shape as an algorithm; its own tensors live in state.rule_state.
 
-    After each step of its segment: `look` returns the state with the watch moved on; `done` says which starts have stopped,
-    (starts,) bool; `keep` puts the kept images into the state at the end of the segment, those of a start that has stopped as they were
-    when it did, whatever steps followed. `given` is the problem that the steps of the segment are handed: a rule may hide some of the
-    data from them. needs: as for an Algorithm.
+    After each step of its segment: `observe` returns the state with rule_state brought up to date; `done` says which starts have stopped,
+    (starts,) bool; `restore_best` puts the kept images into the state at the end of the segment, those of a start that has stopped as
+    they were when it did, whatever steps followed. `problem_for_steps` is the problem that the steps of the segment are handed: a rule may
+    hide some of the data from them. needs: as for an Algorithm.
     """
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
 
-    def given(self, problem: Any) -> Any:
+    def problem_for_steps(self, problem: Any) -> Any:
         """A function of the problem alone, so that a run can be resumed."""
         return problem
 
@@ -92,13 +92,13 @@ class Rule(ABC):
     def begin(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
-    def look(self, problem: Any, state: State) -> State: ...
+    def observe(self, problem: Any, state: State) -> State: ...
 
     @abstractmethod
     def done(self, state: State) -> Tensor: ...
 
     @abstractmethod
-    def keep(self, state: State) -> State: ...
+    def restore_best(self, state: State) -> State: ...
 
 
 def _parts(recipe: Recipe) -> tuple[Recipe, ...]:

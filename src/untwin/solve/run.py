@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from untwin.solve.recipe import Recipe, require_suited, segments
-from untwin.solve.state import CHECK, State, moved
+from untwin.solve.state import CHECK, State
 
 if TYPE_CHECKING:
     from untwin.model.inverse import InverseProblem
@@ -30,14 +30,14 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
     start = 0
     for rule, algorithms in flat:
         end = start + len(algorithms)
-        finished = state.at > end or (state.at == end and not (rule and state.watch is not None))
+        finished = state.at > end or (state.at == end and not (rule and state.rule_state is not None))
         if finished:
             taken.update(algorithms)
             start = end
             continue
-        given = rule.given(problem) if rule else problem
+        steps_problem = rule.problem_for_steps(problem) if rule else problem
         if rule and state.at == start:
-            state = rule.begin(_held(problem, state), state)
+            state = rule.begin(_with_unknowns(problem, state), state)
         previous = algorithms[state.at - start - 1] if state.at > start else None
         between, stopped = 1 if state.x.is_cpu else CHECK, False
         for at, algorithm in enumerate(algorithms, start + 1):
@@ -47,23 +47,23 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
                 stopped = bool(rule.done(state).all())
             if at <= state.at or stopped:
                 continue
-            state = moved(state, progress=k / (n - 1) if n > 1 else 1.0)
+            state = state.replace(progress=k / (n - 1) if n > 1 else 1.0)
             if algorithm != previous:
-                state = algorithm.begin(_held(given, state), moved(state, memory=None))
+                state = algorithm.begin(_with_unknowns(steps_problem, state), state.replace(memory=None))
                 previous = algorithm
             steps = 1
             if every > 1 and algorithm.steady and rule is None:
                 ahead = algorithms[at - start - 1 : at - start - 1 + every - state.step % every]
                 steps = next((i for i, a in enumerate(ahead) if a != algorithm), len(ahead))
-            now = _held(given, state)
+            now = _with_unknowns(steps_problem, state)
             after = algorithm.stretch(now, state, steps) if steps > 1 else algorithm.step(now, state)
-            state = moved(after, step=state.step + steps, at=at + steps - 1)
-            yield (state := rule.look(_held(problem, state), state) if rule else state)
+            state = after.replace(step=state.step + steps, at=at + steps - 1)
+            yield (state := rule.observe(_with_unknowns(problem, state), state) if rule else state)
         if rule:
-            yield (state := moved(rule.keep(state), at=end))
+            yield (state := rule.restore_best(state).replace(at=end))
         start = end
 
 
-def _held(problem: InverseProblem, state: State) -> InverseProblem:
+def _with_unknowns(problem: InverseProblem, state: State) -> InverseProblem:
     """The problem with the values that the state has for its unknowns."""
     return problem.holding(state.nuisance) if state.nuisance else problem

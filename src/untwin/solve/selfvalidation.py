@@ -71,7 +71,7 @@ class SelfValidation(KeepBest):
             x.float(), (self.size, self.size), mode="bilinear", align_corners=False, antialias=True
         ).clamp(0, 1)
 
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
         from untwin.model.networks.autoencoder import Autoencoder
@@ -80,10 +80,10 @@ class SelfValidation(KeepBest):
         x = self._frames(problem, state)
         assert x is not None  # `first` has checked it
         module = Autoencoder(x.shape[1]).module((self.size, self.size), x.shape[1])
-        frames, count = (*more["frames"], x)[-self.window :], more["count"] + 1
+        frames, count = (*aux["frames"], x)[-self.window :], aux["count"] + 1
         values, weights, memory = [], [], []
         for row, seed in enumerate(state.seeds):
-            w, m = more["weights"][row], more["adam"][row]
+            w, m = aux["weights"][row], aux["adam"][row]
             with torch.no_grad():
                 values.append((torch.func.functional_call(module, w, (x[row : row + 1],)) - x[row]).double().norm())
             order = np.random.default_rng(derive(seed, "order", count)).permutation(len(frames))
@@ -100,8 +100,8 @@ class SelfValidation(KeepBest):
             weights.append(w)
             memory.append(m)
         value = torch.stack(values)
-        more = {"frames": frames, "weights": tuple(weights), "adam": tuple(memory), "count": count}
-        return (value if len(frames) == self.window else torch.full_like(value, math.nan)), more
+        aux = {"frames": frames, "weights": tuple(weights), "adam": tuple(memory), "count": count}
+        return (value if len(frames) == self.window else torch.full_like(value, math.nan)), aux
 
-    def offered(self, state: State, more: Any) -> Tensor:
+    def candidate(self, state: State, aux: Any) -> Tensor:
         return state.image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression, fourier
@@ -45,17 +45,17 @@ def without_islands(support: Tensor, share: float) -> Tensor:
     import torch
     from scipy import ndimage, sparse
 
-    kept = []
-    for one in support.cpu().numpy():
-        labels, n = ndimage.label(one)  # type: ignore[misc]
-        faces = [(labels.take(0, axis).ravel(), labels.take(-1, axis).ravel()) for axis in range(one.ndim)]
+    supports = []
+    for mask in support.cpu().numpy():
+        labels, n = ndimage.label(mask)  # type: ignore[misc]
+        faces = [(labels.take(0, axis).ravel(), labels.take(-1, axis).ravel()) for axis in range(mask.ndim)]
         a, b = (np.concatenate(f) for f in zip(*faces))
         across = (a > 0) & (b > 0)  # parts that go on at the opposite face
         graph = sparse.coo_matrix((np.ones(across.sum()), (a[across], b[across])), shape=(n + 1, n + 1))
         part = sparse.csgraph.connected_components(graph, directed=False)[1][labels]
-        size = np.bincount(part[one], minlength=n + 1)
-        kept.append(one & (size >= share * size.sum())[part])
-    return torch.from_numpy(np.stack(kept)).to(support.device)
+        size = np.bincount(part[mask], minlength=n + 1)
+        supports.append(mask & (size >= share * size.sum())[part])
+    return torch.from_numpy(np.stack(supports)).to(support.device)
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,7 +104,7 @@ class ShrinkWrap(Algorithm):
             support = torch.where(_each(bound != area, m).bool(), largest(blurred, bound), support)
         if self.islands:
             support = without_islands(support, self.islands)
-        return replace(state, support=support)
+        return state.replace(support=support)
 
     def _level(self, m: Tensor, support: Tensor) -> Tensor:
         if self.level == "max":
@@ -139,7 +139,7 @@ class AreaWrap(Algorithm):
         m = state.image.clamp(min=0) if problem.real else magnitude(state.image)
         blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
         pixels = value(self.area, state, "area") * state.bounds.flatten(1).sum(1).double()
-        return replace(state, support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels))
+        return state.replace(support=largest(blurred.where(state.bounds, blurred.new_zeros(())), pixels))
 
     def __repr__(self) -> str:
         return expression.write(self)

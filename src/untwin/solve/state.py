@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class State:
     nuisance: what moves beside x and belongs to the physics (model.unknown), by name, (starts,) float64 each.
     progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
     step: steps taken. at: position in the flattened recipe, from where a run goes on.
-    memory: what the current algorithm carries from step to step. watch: the same for the current stopping rule.
+    memory: what the current algorithm carries from step to step. rule_state: the same for the current stopping rule.
     """
 
     x: Tensor
@@ -60,7 +60,7 @@ class State:
     step: int = 0
     at: int = 0
     memory: Any = None
-    watch: Any = None
+    rule_state: Any = None
 
     @classmethod
     def of(cls, x: Tensor, support: Tensor | None = None, seeds: Sequence[int] | None = None) -> State:
@@ -76,45 +76,48 @@ class State:
         """One per start."""
         return tuple(m.seed for m in self.members)
 
+    def replace(self, **changes: Any) -> State:
+        """dataclasses.replace, at a tenth of its cost: it is called several times in every iteration."""
+        if not changes.keys() <= _FIELDS:
+            raise TypeError(f"a State has no {', '.join(sorted(changes.keys() - _FIELDS))}; it has {', '.join(sorted(_FIELDS))}")
+        new = object.__new__(State)
+        new.__dict__.update(self.__dict__, **changes)
+        return new
 
-def moved(state: State, **changes: Any) -> State:
-    """dataclasses.replace for a State, at a tenth of its cost: it is called several times in every iteration."""
-    new = object.__new__(State)
-    new.__dict__.update(state.__dict__, **changes)
-    return new
+    def finite(self) -> Tensor:
+        """(starts,) bool: False where a start has come to NaN or infinity, by the error that the last projection has met; without one,
+        by x."""
+        import torch
+
+        if self.error is not None:
+            return self.error.isfinite()
+        x = self.x.detach()
+        return (torch.view_as_real(x) if x.is_complex() else x).isfinite().flatten(1).all(1)
+
+    @staticmethod
+    def concatenate(states: Sequence[State]) -> State:
+        """One state of all the starts, in order; the moving parts of an algorithm (memory, rule_state) are left behind."""
+        import torch
+
+        return State(
+            x=torch.cat([s.x for s in states]),
+            image=torch.cat([s.image for s in states]),
+            support=torch.cat([s.support for s in states]),
+            bounds=torch.cat([s.bounds for s in states]),
+            members=tuple(m for s in states for m in s.members),
+            nuisance={name: torch.cat([s.nuisance[name] for s in states]) for name in states[0].nuisance},
+        )
+
+    def __getitem__(self, rows: list[int]) -> State:
+        """The state of some of the starts, in the order given, without memory and rule_state."""
+        return State(
+            x=self.x[rows],
+            image=self.image[rows],
+            support=self.support[rows],
+            bounds=self.bounds[rows],
+            members=tuple(self.members[r] for r in rows),
+            nuisance={name: value[rows] for name, value in self.nuisance.items()},
+        )
 
 
-def alive(state: State) -> Tensor:
-    """(starts,) bool: False where a start has come to NaN or infinity, by the error that the last projection has met; without one, by x."""
-    import torch
-
-    if state.error is not None:
-        return state.error.isfinite()
-    x = state.x.detach()
-    return (torch.view_as_real(x) if x.is_complex() else x).isfinite().flatten(1).all(1)
-
-
-def join(states: list[State]) -> State:
-    """One state of all the starts, in order; the moving parts of an algorithm (memory, watch) are left behind."""
-    import torch
-
-    return State(
-        x=torch.cat([s.x for s in states]),
-        image=torch.cat([s.image for s in states]),
-        support=torch.cat([s.support for s in states]),
-        bounds=torch.cat([s.bounds for s in states]),
-        members=tuple(m for s in states for m in s.members),
-        nuisance={name: torch.cat([s.nuisance[name] for s in states]) for name in states[0].nuisance},
-    )
-
-
-def take(state: State, rows: list[int]) -> State:
-    """The state of some of the starts, in the order given."""
-    return State(
-        x=state.x[rows],
-        image=state.image[rows],
-        support=state.support[rows],
-        bounds=state.bounds[rows],
-        members=tuple(state.members[r] for r in rows),
-        nuisance={name: value[rows] for name, value in state.nuisance.items()},
-    )
+_FIELDS = frozenset(f.name for f in fields(State))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
 from untwin.checks import require_int, require_number
 from untwin.solve.recipe import Rule
-from untwin.solve.state import CHECK, alive
+from untwin.solve.state import CHECK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
+class RuleState:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
-    at: (starts,) the step it belonged to; image, x, support: (starts, *grid) what is kept of it; stopped: (starts,) bool; more: the rule's
+    at: (starts,) the step it belonged to; image, x, support: (starts, *grid) what is kept of it; stopped: (starts,) bool; aux: the rule's
     own."""
 
     value: Tensor
@@ -33,7 +33,7 @@ class Watch:
     x: Tensor
     support: Tensor
     stopped: Tensor
-    more: Any = None
+    aux: Any = None
 
 
 class KeepBest(Rule):
@@ -47,11 +47,11 @@ class KeepBest(Rule):
         """What the statistic needs to remember, before the first step."""
 
     @abstractmethod
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         """(starts,) float64, NaN where there is none yet; and what it remembers now."""
 
     @abstractmethod
-    def offered(self, state: State, more: Any) -> Tensor:
+    def candidate(self, state: State, aux: Any) -> Tensor:
         """(starts, *grid): the image to keep if the statistic is at its least."""
 
     def begin(self, problem: InverseProblem, state: State) -> State:
@@ -60,14 +60,16 @@ class KeepBest(Rule):
         n = len(state.seeds)
         best = torch.full((n,), math.inf, dtype=torch.float64, device=state.x.device)
         zero = torch.zeros(n, dtype=torch.long, device=state.x.device)
-        watch = Watch(best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), self.first(problem, state))
-        return replace(state, watch=watch)
+        rule_state = RuleState(
+            best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), self.first(problem, state)
+        )
+        return state.replace(rule_state=rule_state)
 
-    def look(self, problem: InverseProblem, state: State) -> State:
+    def observe(self, problem: InverseProblem, state: State) -> State:
         import torch
 
-        w: Watch = state.watch
-        value, more = self.statistic(problem, state, w.more)
+        w: RuleState = state.rule_state
+        value, aux = self.statistic(problem, state, w.aux)
         lower = (value < w.best * (1 - self.tolerance)) & ~w.stopped
         latest = value.isnan() & w.best.isinf() & ~w.stopped  # until there is a statistic, the last image
         latest = latest & state.image.flatten(1).isfinite().all(1)
@@ -75,26 +77,26 @@ class KeepBest(Rule):
         since = torch.where(lower, torch.zeros_like(w.since), w.since + ~w.best.isinf())
         stopped = w.stopped | (since >= self.patience)
         if state.step % CHECK == 0:
-            stopped = stopped | ~alive(state)
-        watch = Watch(
+            stopped = stopped | ~state.finite()
+        rule_state = RuleState(
             value=value,
             best=torch.where(lower, value, w.best),
             since=since,
             at=torch.where(lower, torch.full_like(w.at, state.step), w.at),
-            image=torch.where(wide, self.offered(state, more), w.image),
+            image=torch.where(wide, self.candidate(state, aux), w.image),
             x=torch.where(wide, state.x, w.x),
             support=torch.where(wide, state.support, w.support),
             stopped=stopped,
-            more=more,
+            aux=aux,
         )
-        return replace(state, watch=watch)
+        return state.replace(rule_state=rule_state)
 
     def done(self, state: State) -> Tensor:
-        return state.watch.stopped
+        return state.rule_state.stopped
 
-    def keep(self, state: State) -> State:
-        w: Watch = state.watch
-        return replace(state, image=w.image, x=w.x, support=w.support, memory=None, watch=None)
+    def restore_best(self, state: State) -> State:
+        w: RuleState = state.rule_state
+        return state.replace(image=w.image, x=w.x, support=w.support, memory=None, rule_state=None)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -122,9 +124,9 @@ class Plateau(KeepBest):
     def first(self, problem: InverseProblem, state: State) -> Any:
         return None
 
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         misfit = problem.misfit(problem.project_object(state.image, state.support))
         return misfit.nan_to_num(nan=math.inf), None  # a start that has come to NaN does not fall
 
-    def offered(self, state: State, more: Any) -> Tensor:
+    def candidate(self, state: State, aux: Any) -> Tensor:
         return state.image

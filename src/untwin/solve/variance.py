@@ -47,29 +47,29 @@ class WMV(KeepBest):
     def first(self, problem: InverseProblem, state: State) -> Any:
         return {"frames": (), "sum": None, "square": None, "count": 0}
 
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
-        frames, total = more["frames"], more["sum"]
+        frames, total = aux["frames"], aux["sum"]
         x = state.x if total is None else problem.symmetry.follow(state.x, (total / len(frames)).to(state.x.dtype))
         power = _power(x)
         if total is None:
             total, square = x.to(_double(x)), power
         else:
-            total, square = total + x, more["square"] + power
+            total, square = total + x, aux["square"] + power
         frames = (*frames, x)
         if len(frames) > self.window:
             total, square = total - frames[0], square - _power(frames[0])
             frames = frames[1:]
-        count = more["count"] + 1
-        more = {"frames": frames, "sum": total, "square": square, "count": count}
+        count = aux["count"] + 1
+        aux = {"frames": frames, "sum": total, "square": square, "count": count}
         w = len(frames)
         if w < self.window or count <= self.burn_in:
-            return torch.full_like(power, math.nan), more
-        return ((square / w - _power(total) / w**2) / x[0].numel()).clamp(min=0), more
+            return torch.full_like(power, math.nan), aux
+        return ((square / w - _power(total) / w**2) / x[0].numel()).clamp(min=0), aux
 
-    def offered(self, state: State, more: Any) -> Tensor:
-        return (more["sum"] / len(more["frames"])).to(state.x.dtype) if self.mean else state.image
+    def candidate(self, state: State, aux: Any) -> Tensor:
+        return (aux["sum"] / len(aux["frames"])).to(state.x.dtype) if self.mean else state.image
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,22 +100,22 @@ class EMV(KeepBest):
     def first(self, problem: InverseProblem, state: State) -> Any:
         return {"mean": None, "variance": None, "count": 0}
 
-    def statistic(self, problem: InverseProblem, state: State, more: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
-        mean = more["mean"]
+        mean = aux["mean"]
         if mean is None:
             mean, variance = state.x, torch.zeros(len(state.x), dtype=torch.float64, device=state.x.device)
         else:
             away = problem.symmetry.follow(state.x, mean) - mean
-            variance = (1 - self.alpha) * (more["variance"] + self.alpha * _power(away) / away[0].numel())
+            variance = (1 - self.alpha) * (aux["variance"] + self.alpha * _power(away) / away[0].numel())
             mean = mean + self.alpha * away
-        count = more["count"] + 1
+        count = aux["count"] + 1
         value = variance if count > self.burn_in else torch.full_like(variance, math.nan)
         return value, {"mean": mean, "variance": variance, "count": count}
 
-    def offered(self, state: State, more: Any) -> Tensor:
-        return more["mean"] if self.mean else state.image
+    def candidate(self, state: State, aux: Any) -> Tensor:
+        return aux["mean"] if self.mean else state.image
 
 
 def _power(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from untwin import expression
 from untwin.checks import require_number
 from untwin.errors import InputError
-from untwin.model.constraints import Ceiling
+from untwin.model.constraints import MagnitudeCap
 from untwin.model.counts import Modulus
 from untwin.model.inverse import InverseProblem
 from untwin.model.problem import Problem
@@ -38,13 +38,13 @@ def require_algorithm(wrapper: Wrapper) -> None:
         raise InputError(f"{name} holds one step, such as {name}(ER); got {wrapper.algorithm!r}")
 
 
-class Given(Wrapper):
+class ModifiedProblem(Wrapper):
     """The algorithm, handed another problem."""
 
     needs: ClassVar = Problem
 
     @abstractmethod
-    def given(self, problem: Problem, state: State) -> Problem: ...
+    def modified(self, problem: Problem, state: State) -> Problem: ...
 
     @property
     def steady(self) -> bool:
@@ -54,27 +54,27 @@ class Given(Wrapper):
         return self.algorithm.begin(problem, state)
 
     def step(self, problem: Problem, state: State) -> State:
-        return self.algorithm.step(self.given(problem, state), state)
+        return self.algorithm.step(self.modified(problem, state), state)
 
     def stretch(self, problem: Problem, state: State, steps: int) -> State:
-        return self.algorithm.stretch(self.given(problem, state), state, steps)
+        return self.algorithm.stretch(self.modified(problem, state), state, steps)
 
 
 @dataclass(frozen=True, repr=False)
-class Capped(Given):
-    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.Ceiling)."""
+class Capped(ModifiedProblem):
+    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.MagnitudeCap)."""
 
     algorithm: Algorithm
 
     def __post_init__(self) -> None:
         require_algorithm(self)
 
-    def given(self, problem: Problem, state: State) -> Problem:
-        return problem.within(constraint=problem.constraint & Ceiling())
+    def modified(self, problem: Problem, state: State) -> Problem:
+        return problem.within(constraint=problem.constraint & MagnitudeCap())
 
 
 @dataclass(frozen=True, repr=False)
-class Proximal(Given):
+class Proximal(ModifiedProblem):
     """The algorithm with the Poisson proximal step in place of the hard modulus (model.problem.Modulus).
 
     rho: weight of the computed modulus against the counts, above 0; 0.3 is good for few photons.
@@ -87,12 +87,12 @@ class Proximal(Given):
         require_algorithm(self)
         require_number(self, "rho", 0, 100, above=True)
 
-    def given(self, problem: Problem, state: State) -> Problem:
+    def modified(self, problem: Problem, state: State) -> Problem:
         return problem.within(modulus=Modulus(self.rho, problem.modulus.damping))
 
 
 @dataclass(frozen=True, repr=False)
-class Damped(Given):
+class Damped(ModifiedProblem):
     """The algorithm with the wave in unmeasured pixels multiplied by gamma in each step. For real nonnegative objects only:
     without positivity nothing holds the mean up.
 
@@ -110,15 +110,15 @@ class Damped(Given):
         require_algorithm(self)
         require_setting(self, "gamma", 0, 1, above=True)
 
-    def check(self, problem: InverseProblem) -> None:
-        super().check(problem)
-        if isinstance(problem, Problem) and not problem.constraint.positive:
+    def check(self, problem: Problem) -> None:
+        require_suited(problem, self.algorithm)
+        if not problem.constraint.positive:
             raise InputError(
                 f"{self!r} is for real nonnegative objects: without positivity nothing holds the mean up. "
                 f"Take {self.algorithm!r} alone, or the constraint Support() & Nonnegative()"
             )
 
-    def given(self, problem: Problem, state: State) -> Problem:
+    def modified(self, problem: Problem, state: State) -> Problem:
         hole = value(self.gamma, state, "gamma").reshape((-1,) + (1,) * problem.ndim)
         return problem.within(modulus=Modulus(problem.modulus.rho, hole))
 
@@ -133,22 +133,22 @@ class Mean(Wrapper):
         require_algorithm(self)
 
     def begin(self, problem: Problem, state: State) -> State:
-        inner = self.algorithm.begin(problem, replace(state, memory=None))
+        inner = self.algorithm.begin(problem, state.replace(memory=None))
         return replace(inner, memory=(inner.memory, 0, None))
 
     def step(self, problem: Problem, state: State) -> State:
         memory, count, total = state.memory
-        state = self.algorithm.step(problem, replace(state, memory=memory))
+        state = self.algorithm.step(problem, state.replace(memory=memory))
         inside = problem.project_object(state.image, state.support)
         total = inside if total is None else total + inside
-        return replace(state, image=total / (count + 1), memory=(state.memory, count + 1, total))
+        return state.replace(image=total / (count + 1), memory=(state.memory, count + 1, total))
 
 
 @dataclass(frozen=True, repr=False)
-class Settle(Algorithm):
+class Rescale(Algorithm):
     """Go on from the estimate: x' = image' = P_S of the image (after Mean, or after a rule), scaled to as many counts as were measured.
 
-    Capped(Settle) leaves an object under the ceiling, which alone would take power away.
+    Capped(Rescale) leaves an object under the ceiling, which alone would take power away.
     """
 
     needs: ClassVar = Problem
@@ -156,7 +156,7 @@ class Settle(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         x = problem.project_object(state.image, state.support)
         x = x * problem.brightness(problem.predict(x)).sqrt().reshape((-1,) + (1,) * problem.ndim)
-        return replace(state, x=x, image=x)
+        return state.replace(x=x, image=x)
 
     def __repr__(self) -> str:
         return expression.write(self)

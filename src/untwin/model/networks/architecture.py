@@ -208,9 +208,9 @@ class Volume(Architecture):
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         outline = binary_cross_entropy_with_logits(output[:, 0], truth.abs().clamp(max=1))
-        said, truth = self.image(output).flatten(1), truth.flatten(1)
-        overlap = (said.conj() * truth).sum(1).abs().square()
-        power = said.abs().square().sum(1) * truth.abs().square().sum(1)
+        image, truth = self.image(output).flatten(1), truth.flatten(1)
+        overlap = (image.conj() * truth).sum(1).abs().square()
+        power = image.abs().square().sum(1) * truth.abs().square().sum(1)
         return outline + (1 - overlap / power.clamp(min=1e-30)).mean()
 
 
@@ -231,9 +231,9 @@ def padded(image: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     if tuple(image.shape[1:]) == shape:
         return image
-    whole = torch.zeros((len(image), *shape), dtype=image.dtype, device=image.device)
-    whole[(slice(None), *(slice(n // 2 - b // 2, n // 2 - b // 2 + b) for n, b in zip(shape, image.shape[1:])))] = image
-    return whole
+    array = torch.zeros((len(image), *shape), dtype=image.dtype, device=image.device)
+    array[(slice(None), *(slice(n // 2 - b // 2, n // 2 - b // 2 + b) for n, b in zip(shape, image.shape[1:])))] = image
+    return array
 
 
 def quartic_root(intensity: Tensor, measured: Tensor) -> Tensor:
@@ -273,7 +273,7 @@ def architecture(text: str) -> Architecture:
     if "(" not in text and text not in ARCHITECTURES:
         near = difflib.get_close_matches(text, _MODELS, n=1)
         raise InputError(f"no model {text!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(_MODELS)}"))
-    found = expression.read(text, ARCHITECTURES)
-    if not isinstance(found, Architecture):
+    described = expression.read(text, ARCHITECTURES)
+    if not isinstance(described, Architecture):
         raise InputError(f"{text!r} is no architecture; known: {', '.join(ARCHITECTURES)}")
-    return found
+    return described

@@ -50,12 +50,12 @@ def _unet() -> Any:
             self.last = nn.Conv2d(width, out, 1)
 
         def forward(self, x: Tensor) -> Tensor:
-            kept = []
+            skips = []
             for k, level in enumerate(self.down):
                 x = level(x if k == 0 else nn.functional.max_pool2d(x, 2))
-                kept.append(x)
+                skips.append(x)
             x = x + self.dense(x.flatten(1)).reshape(x.shape)
-            for level, skip in zip(self.up, kept[-2::-1]):
+            for level, skip in zip(self.up, skips[-2::-1]):
                 x = level(torch.cat([nn.functional.interpolate(x, scale_factor=2.0), skip], 1))
             return self.last(x)
 

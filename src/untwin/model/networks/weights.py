@@ -51,7 +51,7 @@ def save(path: Path, net: Module, of: Architecture, card: dict[str, Any], half: 
 def load(model: str | Path) -> Trained:
     """A shipped model by its name, or a file of weights. Raises InputError where the file is not what it should be: of another format, cut
     short, of another architecture than its card names, or with values that are not finite."""
-    path = place(model)
+    path = path_of(model)
     tensors, card = read(path)
     of = architecture(str(card.get("architecture", "")))
     net = of.build()
@@ -59,7 +59,7 @@ def load(model: str | Path) -> Trained:
     return Trained(str(model), of, net.eval(), card)
 
 
-def place(model: str | Path) -> Path:
+def path_of(model: str | Path) -> Path:
     """The file of a shipped model, or of weights, which is there. Raises InputError."""
     if str(model) in shipped():
         return SHIPPED / f"{model}{ENDING}"
@@ -75,9 +75,9 @@ def write(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
     """Tensors, and plain values beside them, in one file, with the SHA-256 of both."""
     from safetensors.torch import save
 
-    text, kept = json.dumps(card), {k: v.contiguous() for k, v in tensors.items()}
-    seal = _digest({k: v.numpy() for k, v in kept.items()}, text)
-    atomic_write_bytes(path, save(kept, {"format": FORMAT, "card": text, "sha256": seal}))
+    text, arrays = json.dumps(card), {k: v.contiguous() for k, v in tensors.items()}
+    seal = _digest({k: v.numpy() for k, v in arrays.items()}, text)
+    atomic_write_bytes(path, save(arrays, {"format": FORMAT, "card": text, "sha256": seal}))
 
 
 def _digest(arrays: dict[str, np.ndarray], text: str) -> str:
@@ -100,8 +100,8 @@ def _header(path: Path) -> None:
     """Raise InputError where the header is larger than untwin writes it, before the library reads it."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        told = json.loads(file.read(size)) if size <= HEADER else None
-    if told is None or not isinstance(told, dict) or len(told) > TENSORS:
+        content = json.loads(file.read(size)) if size <= HEADER else None
+    if content is None or not isinstance(content, dict) or len(content) > TENSORS:
         raise InputError(f"{path} cannot be read as weights (a header of {size:,} bytes); at most {HEADER:,} bytes and {TENSORS:,} tensors")
 
 
@@ -113,12 +113,12 @@ def opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         _header(path)
         with safe_open(path, "np") as file:
-            told = file.metadata() or {}
-            if told.get("format") != FORMAT:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} holds tensors and no card of format {FORMAT!r}; {wanted}")
-            card = json.loads(told["card"])
+            card = json.loads(metadata["card"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
-            if told.get("sha256", seal := _digest(arrays, told["card"])) != seal:  # files of version 0.1.0 have none
+            if metadata.get("sha256", seal := _digest(arrays, metadata["card"])) != seal:  # files of version 0.1.0 have none
                 raise InputError(f"{path} is damaged: its SHA-256 does not fit; copy or train it again")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -131,7 +131,7 @@ def opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def check(model: str | Path) -> Architecture:
     """What the model is; without torch. Raises InputError as `load` does, except for what only the network itself can tell."""
-    return architecture(str(opened(place(model))[1].get("architecture", "")))
+    return architecture(str(opened(path_of(model))[1].get("architecture", "")))
 
 
 def _fill(net: Module, tensors: dict[str, Tensor], path: Path, of: Architecture) -> None:
@@ -139,9 +139,11 @@ def _fill(net: Module, tensors: dict[str, Tensor], path: Path, of: Architecture)
 
     own = net.state_dict()
     for name in (*own, *tensors):
-        here, there = (tuple(t[name].shape) if name in t else None for t in (own, tensors))
-        if here != there:
-            raise InputError(f"{path}: {name} is {there or 'missing'}, {of!r} has {here or 'none'}; these are weights of another network")
+        own_shape, shape = (tuple(t[name].shape) if name in t else None for t in (own, tensors))
+        if shape != own_shape:
+            raise InputError(
+                f"{path}: {name} is {shape or 'missing'}, {of!r} has {own_shape or 'none'}; these are weights of another network"
+            )
     for name, v in tensors.items():
         if not v.is_floating_point() or not bool(torch.isfinite(v).all()):
             raise InputError(f"{path}: {name} holds values that are not finite numbers; train or copy it again")

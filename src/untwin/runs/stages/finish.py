@@ -11,7 +11,7 @@ from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
-from untwin.solve.state import Member, State, take
+from untwin.solve.state import Member, State
 
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
@@ -94,4 +94,4 @@ class Finish(Stage):
         """A single result, so many times, each with a seed of its own."""
         member = state.members[0]
         members = tuple(Member(derive(member.seed, "candidate", turn, k), k, member.family, "candidate") for k in range(self.deal))
-        return replace(take(state, [0] * self.deal), members=members, x=state.image.expand(self.deal, *state.image.shape[1:]))
+        return replace(state[[0] * self.deal], members=members, x=state.image.expand(self.deal, *state.image.shape[1:]))

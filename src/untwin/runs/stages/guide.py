@@ -11,7 +11,7 @@ from untwin.runs.failure import Failures
 from untwin.runs.population import Population, children, children_of, gather, survivors
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
-from untwin.solve.state import Member, take
+from untwin.solve.state import Member
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +57,7 @@ class Guide(Stage):
             born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)))
             for i, recipe in enumerate(self.children):
                 if rows := list(range(i, len(born.seeds), len(self.children))):
-                    jobs.append((k, recipe, take(born, rows)))
+                    jobs.append((k, recipe, born[rows]))
             remaining.append(family.rows(family.order(problem)[: survivors(n)]))
         populations, failures = context.run([(recipe, state) for _, recipe, state in jobs])
         return tuple(

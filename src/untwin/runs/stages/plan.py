@@ -32,7 +32,7 @@ Kind = TypeVar("Kind", bound=Stage)
 class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
-    refined: the best result, and the one most like it (or all, see Refine.explained), after a Refine.
+    refined: the best result, and the one most like it (or all, see Refine.max_deviance_ratio), after a Refine.
     failures: what came to nothing, and why; others stand in for them, unless they were too many (broken)."""
 
     first: Population
@@ -140,7 +140,7 @@ def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tup
     if len(stages) > len(names) or set(names[: len(stages)]) & set(settings):
         raise InputError("Plan: a setting twice, or too many; expected stages: Plan(Search(20*HIO + 10*ER, starts=8), ...)")
     s = {**dict(zip(names, stages)), **settings}
-    of = {name: {k: s[k] for k in keys if k in s} for name, keys in _SETTINGS.items()}
+    of = {name: {now: s[k] for k, now in keys.items() if k in s} for name, keys in _SETTINGS.items()}
     converted: list[Stage] = [Search(s.get("first"), **of["search"])]  # type: ignore[arg-type]
     guide, finish = Guide(s.get("children", ()), s.get("generations", 0)), Finish(s.get("finish", ()), s.get("deal", 1), s.get("rounds", 0))
     converted += [guide] if guide.children and guide.generations else []
@@ -151,4 +151,7 @@ def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tup
     return tuple(converted)
 
 
-_SETTINGS = {"search": ("starts", "families"), "refine": ("apart", "explained")}
+_SETTINGS = {
+    "search": {"starts": "starts", "families": "families"},
+    "refine": {"apart": "min_disagreement", "explained": "max_deviance_ratio"},
+}

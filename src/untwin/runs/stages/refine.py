@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin.checks import require_number
-from untwin.judge.trust import ALIKE
+from untwin.judge.trust import SIMILAR_ERROR
 from untwin.runs.population import Population, as_role, gather, objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
-from untwin.solve.state import take
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -21,22 +20,22 @@ class Refine(Stage):
     """The best result and that of the family most like it go through a recipe, each on its own; `reconstruct` keeps what comes out
     where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
 
-    apart: only where these two differ by more than this (E).
-    explained: where these two are not alike, the results of all families are refined; and what comes out with the least half deviance is
-        kept in any case if this is at most so many times what is expected of the truth. 0: never. It tells right from wrong only with many
-        photons.
+    min_disagreement: only where these two differ by more than this (E).
+    max_deviance_ratio: where these two are not alike, the results of all families are refined; and what comes out with the least half
+        deviance is kept in any case if this is at most so many times what is expected of the truth. 0: never. It tells right from wrong
+        only with many photons.
     """
 
     recipe: Recipe
-    apart: float = 0.0
-    explained: float = 0.0
+    min_disagreement: float = 0.0
+    max_deviance_ratio: float = 0.0
 
     place: ClassVar[Place] = Place.END
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)
-        require_number(self, "apart", 0, 1, below=True)
-        require_number(self, "explained", 0, 100, below=True)
+        require_number(self, "min_disagreement", 0, 1, below=True)
+        require_number(self, "max_deviance_ratio", 0, 100, below=True)
 
     @property
     def work(self) -> tuple[Recipe, ...]:
@@ -44,7 +43,7 @@ class Refine(Stage):
 
     def _most(self, families: int) -> int:
         """How many results are refined, at most."""
-        return families if self.explained else min(2, families)
+        return families if self.max_deviance_ratio else min(2, families)
 
     def steps(self, size: Size) -> int:
         return length(self.recipe) * self._most(size.families)
@@ -58,18 +57,18 @@ class Refine(Stage):
         rows = self.rows_to_refine(context.problem, results)
         if not rows:
             return replace(cohort, families=(), results=results)
-        jobs = [(self.recipe, as_role(take(results.state, [row]), "refinement")) for row in rows]
+        jobs = [(self.recipe, as_role(results.state[[row]], "refinement")) for row in rows]
         populations, failures = context.run(jobs)
         return replace(cohort, families=(), results=results, refined=gather(populations), failures=cohort.failures + failures)
 
     def rows_to_refine(self, problem: Problem, results: Population) -> list[int]:
         """The rows of the results that are refined: the best one and the one most like it; all where these two are not alike and
-        `explained` is set; none where they hardly differ."""
+        `max_deviance_ratio` is set; none where they hardly differ."""
         n = len(results.state.seeds)
         if n < 2:
             return [0]
         x = objects(problem, results)
         e = problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0)
-        if float(e.min()) <= self.apart:
+        if float(e.min()) <= self.min_disagreement:
             return []
-        return list(range(n)) if self.explained and float(e.min()) >= ALIKE else [0, 1 + int(e.argmin())]
+        return list(range(n)) if self.max_deviance_ratio and float(e.min()) >= SIMILAR_ERROR else [0, 1 + int(e.argmin())]

@@ -11,25 +11,25 @@ from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, 
 from untwin.runs.stages.search import Search
 from untwin.solve.recipe import Recipe
 
-NEAR = 0.3  # E between two results that are on their way to the same object, before a finish (unmeasured)
+MAX_DISAGREEMENT = 0.3  # E between two results that are on their way to the same object, before a finish (unmeasured)
 
 
 @dataclass(frozen=True, repr=False)
 class Reserve(Stage):
-    """One more family at a time goes through all stages before this one, until two results differ by less than `near`.
+    """One more family at a time goes through all stages before this one, until two results differ by less than `max_disagreement`.
 
-    families: at most so many, each of the size of the search's largest. near: E. A broken run gets none.
+    families: at most so many, each of the size of the search's largest. max_disagreement: E. A broken run gets none.
     It stands behind what it repeats and knows nothing of it but that the first is a Search.
     """
 
     families: int = 1
-    near: float = NEAR
+    max_disagreement: float = MAX_DISAGREEMENT
 
     place: ClassVar[Place] = Place.FAMILIES
 
     def __post_init__(self) -> None:
         require_int(self, "families", 0, MOST)
-        require_number(self, "near", 0, 1, below=True)
+        require_number(self, "max_disagreement", 0, 1, below=True)
 
     @property
     def work(self) -> tuple[Recipe, ...]:
@@ -51,7 +51,7 @@ class Reserve(Stage):
 
     def _alike(self, cohort: Cohort, context: Context) -> bool:
         x = objects(context.problem, cohort.best(context.problem))
-        return float(context.problem.symmetry.distances(x).fill_diagonal_(1).min()) < self.near
+        return float(context.problem.symmetry.distances(x).fill_diagonal_(1).min()) < self.max_disagreement
 
     def _raised(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with one more family, which has seen none of the others."""
