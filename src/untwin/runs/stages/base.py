@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Report = Callable[[int, float | None], None]  # steps since the last call, lowest R known
 
 
-class Place(IntEnum):
+class Rank(IntEnum):
     """Where in a plan a stage can stand: what it works on, in this order."""
 
     SEARCH = 0  # begins from nothing
@@ -132,7 +132,7 @@ class Arrays:
 class Stage(ABC):
     """A part of a plan: frozen settings, one `run`, and what this takes. An expression, like a recipe."""
 
-    place: ClassVar[Place]
+    rank: ClassVar[Rank]
 
     @abstractmethod
     def run(self, cohort: Cohort, context: Context) -> Cohort: ...

@@ -9,7 +9,7 @@ from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
-from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member, State
 
@@ -34,7 +34,7 @@ class Finish(Stage):
     deal: int = 1
     rounds: int = 1
 
-    place: ClassVar[Place] = Place.RESULTS
+    rank: ClassVar[Rank] = Rank.RESULTS
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.recipes)

@@ -9,7 +9,7 @@ from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, children, children_of, gather, survivors
-from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, require_recipes
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member
 
@@ -24,7 +24,7 @@ class Guide(Stage):
     children: tuple[Recipe, ...]
     generations: int = 1
 
-    place: ClassVar[Place] = Place.FAMILIES
+    rank: ClassVar[Rank] = Rank.FAMILIES
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.children)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from untwin.errors import InputError
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather
-from untwin.runs.stages.base import Cohort, Context, Place, Size, Stage
+from untwin.runs.stages.base import Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
@@ -60,8 +60,8 @@ class Plan:
         for s in stages:
             if not isinstance(s, Stage):
                 raise InputError(f"Plan: {s!r} is not a stage; expected Plan(Search(20*HIO + 10*ER, starts=8), ...)")
-        places = [s.place for s in stages]
-        if places[:1] != [Place.SEARCH] or places != sorted(places) or max(map(places.count, (Place.SEARCH, Place.END))) > 1:
+        ranks = [s.rank for s in stages]
+        if ranks[:1] != [Rank.SEARCH] or ranks != sorted(ranks) or max(map(ranks.count, (Rank.SEARCH, Rank.END))) > 1:
             names = ", ".join(type(s).__name__ for s in stages) or "nothing"
             raise InputError(
                 f"Plan: {names}; expected one Search, then what works on families, then on results, then one refinement at most"
@@ -86,7 +86,7 @@ class Plan:
         """With this in place of the stages of its class; where there are none, behind the others of its place."""
         same = [i for i, s in enumerate(self.stages) if type(s) is type(stage)]
         others = [s for s in self.stages if type(s) is not type(stage)]
-        at = same[0] if same else sum(s.place <= stage.place for s in others)
+        at = same[0] if same else sum(s.rank <= stage.rank for s in others)
         return Plan(*others[:at], stage, *others[at:])
 
     def with_starts(self, starts: int) -> Plan:

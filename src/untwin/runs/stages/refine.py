@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from untwin.checks import require_number
 from untwin.judge.trust import SIMILAR_ERROR
 from untwin.runs.population import Population, as_role, gather, objects
-from untwin.runs.stages.base import Arrays, Cohort, Context, Place, Size, Stage, require_recipes
+from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Refine(Stage):
     min_disagreement: float = 0.0
     max_deviance_ratio: float = 0.0
 
-    place: ClassVar[Place] = Place.END
+    rank: ClassVar[Rank] = Rank.END
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)

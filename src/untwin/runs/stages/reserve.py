@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from untwin.checks import require_int, require_number
 from untwin.runs.population import objects
-from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.search import Search
 from untwin.solve.recipe import Recipe
 
@@ -25,7 +25,7 @@ class Reserve(Stage):
     families: int = 1
     max_disagreement: float = MAX_DISAGREEMENT
 
-    place: ClassVar[Place] = Place.FAMILIES
+    rank: ClassVar[Rank] = Rank.FAMILIES
 
     def __post_init__(self) -> None:
         require_int(self, "families", 0, MOST)

@@ -9,7 +9,7 @@ from untwin.checks import require_int
 from untwin.errors import InputError, NumericalFailure
 from untwin.runs.failure import Failure, Failures
 from untwin.runs.population import Population, start
-from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Place, Size, Stage, reason, require_recipes
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage, reason, require_recipes
 from untwin.solve.begin import begin
 from untwin.solve.recipe import Recipe, length
 
@@ -33,7 +33,7 @@ class Search(Stage):
     starts: int = 8
     families: int = 1
 
-    place: ClassVar[Place] = Place.SEARCH
+    rank: ClassVar[Rank] = Rank.SEARCH
 
     def __post_init__(self) -> None:
         require_recipes(self, self.first)
