@@ -140,6 +140,6 @@ def write(value: Any) -> str:
             default = f.default_factory()
         if required:
             settings.append(repr(v))
-        elif v != default or type(v) is not type(default):
+        elif type(v) is not type(default) or (v is not default if getattr(v, "ndim", 0) else v != default):
             settings.append(f"{f.name}={v!r}")
     return f"{type(value).__name__}({', '.join(settings)})"

@@ -47,10 +47,10 @@ class Constraint(ABC):
         """The same for the engine, where it can do it: Support(), with Nonnegative() or RealValued() before or after it (the order makes no
         difference), and perhaps MagnitudeCap() at the end."""
         parts = list(self.parts())
-        capped = len(parts) > 1 and isinstance(parts[-1], MagnitudeCap)
+        capped = len(parts) > 1 and type(parts[-1]) is MagnitudeCap
         parts = parts[:-1] if capped else parts
-        others = [c for c in parts if not isinstance(c, Support)]
-        if len(parts) == len(others) or not all(isinstance(c, RealValued | Nonnegative) for c in others):
+        others = [c for c in parts if type(c) is not Support]  # one of the user's may be another set
+        if len(parts) == len(others) or not all(type(c) in (RealValued, Nonnegative) for c in others):
             return None
         return engine.ConstraintFlags(positive=self.positive, capped=capped)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from untwin.checks import require_number
 from untwin.engine import plain
 from untwin.model.detection import Ideal
 
@@ -26,13 +27,15 @@ class Counts:
 
     intensity, measured: as read, for losses. amplitude, imposed: what the projection sets; where the pattern repeats itself (a real
     object in the far field) the average of both halves, and a pixel is imposed where either half was measured. target: both in one, the
-    amplitude, or −1 where nothing is imposed. half: its half for rfftn. arranged: for engine.iterations.
+    amplitude, or −1 where nothing is imposed. mirrored: both halves were averaged. half: its half for rfftn.
+    arranged: for engine.iterations.
     """
 
     intensity: Tensor
     measured: Tensor
     amplitude: Tensor
     imposed: Tensor
+    mirrored: bool = False
 
     @cached_property
     def target(self) -> Tensor:
@@ -57,18 +60,18 @@ class Counts:
             torch.from_numpy(pattern.intensity.astype(np.float64)),
             torch.from_numpy(np.ascontiguousarray(pattern.measured)),
         )
-        merged, imposed = intensity, measured
+        merged, imposed, mirrored = intensity, measured, False
         if mirror is not None:
             counts, coverage = intensity.where(measured, intensity.new_zeros(())), measured.double()
             twin, again = mirror.mirror(counts), mirror.mirror(coverage)
             if twin is not None and again is not None:
                 weight = coverage + again
-                merged, imposed = (counts + twin) / weight.clamp(min=1), weight > 0
+                mirrored, merged, imposed = True, (counts + twin) / weight.clamp(min=1), weight > 0
 
         def tensor(a: Tensor) -> Tensor:
             return a.to(device, a.dtype if a.dtype == torch.bool else dtype or torch.float32).contiguous()
 
-        return cls(tensor(intensity), tensor(measured), tensor(merged.sqrt()), tensor(imposed))
+        return cls(tensor(intensity), tensor(measured), tensor(merged.sqrt()), tensor(imposed), mirrored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +87,17 @@ class Modulus:
     rho: float = 0.0
     damping: float | Tensor = 1.0
 
+    def __post_init__(self) -> None:
+        require_number(self, "rho", 0)
+        if isinstance(self.damping, bool | int | float | str):
+            require_number(self, "damping", 0, 1)
+
     def __call__(self, w: Tensor, target: Tensor, width: int = 0, detection: Detection = Ideal()) -> Tensor:  # noqa: B008 (frozen)
         """Scale w (starts, *grid), in place, to the modulus that the data allow; returns Σ (m₀ − target)², (starts,) float64.
 
         target: (*grid), √I where it is imposed, negative elsewhere. width: as for engine.plain.modulus, where D(f) = f.
         """
-        if isinstance(detection, Ideal):
+        if type(detection) is Ideal:
             return plain.modulus(w, target, self.rho, self.damping, width)
         import torch
 

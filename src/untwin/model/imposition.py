@@ -60,7 +60,7 @@ def engine_for(sets: Sets, x: Tensor, support: Tensor | None, row: Row) -> Engin
     waves, detection, constraint = sets.physics.waves, sets.physics.detection, sets.constraint
     if not waves.unitary:
         raise InputError(f"projections need waves whose adjoint is their inverse; {waves!r} are not: try 1000*Fit(Untrained())")
-    if isinstance(waves, FarField) and not any(waves.offset) and isinstance(detection, Ideal):
+    if type(waves) is FarField and not any(waves.offset) and type(detection) is Ideal:  # one of the user's may be another physics
         flags = constraint.flags
         if flags is not None and x.is_complex() != sets.constraint.real:
             fits = not isinstance(as_row(row, flags), Fienup) or flags == ConstraintFlags(positive=True)
@@ -109,9 +109,10 @@ class General(Engine):
 
     def impose(self, sets: Sets, x: Tensor) -> tuple[Tensor, Tensor]:
         waves, detection = sets.physics.waves, sets.physics.detection
-        w = waves.propagate(x)
+        kind = x.dtype if x.is_complex() else x.dtype.to_complex()
+        w = waves.propagate(x).to(kind)  # unknowns are in double precision
         error = sets.modulus(w, sets.counts.target, detection=detection)
-        y = waves.backpropagate(w, spent=True)
+        y = waves.backpropagate(w, spent=True).to(kind)
         return (y.real.contiguous() if sets.constraint.real else y), error
 
     def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:

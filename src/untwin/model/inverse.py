@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from untwin.model.losses import Loss
@@ -50,6 +51,15 @@ class InverseProblem(ABC):
     @abstractmethod
     def unknowns(self) -> dict[str, Unknown]:
         """Numbers of the physics that are found beside x, by name; State.nuisance holds their values."""
+
+    @property
+    @abstractmethod
+    def precision(self) -> torch.dtype | None:
+        """Real type that x must have; None where any will do."""
+
+    @abstractmethod
+    def first_values(self, starts: int) -> Nuisance:
+        """Where the search for the unknowns begins, (starts,) float64 each."""
 
     @abstractmethod
     def holding(self, nuisance: Nuisance) -> InverseProblem:

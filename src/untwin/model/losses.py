@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from untwin.checks import require_number
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Poisson(Loss):
 
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        require_number(self, "offset", 0)
+
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
         _require_counts(self, f, intensity)
         f, intensity = f.double().clamp(min=1e-12) + self.offset, intensity.double() + self.offset  # the difference of large terms
@@ -85,6 +89,9 @@ class Huber(Loss):
     """Σ r² / 2 below delta, delta (|r| − delta / 2) above (Huber, Ann. Math. Statist. 35, 1964)."""
 
     delta: float = 0.05
+
+    def __post_init__(self) -> None:
+        require_number(self, "delta", 0, above=True)
 
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
         r = (f - intensity).abs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING
 
 from untwin import expression
@@ -33,6 +33,9 @@ class Physics:
         for name, kind, example in (("waves", Waves, "FarField()"), ("detection", Detection, "Ideal()")):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"Physics({name}={getattr(self, name)!r}): expected {name} such as {example}")
+            if not is_dataclass(getattr(self, name)):
+                kind = type(getattr(self, name)).__name__
+                raise InputError(f"{kind} is no dataclass; write @dataclass(frozen=True, repr=False) above it")
         if common := unknowns(self.waves).keys() & unknowns(self.detection).keys():
             raise InputError(f"{self!r}: waves and detection both have an unknown {', '.join(common)}; give one of them another name")
 

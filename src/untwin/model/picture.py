@@ -94,6 +94,13 @@ class Picture(InverseProblem):
     def unknowns(self) -> dict[str, Unknown]:
         return {}
 
+    @property
+    def precision(self) -> None:
+        return None
+
+    def first_values(self, starts: int) -> Nuisance:
+        return {}
+
     def holding(self, nuisance: Nuisance) -> Picture:
         return self
 

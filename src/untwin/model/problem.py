@@ -49,17 +49,38 @@ class Problem(InverseProblem):
     nuisance: Nuisance = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        self._require_kinds()
         physics: Physics | Waves = self.physics
-        if not (isinstance(physics, Physics) and self.counts is not None):  # else it is this problem, otherwise
-            object.__setattr__(self, "physics", Physics.of(physics).on(self.pattern))
+        object.__setattr__(self, "physics", Physics.of(physics).on(self.pattern))
         object.__setattr__(self, "device", str(self.device))
-        if self.counts is None:
-            object.__setattr__(self, "counts", Counts.of(self.pattern, self._mirror, self.device))
+        old = self.counts
+        if old is not None and tuple(old.intensity.shape) == self.shape and (old.mirrored or self._mirror is None):
+            return
+        kind = None if old is None else old.amplitude.dtype
+        counts = Counts.of(self.pattern, self._mirror, self.device, kind)
+        if old is not None and tuple(old.intensity.shape) == self.shape and old.mirrored != counts.mirrored:
+            counts = replace(counts, measured=counts.measured & old.measured, imposed=counts.imposed & old.imposed)
+        object.__setattr__(self, "counts", counts)
+
+    def _require_kinds(self) -> None:
+        """Raise InputError where a part is not of its kind, or there is no such device."""
+        import torch
+
+        kinds = {"pattern": (Pattern, "untwin.read(path)"), "constraint": (Constraint, "Support() & Nonnegative()")}
+        kinds |= {"loss": (Loss, "Poisson()"), "modulus": (Modulus, "Modulus(rho=0.3)")}
+        for name, (kind, example) in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"Problem({name}={getattr(self, name)!r}): expected a {kind.__name__}, such as {example}")
+        if str(self.device) != "cpu" and self.counts is None:
+            try:
+                torch.zeros(1, device=self.device)
+            except (RuntimeError, AssertionError):
+                raise InputError(f"no device {str(self.device)!r} with this torch ({torch.__version__}); try cpu") from None
 
     @property
     def _mirror(self) -> Waves | None:
         """The waves, where the pattern of this object repeats itself."""
-        mirrored = self.real and isinstance(self.physics.detection, Ideal)
+        mirrored = self.real and type(self.physics.detection) is Ideal
         return self.physics.waves if mirrored else None
 
     @property
@@ -93,12 +114,19 @@ class Problem(InverseProblem):
     @cached_property
     def model(self) -> Physics:
         """The physics with values for its unknowns: those of `nuisance`, or else the first ones."""
-        import torch
-
         if not self.unknowns:
             return self.physics
-        first = {n: torch.full((1,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
-        return self.physics.holding(first | self.nuisance, self.ndim)
+        return self.physics.holding(self.first_values(1) | self.nuisance, self.ndim)
+
+    @property
+    def precision(self) -> torch.dtype:
+        return self.counts.amplitude.dtype
+
+    def first_values(self, starts: int) -> Nuisance:
+        import torch
+
+        first = {n: torch.full((starts,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        return first | {n: v.expand(starts) for n, v in self.nuisance.items() if len(v) in (1, starts)}
 
     @cached_property
     def outline(self) -> Outline | None:

@@ -28,8 +28,11 @@ class Unknown:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        if not (self.low <= self.first <= self.high and math.isfinite(self.first)):
-            raise InputError(f"Unknown({self.first}, {self.low}, {self.high}): expected a first value between the lowest and the highest")
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (self.first, self.low, self.high))
+        if not numbers or not (self.low <= self.first <= self.high and math.isfinite(self.first)):
+            raise InputError(
+                f"Unknown({self.first!r}, {self.low!r}, {self.high!r}): expected a first value between the lowest and the highest"
+            )
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -16,8 +16,6 @@ from untwin.solve.state import Member, State
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from untwin.model.unknown import Nuisance
-
 
 def require_outline(problem: Problem, owner: str) -> None:
     """Raise InputError where the waves do not tell from the pattern alone where the object lies."""
@@ -135,10 +133,12 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     """
     import torch
 
+    if not isinstance(problem, Problem):
+        raise InputError(f"begin is for a pattern (Problem), and this is a {type(problem).__name__}; for a picture take State.of(zeros)")
     starts = tuple(s if isinstance(s, Member) else Member(s, number) for number, s in enumerate(seeds))
     grid = (len(starts), *problem.pattern.shape)
     if support is not None:
-        support = bounds = support.to(problem.device).expand(grid)
+        support = bounds = (torch.as_tensor(support) != 0).to(problem.device).expand(grid)
     elif problem.outline is None:
         support = bounds = torch.ones(grid, dtype=torch.bool, device=problem.device)
     else:
@@ -146,11 +146,4 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
         support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (outline.support, outline.bounds))
     if x is None:
         x = random_object(problem, support, tuple(m.seed for m in starts))
-    return State(x=x, image=x, support=support, bounds=bounds, members=starts, nuisance=first_values(problem, len(starts)))
-
-
-def first_values(problem: Problem, starts: int) -> Nuisance:
-    """(starts,) float64 for each unknown of the physics: where its search begins."""
-    import torch
-
-    return {name: torch.full((starts,), u.first, dtype=torch.float64, device=problem.device) for name, u in problem.unknowns.items()}
+    return State(x=x, image=x, support=support, bounds=bounds, members=starts, nuisance=problem.first_values(len(starts)))

@@ -74,9 +74,19 @@ def derivatives(problem: Problem, x: Tensor, names: list[str], values: Tensor) -
     with torch.enable_grad():
         v = values.detach().requires_grad_()
         loss = _loss(problem, x.detach(), names, v)
-        (slope,) = torch.autograd.grad(loss.sum(), v, create_graph=True)
-        rows = [torch.autograd.grad(slope[:, i].sum(), v, retain_graph=True)[0] for i in range(len(names))]
+        slope = _gradient(loss.sum(), v, True)
+        rows = [_gradient(slope[:, i].sum(), v) for i in range(len(names))]
     return loss.detach(), slope.detach(), torch.stack(rows, 1)
+
+
+def _gradient(value: Tensor, v: Tensor, again: bool = False) -> Tensor:
+    """Zeros where the value does not depend on v."""
+    import torch
+
+    if not value.requires_grad:
+        return torch.zeros_like(v)
+    (slope,) = torch.autograd.grad(value, v, create_graph=again, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(v) if slope is None else slope
 
 
 def uncertainty(problem: Problem, x: Tensor, nuisance: Nuisance) -> Nuisance:

@@ -51,6 +51,10 @@ class Algorithm(Recipe):
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
 
+    def parts(self) -> tuple[Algorithm, ...]:
+        """The step, and those that it holds."""
+        return (self,)
+
     def check(self, problem: Any) -> None:
         """Raise InputError where the step does not suit a problem of its kind."""
 
@@ -274,6 +278,8 @@ def _holds_until(recipe: Recipe) -> bool:
 
 def require_suited(problem: InverseProblem, recipe: Recipe) -> None:
     """Raise InputError for the first step or rule that does not suit the problem."""
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"{recipe!r} is no recipe; expected steps such as 20*ER() + 180*HIO(), or ut.parse(text)")
     for rule, algorithms in segments(recipe):
         for part in (*((rule,) if rule else ()), *dict.fromkeys(algorithms)):
             if not isinstance(problem, part.needs):
@@ -309,6 +315,12 @@ def steps(recipe: Recipe) -> Iterator[Algorithm]:
         yield from steps(recipe.recipe)
     elif isinstance(recipe, Algorithm):
         yield recipe
+
+
+def all_steps(recipe: Recipe) -> Iterator[Algorithm]:
+    """Every step in order, and within wrappers, too."""
+    for step in steps(recipe):
+        yield from step.parts()
 
 
 def segments(recipe: Recipe) -> Iterator[tuple[Rule | None, tuple[Algorithm, ...]]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from untwin.errors import InputError
 from untwin.solve.recipe import Recipe, require_suited, segments
 from untwin.solve.state import CHECK, State
 
@@ -24,6 +25,7 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
     anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
     """
     require_suited(problem, recipe)
+    state = suited(problem, state)
     flat = tuple(segments(recipe))
     total = Counter(a for _, algorithms in flat for a in algorithms)
     taken: Counter = Counter()
@@ -67,3 +69,28 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
 def _with_unknowns(problem: InverseProblem, state: State) -> InverseProblem:
     """The problem with the values that the state has for its unknowns."""
     return problem.holding(state.nuisance) if state.nuisance else problem
+
+
+def suited(problem: InverseProblem, state: State) -> State:
+    """The state, with first values for unknowns that it has none for. Raises InputError where it is none of this problem."""
+    import torch
+
+    shape = (len(state.members), *problem.shape)
+    for name in ("x", "image", "support", "bounds"):
+        part = getattr(state, name)
+        if tuple(part.shape) != shape:
+            raise InputError(f"the state's {name} has shape {tuple(part.shape)}, expected (starts, *grid) = {shape}")
+        if name in ("support", "bounds") and part.dtype != torch.bool:
+            raise InputError(f"the state's {name} is {part.dtype}; expected torch.bool, such as {name} != 0")
+        if part.device.type != torch.device(problem.device).type:
+            raise InputError(f"the state's {name} is on {part.device}, the problem on {problem.device}; bring them together with .to")
+    kind = state.x.real.dtype if state.x.is_complex() else state.x.dtype
+    if problem.precision not in (None, kind):
+        raise InputError(
+            f"the state is in {state.x.dtype}, the problem in {problem.precision}; take x.to(...), or problem.to(dtype={kind})"
+        )
+    if unknown := state.nuisance.keys() - problem.unknowns.keys():
+        raise InputError(f"the state has values for {', '.join(sorted(unknown))}, which the physics does not ask for")
+    if state.nuisance.keys() != problem.unknowns.keys():
+        return state.replace(nuisance=problem.first_values(len(state.members)) | state.nuisance)
+    return state

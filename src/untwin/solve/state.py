@@ -67,7 +67,7 @@ class State:
         """The state that stands at x (starts, *grid). support: (*grid) or like x, by default everywhere. seeds: by default 0, 1, ..."""
         import torch
 
-        inside = torch.ones_like(x, dtype=torch.bool) if support is None else support.expand(x.shape)
+        inside = torch.ones_like(x, dtype=torch.bool) if support is None else (support != 0).expand(x.shape)
         members = tuple(Member(seed, number) for number, seed in enumerate(range(len(x)) if seeds is None else seeds))
         return cls(x=x, image=x, support=inside, bounds=inside, members=members)
 

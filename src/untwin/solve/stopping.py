@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.inverse import InverseProblem
+    from untwin.model.unknown import Nuisance
     from untwin.solve.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class RuleState:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
-    at: (starts,) the step it belonged to; image, x, support: (starts, *grid) what is kept of it; stopped: (starts,) bool; aux: the rule's
-    own."""
+    at: (starts,) the step it belonged to; image, x, support: (starts, *grid), nuisance: (starts,) each, what is kept of it;
+    stopped: (starts,) bool; aux: the rule's own."""
 
     value: Tensor
     best: Tensor
@@ -34,6 +35,7 @@ class RuleState:
     support: Tensor
     stopped: Tensor
     aux: Any = None
+    nuisance: Nuisance = field(default_factory=dict)
 
 
 class KeepBest(Rule):
@@ -60,8 +62,9 @@ class KeepBest(Rule):
         n = len(state.seeds)
         best = torch.full((n,), math.inf, dtype=torch.float64, device=state.x.device)
         zero = torch.zeros(n, dtype=torch.long, device=state.x.device)
+        aux = self.first(problem, state)
         rule_state = RuleState(
-            best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), self.first(problem, state)
+            best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), aux, dict(state.nuisance)
         )
         return state.replace(rule_state=rule_state)
 
@@ -73,7 +76,8 @@ class KeepBest(Rule):
         lower = (value < w.best * (1 - self.tolerance)) & ~w.stopped
         latest = value.isnan() & w.best.isinf() & ~w.stopped  # until there is a statistic, the last image
         latest = latest & state.image.flatten(1).isfinite().all(1)
-        wide = (lower | latest).reshape((-1,) + (1,) * (state.x.ndim - 1))
+        better = lower | latest
+        wide = better.reshape((-1,) + (1,) * (state.x.ndim - 1))
         since = torch.where(lower, torch.zeros_like(w.since), w.since + ~w.best.isinf())
         stopped = w.stopped | (since >= self.patience)
         if state.step % CHECK == 0:
@@ -88,6 +92,7 @@ class KeepBest(Rule):
             support=torch.where(wide, state.support, w.support),
             stopped=stopped,
             aux=aux,
+            nuisance={name: torch.where(better, values, w.nuisance[name]) for name, values in state.nuisance.items()},
         )
         return state.replace(rule_state=rule_state)
 
@@ -96,7 +101,7 @@ class KeepBest(Rule):
 
     def restore_best(self, state: State) -> State:
         w: RuleState = state.rule_state
-        return state.replace(image=w.image, x=w.x, support=w.support, memory=None, rule_state=None)
+        return state.replace(image=w.image, x=w.x, support=w.support, nuisance=w.nuisance, memory=None, rule_state=None)
 
     def __repr__(self) -> str:
         return expression.write(self)

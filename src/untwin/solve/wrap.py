@@ -24,6 +24,9 @@ class Wrapper(Algorithm):
 
     algorithm: Algorithm
 
+    def parts(self) -> tuple[Algorithm, ...]:
+        return (self, *self.algorithm.parts())
+
     def check(self, problem: InverseProblem) -> None:
         require_suited(problem, self.algorithm)
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from untwin import fourier
+from untwin.checks import is_number, require_int
 from untwin.errors import InputError
 from untwin.model.symmetry import FarFieldSymmetry, Symmetry
 from untwin.model.waves.base import Waves
@@ -39,6 +40,12 @@ class FarField(Waves):
     dimensions: int | None = None
     offset: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.dimensions is not None:
+            require_int(self, "dimensions", 1, 3)
+        if not isinstance(self.offset, tuple) or not all(map(is_number, self.offset)):
+            raise InputError(f"FarField(offset={self.offset!r}): expected pixels for each axis, such as (0.5, 0.0)")
+
     @property
     def ndim(self) -> int:
         return self.dimensions or len(self.offset) or 2
@@ -63,9 +70,11 @@ class FarField(Waves):
 
         return outline(pattern)
 
-    def mirror(self, pattern: Tensor) -> Tensor:
-        """k -> 2 offset − k."""
+    def mirror(self, pattern: Tensor) -> Tensor | None:
+        """k -> 2 offset − k; None where that is no pixel."""
         d = self.ndim
+        if any(2 * s != round(2 * s) for s in self.offset):
+            return None
         roll = [1 + round(2 * s) for s in self.offset or (0.0,) * d]
         return pattern.flip(tuple(range(d))).roll(roll, tuple(range(d)))
 
