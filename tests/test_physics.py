@@ -217,6 +217,45 @@ def test_waves_without_an_inverse_are_fitted_and_not_projected():
     assert float(p.misfit(after.image)) < float(p.misfit(first.x))
 
 
+def test_waves_without_an_inverse_are_reconstructed_by_fits_from_end_to_end(tmp_path):
+    x = thing((16, 14), 1)
+    counts = np.random.default_rng(0).poisson(1e4 * Halved()(x.unsqueeze(0))[0].numpy()).astype(np.float32)
+    q = ut.Problem(ut.Pattern(counts, np.ones(counts.shape, bool)), Halved())
+    inside = np.fft.fftshift(lopsided((16, 14)).numpy())
+    solution = ut.reconstruct(q, "RandomStart + 60*Fit(Grid())", support=inside, starts=4, workers=1)
+    assert math.isnan(solution.numbers["free_log_likelihood"]) and math.isnan(solution.numbers["working_log_likelihood"])
+    assert 0 <= solution.numbers["r_factor"] < 1 and solution.image.abs().sum() > 0
+    solution.save(tmp_path / "out")
+
+
+def test_waves_see_the_axis_of_starts_everywhere():
+    @dataclass(frozen=True, repr=False)
+    class Strict(Curved):
+        def propagate(self, x):
+            assert x.ndim == 3
+            return Curved.propagate(self, x)
+
+    x = thing((16, 14), 1)
+    counts = Curved()(1e3 * x.unsqueeze(0))[0].numpy().astype(np.float32)
+    solution = ut.reconstruct(
+        ut.Problem(ut.Pattern(counts, np.ones(counts.shape, bool)), Strict()),
+        "Plan(Search(20*RAAR + 5*ER, starts=4, families=2))",
+        support=np.fft.fftshift(lopsided((16, 14)).numpy()),
+        workers=1,
+    )
+    assert solution.fsc is not None
+
+
+def test_the_r_factor_of_a_start_is_that_of_its_own_unknowns():
+    from untwin.runs.launch import residual
+
+    x, p = blurred()
+    q = problem(p, physics=Physics(FarField(), Blurred(Unknown(0.0, 0.0, 3.0))))
+    s = replace(state(x.expand(2, 32, 32), lopsided((32, 32)).expand(2, 32, 32)), nuisance={"sigma": torch.tensor([0.0, 0.8]).double()})
+    unblurred, right = residual(q, s)
+    assert right < 0.5 * unblurred
+
+
 def test_a_start_begins_everywhere_where_the_waves_do_not_tell_the_outline():
     p = ut.Problem(pattern(thing((16, 14)), photons=1e5), Curved())
     s = ut.begin(p, (0, 1))

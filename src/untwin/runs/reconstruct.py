@@ -32,7 +32,7 @@ from untwin.runs.stages.search import Search
 from untwin.solve.begin import ResetSupport, require_outline
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.predict import started
-from untwin.solve.recipe import Recipe, require_suited, steps
+from untwin.solve.recipe import Recipe, require_suited
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +101,7 @@ def _require_suited(problem: Problem, plan: Plan) -> None:
     """Raise InputError where a step does not suit the problem, and where something of the physics is unknown and no step finds it."""
     for recipe in plan.recipes:
         require_suited(problem, recipe)
-    if problem.unknowns and not any(isinstance(a, Calibrate) for recipe in plan.recipes for a in steps(recipe)):
+    if problem.unknowns and not any(isinstance(a, Calibrate) for a in plan.algorithms()):
         raise InputError(
             f"{', '.join(problem.unknowns)} of the physics is unknown, and no step of the plan finds it: give a recipe with Calibrate, "
             f"such as '10*(20*RAAR + ShrinkWrap + Calibrate)', or a number instead of Unknown"
