@@ -82,7 +82,7 @@ class Reconstruction(Solution):
 
     image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
     support: (*grid) bool, centred likewise. positivity: the object is real and at least zero. conditions: what the run was made under.
-    physics: with the values that were found for its unknowns.
+    physics: with the values that were found for its unknowns; None where a file names one that is not known here.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
@@ -93,7 +93,7 @@ class Reconstruction(Solution):
     support: Tensor
     pattern: Pattern
     positivity: bool
-    physics: Physics = field(default_factory=Physics)
+    physics: Physics | None = field(default_factory=Physics)
     conditions: Conditions = field(default_factory=Conditions)
     verdict: Verdict
     starts: tuple[Start, ...] = ()
