@@ -357,6 +357,62 @@ def test_a_reconstruction_reports_what_was_found(tmp_path):
         ut.reconstruct(p, "20*ER + Calibrate", starts=2)
 
 
+def named(name: str, **more: str) -> Detection:
+    """A detection with unknown fields of these names."""
+    fields = {name: 1.0, **dict.fromkeys(more, 1.0)}
+
+    class Named(Detection):
+        def expected(self, f):
+            return f
+
+    Named.__annotations__ = dict.fromkeys(fields, float)
+    for field in fields:
+        setattr(Named, field, 1.0)
+    return dataclass(frozen=True, repr=False)(Named)(**dict.fromkeys(fields, Unknown(1.0, 0.5, 2.0)))
+
+
+def test_an_unknown_with_the_name_of_another_number_is_refused():
+    p = pattern(thing((16, 16)), photons=1e5)
+    for detection, words in [
+        (named("photons"), "photons of the physics is unknown.*rename the field photons"),
+        (named("score"), "rename the field score"),
+        (named("sigma", sigma_error=""), "sigma_error is another number.*rename the field sigma"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            ut.reconstruct(ut.Problem(p, Physics(FarField(), detection)), "5*ER + Calibrate", starts=2)
+
+
+def test_the_numbers_of_a_reconstruction_are_all_listed():
+    from untwin.runs.solution import NUMBERS
+
+    p = replace(pattern(thing((16, 16)), photons=1e5), geometry=ut.Geometry(1e-10, 1.0, (1e-5, 1e-5)))
+    plan = "Plan(Search(20*RAAR + 5*ER, starts=4, families=2), Refine(5*ER, max_deviance_ratio=1.5))"
+    solution = ut.reconstruct(p, plan, support=np.fft.fftshift(lopsided((16, 16)).numpy()), workers=1)
+    assert solution.numbers.keys() == NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (lambda f: f[..., :8], r"gives a float32 tensor of shape \(1, 16, 8\); expected real counts of shape \(1, 16, 16\)"),
+        (lambda f: f + 0j, "gives a complex64 tensor"),
+        (lambda f: f.numpy(), "gives ndarray; expected"),
+        (lambda f: f / 0, "gives NaN or infinity in 256 of 256 pixels"),
+        (lambda f: f - 1e9, "gives less than 0 in 256 of 256 pixels, -1e.09 at least"),
+        (lambda f: f @ torch.ones(3, 3), r"fails on an object of shape \(1, 16, 16\): RuntimeError: .*; expected real counts"),
+    ],
+)
+def test_a_physics_that_gives_no_counts_is_refused_before_the_first_step(expected, words):
+    @dataclass(frozen=True, repr=False)
+    class Wrong(Detection):
+        def expected(self, f):
+            return expected(f)
+
+    q = ut.Problem(pattern(thing((16, 16)), photons=1e5), Physics(FarField(), Wrong()))
+    with pytest.raises(InputError, match=words):
+        ut.reconstruct(q, "5*ER", starts=2)
+
+
 def test_a_run_with_another_physics_is_another_run(tmp_path):
     _, p = blurred()
     ut.reconstruct(ut.Problem(p, Physics(FarField(), Blurred(0.3))), "3*ER", starts=2, checkpoint=tmp_path, workers=1)
