@@ -217,6 +217,45 @@ def test_waves_without_an_inverse_are_fitted_and_not_projected():
     assert float(p.misfit(after.image)) < float(p.misfit(first.x))
 
 
+def test_waves_without_an_inverse_are_reconstructed_by_fits_from_end_to_end(tmp_path):
+    x = thing((16, 14), 1)
+    counts = np.random.default_rng(0).poisson(1e4 * Halved()(x.unsqueeze(0))[0].numpy()).astype(np.float32)
+    q = ut.Problem(ut.Pattern(counts, np.ones(counts.shape, bool)), Halved())
+    inside = np.fft.fftshift(lopsided((16, 14)).numpy())
+    solution = ut.reconstruct(q, "RandomStart + 60*Fit(Grid())", support=inside, starts=4, workers=1)
+    assert math.isnan(solution.numbers["free_log_likelihood"]) and math.isnan(solution.numbers["working_log_likelihood"])
+    assert 0 <= solution.numbers["r_factor"] < 1 and solution.image.abs().sum() > 0
+    solution.save(tmp_path / "out")
+
+
+def test_waves_see_the_axis_of_starts_everywhere():
+    @dataclass(frozen=True, repr=False)
+    class Strict(Curved):
+        def propagate(self, x):
+            assert x.ndim == 3
+            return Curved.propagate(self, x)
+
+    x = thing((16, 14), 1)
+    counts = Curved()(1e3 * x.unsqueeze(0))[0].numpy().astype(np.float32)
+    solution = ut.reconstruct(
+        ut.Problem(ut.Pattern(counts, np.ones(counts.shape, bool)), Strict()),
+        "Plan(Search(20*RAAR + 5*ER, starts=4, families=2))",
+        support=np.fft.fftshift(lopsided((16, 14)).numpy()),
+        workers=1,
+    )
+    assert solution.fsc is not None
+
+
+def test_the_r_factor_of_a_start_is_that_of_its_own_unknowns():
+    from untwin.runs.launch import residual
+
+    x, p = blurred()
+    q = problem(p, physics=Physics(FarField(), Blurred(Unknown(0.0, 0.0, 3.0))))
+    s = replace(state(x.expand(2, 32, 32), lopsided((32, 32)).expand(2, 32, 32)), nuisance={"sigma": torch.tensor([0.0, 0.8]).double()})
+    unblurred, right = residual(q, s)
+    assert right < 0.5 * unblurred
+
+
 def test_a_start_begins_everywhere_where_the_waves_do_not_tell_the_outline():
     p = ut.Problem(pattern(thing((16, 14)), photons=1e5), Curved())
     s = ut.begin(p, (0, 1))
@@ -436,6 +475,62 @@ def test_a_reconstruction_reports_what_was_found(tmp_path):
         ut.reconstruct(q, "20*ER", starts=2)
     with pytest.raises(InputError, match="nothing of the physics is unknown"):
         ut.reconstruct(p, "20*ER + Calibrate", starts=2)
+
+
+def named(name: str, **more: str) -> Detection:
+    """A detection with unknown fields of these names."""
+    fields = {name: 1.0, **dict.fromkeys(more, 1.0)}
+
+    class Named(Detection):
+        def expected(self, f):
+            return f
+
+    Named.__annotations__ = dict.fromkeys(fields, float)
+    for field in fields:
+        setattr(Named, field, 1.0)
+    return dataclass(frozen=True, repr=False)(Named)(**dict.fromkeys(fields, Unknown(1.0, 0.5, 2.0)))
+
+
+def test_an_unknown_with_the_name_of_another_number_is_refused():
+    p = pattern(thing((16, 16)), photons=1e5)
+    for detection, words in [
+        (named("photons"), "photons of the physics is unknown.*rename the field photons"),
+        (named("score"), "rename the field score"),
+        (named("sigma", sigma_error=""), "sigma_error is another number.*rename the field sigma"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            ut.reconstruct(ut.Problem(p, Physics(FarField(), detection)), "5*ER + Calibrate", starts=2)
+
+
+def test_the_numbers_of_a_reconstruction_are_all_listed():
+    from untwin.runs.solution import NUMBERS
+
+    p = replace(pattern(thing((16, 16)), photons=1e5), geometry=ut.Geometry(1e-10, 1.0, (1e-5, 1e-5)))
+    plan = "Plan(Search(20*RAAR + 5*ER, starts=4, families=2), Refine(5*ER, max_deviance_ratio=1.5))"
+    solution = ut.reconstruct(p, plan, support=np.fft.fftshift(lopsided((16, 16)).numpy()), workers=1)
+    assert solution.numbers.keys() == NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (lambda f: f[..., :8], r"gives a float32 tensor of shape \(1, 16, 8\); expected real counts of shape \(1, 16, 16\)"),
+        (lambda f: f + 0j, "gives a complex64 tensor"),
+        (lambda f: f.numpy(), "gives ndarray; expected"),
+        (lambda f: f / 0, "gives NaN or infinity in 256 of 256 pixels"),
+        (lambda f: f - 1e9, "gives less than 0 in 256 of 256 pixels, -1e.09 at least"),
+        (lambda f: f @ torch.ones(3, 3), r"fails on an object of shape \(1, 16, 16\): RuntimeError: .*; expected real counts"),
+    ],
+)
+def test_a_physics_that_gives_no_counts_is_refused_before_the_first_step(expected, words):
+    @dataclass(frozen=True, repr=False)
+    class Wrong(Detection):
+        def expected(self, f):
+            return expected(f)
+
+    q = ut.Problem(pattern(thing((16, 16)), photons=1e5), Physics(FarField(), Wrong()))
+    with pytest.raises(InputError, match=words):
+        ut.reconstruct(q, "5*ER", starts=2)
 
 
 def test_a_run_with_another_physics_is_another_run(tmp_path):

@@ -167,6 +167,14 @@ def test_families_that_share_a_prediction_are_no_evidence_for_each_other(model):
     assert mixed.numbers["agreement"] > 0.3  # two of three are the same prediction, and only the other one counts
 
 
+@pytest.mark.parametrize("wrapped", ["Mean({})", "Proximal(Mean({}))"])
+@pytest.mark.parametrize("stage", ["Search({0} + ER, starts=3, families=3)", "Search(ER, starts=3, families=3), Finish(({0} + ER,), 1, 1)"])
+def test_a_prediction_is_seen_wherever_it_stands(model, wrapped, stage):
+    predict = wrapped.format(f"Predict({model!r}, variety=0.0, every=1)")
+    solution = untwin.reconstruct(pattern(SAMPLES.image[0]), f"Plan({stage.format(predict)})", workers=1)
+    assert np.isnan(solution.numbers["agreement"]) and solution.verdict.trusted is None
+
+
 def test_reconstruct_begins_where_it_is_told(model):
     solution = untwin.reconstruct(pattern(SAMPLES.image[0]), "5*ER", start=f"predict:{model}", starts=2, workers=1)
     assert solution.recipe.startswith("Plan(Search(Predict(model=") and "5*ER" in solution.recipe

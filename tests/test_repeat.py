@@ -145,9 +145,50 @@ class Loss(ut.Loss):
         return "Mine()"
 
 
+@dataclass(frozen=True)
+class Poisson(ut.Loss):
+    """Another one, of the same name."""
+
+    offset: float = 0.0
+
+    def __call__(self, f, intensity, where):
+        return 2 * ut.Poisson()(f, intensity, where)
+
+
+@dataclass(frozen=True, repr=False)
+class FarField(ut.FarField):
+    """Another one, of the same name."""
+
+    def propagate(self, x):
+        return 1j * ut.FarField.propagate(self, x)
+
+    def backpropagate(self, w, spent=False):
+        return ut.FarField.backpropagate(self, -1j * w)
+
+
+@dataclass(frozen=True, repr=False)
+class Doubled(ut.Detection):
+    def expected(self, f):
+        return 2 * f
+
+
+def unmirrored() -> ut.Problem:
+    """A real problem with the counts of a complex one."""
+    return replace(ut.Problem.of(pattern()), constraint=ut.Support() & ut.Nonnegative())
+
+
+def thirds() -> Pattern:
+    """float64, whose roots are others than those of float32."""
+    return replace(pattern(), intensity=pattern().intensity.astype(np.float64) / 3)
+
+
 @pytest.mark.parametrize(
     ("call", "why"),
     [
+        (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Poisson()), "3*ER", starts=1), r"loss Poisson\(.*\) has names"),
+        (lambda: ut.reconstruct(ut.Problem(pattern(), FarField()), "3*ER", starts=1), r"physics Physics\(waves=FarField.*has names"),
+        (lambda: ut.reconstruct(unmirrored(), "3*ER", starts=1), "other counts, pixels or precision"),
+        (lambda: ut.reconstruct(thirds(), "3*ER", starts=1), "other counts, pixels or precision"),
         (lambda: ut.reconstruct(pattern(), Own() + ut.ER(), starts=1), "recipe has steps that a run.toml does not know"),
         (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Loss()), "3*ER", starts=1), r"loss Mine\(\) has names"),
         (lambda: ut.reconstruct(pattern(), "3*ER", starts=1, support=np.ones((32, 32))), "covered the whole array"),
@@ -164,6 +205,20 @@ def test_what_no_file_repeats_is_said_in_its_place(call, why, tmp_path):
         resolved(folder / "run.toml", {})
     assert torch.equal(ut.load(folder).image, first.image)
     assert ut.load(folder).conditions.obstacle == first.conditions.obstacle != ""
+
+
+@pytest.mark.parametrize("physics", [ut.Physics(ut.FarField(), Doubled()), FarField()], ids=repr)
+def test_a_physics_of_ones_own_is_not_shown_as_another(physics, tmp_path):
+    from untwin.show.pattern import plot_intensity
+
+    first = ut.reconstruct(ut.Problem(pattern(), physics), "3*ER", starts=1)
+    assert plot_intensity(first) is not None
+    for i in range(2):  # a loaded one that is saved again, too
+        loaded = ut.load(first.save(tmp_path / str(i)))
+        doubts = [w for w in loaded.warnings if "is not known here; the calculated intensity is not shown" in w]
+        assert loaded.physics is None and len(doubts) == 1 and plot_intensity(loaded) is None
+        assert ut.report(loaded, tmp_path / f"report{i}")
+        first = loaded
 
 
 def test_waves_alone_are_a_physics():

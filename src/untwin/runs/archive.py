@@ -86,6 +86,9 @@ def _run_text(solution: Reconstruction, run: dict[str, Any] | None) -> tuple[str
 
 def summary(solution: Reconstruction) -> dict[str, Any]:
     """Every number of a solution, ready for JSON (NaN and infinity become null)."""
+    from untwin.model.physics import Physics
+    from untwin.runs.conditions import reads_back
+
     p = solution.pattern
     return _json_ready(
         {
@@ -99,7 +102,8 @@ def summary(solution: Reconstruction) -> dict[str, Any]:
             "seed": solution.seed,
             "positivity": solution.positivity,
             "conditions": solution.conditions.texts() | {"obstacle": solution.conditions.obstacle},
-            "physics": repr(solution.physics),
+            "physics": None if solution.physics is None else repr(solution.physics),
+            "physics_reads_back": solution.physics is not None and reads_back(solution.physics, Physics),
             "pattern": {
                 "shape": p.shape,
                 "photons": p.photons,
@@ -226,6 +230,7 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
     modes, pattern = cxi.read_modes(path), read(path)
     if pattern.shape != stored.image.shape or (modes is not None and modes.shape[1:] != stored.image.shape):
         raise ValueError(f"an object of shape {stored.image.shape} with a pattern of {pattern.shape}")
+    physics, doubts = _physics(record)
     return Reconstruction(
         image=torch.from_numpy(stored.image),
         support=torch.from_numpy(np.asarray(stored.support)),
@@ -233,7 +238,7 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
         recipe=_valid(str, record["recipe"]),
         seed=_valid(int, record["seed"]),
         positivity=_valid(bool, record["positivity"]),
-        physics=_physics(record),
+        physics=physics,
         conditions=_conditions(path, record),
         verdict=_valid(Verdict, record["verdict"]),
         numbers={k: _float_or_nan(v) for k, v in record["numbers"].items()},
@@ -243,7 +248,7 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
         fsc=_curve(record["fsc"]),
         modes=None if modes is None else torch.from_numpy(modes),
         mode_weights=_valid(tuple[float, ...], record["mode_weights"]),
-        warnings=_valid(tuple[str, ...], record["warnings"]),
+        warnings=_valid(tuple[str, ...], record["warnings"]) + doubts,
         reason=_valid(str, record.get("reason", "")),
         made=_valid(dict[str, str | int], record.get("made", {})),
     )
@@ -273,15 +278,21 @@ def _curve(c: dict | None) -> Curve | None:
     return None if c is None else _valid(Curve, {**c, "value": tuple(map(_float_or_nan, c["value"]))})
 
 
-def _physics(record: dict[str, Any]) -> Physics:
-    """As the summary has it; the far field where it has names that untwin does not know, or an earlier version has none."""
+def _physics(record: dict[str, Any]) -> tuple[Physics | None, tuple[str, ...]]:
+    """As the summary has it, the far field where an earlier version has none; None, and a sentence, where it is one of a user's own."""
     from untwin.model.physics import Physics
     from untwin.runs.names import parse_model
 
+    text = _valid(str | None, record.get("physics", ""))
+    if text is None:
+        return None, ()  # saved again, with the sentence among its warnings
     try:
-        return parse_model(_valid(str, record.get("physics", "")) or "Physics", Physics)
+        physics = parse_model(text or "Physics", Physics)
+        if record.get("physics_reads_back", True):
+            return physics, ()
     except InputError:
-        return Physics()
+        pass
+    return None, (f"its physics {text} is not known here; the calculated intensity is not shown",)
 
 
 def _conditions(path: Path, record: dict[str, Any]) -> Conditions:

@@ -22,7 +22,6 @@ from untwin.runs.solution import History, Reconstruction, Start
 from untwin.runs.stages.plan import Outcome, Plan
 from untwin.solve.calibrate import uncertainty
 from untwin.solve.predict import Predict
-from untwin.solve.recipe import steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,7 +113,8 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
     errors = tuple(results.error.tolist())
     others, members = range(1, len(errors)), final.state.members
-    strangers = [i for i in others if _share_nothing(plan, members[0], members[i])]
+    predictions = [a for a in plan.algorithms() if isinstance(a, Predict)]
+    strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
     starts = _start_records(outcome.first, scores, first.error, first.twin)
     # Of the single starts those that are families' results already are left out
@@ -131,9 +131,9 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     )
 
 
-def _share_nothing(plan: Plan, member: Member, other: Member) -> bool:
-    """False where both began from the same prediction of a network: that they agree is then no evidence."""
-    return not any(isinstance(a, Predict) and a.informs(member.family) and a.informs(other.family) for a in steps(plan.search.first))
+def _share_nothing(predictions: list[Predict], member: Member, other: Member) -> bool:
+    """False where both were handed the same prediction of a network: that they agree is then no evidence."""
+    return not any(a.informs(member.family) and a.informs(other.family) for a in predictions)
 
 
 def _start_records(first: Population, scores: Tensor, error: Tensor, is_twin: Tensor) -> tuple[Start, ...]:
@@ -226,6 +226,7 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
     Cross-validation by deletion: 3 % of the measured pixels (and, for a real object, their mirror images) are declared unmeasured, their
     wave is set to zero, and 100 RAAR + 50 ER in the solution's support grow it again from all the others. The two figures are
     alike where the object explains the data, and the free one is larger where it has been fitted to noise. Reported, never used to choose.
+    NaN where there is none: too few pixels, or waves without an inverse, which RAAR needs.
     """
     import torch
 
@@ -234,7 +235,7 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
         torch.from_numpy(np.random.default_rng(derive(0, "free likelihood")).random(measured.shape) < FREE_SHARE).to(measured.device)
     )
     hidden = measured & ~without.measured
-    if not bool(hidden.any()) or bool((hidden == measured).all()):
+    if not problem.model.waves.unitary or not bool(hidden.any()) or bool((hidden == measured).all()):
         return math.nan, math.nan
     wave = problem.model.waves.propagate(problem.project_object(state.image, state.support))
     x = problem.model.waves.backpropagate(wave.where(~hidden, wave.new_zeros(())))
@@ -273,7 +274,7 @@ def _curves(problem: Problem, comparison: RunComparison) -> tuple[Curve | None, 
     """The transfer function of the runs that ended alike, and the shell correlation with the nearest independent result."""
     waves = problem.model.waves.propagate(comparison.runs)
     transfer = prtf(waves, problem.counts.measured) if len(waves) > 1 else None
-    shell = None if comparison.nearest is None else fsc(waves[0], problem.model.waves.propagate(comparison.nearest))
+    shell = None if comparison.nearest is None else fsc(waves[0], problem.model.waves.propagate(comparison.nearest.unsqueeze(0))[0])
     return transfer, shell
 
 

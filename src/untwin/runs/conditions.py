@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from untwin import fourier
 from untwin.errors import InputError
 from untwin.model.constraints import Constraint, Nonnegative, Support
-from untwin.model.counts import Modulus
+from untwin.model.counts import Counts, Modulus
 from untwin.model.losses import Loss, Poisson
 from untwin.model.physics import Physics
 from untwin.model.problem import Problem, require_real
@@ -50,9 +50,9 @@ class Conditions:
         plain = positive or [type(c) for c in problem.constraint.parts()] == [Support]
         texts = {
             "constraint": "" if plain else " & ".join(map(repr, problem.constraint.parts())),
-            "loss": "" if repr(problem.loss) == repr(Poisson()) else repr(problem.loss),
-            "modulus": "" if repr(problem.modulus) == repr(Modulus()) else repr(problem.modulus),
-            "physics": "" if repr(problem.physics) == repr(Physics().on(problem.pattern)) else repr(problem.physics),
+            "loss": "" if _same(problem.loss, Poisson()) else repr(problem.loss),
+            "modulus": "" if _same(problem.modulus, Modulus()) else repr(problem.modulus),
+            "physics": "" if _same(problem.physics, Physics().on(problem.pattern)) else repr(problem.physics),
         }
         inside = None if support is None else fourier.centred(support.cpu(), problem.ndim).numpy()
         return cls(
@@ -104,7 +104,7 @@ def _is_real(pattern: Pattern) -> bool:
 def _obstacle(problem: Problem, plan: Plan, texts: dict[str, str], support: np.ndarray | None) -> str:
     """Why a run.toml could not repeat this run, or nothing."""
     for name, text in texts.items():
-        if text and not _reads_back(text, KINDS[name]):
+        if text and not reads_back(getattr(problem, name), KINDS[name]):
             return f"its {name} {text} has names that a run.toml does not know"
     try:
         repeats = parse(repr(plan)) == plan
@@ -121,21 +121,30 @@ def _obstacle(problem: Problem, plan: Plan, texts: dict[str, str], support: np.n
     return ""
 
 
-def _reads_back(text: str, kind: type) -> bool:
+def reads_back(value: Any, kind: type) -> bool:
+    """True where its text describes this very constraint, loss, modulus or physics, and not one of the same name."""
+    parts = value.parts() if isinstance(value, Constraint) else (value,)
     try:
-        value = parse_model(text, kind)
+        described = parse_model(" & ".join(map(repr, parts)), kind)
     except InputError:
         return False
-    round_trip = " & ".join(map(repr, value.parts())) if isinstance(value, Constraint) else repr(value)
-    return round_trip == text
+    others = described.parts() if isinstance(described, Constraint) else (described,)
+    return len(parts) == len(others) and all(map(_same, parts, others))
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Of the same classes through and through, with the same numbers."""
+    value, other = (v.item() if isinstance(v, np.generic) else v for v in (value, other))
+    if type(value) is not type(other) or repr(value) != repr(other):
+        return False
+    return not is_dataclass(value) or all(_same(getattr(value, f.name), getattr(other, f.name)) for f in fields(value))
 
 
 def _is_of_its_pattern(problem: Problem) -> bool:
-    """The tensors are those that a Problem makes of this pattern."""
+    """The tensors are those that a Problem makes of this pattern as a file holds it, in float32."""
     import torch
 
-    c, p = problem.counts, problem.pattern
-    if c.intensity.dtype != torch.float32:
-        return False
-    intensity, measured = torch.from_numpy(np.ascontiguousarray(p.intensity)), torch.from_numpy(np.ascontiguousarray(p.measured))
-    return torch.equal(c.intensity.cpu(), intensity.to(torch.float32)) and torch.equal(c.measured.cpu(), measured)
+    counts, pattern = problem.counts, problem.pattern
+    own = Counts.of(replace(pattern, intensity=pattern.intensity.astype(np.float32)), problem._mirror)
+    pairs = ((getattr(counts, f.name), getattr(own, f.name)) for f in fields(Counts))
+    return all(a.dtype == b.dtype and torch.equal(a.cpu(), b) for a, b in pairs)

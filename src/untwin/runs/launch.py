@@ -39,6 +39,7 @@ class RunResult:
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
     """R-factor of each start's object."""
+    problem = problem.holding(state.nuisance) if state.nuisance else problem
     d = problem.counts
     f = problem.predict(problem.project_object(state.image, state.support))
     return tuple(r_factor(f, d.intensity, d.measured).tolist())

@@ -25,14 +25,14 @@ from untwin.runs.conditions import Conditions, problem_of
 from untwin.runs.device import as_mask, require_agreement
 from untwin.runs.launch import launcher, one_thread
 from untwin.runs.names import parse
-from untwin.runs.solution import Reconstruction
+from untwin.runs.solution import NUMBERS, Reconstruction
 from untwin.runs.stages.plan import Plan, Report
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.solve.begin import ResetSupport, require_outline
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.predict import started
-from untwin.solve.recipe import Recipe, require_suited, steps
+from untwin.solve.recipe import Recipe, require_suited
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ def reconstruct(
     launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
     needed = memory.require(problem, plan, launch)
     provenance = made_with(problem.device)
-    checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}))
+    checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
     with one_thread():
         try:
             outcome = plan.run(problem, seed, launch, support=support, report=report)
@@ -98,17 +98,54 @@ def reconstruct(
 
 
 def _require_suited(problem: Problem, plan: Plan) -> None:
-    """Raise InputError where a step does not suit the problem, and where something of the physics is unknown and no step finds it."""
+    """Raise InputError where a step does not suit the problem, and where something of the physics is unknown and no step finds it, or
+    has the name of another number."""
     for recipe in plan.recipes:
         require_suited(problem, recipe)
-    if problem.unknowns and not any(isinstance(a, Calibrate) for recipe in plan.recipes for a in steps(recipe)):
+    if problem.unknowns and not any(isinstance(a, Calibrate) for a in plan.algorithms()):
         raise InputError(
             f"{', '.join(problem.unknowns)} of the physics is unknown, and no step of the plan finds it: give a recipe with Calibrate, "
             f"such as '10*(20*RAAR + ShrinkWrap + Calibrate)', or a number instead of Unknown"
         )
+    numbers = NUMBERS | problem.unknowns.keys()
+    for name in problem.unknowns:
+        if name in NUMBERS or f"{name}_error" in numbers:
+            taken = name if name in NUMBERS else f"{name}_error"
+            raise InputError(
+                f"{name} of the physics is unknown and reported as {name} and {name}_error, but {taken} is another number of a "
+                f"Reconstruction; rename the field {name} of {problem.physics!r}"
+            )
 
 
-def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, provenance: dict[str, Any]) -> dict[str, Any]:
+def _prediction(problem: Problem) -> Tensor:
+    """(1, *grid): the counts that the physics predicts of a ramp. Raises InputError where these cannot be counts."""
+    import torch
+
+    physics = repr(problem.physics)
+    expected = f"expected real counts of shape {(1, *problem.shape)}, finite and at least 0 (docs/write-your-own-physics.md, Its laws)"
+    try:
+        f = problem.predict(_ramp(problem))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{physics} fails on an object of shape {(1, *problem.shape)}: {type(error).__name__}: {error}; {expected}"
+        ) from error
+    if not isinstance(f, torch.Tensor) or not f.is_floating_point() or f.shape != (1, *problem.shape):
+        kind = (
+            f"a {str(f.dtype).removeprefix('torch.')} tensor of shape {tuple(f.shape)}" if isinstance(f, torch.Tensor) else type(f).__name__
+        )
+        raise InputError(f"{physics} gives {kind}; {expected}")
+    if bad := int((~f.isfinite()).sum()):
+        raise InputError(f"{physics} gives NaN or infinity in {bad} of {f.numel()} pixels; {expected}")
+    if bad := int((f < 0).sum()):
+        raise InputError(f"{physics} gives less than 0 in {bad} of {f.numel()} pixels, {float(f.min()):.3g} at least; {expected}")
+    return f
+
+
+def _identity(
+    problem: Problem, plan: Plan, seed: int, support: Tensor | None, provenance: dict[str, Any], prediction: Tensor
+) -> dict[str, Any]:
     """What a run is: where this is the same, its bits are."""
     p, t = problem.pattern, problem.counts
     return {
@@ -120,7 +157,7 @@ def _identity(problem: Problem, plan: Plan, seed: int, support: Tensor | None, p
         "loss": repr(problem.loss),
         "modulus": repr(problem.modulus),
         "physics": repr(problem.physics),
-        "what the physics predicts, of SHA-256": digest(problem.predict(_ramp(problem))),  # its arrays, too, tell it from another
+        "what the physics predicts, of SHA-256": digest(prediction),  # its arrays, too, tell it from another
         "support of SHA-256": digest(support),
         "recipe": repr(plan),
         "seed": seed,

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from untwin.judge.trust import Verdict
 
 
+_NUMBERS = """
+r_factor chi_square_amplitude chi_square_intensity log_likelihood log_likelihood_expected log_likelihood_plain log_likelihood_refined
+working_log_likelihood free_log_likelihood score agreement refined refined_agreement refined_explained support_pixels support_fraction
+photons measured_fraction hidden_speckles power_unmeasured resolution_pixels resolution_metres first_mode_weight starts starts_failed
+starts_agreeing twins_turned runs_kept runs_failed families families_agreeing seconds cpu_seconds
+"""
+NUMBERS = frozenset(_NUMBERS.split())  # of a Reconstruction, beside what is unknown in its physics
+
+
 @dataclass(frozen=True)
 class Start:
     """One independent start, as the report lists it.
@@ -82,7 +91,7 @@ class Reconstruction(Solution):
 
     image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
     support: (*grid) bool, centred likewise. positivity: the object is real and at least zero. conditions: what the run was made under.
-    physics: with the values that were found for its unknowns.
+    physics: with the values that were found for its unknowns; None where a file names one that is not known here.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
@@ -93,7 +102,7 @@ class Reconstruction(Solution):
     support: Tensor
     pattern: Pattern
     positivity: bool
-    physics: Physics = field(default_factory=Physics)
+    physics: Physics | None = field(default_factory=Physics)
     conditions: Conditions = field(default_factory=Conditions)
     verdict: Verdict
     starts: tuple[Start, ...] = ()

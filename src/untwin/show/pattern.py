@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from untwin.data.measurement import Pattern
+    from untwin.model.physics import Physics
     from untwin.runs.solution import Reconstruction
 
 
@@ -45,11 +46,13 @@ def plot_pattern(pattern: Pattern) -> Figure:
     return figure
 
 
-def plot_intensity(solution: Reconstruction) -> Figure:
-    """Measured and calculated intensity on one log scale, and the difference of their square roots."""
+def plot_intensity(solution: Reconstruction) -> Figure | None:
+    """Measured and calculated intensity on one log scale, and the difference of their square roots; None where the physics is not known."""
+    if solution.physics is None:
+        return None
     pattern = solution.pattern
     intensity, measured = np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured)
-    calculated = _calculated(solution)
+    calculated = _calculated(solution.physics, solution)
     planes = planes_through(pattern.shape, tuple(n // 2 for n in pattern.shape), reciprocal=True)
     flat = pattern.ndim == 2
     figure = new_figure(12.0, 4.0) if flat else new_figure(11.0, 10.0)
@@ -78,13 +81,13 @@ def plot_intensity(solution: Reconstruction) -> Figure:
     return figure
 
 
-def _calculated(solution: Reconstruction) -> np.ndarray:
+def _calculated(physics: Physics, solution: Reconstruction) -> np.ndarray:
     """Intensity of the solution's object, zero frequency at N//2."""
     from untwin import fourier
 
     d = solution.image.ndim
-    physics = solution.physics.on(solution.pattern)
-    return fourier.centred(physics(fourier.cornered(solution.image, d).unsqueeze(0))[0], d).numpy()
+    own = physics.on(solution.pattern)
+    return fourier.centred(own(fourier.cornered(solution.image, d).unsqueeze(0))[0], d).numpy()
 
 
 def intensity_style(intensity: np.ndarray, measured: np.ndarray) -> dict[str, Any]:

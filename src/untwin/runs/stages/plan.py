@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
-from untwin.solve.recipe import Recipe
+from untwin.solve.recipe import Algorithm, Recipe, steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,6 +97,11 @@ class Plan:
     def recipes(self) -> tuple[Recipe, ...]:
         return tuple(r for s in self.stages for r in s.work)
 
+    def algorithms(self) -> Iterator[Algorithm]:
+        """Every step of every recipe, and those that wrappers hold."""
+        for recipe in self.recipes:
+            yield from all_steps(recipe)
+
     def size(self, pixels: int = 0, start: float = 0.0) -> Size:
         """What the stages count with. pixels: of the grid. start: arrays that a start keeps."""
         s = self.search
@@ -117,6 +122,15 @@ class Plan:
         candidates = results if cohort.candidates is None else cohort.candidates
         first = gather(list(cohort.firsts))
         return Outcome(first, cohort.traces, results, candidates, cohort.refined, cohort.failures, cohort.broken)
+
+
+def all_steps(recipe: Recipe) -> Iterator[Algorithm]:
+    """Every step in order, each followed by those that it wraps."""
+    for step in steps(recipe):
+        inner: Any = step
+        while inner is not None:
+            yield inner
+            inner = getattr(inner, "algorithm", None)
 
 
 def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
