@@ -16,7 +16,7 @@ from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
-from untwin.solve.recipe import Algorithm, Recipe, steps
+from untwin.solve.recipe import Algorithm, Recipe, all_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,15 +122,6 @@ class Plan:
         candidates = results if cohort.candidates is None else cohort.candidates
         first = gather(list(cohort.firsts))
         return Outcome(first, cohort.traces, results, candidates, cohort.refined, cohort.failures, cohort.broken)
-
-
-def all_steps(recipe: Recipe) -> Iterator[Algorithm]:
-    """Every step in order, each followed by those that it wraps."""
-    for step in steps(recipe):
-        inner: Any = step
-        while inner is not None:
-            yield inner
-            inner = getattr(inner, "algorithm", None)
 
 
 def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
