@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from events import calls
 from untwin.data import hdf5, header, probe, tiff
 from untwin.data.image import read_image
+from untwin.data.measurement import Pattern
 from untwin.data.read import read, read_object
 from untwin.errors import InputError
 
@@ -25,6 +27,50 @@ GOOD = np.random.default_rng(0).poisson(20, (32, 32)).astype(np.float32)
 def refuse(path, match: str, *args, **kwargs) -> None:
     with pytest.raises(InputError, match=match):
         read(path, *args, **kwargs)
+
+
+ALL = np.ones((32, 32), bool)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [
+        (lambda: Pattern(GOOD + 1j, ALL), "intensity is of ndarray complex64; expected an array of real numbers"),
+        (lambda: Pattern("p.npy", ALL), "intensity is of str .*expected an array"),
+        (lambda: Pattern([[1.0, 2.0], [3.0]], ALL), "intensity is no array"),
+        (lambda: Pattern(torch.ones(4, 4, requires_grad=True), ALL), "intensity is no array"),
+        (lambda: Pattern(np.ones((2, 2, 2, 2)), np.ones((2, 2, 2, 2), bool)), "2D or 3D"),
+        (lambda: Pattern(np.ones((0, 4)), np.ones((0, 4), bool)), r"shape \(0, 4\), without a pixel"),
+        (lambda: Pattern(GOOD, ALL[1:]), "crop or pad"),
+        (lambda: Pattern(GOOD, None), "measured is of NoneType object"),
+        (lambda: Pattern(GOOD, ~ALL), "no pixel is measured"),
+        (lambda: Pattern(0 * GOOD, ALL), "nothing was counted in 1,024 measured pixels"),
+        (lambda: Pattern(GOOD, ALL & (GOOD == 0)), "no pixel is measured|nothing was counted"),
+        (lambda: Pattern(np.where(GOOD < 15, np.nan, GOOD), ALL), rf"NaN or infinite in {(GOOD < 15).sum()} of 1,024 measured"),
+        (lambda: Pattern(np.where(GOOD > 28, np.inf, GOOD), ALL), "infinite in"),
+        (lambda: Pattern(GOOD - 12, ALL), rf"negative, NaN or infinite in {(GOOD < 12).sum()} of"),
+        (lambda: Pattern(GOOD, ALL, offset=(0.5,)), r"offset=\(0.5,\): expected 2 whole or half"),
+        (lambda: Pattern(GOOD, ALL, offset=(0.5, 0.3)), "expected 2 whole or half"),
+        (lambda: Pattern(GOOD, ALL, offset=(0.5, np.nan)), "expected 2 whole or half"),
+        (lambda: Pattern(GOOD, ALL, offset=0.5), "expected 2 whole or half"),
+    ],
+)
+def test_what_is_no_pattern_is_refused_by_the_pattern_itself(pattern, match):
+    with pytest.raises(InputError, match=match):
+        pattern()
+
+
+def test_lists_tensors_and_masks_of_numbers_become_arrays():
+    hidden = ALL.copy()
+    hidden[0, 0] = False
+    with_gap = np.where(hidden, GOOD, np.nan)
+    for p in (
+        Pattern(GOOD.tolist(), ALL.tolist()),
+        Pattern(torch.from_numpy(GOOD), torch.from_numpy(ALL)),
+        Pattern(with_gap, hidden.astype(np.uint8)),
+    ):
+        assert p.intensity.shape == (32, 32) and p.measured.dtype == bool and p.offset == (0.0, 0.0)
+        assert p.photons == GOOD[p.measured].sum(dtype=np.float64)
 
 
 def npy(folder: Path, values: np.ndarray) -> Path:

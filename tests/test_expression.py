@@ -251,6 +251,18 @@ def test_a_text_with_former_names_is_read_with_one_warning_and_written_with_the_
         assert repr(parse_model("Support() & Ceiling()", Constraint)).count("MagnitudeCap()") == 1
 
 
+def test_former_settings_of_stages_work_as_keywords_too():
+    with pytest.warns(DeprecationWarning, match="Reserve.near is called Reserve.max_disagreement now"):
+        assert ut.Reserve(near=0.2) == ut.Reserve(max_disagreement=0.2)
+    with pytest.warns(DeprecationWarning) as warned:
+        assert ut.Refine(ER(), apart=0.1, explained=1.3) == ut.Refine(ER(), 0.1, 1.3)
+    assert {str(w.message).partition(" ")[0] for w in warned} == {"Refine.apart", "Refine.explained"}
+    with pytest.raises(InputError, match="same setting twice; leave near out"):
+        ut.Reserve(near=0.2, max_disagreement=0.2)
+    with pytest.raises(TypeError, match="neer"):
+        ut.Reserve(neer=0.2)
+
+
 @pytest.mark.parametrize("name", sorted(ut.FORMER))
 def test_the_package_knows_classes_by_their_former_names_too(name):
     with pytest.warns(DeprecationWarning, match=f"untwin.{name} is called untwin.{ut.FORMER[name]} now"):

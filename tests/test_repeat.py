@@ -221,6 +221,15 @@ def test_a_physics_of_ones_own_is_not_shown_as_another(physics, tmp_path):
         first = loaded
 
 
+def test_former_names_on_the_command_line_are_one_note(tmp_path, capsys):
+    folder = ut.reconstruct(pattern(), SHORT, starts=1).save(tmp_path / "first")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["reconstruct", str(folder / "result.cxi"), "--recipe", "Whole + 5*ER + Settle", "--starts", "1", "-o", "out"])
+    notes = [line for line in capsys.readouterr().err.splitlines() if "earlier release" in line]
+    assert stop.value.code == 0
+    assert notes == ["note: names of an earlier release: Settle is called Rescale now, Whole is called ResetSupport now"]
+
+
 def test_waves_alone_are_a_physics():
     from untwin.model.physics import Physics
 

@@ -235,6 +235,13 @@ def test_what_does_not_fit_is_refused_before_the_fit(given, says):
         restore(scene(), **given)
 
 
+def test_a_pattern_is_none_of_its_pictures():
+    one = ut.Pattern(np.ones((8, 8), np.float32), np.ones((8, 8), bool))
+    for what in (one, ut.Problem(one)):
+        with pytest.raises(InputError, match=rf"got a {type(what).__name__}: try untwin.reconstruct"):
+            restore(what)
+
+
 # tasks
 
 

@@ -22,6 +22,10 @@ class GuessWarning(UserWarning):
     """A choice that untwin made where the input left it open; each one says how to decide otherwise."""
 
 
+class FormerNameWarning(DeprecationWarning):
+    """A name of an earlier release, and what it is called now."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or not be read; the run goes on as well as it can."""
 

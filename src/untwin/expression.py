@@ -9,15 +9,17 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import operator
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from untwin.errors import InputError
+from untwin.errors import FormerNameWarning, InputError
 
 _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.BitAnd: operator.and_}
+Kind = TypeVar("Kind")
 LIMIT = 20_000  # characters; a recipe is a line
 
 
@@ -63,7 +65,7 @@ def _rename(tree: ast.expr, former: Mapping[str, str]) -> None:
                     k.arg = former[setting]
     if old:
         changes = ", ".join(f"{before} is called {now} now" for before, now in old.items())
-        warnings.warn(f"names of an earlier release: {changes}", DeprecationWarning, stacklevel=4)
+        warnings.warn(f"names of an earlier release: {changes}", FormerNameWarning, stacklevel=4)
 
 
 def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
@@ -122,6 +124,28 @@ def _call(name: str, args: tuple, settings: dict[str, Any], source: str, names: 
         return cls(*args, **settings)
     except TypeError:
         raise InputError(f"{source!r}: {name} takes ({', '.join(fields)})") from None
+
+
+def former_settings(**former: str) -> Callable[[type[Kind]], type[Kind]]:
+    """A class whose settings had other names in an earlier release, old="new": they work as keywords, with a warning."""
+
+    def renamed(cls: type[Kind]) -> type[Kind]:
+        begin: Any = cls.__init__
+
+        @functools.wraps(begin)
+        def __init__(self: Kind, *args: Any, **settings: Any) -> None:
+            for old in settings.keys() & former.keys():
+                if former[old] in settings:
+                    raise InputError(f"{cls.__name__}({old}=, {former[old]}=): the same setting twice; leave {old} out")
+                text = f"{cls.__name__}.{old} is called {cls.__name__}.{former[old]} now"
+                warnings.warn(text, FormerNameWarning, stacklevel=2)
+                settings[former[old]] = settings.pop(old)
+            begin(self, *args, **settings)
+
+        cls.__init__ = __init__  # type: ignore[method-assign]
+        return cls
+
+    return renamed
 
 
 def write(value: Any) -> str:

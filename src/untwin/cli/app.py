@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError
 
 import untwin
 from untwin.cli.notes import note
-from untwin.errors import CheckpointWarning, InputError, NumericalFailure
+from untwin.errors import CheckpointWarning, FormerNameWarning, InputError, NumericalFailure
 
 app = App(
     name="untwin",
@@ -27,6 +27,7 @@ app = App(
 )
 
 
+NOTED = (CheckpointWarning, FormerNameWarning)  # warnings that are shown as notes
 BUG = 70  # the exit code of what nobody has foreseen
 
 
@@ -35,8 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
     130 interrupted. With --debug anywhere, a traceback before the message."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with _signals(), warnings.catch_warnings():
-        warnings.showwarning = _checkpoint_notes(warnings.showwarning)
-        warnings.simplefilter("always", CheckpointWarning)
+        warnings.showwarning = _as_notes(warnings.showwarning)
+        for category in NOTED:
+            warnings.simplefilter("always", category)
         _run([a for a in arguments if a != "--debug"], "--debug" in arguments)
 
 
@@ -96,12 +98,15 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _checkpoint_notes(show: Callable[..., None]) -> Callable[..., None]:
-    """How a warning is shown: one about checkpoints as a note."""
+def _as_notes(show: Callable[..., None]) -> Callable[..., None]:
+    """How a warning is shown: one about checkpoints or former names as a note, the same once."""
+    texts = set()
 
     def show_or_note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CheckpointWarning):
-            note(str(message))
+        if issubclass(category, NOTED):
+            if str(message) not in texts:
+                note(str(message))
+            texts.add(str(message))
         else:
             show(message, category, *where, **more)
 

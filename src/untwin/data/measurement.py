@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +55,10 @@ class Source:
 class Pattern:
     """A far-field diffraction pattern in FFT order (zero frequency first).
 
-    intensity: float32, 2D or 3D, photons where the file counts photons; 0 where not measured.
+    intensity: float32, 2D or 3D, photons where the file counts photons; finite and not negative, 0 where not measured. Some are counted.
     measured: bool, same shape, True where the pixel can be trusted.
     offset: where the true zero frequency lies relative to index 0, in pixels per axis: 0 or 0.5.
+    Lists and tensors become arrays. Raises InputError where one of these does not fit.
     asymmetry: how far the pattern is from its own mirror image about its centre, in excess of counting noise: 0 for a real
         object, of order 1 for two unrelated patterns; NaN where nobody has looked.
     warnings: every guess that was made on the way in, as sentences.
@@ -70,12 +73,17 @@ class Pattern:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.intensity.ndim not in (2, 3):
-            raise InputError(f"a pattern is 2D or 3D, this array has shape {self.intensity.shape}; choose one frame or volume")
-        if self.intensity.shape != self.measured.shape:
-            raise InputError(f"intensity has shape {self.intensity.shape}, the mask {self.measured.shape}; crop or pad one of them")
-        if not self.offset:
-            object.__setattr__(self, "offset", (0.0,) * self.intensity.ndim)
+        intensity, measured = _array("intensity", self.intensity), _array("measured", self.measured).astype(bool, copy=False)
+        if intensity.ndim not in (2, 3):
+            raise InputError(f"a pattern is 2D or 3D, this array has shape {intensity.shape}; choose one frame or volume")
+        if not intensity.size:
+            raise InputError(f"intensity has shape {intensity.shape}, without a pixel; expected some along every axis, such as 64 x 64")
+        if intensity.shape != measured.shape:
+            raise InputError(f"intensity has shape {intensity.shape}, the mask {measured.shape}; crop or pad one of them")
+        _require_counts(intensity[measured])
+        object.__setattr__(self, "intensity", intensity)
+        object.__setattr__(self, "measured", measured)
+        object.__setattr__(self, "offset", _offset(self.offset, intensity.ndim))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,3 +101,41 @@ class Pattern:
     @property
     def voxel_size(self) -> tuple[float, ...] | None:
         return self.geometry.voxel_size(self.shape)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """As an array of real numbers."""
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise InputError(f"{name} is no array ({type(error).__name__}: {error}); expected one such as np.asarray({name}) gives") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} is of {type(value).__name__} {array.dtype}; expected an array of real numbers, such as np.abs(wave) ** 2")
+    return array
+
+
+def _require_counts(counts: np.ndarray) -> None:
+    """Of the measured pixels."""
+    if not counts.size:
+        raise InputError("no pixel is measured; expected True in measured where a pixel can be trusted (a mask of bad pixels: ~mask)")
+    if not (counts.min() >= 0 and counts.max() < np.inf):
+        bad = int((~(counts >= 0) | ~np.isfinite(counts)).sum())
+        raise InputError(
+            f"intensity is negative, NaN or infinite in {bad:,} of {counts.size:,} measured pixels; "
+            f"expected counts of at least 0: set these to 0 and their measured to False"
+        )
+    if not counts.any():
+        raise InputError(
+            f"nothing was counted in {counts.size:,} measured pixels; expected an intensity above 0 in some: check data and mask"
+        )
+
+
+def _offset(offset: Any, ndim: int) -> tuple[float, ...]:
+    """As floats, zeros where there is none."""
+    try:
+        values = tuple(float(v) for v in offset) or (0.0,) * ndim
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != ndim or not all(math.isfinite(v) and (2 * v).is_integer() for v in values):
+        raise InputError(f"offset={offset!r}: expected {ndim} whole or half numbers of pixels, such as {(0.0,) * (ndim - 1) + (0.5,)}")
+    return values

@@ -82,6 +82,7 @@ FORMER = {
     "Refine.apart": "min_disagreement",
     "Refine.explained": "max_deviance_ratio",
     "Reserve.near": "max_disagreement",
+    "Modulus.hole": "damping",
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.checks import int_argument, seed_argument
+from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
 from untwin.model.losses import Loss, Squared
 from untwin.model.networks.skip import Skip
@@ -19,6 +20,7 @@ from untwin.model.priors.base import Prior
 from untwin.model.priors.combine import Cartesian
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Untrained
+from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
@@ -127,6 +129,8 @@ def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
     from untwin.model.image.base import Identity
     from untwin.model.picture import Picture
 
+    if isinstance(y, Pattern | Problem):
+        raise InputError(f"restore takes a picture, an array (channels, height, width); got a {type(y).__name__}: try untwin.reconstruct")
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
     measured = None if measured is None else as_mask(measured)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from untwin.errors import InputError
+from untwin.errors import FormerNameWarning, InputError
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather
 from untwin.runs.stages.base import Cohort, Context, Rank, Size, Stage
@@ -152,7 +152,7 @@ def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tup
     converted += [Reserve(s["reserve"])] if s.get("reserve") else []
     converted += [finish] if finish.recipes and finish.rounds else []
     converted += [Refine(s["refine"], **of["refine"])] if s.get("refine") is not None else []
-    warnings.warn("Plan(first, starts=...) is a plan of stages now: Plan(Search(first, starts=...), ...)", DeprecationWarning, stacklevel=3)
+    warnings.warn("Plan(first, starts=...) is a plan of stages now: Plan(Search(first, starts=...), ...)", FormerNameWarning, stacklevel=3)
     return tuple(converted)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin.checks import require_number
+from untwin.expression import former_settings
 from untwin.judge.trust import SIMILAR_ERROR
 from untwin.runs.population import Population, as_role, gather, objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 
+@former_settings(apart="min_disagreement", explained="max_deviance_ratio")
 @dataclass(frozen=True, repr=False)
 class Refine(Stage):
     """The best result and that of the family most like it go through a recipe, each on its own; `reconstruct` keeps what comes out

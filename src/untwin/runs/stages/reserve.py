@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from untwin.checks import require_int, require_number
+from untwin.expression import former_settings
 from untwin.runs.population import objects
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.search import Search
@@ -14,6 +15,7 @@ from untwin.solve.recipe import Recipe
 MAX_DISAGREEMENT = 0.3  # E between two results that are on their way to the same object, before a finish (unmeasured)
 
 
+@former_settings(near="max_disagreement")
 @dataclass(frozen=True, repr=False)
 class Reserve(Stage):
     """One more family at a time goes through all stages before this one, until two results differ by less than `max_disagreement`.
