@@ -257,6 +257,8 @@ def test_former_settings_of_stages_work_as_keywords_too():
     with pytest.warns(DeprecationWarning) as warned:
         assert ut.Refine(ER(), apart=0.1, explained=1.3) == ut.Refine(ER(), 0.1, 1.3)
     assert {str(w.message).partition(" ")[0] for w in warned} == {"Refine.apart", "Refine.explained"}
+    with pytest.warns(DeprecationWarning, match="Modulus.hole is called Modulus.damping now"):
+        assert ut.Modulus(hole=0.5).damping == 0.5
     with pytest.raises(InputError, match="same setting twice; leave near out"):
         ut.Reserve(near=0.2, max_disagreement=0.2)
     with pytest.raises(TypeError, match="neer"):

@@ -172,11 +172,6 @@ class Doubled(ut.Detection):
         return 2 * f
 
 
-def unmirrored() -> ut.Problem:
-    """A real problem with the counts of a complex one."""
-    return replace(ut.Problem.of(pattern()), constraint=ut.Support() & ut.Nonnegative())
-
-
 def thirds() -> Pattern:
     """float64, whose roots are others than those of float32."""
     return replace(pattern(), intensity=pattern().intensity.astype(np.float64) / 3)
@@ -187,7 +182,6 @@ def thirds() -> Pattern:
     [
         (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Poisson()), "3*ER", starts=1), r"loss Poisson\(.*\) has names"),
         (lambda: ut.reconstruct(ut.Problem(pattern(), FarField()), "3*ER", starts=1), r"physics Physics\(waves=FarField.*has names"),
-        (lambda: ut.reconstruct(unmirrored(), "3*ER", starts=1), "other counts, pixels or precision"),
         (lambda: ut.reconstruct(thirds(), "3*ER", starts=1), "other counts, pixels or precision"),
         (lambda: ut.reconstruct(pattern(), Own() + ut.ER(), starts=1), "recipe has steps that a run.toml does not know"),
         (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Loss()), "3*ER", starts=1), r"loss Mine\(\) has names"),

@@ -259,6 +259,12 @@ def test_thinned_photons_are_divided_and_none_is_seen_twice(kind):
     assert torch.equal(s.rule_state.aux["back"] + rule.problem_for_steps(p).counts.intensity, p.counts.intensity)
 
 
+def test_thinned_counts_that_are_almost_whole_leave_no_negative_ones():
+    counts = pattern(thing((12, 12)))
+    almost = replace(counts, intensity=(counts.intensity.round() * 0.9999).astype(np.float32))
+    assert float(Thinned(share=0.9).problem_for_steps(problem(almost)).counts.intensity.min()) >= 0
+
+
 def test_held_out_values_tell_when_noise_is_being_fitted():
     """A grid with a smoothness that is let go: the free loss falls and rises while the loss of what is fitted falls throughout."""
     p, truth = picture(noise=0.3, shape=(1, 40, 40))

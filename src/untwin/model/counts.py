@@ -10,6 +10,7 @@ import numpy as np
 
 from untwin.checks import require_number
 from untwin.engine import plain
+from untwin.expression import former_settings
 from untwin.model.detection import Ideal
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Counts:
         return cls(tensor(intensity), tensor(measured), tensor(merged.sqrt()), tensor(imposed), mirrored)
 
 
+@former_settings(hole="damping")
 @dataclass(frozen=True, eq=False)
 class Modulus:
     """How the data are imposed on a wave of which m₀ = √D(|w|²) is expected, where the counts are I: w' = w m / m₀.

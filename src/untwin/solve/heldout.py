@@ -100,7 +100,8 @@ class Thinned(KeepBest):
         )
 
     def problem_for_steps(self, problem: Problem) -> Problem:
-        return problem.recounted(problem.pattern.intensity - self._kept_back(problem))
+        left = problem.pattern.intensity - self._kept_back(problem)
+        return problem.recounted(left.clip(min=0))  # counts may be almost whole
 
     def first(self, problem: Problem, state: State) -> Any:
         import torch
