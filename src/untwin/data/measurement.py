@@ -58,10 +58,11 @@ class Pattern:
     intensity: float32, 2D or 3D, photons where the file counts photons; finite and not negative, 0 where not measured. Some are counted.
     measured: bool, same shape, True where the pixel can be trusted.
     offset: where the true zero frequency lies relative to index 0, in pixels per axis: 0 or 0.5.
-    Lists and tensors become arrays. Raises InputError where one of these does not fit.
     asymmetry: how far the pattern is from its own mirror image about its centre, in excess of counting noise: 0 for a real
         object, of order 1 for two unrelated patterns; NaN where nobody has looked.
     warnings: every guess that was made on the way in, as sentences.
+
+    Lists and tensors become arrays. Raises InputError where intensity, measured or offset does not fit.
     """
 
     intensity: np.ndarray
