@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -55,7 +56,9 @@ def _npy_entry(file: IO[bytes], name: str) -> Entry:
     if version not in ((1, 0), (2, 0)):
         raise InputError(f"NumPy format version {version[0]}.{version[1]} is for tables, not for arrays of numbers; save plain numbers")
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = reader(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python, which reads the header as a literal: (Syntax or Deprecation)Warning
+        shape, _, dtype = reader(file)
     return Entry(name, shape, dtype)
 
 

@@ -86,7 +86,7 @@ def checked_object(
 ) -> ObjectFile:
     """An ObjectFile, or an InputError where the values cannot be one."""
     values = formats.squeezed_grid(values, what)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(values, dtype=np.complex64)
     if not np.isfinite(values).all():
         raise InputError(f"{what} has values that are NaN, infinite or above 3e38; expected a finite object")
