@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import h5py
@@ -210,6 +211,24 @@ def test_a_kill_with_workers_leaves_no_orphans_that_do_harm(tmp_path, undisturbe
     assert died.returncode == -signal.SIGKILL
     write(tmp_path, RECIPE, 2, 150, shard=70)
     assert {name: values for name, values in content(tmp_path).items() if name in undisturbed} == undisturbed
+
+
+def test_control_c_is_heard_where_python_would_lose_it(tmp_path, handlers):
+    """An exception that is raised while a weak reference dies, as h5py's do all the time, goes nowhere."""
+    handlers(signal.default_int_handler)
+    reached = []
+
+    def report(done: int, total: int) -> None:
+        reached.append(done)
+        if len(reached) == 2:
+            dying = Manifest("", "", 0, 0, (), 0, False, {})
+            reference = weakref.ref(dying, lambda _: signal.raise_signal(signal.SIGINT))
+            del dying
+            assert reference() is None
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, RECIPE, 2, 150, shard=70, report=report)
+    assert len(reached) == 2 and sorted(content(tmp_path)) == ["manifest.json"]
 
 
 def test_an_interruption_leaves_complete_shards_only(tmp_path):

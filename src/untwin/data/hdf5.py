@@ -18,6 +18,7 @@ from untwin.data import probe
 from untwin.data.atomic import atomic_write_bytes
 from untwin.data.header import LARGE, Entry, affordable, unpacked
 from untwin.errors import InputError, readable_errors
+from untwin.processes import stoppable
 
 if TYPE_CHECKING:
     import h5py
@@ -56,10 +57,10 @@ def _require_survivable(path: Path) -> None:
 def atomic_file(target: Path, **options: Any) -> Iterator[h5py.File]:
     """A file to fill, which takes its place at the end of the block, complete or not at all. It is built in memory: where the disk is full,
     HDF5 itself leaves a file that it can neither finish nor close, and the process crashes at its end. Raises InputError where it cannot be
-    written."""
+    written. Ctrl-C waits for the end of the block: an exception that a signal raises inside HDF5 is lost there, or ends the process."""
     import h5py
 
-    with h5py.File(target.name, "w", driver="core", backing_store=False, **options) as file:
+    with stoppable(), h5py.File(target.name, "w", driver="core", backing_store=False, **options) as file:
         yield file
         file.flush()
         content = file.id.get_file_image()

@@ -18,7 +18,7 @@ from untwin.data.atomic import PART, atomic_write_text, require_writable
 from untwin.data.dataset import MANIFEST, SHARDS, Manifest, is_dataset, manifest_text, read_manifest, simulated, wrapped_index
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
-from untwin.processes import pool
+from untwin.processes import pool, stoppable
 from untwin.simulate.crystals import Samples, Simulation, simulation
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ def write(
 
     add(0)
     if workers == 1 or len(missing) < 2:
-        for k in missing:
-            _write_shard(folder, manifest, recipe_of, k, report=add)
+        _write_shards(folder, manifest, recipe_of, missing, add)
         return manifest
     from concurrent.futures import as_completed
 
@@ -207,6 +206,19 @@ def write(
     finally:
         _sweep(folder)
     return manifest
+
+
+def _write_shards(folder: Path, manifest: Manifest, recipe: Simulation, missing: Sequence[int], report: Callable[[int], None]) -> None:
+    """In this process. Ctrl-C is heard between two batches, because `hdf5.atomic_file` puts it off for all of a shard."""
+    with stoppable() as stop_requested:
+
+        def report_or_stop(samples: int) -> None:
+            report(samples)
+            if stop_requested():
+                raise KeyboardInterrupt
+
+        for k in missing:
+            _write_shard(folder, manifest, recipe, k, report=report_or_stop)
 
 
 def _write_shard(
