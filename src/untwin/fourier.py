@@ -92,6 +92,27 @@ def gaussian(shape: Sequence[int], sigma: Tensor, like: Tensor) -> Tensor:
     return torch.exp(-2 * torch.pi**2 * sigma**2 * square)
 
 
+def gaussian_of(shape: Sequence[int], covariance: Sequence[Tensor | float], like: Tensor) -> Tensor:
+    """Transfer function of a Gaussian blur of any shape, for rfftn over the axes of `shape`: exp(−2π² Σ_jk C_jk k_j k_k / (N_j N_k)).
+
+    covariance: C in pixels², one number (the same along every axis), d (one for each), or d (d + 1) / 2: the diagonal, then the elements
+    above it, row by row. Each a number, or a tensor (starts, 1, ..., 1).
+    """
+    import torch
+
+    d = len(shape)
+    k = []
+    for axis, n in enumerate(shape):
+        frequencies = torch.fft.rfftfreq if axis == d - 1 else torch.fft.fftfreq
+        k.append(frequencies(n, dtype=like.dtype, device=like.device).reshape([-1 if a == axis else 1 for a in range(d)]))
+    diagonal = list(covariance[:d]) if len(covariance) > 1 else [covariance[0]] * d
+    form = sum(c * k[j] ** 2 for j, c in enumerate(diagonal))
+    pairs = [(i, j) for i in range(d) for j in range(i + 1, d)]
+    form = form + sum(2 * c * k[i] * k[j] for (i, j), c in zip(pairs, covariance[d:]))
+    assert isinstance(form, torch.Tensor)
+    return torch.exp(-2 * torch.pi**2 * form)
+
+
 def blur(x: Tensor, sigma: Tensor, d: int) -> Tensor:
     """Periodic Gaussian blur of real x over its last d axes, sigma in pixels: one number per leading entry of x, or one for all."""
     import torch
