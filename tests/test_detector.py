@@ -32,6 +32,20 @@ EVERYTHING = Detector(
     threshold=OneOf((0, 2)),
     saturation=Between(5e3, 5e4),
 )
+DISTURBED = replace(
+    EVERYTHING,
+    saturation=None,
+    coherence_across=Between(0.0, 0.3),
+    coherence_angle=Between(-90, 90),
+    air_scatter=Between(0, 5),
+    air_scatter_width=Between(0.2, 0.5),
+    air_scatter_slope=Between(-1, 1),
+    streak=OneOf((0, 0.02)),
+    sensitivity=Between(0, 0.1),
+    hot_unmasked=Between(0, 9),
+    hot_counts=Between(100, 5000),
+    clipped=Between(0.0, 0.02),
+)
 
 
 def objects(shape: tuple[int, ...], samples: int = 1, seed: int = 0) -> torch.Tensor:
@@ -65,7 +79,7 @@ def points(shape: tuple[int, ...], *places: tuple[int, ...]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("detector", [Detector(beamstop=2), EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("detector", [Detector(beamstop=2), EVERYTHING, DISTURBED], ids=["plain", "everything", "disturbed"])
 def test_a_sample_does_not_depend_on_its_batch(detector, shape):
     x = objects(shape, 7)
     together = detector.expose(x, Streams(3, range(7)))
@@ -73,13 +87,15 @@ def test_a_sample_does_not_depend_on_its_batch(detector, shape):
         alone = detector.expose(x[i : i + 1], Streams(3, [i]))
         assert torch.equal(alone.intensity[0], together.intensity[i]) and torch.equal(alone.measured[0], together.measured[i])
         assert torch.equal(alone.x[0], together.x[i]) and alone.labels[0] == together.labels[i]
+        assert alone.flat is together.flat is None or torch.equal(alone.flat[0], together.flat[i])
     assert not torch.equal(together.intensity[0], detector.expose(x[:1], Streams(4, [0])).intensity[0])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_all_rows_at_once_as_on_a_gpu_are_the_rows_one_by_one(shape, monkeypatch):
+@pytest.mark.parametrize("detector", [EVERYTHING, DISTURBED], ids=["everything", "disturbed"])
+def test_all_rows_at_once_as_on_a_gpu_are_the_rows_one_by_one(shape, detector, monkeypatch):
     """To rounding, so without noise and thresholds."""
-    x, quiet = objects(shape, 5), replace(EVERYTHING, noise=False, threshold=0, saturation=None)
+    x, quiet = objects(shape, 5), replace(detector, noise=False, threshold=0, saturation=None)
     one = expose(quiet, x)
     monkeypatch.setattr(detector_module, "_each", lambda function, *rows: function(*rows))
     two = expose(quiet, x)
@@ -295,6 +311,7 @@ def test_saturated_pixels_are_masked_and_dim_ones_read_zero():
     [
         Detector(),
         EVERYTHING,
+        DISTURBED,
         Detector(Total(OneOf((1e4, 1e6))), noise=False),
         Detector(Peak(), gaps=2, saturation=65535),
         Detector(Total(7)),
@@ -323,6 +340,18 @@ def test_a_detector_is_its_own_text(detector):
         (lambda: Detector(dead=OneOf((0.1, -0.1))), "dead=OneOf"),
         (lambda: Detector(threshold=-1), "threshold=-1"),
         (lambda: Detector(saturation=0), "saturation=0"),
+        (lambda: Detector(coherence_across=-0.1), "coherence_across=-0.1.*0 or more"),
+        (lambda: Detector(coherence=0.3, coherence_angle=35), "a round blur has no angle; give coherence_across"),
+        (lambda: Detector(coherence_across=0.1, coherence_angle=400), "coherence_angle=400.*-360 to 360"),
+        (lambda: Detector(air_scatter=-1), "air_scatter=-1"),
+        (lambda: Detector(air_scatter_width=0), "air_scatter_width=0"),
+        (lambda: Detector(air_scatter_slope=1.5), "air_scatter_slope=1.5.*-1 to 1"),
+        (lambda: Detector(streak=1.5), "streak=1.5.*0 to 1"),
+        (lambda: Detector(sensitivity=-0.1), "sensitivity=-0.1"),
+        (lambda: Detector(hot_unmasked=1.5), "hot_unmasked=1.5.*whole"),
+        (lambda: Detector(hot_counts=0), "hot_counts=0"),
+        (lambda: Detector(clipped=0.6), "clipped=0.6.*0 to 0.5"),
+        (lambda: expose(Detector(hot_unmasked=Between(0, 2000)), objects((63, 50))), "hot_unmasked=.*at most half of the detector's 3150"),
         (lambda: expose(Detector(gaps=1, gap_width=50), objects((63, 50))), "gap_width=50.*50 pixels; narrow"),
         (lambda: expose(Detector(), objects((64, 64)).real), "float32.*expected complex64"),
         (lambda: expose(Detector(), objects((64, 64))[0]), r"\(64, 64\).*samples"),
@@ -337,6 +366,180 @@ def test_a_detector_is_its_own_text(detector):
 def test_what_cannot_be_is_refused_and_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+# disturbances that no mask knows of
+
+
+def frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
+    return list(np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in shape), indexing="ij"))
+
+
+def quiet(x: torch.Tensor, **settings) -> tuple[np.ndarray, Exposure]:
+    """Expected counts beyond those of the object, and the exposure."""
+    e = expose(Detector(Total(1e5), noise=False, **settings), x)
+    return e.intensity.numpy() - expected(e.x), e
+
+
+@pytest.mark.parametrize("setting", ["air_scatter", "streak", "sensitivity", "hot_unmasked", "clipped"])
+def test_what_is_off_draws_no_random_number_and_has_no_label(setting):
+    """A recipe of an earlier release keeps its bits: settings at nothing change none, and nor do those that would say of what kind."""
+    x = objects((64, 64), 3)
+    before, after = (
+        expose(EVERYTHING, x),
+        expose(replace(EVERYTHING, **{setting: 0}, hot_counts=7, air_scatter_width=Between(0.1, 0.9)), x),
+    )
+    assert torch.equal(before.intensity, after.intensity) and torch.equal(before.x, after.x) and before.labels == after.labels
+    assert set(before.labels[0]) == {
+        *("coherence", "background", "stray", "threshold", "saturation", "photons", "peak", "blobs"),
+        *("beamstop", "gaps", "hot", "dead", "saturated", "measured"),
+    }
+    assert before.flat is None
+
+
+def test_the_order_of_the_draws_is_that_of_the_first_release():
+    """Of everything that it had, drawn again from a generator by hand: the labels, and what the generator gives next."""
+    x, streams, g = objects((64, 64)), Streams(5, [0]), np.random.default_rng((5, 0))
+    label = replace(EVERYTHING, noise=False).expose(x, streams).labels[0]
+    u = g.random(6)  # peak, coherence, background, stray, threshold, saturation
+    assert (label["peak"], label["coherence"]) == pytest.approx((1e3 * 100 ** u[0], 0.1 + 0.4 * u[1]))
+    assert (label["background"], label["stray"], label["threshold"]) == pytest.approx((0.1 * u[2], 0.02 * (u[3] >= 0.5), 2 * (u[4] >= 0.5)))
+    assert label["saturation"] == pytest.approx(5e3 + 4.5e4 * u[5])
+    u = g.random(2)
+    assert label["beamstop"] == pytest.approx(3 * u[0]) and label["gaps"] == int(3 * u[1])
+    g.random(6)  # of two gaps the width, the axis, the place
+    dead, u = 0.02 * g.random(), g.random((64, 64))
+    assert label["hot"] == (u < 0.01).sum() and label["dead"] == (u >= 1 - dead).sum()
+    number = 1 + int(3 * g.random())
+    assert label["blobs"] == (number if label["stray"] else 0)
+    for _ in range(2):
+        g.standard_normal((3, 2), np.float32)
+    g.random((3, 3))
+    assert streams.generators[0].random() == g.random()
+
+
+@pytest.mark.parametrize("detector", [Detector(hot_unmasked=5), Detector(clipped=0.01)])
+def test_what_happens_after_the_counting_leaves_the_noise_as_it_was(detector):
+    x = objects((64, 64))
+    one, two = expose(Detector(), x).intensity, expose(detector, x).intensity
+    assert 0 < int((one != two).sum()) <= 41
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (63, 50), (16, 18, 20)])
+@pytest.mark.parametrize("angle", [0.0, 35.0, -60.0])
+def test_partial_coherence_has_the_axes_and_the_angle_that_are_asked_for(shape, angle):
+    """Of two points at r, the fringes keep exp(−2π² Σ_jk C_jk r_j r_k / N_j N_k); C from a rotation matrix."""
+    along, across, d = 1.2, 0.4, len(shape)
+    r = np.array([2, 3, -4][-d:])
+    e = expose(Detector(noise=False, coherence=along, coherence_across=across, coherence_angle=angle), points(shape, (0,) * d, tuple(r)))
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    turn = np.eye(d)
+    turn[-2:, -2:] = [[c, -s], [s, c]]
+    covariance = turn @ np.diag([*[across**2] * (d - 2), along**2, across**2]) @ turn.T
+    k = frequencies(shape)
+    fringe = np.cos(2 * np.pi * sum(f * v / n for f, v, n in zip(k, r, shape)))
+    reciprocal = r / np.array(shape)
+    mean = 1 + fringe * np.exp(-2 * np.pi**2 * reciprocal @ covariance @ reciprocal)
+    np.testing.assert_allclose(e.intensity[0].numpy(), mean * 1e6 / mean.sum(), rtol=2e-5)
+    pairs = [(i, j) for i in range(d) for j in range(i + 1, d)]
+    assert e.labels[0]["covariance"] == pytest.approx([*np.diag(covariance), *(covariance[p] for p in pairs)], abs=1e-12)
+    assert (e.labels[0]["coherence"], e.labels[0]["coherence_across"], e.labels[0]["coherence_angle"]) == (along, across, angle)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_coherence_with_equal_axes_is_the_round_one(shape):
+    x = objects(shape, 2)
+    one = expose(Detector(noise=False, coherence=0.4), x).intensity
+    two = expose(Detector(noise=False, coherence=0.4, coherence_across=0.4, coherence_angle=Between(0, 90)), x).intensity
+    assert torch.allclose(one, two, rtol=1e-5, atol=1e-5 * float(one.max()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_air_scatter_is_a_broad_hill_with_a_slope(shape):
+    extra, e = quiet(objects(shape, 2), air_scatter=5, air_scatter_width=Between(0.2, 0.4), air_scatter_slope=0.5)
+    k = frequencies(shape)
+    for difference, label in zip(extra, e.labels, strict=True):
+        hill = np.exp(-sum((f / n) ** 2 for f, n in zip(k, shape)) / (2 * label["air_scatter_width"] ** 2))
+        awaited = 5 * hill * (1 + 0.5 * k[-1] / (shape[-1] / 2))
+        np.testing.assert_allclose(difference, awaited, atol=1e-6 * float(e.intensity.max()))
+        assert label["air_scatter"] == 5 and label["air_scatter_slope"] == 0.5 and label["photons"] == 1e5
+    assert e.labels[0]["air_scatter_width"] != e.labels[1]["air_scatter_width"] and e.measured.all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (63, 50), (24, 25, 26)])
+def test_a_streak_is_one_long_spot_with_the_drawn_share_of_the_photons(shape):
+    """Weighted moments in the middle of it: 6/64 and 1/64 of the shortest axis, 0.7 pixels at least, 0.35 from the centre."""
+    extra, e = quiet(objects(shape, 6), streak=Between(0.1, 0.5))
+    k, n = np.stack(frequencies(shape)), min(shape)
+    for difference, label in zip(extra.astype(float), e.labels, strict=True):
+        assert difference.sum() == pytest.approx(label["streak"] * 1e5, rel=1e-3)
+        top = k[(slice(None), *np.unravel_index(difference.argmax(), shape))]
+        assert np.linalg.norm(top / np.array(shape)) == pytest.approx(0.35, abs=2.5 / n)
+        near = (difference > 0.02 * difference.max()) & (np.square(k.reshape(len(shape), -1).T - top).sum(1) < (0.3 * n) ** 2).reshape(
+            shape
+        )
+        offset, weight = k[:, near], difference[near] / difference[near].sum()
+        offset = offset - (offset * weight).sum(1, keepdims=True)
+        spread = np.sqrt(np.linalg.eigvalsh((offset * weight) @ offset.T))
+        assert spread[-2] == pytest.approx(max(n / 64, 0.7), rel=0.25) and 2 * spread[-2] < spread[-1] < 1.1 * 6 / 64 * n
+    assert e.measured.all() and len({int(difference.argmax()) for difference in extra}) == 6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sensitivities_scale_what_is_expected_and_are_the_same_in_every_frame(shape):
+    x, settings = objects(shape, 3), {"noise": False, "background": 2.0, "sensitivity": Between(0.02, 0.2)}
+    e = expose(Detector(Total(1e5), **settings), x)
+    even = expected(e.x) + 2
+    flat = e.flat.numpy().reshape(3, *(1,) * (len(shape) - 2), *shape[-2:])
+    np.testing.assert_allclose(e.intensity.numpy(), flat * even, rtol=1e-4, atol=1e-6 * even.max())
+    pixels = shape[-2] * shape[-1]
+    for row, label in zip(e.flat.numpy(), e.labels, strict=True):
+        assert 0.02 <= label["sensitivity"] <= 0.2 and row.shape == shape[-2:] and row.min() > 0 and label["photons"] == 1e5
+        assert np.log(row).std() == pytest.approx(label["sensitivity"], rel=4 / np.sqrt(2 * pixels))
+        assert abs(row.mean() - 1) < 5 * label["sensitivity"] / np.sqrt(pixels)
+    assert not torch.equal(e.flat[0], e.flat[1]) and e.measured.all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (6, 63, 50)])
+def test_hot_pixels_that_nobody_masked_read_what_is_asked_in_every_frame(shape):
+    x = objects(shape, 8)
+    e = expose(Detector(hot_unmasked=Between(0, 9), hot_counts=12345, gaps=2, gap_width=9), x)
+    for counts, measured, label in zip(e.intensity.numpy(), e.measured.numpy(), e.labels, strict=True):
+        hot = (counts == 12345).reshape(-1, *shape[-2:])
+        assert (hot == hot[:1]).all() and int(hot[0].sum()) == label["hot_unmasked"] and label["hot_counts"] == 12345
+        assert measured[counts == 12345].all()
+    assert len({label["hot_unmasked"] for label in e.labels}) > 2 and all(label["hot"] == 0 for label in e.labels)
+    places = {tuple(np.flatnonzero(c == 12345)) for c in expose(Detector(hot_unmasked=3, hot_counts=12345), x).intensity.numpy()}
+    assert len(places) == 8
+
+
+def test_hot_pixels_reach_only_as_far_as_there_are_measured_ones():
+    e = expose(Detector(hot_unmasked=1500, hot_counts=777, dead=0.5, hot=0.4), objects((64, 64)))
+    assert e.labels[0]["hot_unmasked"] == int(e.measured.sum()) < 1500 and (e.intensity[e.measured] == 777).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_clipped_pixels_read_the_most_that_the_others_do_and_are_measured(shape):
+    x = objects(shape, 3)
+    free, e = expose(Detector(Total(1e6), beamstop=2), x), expose(Detector(Total(1e6), beamstop=2, clipped=Between(0.01, 0.05)), x)
+    for before, after, measured, label in zip(*(t.numpy() for t in (free.intensity, e.intensity, e.measured)), e.labels, strict=True):
+        values = np.sort(before[measured])[::-1]
+        limit = values[round(label["clipped"] * measured.sum())]
+        assert label["clipped_at"] == limit and label["clipped_pixels"] == (before > limit).sum() > 0
+        assert np.array_equal(after, np.minimum(before, limit))
+    assert torch.equal(free.measured, e.measured) and len({label["clipped"] for label in e.labels}) == 3
+    one = expose(Detector(Total(1e6), clipped=1e-9), x)  # of 4096 pixels none
+    assert torch.equal(one.intensity, expose(Detector(Total(1e6)), x).intensity) and one.labels[0]["clipped_pixels"] == 0
+
+
+def test_a_pattern_that_is_dark_is_not_clipped_to_nothing():
+    e = expose(Detector(Total(100), clipped=0.5), objects((64, 64)))
+    assert e.labels[0]["clipped_at"] == 1 and e.intensity.max() == 1
+
+
+def test_a_clipped_or_hot_pixel_at_the_saturation_is_masked():
+    e = expose(Detector(Total(1e6), hot_unmasked=4, hot_counts=1e6, saturation=9e5), objects((64, 64)))
+    assert e.labels[0]["saturated"] == 4 == int((~e.measured).sum())
 
 
 # the function that the examples and benchmarks use

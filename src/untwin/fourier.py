@@ -5,6 +5,7 @@ Sign: forward is Σ x(r) exp(−2πi k·r / N) / √N, so that a shift by +s mul
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -106,10 +107,11 @@ def gaussian_of(shape: Sequence[int], covariance: Sequence[Tensor | float], like
         frequencies = torch.fft.rfftfreq if axis == d - 1 else torch.fft.fftfreq
         k.append(frequencies(n, dtype=like.dtype, device=like.device).reshape([-1 if a == axis else 1 for a in range(d)]))
     diagonal = list(covariance[:d]) if len(covariance) > 1 else [covariance[0]] * d
-    form = sum(c * k[j] ** 2 for j, c in enumerate(diagonal))
-    pairs = [(i, j) for i in range(d) for j in range(i + 1, d)]
-    form = form + sum(2 * c * k[i] * k[j] for (i, j), c in zip(pairs, covariance[d:]))
-    assert isinstance(form, torch.Tensor)
+    form = torch.zeros((), dtype=like.dtype, device=like.device)
+    for j, c in enumerate(diagonal):
+        form = form + c * k[j] ** 2
+    for (i, j), c in zip(itertools.combinations(range(d), 2), covariance[d:]):
+        form = form + 2 * c * k[i] * k[j]
     return torch.exp(-2 * torch.pi**2 * form)
 
 

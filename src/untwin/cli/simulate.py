@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,17 +18,53 @@ if TYPE_CHECKING:
 simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, or a data set of any size.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CrystalOptions:
+    """What crystal, and on what detector: the options of untwin simulate crystal that a recipe stands for.
+
+    Parameters
+    ----------
+    dislocations
+        How many, visible ones; by default none.
+    faults
+        Planar faults; by default none.
+    photons
+        Expected in all on the measured pixels; by default 3e7.
+    beamstop
+        Radius of the beamstop, pixels; by default none.
+    oversampling
+        Array over object along each axis; by default 2.5.
+    coherence
+        Sigma of the partial coherence's blur, pixels; by default full coherence. 0.3 is a good beamline.
+    background
+        Expected counts per pixel that are not the object's, flat; by default none.
+    stray
+        Light of another crystal, a share of the photons, in 1 to 3 spots away from the centre that no mask hides; by default none.
+    hot
+        How many pixels read 1000 counts, whatever falls on them, and are in no mask; by default none.
+    clipped
+        Share of the measured pixels, the brightest, that are clipped and in no mask; by default none.
+    """
+
+    dislocations: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
+    faults: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
+    photons: float | None = None
+    beamstop: float | None = None
+    oversampling: float | None = None
+    coherence: float | None = None
+    background: float | None = None
+    stray: float | None = None
+    hot: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
+    clipped: float | None = None
+
+
 @simulate.command(name="crystal")
 def simulate_crystal(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("crystal.cxi"),
     truth: Path | None = None,
     size: str | None = None,
-    dislocations: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
-    faults: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
-    photons: float | None = None,
-    beamstop: float | None = None,
-    oversampling: float | None = None,
+    options: Annotated[CrystalOptions | None, Parameter(name="*")] = None,
     recipe: str | None = None,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     index: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
@@ -43,18 +80,8 @@ def simulate_crystal(
         The object and its support, CXI, for untwin compare; by default OUTPUT_truth.cxi.
     size
         Pixels per axis, slowest first, such as 64,64 or 64,64,64; by default 64,64 or the recipe's.
-    dislocations
-        How many, visible ones; by default none.
-    faults
-        Planar faults; by default none.
-    photons
-        Expected in all on the measured pixels; by default 3e7.
-    beamstop
-        Radius of the beamstop, pixels; by default none.
-    oversampling
-        Array over object along each axis; by default 2.5.
     recipe
-        A recipe of a data set instead of the options above (except --size): crystals-2d, crystals-3d, cdi-nn, cells, textures,
+        A recipe of a data set instead of crystal and detector options: crystals-2d, crystals-3d, cdi-nn, cells, textures,
         a regime such as crystals-2d/strong-phase, or a recipe's text.
     seed
         Which crystal, and which noise.
@@ -70,8 +97,8 @@ def simulate_crystal(
         raise InputError(f"{output} cannot hold both the measurement and the truth; expected two names")
     for path in (output, truth):
         new_file(path, (".cxi", ".h5", ".hdf5"), overwrite)
-    options = {"dislocations": dislocations, "faults": faults, "photons": photons, "beamstop": beamstop, "oversampling": oversampling}
-    simulation = _simulation(recipe, _shape_of(size), {name: value for name, value in options.items() if value is not None})
+    settings = {name: value for name, value in vars(options or CrystalOptions()).items() if value is not None}
+    simulation = _simulation(recipe, _shape_of(size), settings)
     pattern = _write_crystal(simulation, seed, index, output, truth)
     hidden = int((~pattern.measured).sum())
     print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden:,} pixels not measured")

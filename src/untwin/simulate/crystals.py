@@ -137,6 +137,7 @@ class Simulation:
         require_within(self, "oversampling", 1, 1000)
         check_size(self.shape, self.oversampling)
         self.body.check(len(self.shape))
+        self.detector.check(self.shape)
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -253,10 +254,19 @@ def crystal(
     beamstop: float = 0.0,
     oversampling: float = 2.5,
     strain: float = 1.0,
+    coherence: float = 0.0,
+    background: float = 0.0,
+    stray: float = 0.0,
+    hot: int = 0,
+    clipped: float = 0.0,
 ) -> Simulation:
-    """One faceted, smoothly strained crystal with so many dislocations (visible ones) and faults. strain: rms of its phase, rad."""
+    """One faceted, smoothly strained crystal with so many dislocations (visible ones) and faults. strain: rms of its phase, rad.
+
+    coherence, background, stray, clipped: as in `Detector`. hot: pixels that read 1000 counts and are in no mask (its hot_unmasked).
+    """
     body: Body = Polygon(Between(5, 8)) if len(shape) == 2 else Wulff(Between(1.0, 1.3), Between(1.05, 1.4), substrate=0.3)
     parts: tuple[Part, ...] = (Waves(strain, 5.0 if len(shape) == 2 else 6.0), Relaxation(Between(0.0, 0.5)))
     parts += (Dislocations(dislocations, visible=1.0),) if dislocations else ()
     parts += (Faults(faults),) if faults else ()
-    return Simulation(body, parts, shape, oversampling, Detector(Total(photons), beamstop=beamstop))
+    detector = Detector(Total(photons), True, coherence, background, stray, beamstop, hot_unmasked=hot, clipped=clipped)
+    return Simulation(body, parts, shape, oversampling, detector)
