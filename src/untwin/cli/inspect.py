@@ -20,6 +20,8 @@ def inspect(
     *,
     data: str | None = None,
     mask: str | None = None,
+    flat: str | None = None,
+    dark: str | None = None,
     centre: str | None = None,
     picture: Path | None = None,
     overwrite: bool = False,
@@ -34,6 +36,10 @@ def inspect(
         Dataset (HDF5) or array (npz) to take.
     mask
         File or dataset with the bad pixels, nonzero = bad.
+    flat
+        File or dataset with what the detector counts where the same light falls on every pixel; 0 or NaN = dead.
+    dark
+        File or dataset with the counts of a pixel without light, in the time of one frame.
     centre
         Zero frequency in the file's pixels, such as 40,40.5; by default found.
     picture
@@ -49,11 +55,13 @@ def inspect(
     if is_dataset(file):
         _inspect_dataset(file, picture)
         return
-    options = {"file": file, "data": data, "mask": mask, "centre": centre and centre.split(",")}
+    named = {"data": data, "mask": mask, "flat": flat, "dark": dark}
+    options = {"file": file, **named, "centre": centre and centre.split(",")}
     run = resolved(None, {k: v for k, v in options.items() if v is not None})
-    pattern = read_pattern(run.file, run.data, run.mask, run.centre)
-    positivity = " --positivity" if pattern.asymmetry < REAL else ""
-    _print_rows([*_pattern_rows(file, pattern), ("next", f"untwin reconstruct {file}{positivity}")])
+    pattern = read_pattern(run)
+    following = f"untwin reconstruct {file}" + "".join(f" --{k} {v}" for k, v in named.items() if v and (flat or dark))
+    following += " --positivity" if pattern.asymmetry < REAL else ""
+    _print_rows([*_pattern_rows(file, pattern), *_detector_rows(pattern), ("next", following)])
     if picture:
         from untwin.show.pattern import plot_pattern
         from untwin.show.style import save_figure
@@ -87,6 +95,51 @@ def _pattern_rows(file: Path, pattern: Pattern) -> list[tuple[str, str]]:
         rows.append(("wavelength", f"{pattern.geometry.wavelength * 1e10:.4g} angstrom"))
     if pattern.voxel_size:
         rows.append(("object pixel", " x ".join(f"{v * 1e9:.3g}" for v in pattern.voxel_size) + " nm"))
+    return rows
+
+
+def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
+    """What the counts alone say of the detector: pixels that are not the object's light, and what lies under the rest."""
+    from untwin.data.outliers import outliers
+    from untwin.model.background import flat_background
+
+    strange = outliers(pattern)
+    floor = flat_background(strange.masked(pattern))
+    clipped = [w for w in (*pattern.warnings, *strange.sentences) if "saturat" in w]
+    hot = int(strange.hot.sum())
+    bright = (
+        f"{hot}, up to {float(pattern.intensity[strange.hot].max(initial=0)):,.0f} counts: far brighter than light beside its neighbours"
+    )
+    return [
+        ("hot pixels", bright if hot else "none seen"),
+        ("saturated", "; ".join(clipped) or "none seen"),
+        *_flat_rows(pattern),
+        ("background", "not known: these are no counts, or few are dark" if floor is None else str(floor)),
+        *_fringe_rows(strange.masked(pattern)),
+    ]
+
+
+def _fringe_rows(pattern: Pattern) -> list[tuple[str, str]]:
+    """What can be said of partial coherence before a reconstruction; nothing where nobody looked."""
+    from untwin.model.fringes import blur_bound
+
+    bound = blur_bound(pattern)
+    if bound is None:
+        return []
+    limit = f"a blur by less than {bound:g} pixels" if bound < float("inf") else "a blur by a pixel and more, or no fringes"
+    return [("coherence", f"the fringes allow {limit}; a reconstruction tells how much there is")]
+
+
+def _flat_rows(pattern: Pattern) -> list[tuple[str, str]]:
+    import numpy as np
+
+    rows = []
+    if pattern.sensitivity is not None:
+        low, high = np.quantile(pattern.sensitivity[pattern.measured], (0.01, 0.99))
+        rows.append(("flat", f"98 % of the pixels count {low:.2f} to {high:.2f} of the mean (in the model)"))
+    if pattern.dark is not None:
+        dark = pattern.dark[pattern.measured]
+        rows.append(("dark", f"{dark.mean(dtype=np.float64):.3g} counts per pixel, up to {dark.max():.3g} (in the model)"))
     return rows
 
 

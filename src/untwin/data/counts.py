@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from untwin.errors import InputError
 
 BRIGHTEST = 1e30  # photons in a pixel: single precision holds the sum of as many pixels as there can be
 _TOO_MANY = 0.2  # of the pixels: more than this masked by the values themselves is not a pattern any more
-_SAME = 4  # pixels that share one extreme value: not by chance
+_SAME = 4  # pixels that share one extreme value: not by chance,
+_LEAST = 255  # where that is at least so large (the smallest top of a detector's range)
+_INTEGERS = 0.99  # of counts are whole numbers
 
 
 def photons(values: np.ndarray, bad: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -128,19 +132,39 @@ def _squared(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]) ->
 
 def _unsaturated(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]) -> np.ndarray:
     """Without the pixels that share the largest value, where so many cannot share it by chance."""
-    brightest = intensity.max()
+    top = clipped(intensity, measured)
+    if top.any():
+        guesses.append(saturation_sentence(intensity, top))
+    return measured & ~top
+
+
+def clipped(intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """bool: the measured pixels that share the largest value, where so many cannot share it by chance; none otherwise."""
+    brightest = intensity[measured].max(initial=0)
     top = measured & (intensity == brightest)
-    if brightest < 255 or top.sum() < _SAME or top.mean() > _TOO_MANY:
-        return measured
+    return top if brightest >= _LEAST and top.sum() >= _SAME and top.mean() <= _TOO_MANY else np.zeros_like(top)
+
+
+def saturation_sentence(intensity: np.ndarray, top: np.ndarray) -> str:
+    """What is said of the pixels that are clipped. intensity: unmeasured ones 0."""
+    brightest = intensity[top].max()
     share = float(intensity[top].sum(dtype=np.float64) / intensity.sum(dtype=np.float64))
     power = np.log2(brightest + 1)
     name = f" (2^{power:.0f} − 1)" if power == round(power) else ""
-    guesses.append(
+    return (
         f"{int(top.sum())} pixels sit at exactly {brightest:.0f}{name}: masked as saturated, {100 * share:.0f} % of "
         "all photons; mask "
         "them yourself, or give an attenuated frame, to decide otherwise"
     )
-    return measured & ~top
+
+
+def counted(values: np.ndarray) -> bool:
+    """Are these counts: whole numbers but for a few, and not all multiples of a gain? values: of the measured pixels."""
+    some = values[values > 0][:100_000].astype(np.float64)
+    if not len(some) or values.max() >= 2**31:
+        return False
+    integers = some == np.rint(some)
+    return bool(integers.mean() >= _INTEGERS and math.gcd(*np.unique(some[integers]).astype(np.int64).tolist()) == 1)
 
 
 def _percent(pixels: np.ndarray) -> str:

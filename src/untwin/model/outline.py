@@ -152,10 +152,14 @@ class Fill:
         """The intensity with those pixels filled. outside: (*grid) bool, FFT order, the lags outside W."""
         if not len(self.hole):
             return self.intensity
-        normal = (np.fft.fftn(outside.astype(float)) / outside.size)[self.pairs].real + self.prior
         full = self.intensity.copy()
-        full[self.at] = np.linalg.solve(normal, -np.fft.fftn(outside * self.known)[self.at].real)
+        full[self.at] = np.linalg.solve(*self.equations(outside))
         return full
+
+    def equations(self, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The matrix and the right-hand side of the normal equations."""
+        normal = (np.fft.fftn(outside.astype(float)) / outside.size)[self.pairs].real + self.prior
+        return normal, -np.fft.fftn(outside * self.known)[self.at].real
 
     def left(self, outside: np.ndarray) -> float:
         """Mean square outside per degree of freedom, over that of counting noise in the measured pixels, Σ I / N² per lag."""
@@ -164,6 +168,23 @@ class Fill:
             return math.inf
         rest = np.fft.ifftn(self(outside))[outside] if len(self.hole) else self.known[outside]
         return float((rest.real**2 + rest.imag**2).sum() / freedom * outside.size**2 / max(self.intensity.sum(), 1e-30))
+
+
+def filled(pattern: Pattern, least: float) -> np.ndarray | None:
+    """(*grid) float64: the intensity, with values of at least `least` in all the unmeasured pixels, with which the autocorrelation is
+    smallest outside its hull (bounded linear least squares); None where the pattern does not tell its hull, or hides too much."""
+    from scipy.optimize import lsq_linear
+
+    hull = hull_by_noise(pattern)
+    fill = Fill(pattern)
+    if hull is None or not 0 < len(fill.hole) == int((~pattern.measured).sum()):
+        return None
+    outside = ~scaled(hull, pattern.shape, 1.0, 1.0)
+    normal, right = fill.equations(outside)
+    root = np.linalg.cholesky(normal)
+    full = fill.intensity.copy()
+    full[fill.at] = lsq_linear(root.T, np.linalg.solve(root, right), bounds=(least, np.inf)).x
+    return full
 
 
 def hull_by_noise(pattern: Pattern, box: bool = False) -> Hull | None:
@@ -232,13 +253,13 @@ def _cropped(pattern: Pattern, shape: tuple[int, ...]) -> Pattern:
         return pattern
     at = tuple(slice(n // 2 - k // 2, n // 2 - k // 2 + k) for n, k in zip(pattern.shape, shape))
     cut = [np.fft.ifftshift(np.fft.fftshift(a)[at]) for a in (pattern.intensity, pattern.measured)]
-    return replace(pattern, intensity=cut[0], measured=cut[1])
+    return replace(pattern, intensity=cut[0], measured=cut[1], sensitivity=None, dark=None)
 
 
 def autocorrelation_support(pattern: Pattern, level: float = 0.04, scale: float = 1.3) -> np.ndarray:
     """(*grid) bool, FFT order: the autocorrelation above `level` of its peak, shrunk to half its size times `scale`; unmeasured pixels are
     filled by a smoothed log intensity. For patterns whose hole is too large for `outline`'s own way."""
-    a = np.fft.ifftn(_smoothed(pattern)).real
+    a = np.fft.ifftn(smoothed(pattern)).real
     above = a > level * a.max()
     lags = [np.rint(np.fft.fftfreq(n, scale / (2 * n))).astype(int) for n in pattern.shape]
     inside = np.ones(pattern.shape, dtype=bool)
@@ -249,7 +270,7 @@ def autocorrelation_support(pattern: Pattern, level: float = 0.04, scale: float 
     return support
 
 
-def _smoothed(pattern: Pattern) -> np.ndarray:
+def smoothed(pattern: Pattern) -> np.ndarray:
     """The intensity with unmeasured pixels filled by a smoothed log intensity (blur that grows until it reaches them)."""
     measured, intensity = pattern.measured, np.asarray(pattern.intensity, dtype=np.float64)
     if measured.all():
@@ -277,11 +298,11 @@ def box_widths(pattern: Pattern, margin: float = 1.05) -> tuple[int, ...]:
     """Width of the object along each axis, pixels, times `margin`: the box of lags outside of which the autocorrelation is counting noise
     once the hidden pixels are filled; where nothing is hidden, or the noise is not that of counting, by the autocorrelation's profile."""
     hull = hull_by_noise(pattern, box=True) if not pattern.measured.all() else None
-    lags = _profile(pattern) if hull is None else hull.heights
+    lags = profile_widths(pattern) if hull is None else hull.heights
     return tuple(int(min(n, max(3, round(margin * lag)))) for n, lag in zip(pattern.shape, lags))
 
 
-def _profile(pattern: Pattern) -> list[int]:
+def profile_widths(pattern: Pattern) -> list[int]:
     """The largest lag at which the autocorrelation (unmeasured pixels zero) stands above its noise. Edges autocorrelate, so that a small
     missing centre does not matter for the extent.
 

@@ -1,0 +1,110 @@
+"""Pixels whose counts are not the light of the object, told by the counts alone: isolated hot pixels, and saturation that nobody masked.
+
+An object that fills at most half of the array along an axis casts speckles at least two pixels wide: the brightest of a pixel's neighbours
+has a good share of its counts. One that stands so far above them that not even a Poisson number could come out so is not light.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage, stats
+
+from untwin.data.counts import clipped, counted, saturation_sentence
+from untwin.data.measurement import Pattern
+
+NEIGHBOUR = 0.2  # of a pixel's light, the brightest neighbour has: 0.27 at least at an oversampling of 2 (random objects of 24 pixels)
+CHANCE = 1e-6  # that so few are counted there where that share is expected
+NEIGHBOURS = 5  # of a pixel at least are measured: as many as beside a straight gap, in the plane
+ONE_SIDED = (
+    16.0  # times as bright as its mirror image: never seen of a crystal's light (24 patterns up to 15, 23 of 24 streaks of 1 % above),
+)
+SPREAD = 3.0  # and what hangs together with it is so many times as bright
+LOCAL = 5  # pixels, the box of the means that are compared
+FAINT = 10.0  # counts, of a mean that is looked at
+INNER = 0.125  # of the array from the zero frequency: within it an object's own light may be as one-sided
+MOST_HOT = 0.01  # of the pixels: more are not a detector's faults but a pattern with such peaks
+
+
+@dataclass(frozen=True, eq=False)
+class Outliers:
+    """hot, saturated: (*grid) bool, FFT order, disjoint. sentences: what was seen, one for each kind of which there are any."""
+
+    hot: np.ndarray
+    saturated: np.ndarray
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        return bool(self.sentences)
+
+    def masked(self, pattern: Pattern) -> Pattern:
+        """The pattern without them: not measured, and its warnings say so. The pattern itself where there are none."""
+        if not self.any:
+            return pattern
+        measured = pattern.measured & ~self.hot & ~self.saturated
+        warnings = (*pattern.warnings, *self.sentences)
+        return replace(pattern, intensity=np.where(measured, pattern.intensity, 0), measured=measured, warnings=warnings)
+
+
+def outliers(pattern: Pattern) -> Outliers:
+    """The hot and the saturated pixels of a pattern."""
+    hot = isolated(pattern.intensity, pattern.measured)  # first: of hot pixels, too, many may share the largest value
+    saturated = clipped(pattern.intensity, pattern.measured & ~hot)
+    sentences = []
+    if hot.any():
+        number, most = int(hot.sum()), float(pattern.intensity[hot].max())
+        what = "1 isolated pixel is" if number == 1 else f"{number} isolated pixels are"
+        sentences.append(f"{what} brighter than light beside such neighbours can be, up to {most:,.0f}: masked as hot")
+    if saturated.any():
+        sentences.append(saturation_sentence(pattern.intensity, saturated))
+    return Outliers(hot, saturated, tuple(sentences))
+
+
+def one_sided(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
+    """(*grid) bool: light at which the mirror image of the pattern is dark, as that of another crystal's is; and the mean of the mirror
+    image around each pixel. An object may do this by its phase, so that this is a suspicion: only a reconstruction without these pixels
+    tells, which predicts their light or does not."""
+    d = pattern.ndim
+    weight = ndimage.uniform_filter(pattern.measured.astype(np.float64), LOCAL, mode="wrap")
+    light = np.where(pattern.measured, pattern.intensity, 0).astype(np.float64)
+    mean = ndimage.uniform_filter(light, LOCAL, mode="wrap") / np.maximum(weight, 0.5 / LOCAL**d)
+    mirror = tuple(range(d))
+    across, known = (np.roll(np.flip(a), 1, mirror) for a in (mean, weight))
+    far = sum(np.fft.fftfreq(n).reshape([-1 if a == axis else 1 for a in range(d)]) ** 2 for axis, n in enumerate(pattern.shape)) > INNER**2
+    ratio = np.where((mean > FAINT) & far & (weight > 0.5) & (known > 0.5), (mean + 1) / (across + 1), 0)
+    pieces, _ = ndimage.label(np.fft.fftshift(ratio > SPREAD))  # type: ignore[misc]
+    bright = np.isin(pieces, np.setdiff1d(np.unique(pieces[np.fft.fftshift(ratio > ONE_SIDED)]), 0))
+    wide = np.fft.ifftshift(np.asarray(ndimage.binary_dilation(bright, iterations=2))) & pattern.measured
+    return wide, across
+
+
+def isolated(intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """(*grid) bool: the pixels far brighter than their neighbours (the array is periodic). None where the values are not counts.
+
+    The zero frequency and its neighbours are never among them. Nor is a pixel with two as bright ones two pixels away: so looks a
+    rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0.
+    """
+    d, none = intensity.ndim, np.zeros(intensity.shape, dtype=bool)
+    if min(intensity.shape) < 8 or not counted(intensity[measured]):
+        return none
+    light = np.where(measured, intensity, 0).astype(np.float64)
+    about = np.ones((3,) * d, dtype=bool)
+    about[(1,) * d] = False
+    brightest = ndimage.maximum_filter(light, footprint=about, mode="wrap")
+    candidate = measured & (NEIGHBOUR * light > brightest) & (NEIGHBOUR * light > -np.log(CHANCE))
+    at = np.argwhere(candidate & (stats.poisson.cdf(brightest, NEIGHBOUR * light) < CHANCE))
+    if not 0 < len(at) <= MOST_HOT * intensity.size:
+        return none
+    shape = np.array(intensity.shape)
+    steps = np.array(list(itertools.product(range(-2, 3), repeat=d)))
+    far = np.abs(steps).max(1)
+    near, ring = ((at[:, None] + steps[far == k]) % shape for k in (1, 2))
+    second = np.sort(light[tuple(np.moveaxis(ring, -1, 0))], axis=1)[:, -2]
+    value = light[tuple(at.T)]
+    central = (np.minimum(at, shape - at) <= 1).all(1)
+    alone = (measured[tuple(np.moveaxis(near, -1, 0))].sum(1) >= NEIGHBOURS) & (second < NEIGHBOUR * value) & ~central
+    none[tuple(at[alone].T)] = True
+    return none
