@@ -238,6 +238,7 @@ def _require_prediction_folder(folder: Path) -> None:
 
 def _named_patterns(paths: Sequence[Path]) -> list[tuple[str, Pattern]]:
     """Every pattern of these files and data sets, with the name of its prediction."""
+    from untwin.config import Run
     from untwin.data.dataset import Shards, is_dataset
 
     pairs: list[tuple[str, Pattern]] = []
@@ -246,7 +247,7 @@ def _named_patterns(paths: Sequence[Path]) -> list[tuple[str, Pattern]]:
             shards = Shards(path)
             pairs += [(f"{path.name}-{i:06d}", shards.pattern(i)) for i in range(len(shards))]
         else:
-            pairs.append((path.stem, read_pattern(path)))
+            pairs.append((path.stem, read_pattern(Run(file=path))))
     return pairs
 
 

@@ -12,8 +12,7 @@ import untwin
 from untwin.errors import GuessWarning
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from untwin.config import Run
     from untwin.data.measurement import Pattern
 
 
@@ -33,7 +32,7 @@ def guesses_noted() -> Iterator[None]:
             note(str(warning.message))
 
 
-def read_pattern(file: Path, data: str | None = None, mask: str | None = None, centre: tuple[float, ...] | None = None) -> Pattern:
-    """The pattern of a file, with every guess noted."""
+def read_pattern(run: Run) -> Pattern:
+    """The pattern of a run, with every guess noted."""
     with guesses_noted():
-        return untwin.read(file, data=data, mask=mask, centre=centre)
+        return untwin.read(run.file, data=run.data, mask=run.mask, centre=run.centre, flat=run.flat, dark=run.dark)

@@ -123,6 +123,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         or not all(0 < v < np.inf for v in sizes)
     ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
+    flat, dark = stored_flat_and_dark(tree, f"{_DETECTOR}/data")
     return Pattern(
         intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
         measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
@@ -131,7 +132,20 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         offset=header.offset,
         asymmetry=header.asymmetry,
         warnings=header.warnings,
+        sensitivity=None if flat is None else np.fft.ifftshift(flat),
+        dark=None if dark is None else np.fft.ifftshift(dark),
     )
+
+
+def stored_flat_and_dark(tree: hdf5.Tree, data: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Centred, of a pattern that untwin has stored; None where it has none, and for other data."""
+    import h5py
+
+    if tree.find(_STORED) is None or tree.find(data) != tree.find(f"{_DETECTOR}/data"):
+        return None, None
+    nodes = [tree.find(f"{_DETECTOR}/{name}") for name in ("sensitivity", "dark")]
+    flat, dark = (tree.load(node) if isinstance(node, h5py.Dataset) else None for node in nodes)
+    return flat, dark
 
 
 def read_modes(path: str | Path) -> np.ndarray | None:
@@ -316,6 +330,9 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     detector = _group(file, _DETECTOR, "NXdetector")
     _grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")
     _grid(detector, "mask", np.where(np.fft.fftshift(pattern.measured), 0, INVALID).astype(np.uint32))
+    for name, values, units in (("sensitivity", pattern.sensitivity, ""), ("dark", pattern.dark, "counts")):
+        if values is not None:
+            _grid(detector, name, np.fft.fftshift(values), units)
     geometry = pattern.geometry
     if geometry.wavelength:
         source = _group(file, "/entry_1/instrument_1/source_1", "NXsource")

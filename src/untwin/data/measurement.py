@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Source:
 
     path: the file, as given; dataset: the array in it; sha256: of the file's bytes.
     shape: of the array in the file; centre: where its zero frequency is, in the file's pixels (half pixels allowed).
-    mask: the mask's file or dataset, as given.
+    mask, flat, dark: their files or datasets, as given.
     """
 
     path: str | None = None
@@ -49,6 +49,8 @@ class Source:
     shape: tuple[int, ...] | None = None
     centre: tuple[float, ...] | None = None
     mask: str | None = None
+    flat: str | None = None
+    dark: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,12 @@ class Pattern:
     asymmetry: how far the pattern is from its own mirror image about its centre, in excess of counting noise: 0 for a real
         object, of order 1 for two unrelated patterns; NaN where nobody has looked.
     warnings: every guess that was made on the way in, as sentences.
+    sensitivity: float32, same shape and order, how many of the photons that fall on a pixel are counted, relative (`read`: its mean over
+        the measured pixels is 1). dark: float32, counts that a pixel is expected to have without any light. They scale the model and not
+        the data: sensitivity times light + dark counts are expected (model.detection.Sensitivity). None: all pixels are alike; no counts.
+        Those of one frame hold for all of a 3D pattern. Above 0, and at least 0, where measured.
 
-    Lists and tensors become arrays. Raises InputError where intensity, measured or offset does not fit.
+    Lists and tensors become arrays. Raises InputError where one does not fit.
     """
 
     intensity: np.ndarray
@@ -72,6 +78,8 @@ class Pattern:
     offset: tuple[float, ...] = ()
     asymmetry: float = float("nan")
     warnings: tuple[str, ...] = ()
+    sensitivity: np.ndarray | None = None
+    dark: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         intensity, measured = _array("intensity", self.intensity), _array("measured", self.measured).astype(bool, copy=False)
@@ -85,6 +93,9 @@ class Pattern:
         object.__setattr__(self, "intensity", intensity)
         object.__setattr__(self, "measured", measured)
         object.__setattr__(self, "offset", _offset(self.offset, intensity.ndim))
+        for name, least in (("sensitivity", "above 0"), ("dark", "at least 0")):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _of_detector(name, value, measured, least))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,6 +114,21 @@ class Pattern:
     def voxel_size(self) -> tuple[float, ...] | None:
         return self.geometry.voxel_size(self.shape)
 
+    def corrected(self) -> Pattern:
+        """As a detector without dark counts, whose pixels are alike, would have shown it: max(I − dark, 0) / sensitivity. To look at: its
+        values are no counts. Itself where neither is known."""
+        if self.sensitivity is None and self.dark is None:
+            return self
+        return replace(self, intensity=light(self.intensity, self.sensitivity, self.dark), sensitivity=None, dark=None)
+
+
+def light(intensity: np.ndarray, sensitivity: np.ndarray | None, dark: np.ndarray | None) -> np.ndarray:
+    """max(I − dark, 0) / sensitivity, of the intensity's type; the intensity itself where there is neither."""
+    if sensitivity is None and dark is None:
+        return intensity
+    rest = intensity if dark is None else np.maximum(intensity - dark, 0)
+    return np.asarray(rest if sensitivity is None else rest / sensitivity, dtype=intensity.dtype)
+
 
 def _array(name: str, value: Any) -> np.ndarray:
     """As an array of real numbers."""
@@ -113,6 +139,21 @@ def _array(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} is of {type(value).__name__} {array.dtype}; expected an array of real numbers, such as np.abs(wave) ** 2")
     return array
+
+
+def _of_detector(name: str, value: Any, measured: np.ndarray, least: str) -> np.ndarray:
+    """float32 in the pattern's shape; where nothing is measured, what no number can be is 1 (sensitivity) or 0 (dark)."""
+    array = np.asarray(_array(name, value), dtype=np.float32)
+    if measured.ndim == 3 and array.shape == measured.shape[1:]:
+        array = np.broadcast_to(array, measured.shape)
+    if array.shape != measured.shape:
+        raise InputError(f"{name} has shape {array.shape}, the pattern {measured.shape}; crop or pad one of them")
+    sound = np.isfinite(array) & (array > 0 if name == "sensitivity" else array >= 0)
+    if bad := int((measured & ~sound).sum()):
+        raise InputError(
+            f"{name} is not {least}, or not finite, in {bad:,} of {int(measured.sum()):,} measured pixels; set their measured to False"
+        )
+    return np.ascontiguousarray(array if sound.all() else np.where(sound, array, np.float32(name == "sensitivity")))
 
 
 def _require_counts(counts: np.ndarray) -> None:

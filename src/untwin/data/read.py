@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,13 +11,16 @@ import numpy as np
 
 from untwin.data import centre as centring
 from untwin.data import cxi, formats, hdf5
+from untwin.data import flat as detector
 from untwin.data.atomic import sha256
 from untwin.data.counts import photons
-from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.data.measurement import Geometry, Pattern, Source, light
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.oversampling import undersampled_axes
 from untwin.errors import GuessWarning, InputError, readable_errors
 from untwin.fourier import fast_size
+
+Named = str | Path | np.ndarray | None  # what there is beside a pattern: a file, an array of one, or an array
 
 __all__ = ["ObjectFile", "read", "read_object", "read_support"]
 
@@ -31,15 +34,19 @@ def read(
     mask: str | Path | None = None,
     *,
     centre: Sequence[float] | None = None,
+    flat: Named = None,
+    dark: Named = None,
 ) -> Pattern:
     """The diffraction pattern in a CXI, HDF5, NeXus, .npy, .npz or TIFF file, told apart by content.
 
     data: the dataset's path (HDF5) or the array's name (.npz), where the file leaves a choice.
     mask: a file of any of these formats (FILE::NAME chooses in it) or a dataset of the same file; nonzero is a bad
         pixel, in the pattern's shape or (for a stack) one frame's. It replaces the file's own mask.
-    centre: the zero frequency in the file's pixels, whole or half, one number per axis; all 0 says FFT order. Without
-        it: the centre of symmetry of a real object, else FFT order, the array's middle or the peak, whichever the
-        pattern shows.
+    centre: the zero frequency in the file's pixels, whole or half, one number per axis; all 0 says FFT order. Without it: the centre of
+        symmetry of a real object, else FFT order, the array's middle or the peak, whichever the pattern shows.
+    flat: what the detector counts where the same light falls on every pixel, in any unit: a file as for mask, or an array. Where it is 0,
+        NaN or below a twentieth of its median the pixel is dead: not measured.
+    dark: counts of a pixel without light in the time of one frame, likewise. Neither changes the counts (Pattern.sensitivity, dark).
 
     The pattern comes back in FFT order; axes are cropped or padded with unmeasured pixels, never wrapped, to even sizes
     that transform fast. A result or a simulation of untwin gives back its measurement as it was stored. Every guess is a GuessWarning
@@ -50,19 +57,14 @@ def read(
     guesses: list[str] = []
     if format == "hdf5":
         with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
-            if data is None and mask is None and centre is None and (stored := cxi.read_pattern(tree)) is not None:
-                if cxi.holds_object(tree):
-                    return stored
-                return replace(stored, source=replace(stored.source, path=str(path), sha256=sha256(file)))
+            if all(v is None for v in (data, mask, centre, flat, dark)) and (stored := cxi.read_pattern(tree)) is not None:
+                own = {} if cxi.holds_object(tree) else {"path": str(path), "sha256": sha256(file)}
+                return replace(stored, source=replace(stored.source, **own)) if own else stored
             raw = _pattern_from_hdf5(tree, file, data, mask, guesses)
     else:
         raw = _from_array(file, format, data, mask)
-    what = f"{raw.name or 'the array'} in {file.name}"
-    values = formats.squeezed_grid(raw.values, what)
-    bad = _bad_pixels(file, format, raw, mask, guesses)
-    intensity, measured, choices = photons(values, _mask_for(values, bad, what, guesses), what)
-    guesses += choices
-    centred = _centred(intensity, measured, centre, guesses)
+    grids = _grids(file, format, raw, (mask, flat, dark), guesses)
+    centred = _centred(grids, centre, guesses)
     _look_at_sampling(centred, guesses)
     for guess in guesses:
         warnings.warn(guess, GuessWarning, stacklevel=2)
@@ -74,25 +76,36 @@ def read(
             path=str(path),
             dataset=raw.name or None,
             sha256=sha256(file),
-            shape=values.shape,
+            shape=grids.intensity.shape,
             centre=centred.centre,
             mask=str(mask) if mask is not None else raw.mask_name,
+            flat=_name_of(flat),
+            dark=_name_of(dark),
         ),
         offset=centred.offset,
         asymmetry=centred.asymmetry,
         warnings=tuple(guesses),
+        sensitivity=None if centred.flat is None else detector.normalised(centred.flat, centred.measured),
+        dark=centred.dark,
     )
+
+
+def _name_of(named: Named) -> str | None:
+    """An array has none."""
+    return str(named) if isinstance(named, str | Path) else None
 
 
 @dataclass(frozen=True, eq=False)
 class _Raw:
-    """What a file holds, before any decision. mask: True where bad."""
+    """What a file holds, before any decision. mask: True where bad. flat, dark: of a pattern that untwin has stored."""
 
     name: str
     values: np.ndarray
     mask: np.ndarray | None = None
     mask_name: str | None = None
     geometry: Geometry = field(default_factory=Geometry)
+    flat: np.ndarray | None = None
+    dark: np.ndarray | None = None
 
 
 def _pattern_from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str | Path | None, guesses: list[str]) -> _Raw:
@@ -120,7 +133,7 @@ def _pattern_from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: str 
     values = tree.load(dataset)
     path = cxi.mask_path(tree, name if name.startswith("/") else f"/{name}") if mask is None else None
     bad = cxi.is_bad(_without_nan(tree.load(tree.find(path)))) if path else None
-    return _Raw(name, values, bad, path, cxi.geometry(tree, guesses))
+    return _Raw(name, values, bad, path, cxi.geometry(tree, guesses), *cxi.stored_flat_and_dark(tree, name))
 
 
 def _from_array(file: Path, format: str, data: str | None, mask: str | Path | None) -> _Raw:
@@ -146,20 +159,59 @@ def _bad_pixels(file: Path, format: str, raw: _Raw, mask: str | Path | None, gue
 
 def _read_mask(file: Path, format: str, mask: str | Path) -> np.ndarray:
     """The mask that the user names: a file, FILE::NAME, or a dataset of the input itself."""
-    text = str(mask)
+    prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
+    kind, name, values = _companion(file, format, mask, "mask", prefer)
+    if values.dtype.kind == "c":
+        raise InputError(f"the mask {name} is complex; expected 0 for good pixels and 1 for bad ones")
+    values = _without_nan(values)
+    return cxi.is_bad(values) if kind == "hdf5" else values != 0
+
+
+def _companion(file: Path, format: str, text: str | Path, purpose: str, prefer: Sequence[str]) -> tuple[str, str, np.ndarray]:
+    """(format, name, array) that the user names beside the pattern: a file, FILE::NAME, or a dataset of the input itself."""
+    text = str(text)
     if "::" in text or text.startswith("~") or Path(text).exists() or format == "tiff":
-        path, name = split(mask)
+        path, name = split(text)
     else:
         path, name = file, text
     kind = formats.kind(path)
     if path == file and name is not None and not _holds(file, format, name):
-        raise InputError(f"the mask {text} is neither a file nor an array in {file.name}; check its path")
-    prefer = ("mask", "/entry_1/instrument_1/detector_1/mask", "pixel_mask")
-    name, values = formats.array(path, kind, name, prefer, "mask", f"mask={path.name}::NAME instead of data")
-    if values.dtype.kind == "c":
-        raise InputError(f"the mask {name or path.name} is complex; expected 0 for good pixels and 1 for bad ones")
-    values = _without_nan(values)
-    return cxi.is_bad(values) if kind == "hdf5" else values != 0
+        raise InputError(f"the {purpose} {text} is neither a file nor an array in {file.name}; check its path")
+    name, values = formats.array(path, kind, name, prefer, purpose, f"{purpose}={path.name}::NAME instead of data")
+    return kind, name or path.name, values
+
+
+def _grids(file: Path, format: str, raw: _Raw, others: tuple[str | Path | None, Named, Named], guesses: list[str]) -> _Grids:
+    """What there is of each pixel, as the file has it. others: mask, flat and dark."""
+    what = f"{raw.name or 'the array'} in {file.name}"
+    values = formats.squeezed_grid(raw.values, what)
+    bad = _mask_for(values, _bad_pixels(file, format, raw, others[0], guesses), what, guesses)
+    flat, dark = _flat_and_dark(file, format, raw, others[1:], guesses)
+    if flat is not None:
+        flat, dead = detector.flat_field(flat, values.shape, what, guesses)
+        bad = bad | dead
+    dark = None if dark is None else detector.dark_counts(dark, values.shape, what)
+    intensity, measured, choices = photons(values, bad, what)
+    guesses += choices
+    if dark is not None:
+        detector.require_light(intensity, measured, dark, guesses)
+    return _Grids(intensity, measured, flat, dark)
+
+
+def _flat_and_dark(
+    file: Path, format: str, raw: _Raw, named: Sequence[Named], guesses: list[str]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """As the user names them, or else as the file has them."""
+    pair = []
+    preferred = {"flat": ("flat", "whitefield", "sensitivity"), "dark": ("dark",)}
+    for (purpose, prefer), value, own in zip(preferred.items(), named, (raw.flat, raw.dark)):
+        if value is not None and own is not None:
+            guesses.append(f"the file's own {purpose} is not used, because another was given")
+        if isinstance(value, str | Path):
+            pair.append(_companion(file, format, value, purpose, prefer)[2])
+        else:
+            pair.append(own if value is None else np.asarray(value))
+    return pair[0], pair[1]
 
 
 def _holds(file: Path, format: str, name: str) -> bool:
@@ -192,32 +244,51 @@ def _mask_for(values: np.ndarray, bad: np.ndarray | None, what: str, guesses: li
 
 
 @dataclass(frozen=True, eq=False)
-class _Centred:
-    """A pattern in FFT order. centre: in the file's pixels."""
+class _Grids:
+    """What there is of each pixel."""
 
     intensity: np.ndarray
     measured: np.ndarray
-    centre: tuple[float, ...]
-    offset: tuple[float, ...]
-    asymmetry: float
+    flat: np.ndarray | None = None
+    dark: np.ndarray | None = None
+
+    @property
+    def light(self) -> np.ndarray:
+        """The intensity as a detector whose pixels are alike would show it."""
+        return light(self.intensity, self.flat, self.dark)
+
+    def each(self, move: Callable[[np.ndarray], np.ndarray]) -> _Grids:
+        """Each of them moved; `move` brings zeros in at the edges."""
+        flat = None if self.flat is None else move(self.flat - 1) + 1
+        return _Grids(move(self.intensity), move(self.measured), flat, None if self.dark is None else move(self.dark))
 
 
-def _centred(intensity: np.ndarray, measured: np.ndarray, requested: Sequence[float] | None, guesses: list[str]) -> _Centred:
-    shape = intensity.shape
+@dataclass(frozen=True, eq=False)
+class _Centred(_Grids):
+    """A pattern in FFT order. centre: in the file's pixels."""
+
+    centre: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    asymmetry: float = float("nan")
+
+
+def _centred(grids: _Grids, requested: Sequence[float] | None, guesses: list[str]) -> _Centred:
+    shape = grids.intensity.shape
     middle = tuple(n // 2 for n in shape)
     if requested is not None:
         requested = _checked_centre(requested, shape)
-    cornered = not any(requested) if requested is not None else centring.is_cornered(intensity, measured)
+    cornered = not any(requested) if requested is not None else centring.is_cornered(grids.light, grids.measured)
     if cornered:
-        intensity, measured = np.fft.fftshift(intensity), np.fft.fftshift(measured)
+        grids = grids.each(np.fft.fftshift)
         if requested is None:
             guesses.append("the peak is at a corner: taken as FFT order (zero frequency first); centre= (--centre) says otherwise")
         else:
             requested = tuple(float(c) for c in middle)
+    visible, measured = grids.light, grids.measured
     if requested is not None:
-        c, asymmetry = requested, centring.asymmetry_about(intensity, measured, requested)
+        c, asymmetry = requested, centring.asymmetry_about(visible, measured, requested)
     else:
-        c, asymmetry = _centre_of(intensity, measured, middle, guesses)
+        c, asymmetry = _centre_of(visible, measured, middle, guesses)
     in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
     pixel = tuple(int(np.floor(x)) for x in c)
     size = tuple(_fast_size(n, w) for n, w in zip(shape, pixel))
@@ -227,16 +298,12 @@ def _centred(intensity: np.ndarray, measured: np.ndarray, requested: Sequence[fl
             "because even sizes "
             "without large prime factors transform fast and nothing may wrap; pixels beyond the edge are unmeasured"
         )
-    intensity, measured = _recentred(intensity, pixel, size), _recentred(measured, pixel, size)
-    if not intensity.any():
+    grids = grids.each(lambda a: _recentred(a, pixel, size))
+    if not grids.intensity.any():
         raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with centre= (--centre)")
-    return _Centred(
-        np.ascontiguousarray(np.fft.ifftshift(intensity)),
-        np.ascontiguousarray(np.fft.ifftshift(measured)),
-        tuple(in_file),
-        tuple(float(x - w) for x, w in zip(c, pixel)),
-        asymmetry,
-    )
+    grids = grids.each(lambda a: np.ascontiguousarray(np.fft.ifftshift(a)))
+    offset = tuple(float(x - w) for x, w in zip(c, pixel))
+    return _Centred(**vars(grids), centre=tuple(in_file), offset=offset, asymmetry=asymmetry)
 
 
 def _centre_of(intensity: np.ndarray, measured: np.ndarray, middle: tuple[int, ...], guesses: list[str]) -> tuple[tuple[float, ...], float]:
@@ -274,7 +341,7 @@ def _checked_centre(centre: Sequence[float], shape: tuple[int, ...]) -> tuple[fl
 
 
 def _look_at_sampling(pattern: _Centred, guesses: list[str]) -> None:
-    for axis in undersampled_axes(pattern.intensity, pattern.measured):
+    for axis in undersampled_axes(pattern.light, pattern.measured):
         guesses.append(
             f"the object fills more than half of the field of view along axis {axis}: oversampling below 2, no unique answer; "
             "move the detector back or do not bin this axis"

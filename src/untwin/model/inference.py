@@ -133,6 +133,7 @@ def predict(patterns: Sequence[Pattern], model: Trained | str, device: str | tor
     import torch
 
     model = weights.load(model) if isinstance(model, str) else model
+    patterns = [p.corrected() for p in patterns]
     layouts = [layout_for(p, model) for p in patterns]
     of, net = model.architecture, model.net.to(device)
     holes = _knows_holes(model)

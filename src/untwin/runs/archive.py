@@ -57,19 +57,21 @@ def _origin(pattern: Pattern) -> dict[str, Any]:
     if not s.path or not Path(s.path).is_file():
         return {}
     path = Path(s.path).absolute()
-    options: dict[str, Any] = {"file": str(path), "data": s.dataset, "mask": s.mask, "centre": s.centre and list(s.centre)}
-    options = {k: v for k, v in options.items() if v}
-    mask_file, colons, name = str(options.get("mask", "")).partition("::")
-    if mask_file and Path(mask_file).exists():
-        options["mask"] = str(Path(mask_file).absolute()) + colons + name
+    options: dict[str, Any] = {"file": str(path), "data": s.dataset, "mask": s.mask, "flat": s.flat, "dark": s.dark}
+    options = {k: v for k, v in (options | {"centre": s.centre and list(s.centre)}).items() if v}
+    for option in ("mask", "flat", "dark"):
+        named, colons, name = str(options.get(option, "")).partition("::")
+        if named and Path(named).exists():
+            options[option] = str(Path(named).absolute()) + colons + name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            current = read(path, options.get("data"), options.get("mask"), centre=s.centre)
+            current = read(path, centre=s.centre, **{k: options.get(k) for k in ("data", "mask", "flat", "dark")})
     except InputError:
         return {}
     same = current.shape == pattern.shape and current.offset == pattern.offset
-    same = same and np.array_equal(current.intensity, pattern.intensity) and np.array_equal(current.measured, pattern.measured)
+    pairs = [(getattr(current, name), getattr(pattern, name)) for name in ("intensity", "measured", "sensitivity", "dark")]
+    same = same and all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
     return options if same else {}
 
 
