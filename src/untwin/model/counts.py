@@ -29,6 +29,7 @@ class Counts:
     intensity, measured: as read, for losses. amplitude, imposed: what the projection sets; where the pattern repeats itself (a real
     object in the far field) the average of both halves, and a pixel is imposed where either half was measured. target: both in one, the
     amplitude, or −1 where nothing is imposed. mirrored: both halves were averaged. half: its half for rfftn.
+    sharpened: the amplitude is what an ideal detector would have counted (Problem.sharpened).
     arranged: for engine.iterations.
     """
 
@@ -37,6 +38,7 @@ class Counts:
     amplitude: Tensor
     imposed: Tensor
     mirrored: bool = False
+    sharpened: bool = False
 
     @cached_property
     def target(self) -> Tensor:

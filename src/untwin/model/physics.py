@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from untwin import expression
 from untwin.errors import InputError
-from untwin.model.detection import Detection, Ideal
+from untwin.model.detection import Detection, Ideal, Sensitivity, Series
 from untwin.model.symmetry import Symmetry
 from untwin.model.unknown import Nuisance, Unknown, holding, known, unknowns
 from untwin.model.waves.base import Waves
@@ -49,8 +49,23 @@ class Physics:
         raise InputError(f"a pattern needs a physics that measures magnitudes, such as FarField(); got {physics!r}: try Picture and Fit")
 
     def on(self, pattern: Pattern) -> Physics:
-        """The same for the grid of a pattern."""
-        return Physics(self.waves.on(pattern), self.detection)
+        """The same for a pattern, its grid, and its flat and dark. Raises InputError where the detection does not suit it."""
+        detection = self.detection
+        even = pattern.sensitivity is None and pattern.dark is None
+        if not even and not any(isinstance(part, Sensitivity) for part in self.parts):
+            detection = Series((*self.parts, Sensitivity())) if self.parts else Sensitivity()
+        return Physics(self.waves.on(pattern), detection.on(pattern))
+
+    def with_detection(self, detection: Detection) -> Physics:
+        """With this before what the detection does already."""
+        return Physics(self.waves, Series((detection, *self.parts)) if self.parts else detection)
+
+    @property
+    def parts(self) -> tuple[Detection, ...]:
+        """What the detection does, one after the other; nothing where it is ideal."""
+        if isinstance(self.detection, Series):
+            return self.detection.parts
+        return () if type(self.detection) is Ideal else (self.detection,)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.detection.expected(self.waves(x))

@@ -15,7 +15,7 @@ from untwin.errors import InputError
 from untwin.model.box import cut, extent, grown, placed
 from untwin.model.constraints import Constraint, Nonnegative, Support
 from untwin.model.counts import Counts, Modulus
-from untwin.model.detection import Ideal
+from untwin.model.detection import Ideal, Sensitivity
 from untwin.model.imposition import STILL, Sets, engine_for, update
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from untwin.model.detection import Detection
     from untwin.model.outline import Outline
     from untwin.model.symmetry import Symmetry
     from untwin.model.unknown import Nuisance, Unknown
@@ -58,6 +59,8 @@ class Problem(InverseProblem):
             return
         kind = None if old is None else old.amplitude.dtype
         counts = Counts.of(self.pattern, self._mirror, self.device, kind)
+        if old is not None and old.sharpened:
+            counts = self._sharpened(counts)
         if old is not None and tuple(old.intensity.shape) == self.shape and old.mirrored != counts.mirrored:
             counts = replace(counts, measured=counts.measured & old.measured, imposed=counts.imposed & old.imposed)
         object.__setattr__(self, "counts", counts)
@@ -80,7 +83,8 @@ class Problem(InverseProblem):
     @property
     def _mirror(self) -> Waves | None:
         """The waves, where the pattern of this object repeats itself."""
-        mirrored = self.real and type(self.physics.detection) is Ideal
+        ideal = type(self.physics.detection) is Ideal or (self.counts is not None and self.counts.sharpened)
+        mirrored = self.real and ideal
         return self.physics.waves if mirrored else None
 
     @property
@@ -131,11 +135,12 @@ class Problem(InverseProblem):
     @cached_property
     def outline(self) -> Outline | None:
         """Where the object lies, from the pattern alone; None where the physics does not tell."""
-        return self.physics.waves.outline(self.pattern)
+        return self.physics.waves.outline(self.pattern.corrected())
 
     @cached_property
     def sets(self) -> Sets:
-        return Sets(self.model, self.counts, self.modulus, self.constraint)
+        physics = Physics(self.model.waves) if self.counts.sharpened else self.model
+        return Sets(physics, self.counts, self.modulus, self.constraint)
 
     # maps
 
@@ -167,8 +172,12 @@ class Problem(InverseProblem):
         return self.loss(self.predict(x), self.counts.intensity, self.measured if where is None else where)
 
     def brightness(self, f: Tensor) -> Tensor:
-        """(starts,): the factor that gives what is predicted as many counts as were measured."""
-        counts, predicted = (v.where(self.measured, v.new_zeros(())).flatten(-self.ndim).sum(-1) for v in (self.counts.intensity, f))
+        """(starts,): the factor on |W x|² that gives what is predicted as many counts as were measured. f: D(|W x|²)."""
+        none = f.new_zeros(())
+        counts, predicted = (v.where(self.measured, none).flatten(-self.ndim).sum(-1) for v in (self.counts.intensity, f))
+        if type(self.model.detection) is not Ideal:  # what is counted without an object does not grow with it
+            dark = self.model.detection.expected(f.new_zeros(f.shape)).where(self.measured, none).flatten(-self.ndim).sum(-1)
+            counts, predicted = (counts - dark).clamp(min=0), predicted - dark
         return counts / predicted.clamp(min=1e-30)
 
     # the same problem, otherwise
@@ -179,21 +188,55 @@ class Problem(InverseProblem):
         c = self.counts
         return replace(self, counts=replace(c, measured=c.measured & ~hidden, imposed=c.imposed & ~hidden))
 
+    def with_detection(self, detection: Detection) -> Problem:
+        """With this before what the detection does already, and the counts of the pattern."""
+        other = replace(self, physics=self.physics.with_detection(detection), counts=None)
+        return other if self.precision == other.precision else other.to(dtype=self.precision)
+
+    def sharpened(self) -> Problem:
+        """The same problem, whose projections impose what an ideal detector would have counted (model.sharpen); predictions and losses
+        stay those of the physics and of the counts. Itself where the detection is ideal."""
+        if type(self.model.detection) is Ideal:
+            return self
+        return replace(self, counts=self._sharpened(self.counts))
+
+    def divided(self) -> Problem:
+        """The same, sharpened, where flat and dark are all that makes its detector another than the ideal one: their division is exact, and
+        the fastest engine takes it. Itself otherwise."""
+        only_flat = [type(part) for part in self.physics.parts] == [Sensitivity]
+        return self.sharpened() if only_flat and not self.counts.sharpened else self
+
+    def _sharpened(self, counts: Counts) -> Counts:
+        """The counts with the amplitudes of an ideal detector."""
+        from untwin.model.sharpen import sharpened
+
+        measured = counts.measured.cpu().numpy()
+        light = sharpened(self.model.detection, self.pattern.intensity, measured)
+        if not (light[measured] > 0).any():
+            raise InputError(f"{self.physics.detection!r} leaves no light for the object; expected less background than the pattern counts")
+        ideal = replace(self.pattern, intensity=light, measured=measured)
+        own = Counts.of(ideal, self.physics.waves if self.real else None, self.device, counts.amplitude.dtype)
+        return replace(counts, amplitude=own.amplitude, imposed=own.imposed, mirrored=own.mirrored, sharpened=True)
+
     def recounted(self, intensity: np.ndarray) -> Problem:
         """With other counts in the same pixels. intensity: (*grid), FFT order."""
         c = self.counts
         pattern = replace(self.pattern, intensity=intensity)
         counts = Counts.of(pattern, self._mirror, self.device, c.amplitude.dtype)
-        return replace(self, pattern=pattern, counts=replace(counts, measured=c.measured, imposed=c.imposed))
+        counts = replace(counts, measured=c.measured, imposed=c.imposed)
+        other = replace(self, pattern=pattern, counts=counts)
+        return other.sharpened() if c.sharpened else other
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Problem:
         """On another device, or in another precision: float32 or float64."""
         where = self.device if device is None else str(device)
         c = self.counts
         kind = dtype or c.amplitude.dtype
-        counts = Counts(c.intensity.to(where, kind), c.measured.to(where), c.amplitude.to(where, kind), c.imposed.to(where))
+        tensors = {name: getattr(c, name).to(where, kind) for name in ("intensity", "amplitude")}
+        counts = replace(c, **tensors, measured=c.measured.to(where), imposed=c.imposed.to(where))
         if dtype is not None and kind != c.amplitude.dtype:
             exact = Counts.of(self.pattern, self._mirror, where, kind)
+            exact = self._sharpened(replace(exact, measured=c.measured)) if c.sharpened else exact
             counts = replace(counts, intensity=exact.intensity, amplitude=exact.amplitude)
         return replace(self, device=where, counts=counts)
 
@@ -257,10 +300,15 @@ class Problem(InverseProblem):
         """With as many photons as were counted."""
         c = self.counts
         x = placed(g.unsqueeze(0), self.shape)[:, 0]
-        f, none = self.predict(x), c.intensity.new_zeros(())
-        scale = c.intensity.where(c.measured, none).sum() / f.where(c.measured, none).sum().clamp(min=1e-30)
-        value = (loss or self.loss)(scale * f + 1e-8, c.intensity, c.measured)[0] / c.measured.sum()
-        x = x * scale.sqrt()
+        f = self.predict(x)
+        if type(self.physics.detection) is Ideal:
+            none = c.intensity.new_zeros(())
+            scale = c.intensity.where(c.measured, none).sum() / f.where(c.measured, none).sum().clamp(min=1e-30)
+            x, f = x * scale.sqrt(), scale * f
+        else:
+            x = x * self.brightness(f).sqrt().to(f.dtype)
+            f = self.predict(x)
+        value = (loss or self.loss)(f + 1e-8, c.intensity, c.measured)[0] / c.measured.sum()
         if not self.real and not x.is_complex():
             x = x.to(x.dtype.to_complex())
         return x[0], value
@@ -276,7 +324,7 @@ def require_real(pattern: Pattern) -> None:
     """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image."""
     from untwin.data.centre import REAL, asymmetry_about
 
-    asymmetry = pattern.asymmetry
+    asymmetry, pattern = pattern.asymmetry, pattern.corrected()
     if np.isnan(asymmetry):
         centre = tuple(n // 2 + s for n, s in zip(pattern.shape, pattern.offset))
         asymmetry = asymmetry_about(np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured), centre)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,18 +43,42 @@ P = TypeVar("P")
 
 
 def unknowns(part: Any) -> dict[str, Unknown]:
-    """The fields of a frozen description that are Unknown."""
-    return {f.name: v for f in dataclasses.fields(part) if isinstance(v := getattr(part, f.name), Unknown)}
+    """What of a frozen description is Unknown, by the name of its field; in a tuple with its place, such as factor_0. The parts of a Series
+    have their own names."""
+    collected: dict[str, Unknown] = {}
+
+    def collect(name: str, unknown: Unknown) -> Unknown:
+        if name in collected:
+            raise InputError(f"{part!r} has two unknowns of the name {name}; make one of them a number")
+        collected[name] = unknown
+        return unknown
+
+    _changed(part, collect)
+    return collected
 
 
 def known(part: P, values: dict[str, float]) -> P:
     """The description with plain numbers in place of its unknowns."""
-    return dataclasses.replace(part, **{n: values[n] for n in unknowns(part)})  # type: ignore[type-var]
+    return _changed(part, lambda name, _: values[name])
 
 
 def holding(part: P, values: Nuisance, ndim: int) -> P:
     """The description with values for its unknowns, each (starts, 1, ..., 1) so that it broadcasts over the grid."""
-    names = [f.name for f in dataclasses.fields(part) if f.name in values]  # type: ignore[arg-type]
-    if not names:
-        return part
-    return dataclasses.replace(part, **{n: values[n].reshape((-1,) + (1,) * ndim) for n in names})  # type: ignore[type-var]
+    return _changed(part, lambda name, unknown: values[name].reshape((-1,) + (1,) * ndim) if name in values else unknown)
+
+
+def _changed(part: P, change: Callable[[str, Unknown], Any]) -> P:
+    """The description with something else for each unknown; itself where there is none."""
+
+    def changed(name: str, value: Any) -> Any:
+        if isinstance(value, Unknown):
+            return change(name, value)
+        if isinstance(value, tuple):
+            items = tuple(changed(f"{name}_{i}", item) for i, item in enumerate(value))
+            return value if all(a is b for a, b in zip(items, value)) else items
+        return _changed(value, change) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}  # type: ignore[arg-type]
+    new = {name: changed(name, value) for name, value in fields.items()}
+    changes = {name: value for name, value in new.items() if value is not fields[name]}
+    return dataclasses.replace(part, **changes) if changes else part  # type: ignore[type-var]
