@@ -56,6 +56,28 @@ class BoxSupport(Algorithm):
 
 
 @dataclass(frozen=True, repr=False)
+class FrameSupport(Algorithm):
+    """Support and bounds = the box that a nonnegative object fills, to the pixel, from the counts (model.frame); where they do not tell
+    one, nothing changes."""
+
+    needs: ClassVar = Problem
+
+    def step(self, problem: Problem, state: State) -> State:
+        import torch
+
+        from untwin.model.frame import frame
+
+        inside = frame(problem.pattern)
+        if inside is None:
+            return state
+        support = torch.from_numpy(inside).to(state.x.device).expand(state.support.shape)
+        return state.replace(support=support, bounds=support)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
 class TriangleSupport(Algorithm):
     """Support = one half of the bounds' box, cut along its diagonal: an object and its twin do not both fit, so one of them wins."""
 
