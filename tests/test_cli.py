@@ -118,6 +118,13 @@ REJECTED = [
     ("simulate crystal -o new.cxi --size 64", r"shape \(64,\): expected two or three sizes, such as 64,64"),
     ("simulate crystal -o new.cxi --size 8,8", r"an array of 8 x 8 at an oversampling.*expected 6 at least: take a larger size"),
     ("simulate crystal -o new.cxi --photons -1", r"photons.*-1.*expected a number, 1 to"),
+    ("simulate crystal -o new.cxi --coherence -0.3", r"coherence=-0\.3\): expected a number, 0 or more"),
+    ("simulate crystal -o new.cxi --background -1", r"background=-1.*: expected a number, 0 to"),
+    ("simulate crystal -o new.cxi --stray 2", r"stray=2.*: expected a number, 0 to 1"),
+    ("simulate crystal -o new.cxi --hot -1", r"Invalid value .*-1.* for --hot\. Must be >= 0"),
+    ("simulate crystal -o new.cxi --hot 5000", r"hot_unmasked=5000\): expected at most half of the detector's 4096 pixels"),
+    ("simulate crystal -o new.cxi --clipped 0.7", r"clipped=0\.7\): expected a number, 0 to 0\.5"),
+    ("simulate crystal -o new.cxi --recipe cells --hot 2", r"--recipe says it all; leave --hot out"),
     ("simulate crystal -o new.cxi --dislocations -1", r"Invalid value .*-1.* for --dislocations\. Must be >= 0"),
     ("simulate crystal -o new.cxi --recipe crystals-2", r"no recipe 'crystals-2'; did you mean crystals-2d\?"),
     ("simulate crystal -o new.cxi --recipe cells --faults 2", r"--recipe says it all; leave --faults out"),
@@ -345,12 +352,14 @@ def test_help_names_every_command_and_option(done):
     )
     page = done["reconstruct --help"]["out"].lower()
     for name in config.Run.model_fields:
-        assert f"--{name}" in page
+        assert f"--{name.replace(chr(95), chr(45))}" in page
 
 
 def test_inspection_says_what_is_in_the_file(done):
     said = done["inspect good.npz"]["out"]
     for text in ("good.npz :: intensity", "32 x 32", "2.05e+04 in all", "(16, 16)", "untwin reconstruct good.npz"):
+        assert text in said
+    for text in ("hot pixels  none seen", "saturated  none seen", "background  "):
         assert text in said
 
 
@@ -474,6 +483,20 @@ def test_a_simulated_crystal_is_read_as_it_was_made_and_its_truth_is_an_object(t
     capsys.readouterr()
     ran(["compare", "c_truth.cxi", "c_truth.cxi"])
     assert "correlation 1.0000" in capsys.readouterr().out
+
+
+def test_a_simulated_crystal_has_the_disturbances_that_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"coherence": 0.3, "background": 2.0, "stray": 0.01, "hot": 3, "clipped": 0.02}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert ran(["simulate", "crystal", "-o", "c.cxi", "--size", "40,32", "--photons", "1e5", "--seed", "7", *words]) == 0
+    sample = Crystals(crystal((40, 32), photons=1e5, **options), 7).sample(0)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read("c.cxi").intensity, sample["intensity"])
+    label = json.loads(str(read_object("c_truth.cxi").process["labels"]))["detector"]
+    assert {name: label[name] for name in ("coherence", "background", "stray", "clipped")} == {
+        name: options[name] for name in ("coherence", "background", "stray", "clipped")
+    }
+    assert label["hot_unmasked"] == 3 and label["hot_counts"] == 1000 and label["clipped_pixels"] > 0
 
 
 def ran(arguments: list[str]) -> int:

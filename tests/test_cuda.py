@@ -50,6 +50,7 @@ REAL_OR_COMPLEX = {
     "3*DM(beta=0.7)": set(),
     "3*ADMM": set(),
     "2*Detwin": set(),
+    "ER + MaximumLikelihood(iterations=3) + ER": {"solve/likelihood.py most_likely", "solve/likelihood.py value"},  # L-BFGS-B of SciPy
     "3*Capped(RAAR)": set(),
     "3*Proximal(RAAR)": set(),
     "3*Mean(ER) + Rescale": set(),
@@ -81,6 +82,8 @@ COMPLEX = {
     "2*Fit(Cartesian(Untrained(ConvDecoder(width=8)), Uniform(0.5), positive=True))": FIRST,
 }
 REAL = {
+    "2*Penalized(weight=Ramp(5, 0.5))": set(),
+    "FrameSupport + 2*ER": {"solve/begin.py FrameSupport.step"},
     "3*Damped(HIO)": set(),
     "3*Damped(HIO, gamma=Draw(0.9, 1))": DRAWN,
     "3*Damped(HIO, gamma=Ramp(0.9, 1.0))": set(),

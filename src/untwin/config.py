@@ -31,8 +31,11 @@ class Run(BaseModel):
     file: Path
     data: str | None = None
     mask: str | None = None
+    flat: str | None = None
+    dark: str | None = None
     centre: tuple[float, ...] | None = None
     positivity: bool = False
+    keep_strays: bool = False
     constraint: str | None = None
     loss: str | None = None
     modulus: str | None = None
@@ -42,6 +45,7 @@ class Run(BaseModel):
     start: str | None = None
     method: Literal["auto", "classical", "refine", "double-dip", "siren", "drp"] | None = None
     starts: int | None = Field(default=None, ge=1, le=100_000)
+    effort: float | None = Field(default=None, gt=0, le=1000)
     seed: int = Field(default=0, ge=0, lt=SEEDS)
     device: str | None = None
     workers: int | None = Field(default=None, ge=1, le=1024)
@@ -51,7 +55,7 @@ class Run(BaseModel):
         """The settings that are not the default, files by their full path."""
         table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
         table["file"] = str(_full(self.file))
-        for name in ("mask", "support"):
+        for name in ("mask", "flat", "dark", "support"):
             path, _, dataset = str(table.get(name, "")).partition("::")
             if path and _full(path).exists():
                 table[name] = str(_full(path)) + (f"::{dataset}" if dataset else "")
@@ -59,7 +63,7 @@ class Run(BaseModel):
 
     def table(self, recipe: str) -> dict[str, Any]:
         """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
-        told_by_the_recipe = ("recipe", "start", "starts", "method")
+        told_by_the_recipe = ("recipe", "start", "starts", "method", "effort", "keep_strays")
         return {**{k: v for k, v in self.options().items() if k not in told_by_the_recipe}, "recipe": recipe}
 
     def require_readable(self) -> None:
@@ -106,7 +110,7 @@ def resolved(config: Path | None, overrides: dict[str, Any]) -> Run:
 
 def _with_full_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Files that lie beside the run.toml are meant where its paths say so."""
-    for name in ("file", "mask", "support"):
+    for name in ("file", "mask", "flat", "dark", "support"):
         path, colons, dataset = str(table.get(name, "")).partition("::")
         if path and not Path(path).is_absolute() and (folder / path).exists():
             table[name] = str(folder / path) + colons + dataset

@@ -38,10 +38,16 @@ class ReconstructOptions:
         Dataset (HDF5) or array (npz) to take, where there are several.
     mask
         File or dataset with the bad pixels, nonzero = bad.
+    flat
+        File or dataset with what the detector counts where the same light falls on every pixel; 0 or NaN = dead.
+    dark
+        File or dataset with the counts of a pixel without light, in the time of one frame.
     centre
         Zero frequency in the file's pixels, slowest axis first, such as 90,128,128.5; by default found.
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
+    keep_strays
+        Mask no pixel that was measured, neither hot or saturated ones nor light that no object explains.
     support
         File with the object's support; the automatic plan keeps it as it is.
     constraint
@@ -62,6 +68,9 @@ class ReconstructOptions:
         double-dip, siren, drp (untrained networks from random numbers, with nothing known of the support).
     starts
         Independent starts.
+    effort
+        Factor on the work that the automatic plan may spend where its starts do not agree: 2 doubles it. By default about a minute of
+        CPU at 128 x 128 pixels.
     seed
         Of all random numbers; the same seed repeats the run, and another has no start in common with it.
     device
@@ -79,8 +88,11 @@ class ReconstructOptions:
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
     data: str | None = None
     mask: str | None = None
+    flat: str | None = None
+    dark: str | None = None
     centre: str | None = None
     positivity: bool | None = None
+    keep_strays: bool | None = None
     support: str | None = None
     constraint: str | None = None
     loss: str | None = None
@@ -90,6 +102,7 @@ class ReconstructOptions:
     start: str | None = None
     method: str | None = None
     starts: int | None = None
+    effort: float | None = None
     seed: int | None = None
     device: str | None = None
     workers: int | None = None
@@ -147,7 +160,7 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
     folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
     checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
     recipe = _recipe(run)
-    pattern = read_pattern(run.file, run.data, run.mask, run.centre)
+    pattern = read_pattern(run)
     require_writable(folder, RESULT * pattern.intensity.size)
     support = _support_from_file(run, pattern)
     if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and support is None:
@@ -155,8 +168,9 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
     with checkpointed("reconstruct", checkpoint, folder, resume):
         with progress.iterations() as report:
             solution = untwin.reconstruct(
-                run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts, seed=run.seed,
-                support=support, workers=run.workers, checkpoint=checkpoint, report=report,
+                run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
+                effort=run.effort, seed=run.seed, support=support, keep_strays=run.keep_strays, workers=run.workers,
+                checkpoint=checkpoint, report=report,
             )  # fmt: skip
         save(solution, folder, True, run.table(solution.recipe))
         _present(solution, folder)

@@ -9,6 +9,8 @@ from untwin.model.losses import Amplitude, Intensity, Poisson
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHELLS = 16  # up to half a cycle per pixel
+
 
 def r_factor(f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
     """sqrt( Σ (√f − √I)² / Σ I ): relative amplitude residual, (starts,)."""
@@ -52,6 +54,24 @@ def expected_half_deviance(f: Tensor, measured: Tensor) -> Tensor:
     inside = table[low] + (table[low + 1] - table[low]) * (position - low)
     each = torch.where(f > 30, 0.5 + 1 / (12 * f), inside)
     return each.where(measured, each.new_zeros(())).flatten(1).sum(1)
+
+
+def misfits(f: Tensor, intensity: Tensor, measured: Tensor) -> tuple[float, float, float]:
+    """Half deviance over what is expected if f were true: of all measured pixels; of the worst of SHELLS shells of spatial frequency; and
+    the middle of that shell, cycles per pixel. f: (*grid), FFT order. Shells of less than a fiftieth of the pixels do not count."""
+    import torch
+
+    square = torch.zeros((), device=f.device)
+    for axis, n in enumerate(f.shape):
+        square = square + torch.fft.fftfreq(n, device=f.device).reshape([-1 if a == axis else 1 for a in range(f.ndim)]) ** 2
+    shell = (square.sqrt() * SHELLS / 0.5).long()
+
+    def ratio(where: Tensor) -> float:
+        return float(half_deviance(f[None], intensity, where) / expected_half_deviance(f[None], where).clamp(min=1e-30))
+
+    rings = [(measured & (shell == k), (k + 0.5) * 0.5 / SHELLS) for k in range(int(shell.max()) + 1)]
+    worst = max(((ratio(ring), at) for ring, at in rings if int(ring.sum()) >= int(measured.sum()) / 50), default=(float("nan"), 0.0))
+    return ratio(measured), *worst
 
 
 def unknowns(x: Tensor, support: Tensor) -> Tensor:

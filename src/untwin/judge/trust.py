@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
@@ -9,7 +10,10 @@ SAME_ERROR = 0.1  # E, after alignment, below which two results are the same obj
 MAX_R_FACTOR = 0.5  # R-factor above which agreement means nothing (unmeasured)
 SIMILAR_ERROR = 0.25  # E below which they share the outline and most of the phase, but not the details (docs/benchmarks.md, The verdict)
 MAX_DEVIANCE_RATIO = 1.3  # half deviance over the expected one, up to which what a prior has redrawn is right (benchmarks/certificate.py)
-MAX_HIDDEN_SPECKLES = 12.0  # behind the stop, from which on slow variations across the object are anybody's guess (docs/benchmarks.md)
+MAX_MISFIT = 3.0  # half deviance over the expected one, above which a model does not explain counts (benchmarks/detector.py)
+MAX_SHELL_MISFIT = 5.0  # the same of a shell of spatial frequency (benchmarks/detector.py)
+MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow variations are anybody's guess (model/unmeasured.py)
+MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,14 @@ class Evidence:
 
     errors: E between the solution and the result of each other family of starts, none of which ever saw it; the nearest one decides.
     starts, agreeing, twins: single starts, those that ended within 0.1 of the solution, and how many of these were twins.
-    resolution: its text, or nothing. hidden: speckles behind the stop, its pixels times the share of the array that the object fills;
-        every one is a slow variation across the object of which nothing was measured. refined: whether a refinement was kept, None
+    resolution: its text, or nothing. hidden: speckles of which nothing was measured (unconstrained_modes): each can be added to the object
+        and the data hardly notice. refined: whether a refinement was kept, None
         without one. deviance_ratio: half the deviance of the refined solution over what is expected of the truth, where there are photons
         enough for that to tell right from wrong (Refine.max_deviance_ratio).
+    contrast: deviation over root mean square of a picture in its box, by which errors are divided: its mean is known from the counts,
+        and results that share little else share that. 1 for other objects. photons: for each pixel of its support; infinite for others.
+    findings: what was found about the detector and what was done about it, as clauses. contradictions: what of the data the physics does
+        not explain, as clauses: with one of them nothing is trusted.
     """
 
     r_factor: float
@@ -41,6 +49,10 @@ class Evidence:
     hidden: float = 0
     refined: bool | None = None
     deviance_ratio: float | None = None
+    contrast: float = 1.0
+    photons: float = math.inf
+    findings: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
 def verdict(e: Evidence) -> Verdict:
@@ -48,14 +60,16 @@ def verdict(e: Evidence) -> Verdict:
     facts = _facts(e)
     if not e.errors:
         return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
-    nearest = min(e.errors)
-    families = 1 + sum(error < SAME_ERROR for error in e.errors)
+    errors = [error / max(e.contrast, 1e-6) for error in e.errors]
+    nearest = min(errors)
+    families = 1 + sum(error < SAME_ERROR for error in errors)
     if e.r_factor > MAX_R_FACTOR:
         return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
+    unit = " of its contrast" if e.contrast < 1 else ""
     if nearest < SAME_ERROR:
-        facts.append(f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f})")
+        facts.append(f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})")
     else:
-        facts.append(f"the nearest result of an independent family differs by {nearest:.2f}")
+        facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
     if nearest >= SAME_ERROR and e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
         half = f"half deviance {e.deviance_ratio:.2f} times the expected"
         facts.append(f"but redrawn by a prior it explains the counts as the truth would ({half})")
@@ -64,14 +78,19 @@ def verdict(e: Evidence) -> Verdict:
     elif nearest >= SAME_ERROR:
         return Verdict(None, ", ".join([*facts, "alike but not the same: trust the outline, not the details"]))
     if e.hidden > MAX_HIDDEN_SPECKLES:
-        facts.append(f"but the stop hides {e.hidden:.0f} speckles: trust the outline and fine details, not slow variations between them")
+        facts.append(f"but of {e.hidden:.0f} speckles nothing was measured: trust the outline and fine details, not slow variations")
         return Verdict(None, ", ".join(facts))
+    if e.photons < MIN_PHOTONS:
+        facts.append(f"but with {e.photons:.0f} photons for each of its pixels the penalty decides about details: trust what is coarse")
+        return Verdict(None, ", ".join(facts))
+    if e.contradictions:
+        return Verdict(None, ", ".join([*facts, f"but the data contradict the model: {'; '.join(e.contradictions)}"]))
     return Verdict(True, ", ".join([*facts, *([e.resolution] if e.resolution else [])]))
 
 
 def _facts(e: Evidence) -> list[str]:
     """What is said first, whatever the verdict."""
-    facts = [f"R = {e.r_factor:.3f}"]
+    facts = [f"R = {e.r_factor:.3f}", *e.findings]
     if e.starts > 1:
         twins = f", {e.twins} {'twin' if e.twins == 1 else 'twins'} turned" if e.twins else ""
         facts.append(f"{e.agreeing} of {e.starts} starts agree (error < {SAME_ERROR:g} after alignment{twins})")

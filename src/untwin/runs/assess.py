@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from untwin import fourier
+from untwin.data.counts import counted as are_counts
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.model.outline import hidden
+from untwin.model.unmeasured import unconstrained_modes
 from untwin.random import derive
 from untwin.runs.choose import Choice, choose
 from untwin.runs.failure import Failure, counted, reasons
@@ -19,8 +20,10 @@ from untwin.runs.launch import run_here
 from untwin.runs.names import parse
 from untwin.runs.population import Population, gather, objects
 from untwin.runs.solution import History, Reconstruction, Start
+from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.plan import Outcome, Plan
 from untwin.solve.calibrate import uncertainty
+from untwin.solve.penalized import Penalized
 from untwin.solve.predict import Predict
 
 if TYPE_CHECKING:
@@ -31,12 +34,17 @@ if TYPE_CHECKING:
     from untwin.solve.state import Member, State
 
 FREE_SHARE = 0.03  # of the measured pixels, held out for the free log-likelihood (unmeasured),
+CONTAINED = (
+    "the counts contradict the model (coherence, background, sensitivity, a crop?) and the starts did not agree: their supports were held "
+    "at a share of the object's magnitude; its faint parts may be missing"
+)
 FREE_RECIPE = "100*RAAR + 50*ER"  # which grows them again (unmeasured)
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
-def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | int]) -> Reconstruction:
+def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | int]) -> Reconstruction:
     """The Reconstruction that an outcome comes to. provenance: what computed it."""
+    problem = outcome.problem
     choice = choose(problem, plan, outcome)
     problem = problem.holding(choice.best.state.nuisance)
     comparison = compare_runs(problem, plan, choice)
@@ -48,9 +56,10 @@ def assess(problem: Problem, plan: Plan, outcome: Outcome, seed: int, provenance
         | _run_counts(comparison, outcome)
         | {"first_mode_weight": weights[0]}
         | _resolutions(problem.pattern, transfer)
+        | outcome.numbers
     )
     reason, warnings = _failures(outcome)
-    verdict = trust.verdict(_evidence(problem, choice, comparison, numbers, transfer))
+    verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer))
     if reason:
         verdict = trust.Verdict(None, f"{verdict.text}; {reason}: do not trust this before you know why")
     image, support = _presented(problem, choice.image, choice.best.state.support[0])
@@ -152,14 +161,15 @@ def _start_records(first: Population, scores: Tensor, error: Tensor, is_twin: Te
 
 
 def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
-    """Why the solution is partial, or nothing; and what there is to say of starts that failed."""
+    """Why the solution is partial, or nothing; and what there is to say of starts that failed, or of supports that were contained."""
+    contained = (CONTAINED,) if outcome.contained else ()
     if not outcome.failures:
-        return "", ()
+        return "", contained
     why = reasons(outcome.failures)
     if outcome.broken:
         reason = Failure.MOST.format(count=len(outcome.failures), reasons=why, living=len(outcome.first.state.seeds))
-        return reason, (reason,)
-    return "", (Failure.SOME.format(parts=counted(m for m, _ in outcome.failures), reasons=why),)
+        return reason, (reason, *contained)
+    return "", (Failure.SOME.format(parts=counted(m for m, _ in outcome.failures), reasons=why), *contained)
 
 
 # numbers
@@ -208,9 +218,33 @@ def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
         "support_fraction": float(best.pixels[0]) / f[0].numel(),
         "photons": p.photons,
         "measured_fraction": float(p.measured.mean()),
-        "hidden_speckles": len(hidden(p)) * float(best.pixels[0]) / f[0].numel(),
+        "hidden_speckles": unconstrained_modes(p, best.state.support[0].cpu().numpy()),
         "power_unmeasured": unmeasured / p.photons,
-    }
+    } | _misfits(problem, f[0])
+
+
+def _misfits(problem: Problem, f: Tensor) -> dict[str, float]:
+    """How far the counts are from what noise alone would do; nothing where they are no counts."""
+    p, t = problem.pattern, problem.counts
+    if not are_counts(p.intensity[p.measured]):
+        return {}
+    return dict(zip(("misfit", "worst_shell_misfit", "worst_shell"), metrics.misfits(f, t.intensity, t.measured)))
+
+
+def _contradictions(plan: Plan, numbers: dict[str, float]) -> tuple[str, ...]:
+    """What of the data the physics does not explain."""
+    clauses = []
+    coherence = plan.stage(Coherence)
+    if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
+        clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
+    if numbers.get("misfit", 0.0) > trust.MAX_MISFIT:
+        clauses.append(f"it misses the counts by {numbers['misfit']:.1f} times what noise would")
+    elif numbers.get("worst_shell_misfit", 0.0) > trust.MAX_SHELL_MISFIT:
+        at = numbers["worst_shell"]
+        clauses.append(
+            f"around {at:.2g} cycles per pixel it misses the counts by {numbers['worst_shell_misfit']:.1f} times what noise would"
+        )
+    return tuple(clauses)
 
 
 def _unknowns(problem: Problem, choice: Choice) -> dict[str, float]:
@@ -250,10 +284,10 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
 
 
 def _evidence(
-    problem: Problem, choice: Choice, comparison: RunComparison, numbers: dict[str, float], transfer: Curve | None
+    problem: Problem, plan: Plan, choice: Choice, comparison: RunComparison, numbers: dict[str, float], transfer: Curve | None
 ) -> trust.Evidence:
     """What the verdict rests on."""
-    refinement = choice.refinement
+    refinement, penalized = choice.refinement, any(isinstance(a, Penalized) for a in plan.algorithms())
     return trust.Evidence(
         r_factor=numbers["r_factor"],
         errors=comparison.independent,
@@ -264,7 +298,18 @@ def _evidence(
         hidden=numbers["hidden_speckles"],
         refined=None if refinement is None else refinement.accepted,
         deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.accepted else None,
+        contrast=_contrast(choice) if penalized else 1.0,
+        photons=numbers["photons"] / max(1.0, numbers["support_pixels"]) if penalized else math.inf,
+        findings=choice.outcome.notes,
+        contradictions=_contradictions(plan, numbers),
     )
+
+
+def _contrast(choice: Choice) -> float:
+    """Of a picture in its box, which is what a plan with `Penalized` is for: deviation over root mean square inside the support."""
+    inside = choice.image.real[choice.best.state.support[0]].double()
+    size = float(inside.square().mean().sqrt()) if len(inside) else 0.0
+    return min(1.0, float(inside.std(correction=0)) / size) if size > 0 else 1.0
 
 
 # curves, modes, the object as it is shown

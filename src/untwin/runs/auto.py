@@ -6,28 +6,20 @@ was chosen by hand while building and that no table holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
 from untwin.judge import trust
 from untwin.runs.names import parse
+from untwin.runs.pictures import FAMILIES, FILLED, FILLED_PIXELS, FIXED_FILLED, affordable
+from untwin.runs.rows import UNMEASURED, Number, Row
 from untwin.runs.stages.plan import Plan
 from untwin.runs.stages.refine import Refine
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
-
-UNMEASURED = "unmeasured"
-
-
-class Number(NamedTuple):
-    """A setting and where it comes from."""
-
-    value: Any  # a number, or a tuple of them
-    source: str = UNMEASURED
 
 
 @dataclass(frozen=True)
@@ -54,26 +46,20 @@ class Facts:
         p = self.problem.pattern
         return self.problem.real and hidden_speckles(p) > HIDDEN_SPECKLES.value and hull_by_noise(p) is None
 
+    @cached_property
+    def fills_its_box(self) -> bool:
+        """A real nonnegative object whose box is known: its support was given, or the counts show that it fills a box."""
+        from untwin.model.frame import frame_widths
+
+        if not self.problem.constraint.positive or self.pixels > FILLED_PIXELS.value:
+            return False
+        return self.fixed or frame_widths(self.problem.pattern) is not None
+
     @property
     def small_and_complex(self) -> bool:
         """A complex object on so few pixels that a deep prior costs less than a minute."""
         most = REFINED_2D if self.problem.ndim == 2 else REFINED_3D if self.problem.ndim == 3 else None
         return not self.problem.real and most is not None and self.pixels <= most.value
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: where `holds`, `text` with its numbers filled in is what is done. condition: the same in words."""
-
-    condition: str
-    holds: Callable[[Facts], bool]
-    text: str
-    numbers: dict[str, Number] = field(default_factory=dict)
-
-    def filled(self, **others: Any) -> str:
-        """The text of the stages. others: numbers that the caller knows better."""
-        values = {name: number.value for name, number in self.numbers.items()} | others
-        return self.text.format(**values)
 
 
 # What separates the conditions
@@ -103,10 +89,23 @@ _FINISHES = (
     "Capped(Rescale)",
 )
 _FINISH = f"Finish(({', '.join(_FINISHES)}), deal={{deal}}, rounds={{rounds}})"
+_SHARP = "ShrinkWrap(threshold={contained_threshold}, sigma=Ramp({wrap_wide}, {contained_narrow}), level='weighted')"
+_SHARP_STILL = "ShrinkWrap(threshold={contained_threshold}, sigma={contained_narrow}, level='weighted')"
+_CONTAIN = (
+    f"Contain({{contained_hio}}*({{hio}}*HIO + {_SHARP}) + {{contained_raar}}*({{raar}}*RAAR + {_SHARP_STILL}) + {{er}}*ER, "
+    "max_deviance_ratio={contradicted})"
+)
 
-_FAMILIES = Number(2, "docs/benchmarks.md, The verdict: two that never see one another are the evidence")
+_COHERENCE = "Coherence(limit={limit}, scan={scan}, starts={scan_starts}, iterations={fit})"
+_COHERENT = {
+    "limit": Number(10.0, "benchmarks/detector.py"),
+    "scan": Number((0.25, 0.5), "benchmarks/detector.py"),
+    "scan_starts": Number(6, "benchmarks/detector.py"),
+    "fit": Number(200, "benchmarks/detector.py"),
+}
+
 _COMMON = {
-    "families": _FAMILIES,
+    "families": FAMILIES,
     "hio": Number(20, UNMEASURED),
     "raar": Number(20, UNMEASURED),
     "wrap_low": Number(0.12, UNMEASURED),
@@ -123,19 +122,31 @@ _COMMON = {
     "islands": Number(0.03, UNMEASURED),
     "last": Number(10, UNMEASURED),
 }
+_CONTAINMENT = "docs/benchmarks.md, A wrong model"
+_CONTAINED = {
+    "contained_hio": Number(10, _CONTAINMENT),
+    "contained_raar": Number(15, _CONTAINMENT),
+    "contained_threshold": Number(0.23, f"{_CONTAINMENT}: of 0.07 to 0.4, starts agree best at 0.21 to 0.3 on three patterns"),
+    "contained_narrow": Number(1.0, _CONTAINMENT),
+    "contradicted": Number(1.5, _CONTAINMENT),
+}
 
 FIXED = Row(
     "the support was given: nothing but projections",
     lambda facts: facts.fixed,
-    "Search({cycles}*({hio}*HIO + {er}*ER) + {last_hio}*HIO + {last_er}*ER, starts={starts}, families={families})",
-    {
+    "Inspect, Search({cycles}*({hio}*HIO + {er}*ER) + {last_hio}*HIO + {last_er}*ER, starts={starts}, families={families}), "
+    f"{_COHERENCE}",
+    _COHERENT
+    | {
+        "scan_starts": Number(2, UNMEASURED),
+        "fit": Number(60, UNMEASURED),
         "cycles": Number(4, UNMEASURED),
         "hio": Number(50, UNMEASURED),
         "er": Number(20, UNMEASURED),
         "last_hio": Number(50, UNMEASURED),
         "last_er": Number(50, UNMEASURED),
         "starts": Number(4, UNMEASURED),
-        "families": _FAMILIES,
+        "families": FAMILIES,
     },
 )
 _GAMMA = "Draw({gamma_low}, {gamma_high})"
@@ -163,7 +174,7 @@ BEHIND_A_STOP = Row(
         "free": Number(1.0, "no damping: the plain algorithm"),
         "er": Number(15, UNMEASURED),
         "starts": Number(10, UNMEASURED),
-        "families": _FAMILIES,
+        "families": FAMILIES,
         "thresholds": Number((0.08, 0.12, 0.18, 0.25), UNMEASURED),
         "finish_sigma": Number(0.8, UNMEASURED),
         "finish_hio": Number(60, UNMEASURED),
@@ -176,9 +187,14 @@ BEHIND_A_STOP = Row(
 LARGE = Row(
     "larger arrays, 3D: the third dimension helps, so fewer starts and iterations",
     lambda facts: facts.pixels > LARGE_PIXELS.value,
-    f"{_SEARCH}, {_GUIDE}, {_FINISH}",
+    f"Inspect, {_SEARCH}, {_GUIDE}, Release, {_FINISH}, {_CONTAIN}, {_COHERENCE}, Strays(rounds={{looks}})",
     _COMMON
+    | _CONTAINED
+    | _COHERENT
     | {
+        "scan_starts": Number(2, UNMEASURED),
+        "fit": Number(60, UNMEASURED),
+        "looks": Number(1, UNMEASURED),
         "cycles": Number(10, UNMEASURED),
         "er": Number(30, UNMEASURED),
         "starts": Number(8, "benchmarks/crystal.py: 9 of 10 single starts succeed (poly, 64 x 64 x 64)"),
@@ -195,8 +211,9 @@ LARGE = Row(
 SMALL = Row(
     "all others: many starts, two guided generations, a finish for few photons",
     lambda facts: True,
-    f"{_SEARCH}, {_GUIDE}, Reserve({{reserve}}), {_FINISH}",
+    f"Inspect, {_SEARCH}, {_GUIDE}, Reserve({{reserve}}), Release, {_FINISH}, {_COHERENCE}, Strays",
     _COMMON
+    | _COHERENT
     | {
         "cycles": Number(20, UNMEASURED),
         "er": Number(50, UNMEASURED),
@@ -212,7 +229,7 @@ SMALL = Row(
         "rounds": Number(4, UNMEASURED),
     },
 )
-PLANS = (FIXED, BEHIND_A_STOP, LARGE, SMALL)  # the first whose condition holds
+PLANS = (FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, LARGE, SMALL)  # the first whose condition holds
 
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 _REFINE_SOURCE = "docs/deep-priors.md: this fit was measured as a whole (benchmarks/priors.py), the number by itself was not"
@@ -278,7 +295,7 @@ _POLISHED = {
     "raar_threshold": Number(0.2, UNMEASURED),
     "er": Number(50, UNMEASURED),
     "starts": Number(4, UNMEASURED),
-    "families": _FAMILIES,
+    "families": FAMILIES,
 }
 _UNTIL = "Until(EMV(alpha={alpha}, patience={patience}, tolerance={tolerance}, burn_in={burn_in}), "
 _STOPPED = {
@@ -364,19 +381,23 @@ def _refinement(row: Row) -> Refine:
     return refine
 
 
-def plan(problem: Problem, starts: int | None = None, fixed: bool = False) -> Plan:
+def plan(problem: Problem, starts: int | None = None, fixed: bool = False, effort: float = 1.0) -> Plan:
     """The plan for a problem, by its size, by what is known of the object, and by how much of the pattern is hidden.
 
     starts: independent random starts, instead of the table's; there is no reserve then. fixed: the support was given and stays.
+    effort: factor on the budget for going on where families do not agree: families in reserve, further generations.
     """
+    from untwin.runs.stages.reserve import Reserve
+
     facts = Facts(problem, fixed)
     row = next(row for row in PLANS if row.holds(facts))
-    plan = _built(row, starts)
+    if row in (FIXED_FILLED, FILLED):
+        plan = _built(row, starts, **affordable(row, _built(row, None, further=1, reserve=0), facts.pixels, effort))
+        return plan.without(Reserve) if starts else plan
     if row is not SMALL:
-        return plan
+        return _built(row, starts)
+    plan = _built(row, starts, reserve=round(effort * row.numbers["reserve"].value))
     if starts:
-        from untwin.runs.stages.reserve import Reserve
-
         plan = plan.without(Reserve)
     refinement = next((r for r in REFINEMENTS if r.holds(facts)), None)
     return plan if refinement is None else plan.with_stage(_refinement(refinement))
@@ -388,7 +409,7 @@ def require_method(name: str) -> None:
         raise InputError(f"unknown method {name!r}; expected one of {', '.join(METHODS)}")
 
 
-def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
+def method(name: str, problem: Problem, starts: int | None = None, effort: float | None = None) -> Plan:
     """The plan of a method that has a name.
 
     auto: `plan`. classical: `plan` without a refinement. refine: `plan`, and then always a double deep prior that starts from the
@@ -398,16 +419,19 @@ def method(name: str, problem: Problem, starts: int | None = None) -> Plan:
     Raises InputError for another name.
     """
     require_method(name)
+    if name in SCRATCH and effort is not None:
+        raise InputError(f"method {name!r} has no effort, which is of the automatic plan; take more starts")
+    effort = 1.0 if effort is None else effort
     if name == "auto":
-        return plan(problem, starts)
+        return plan(problem, starts, effort=effort)
     if name == "classical":
-        return plan(problem, starts).without(Refine)
+        return plan(problem, starts, effort=effort).without(Refine)
     if problem.real:
         raise InputError(f"method {name!r} draws a complex object; leave positivity out, or take the method auto")
     if name == "refine":
         from dataclasses import replace
 
-        automatic = plan(problem, starts)
+        automatic = plan(problem, starts, effort=effort)
         refinement = automatic.stage(Refine)
         ratio = refinement.max_deviance_ratio if refinement else 0.0
         return automatic.with_stage(replace(_refinement(REFINE_ALWAYS), max_deviance_ratio=ratio))

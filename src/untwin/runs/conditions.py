@@ -133,11 +133,11 @@ def reads_back(value: Any, kind: type) -> bool:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Of the same classes through and through, with the same numbers."""
+    """Of the same classes through and through, with the same numbers; what is bound by a pattern is that of the pattern."""
     value, other = (v.item() if isinstance(v, np.generic) else v for v in (value, other))
     if type(value) is not type(other) or repr(value) != repr(other):
         return False
-    return not is_dataclass(value) or all(_same(getattr(value, f.name), getattr(other, f.name)) for f in fields(value))
+    return not is_dataclass(value) or all(_same(getattr(value, f.name), getattr(other, f.name)) for f in fields(value) if f.compare)
 
 
 def _is_of_its_pattern(problem: Problem) -> bool:

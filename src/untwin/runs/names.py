@@ -9,7 +9,7 @@ from untwin import expression
 from untwin.errors import InputError
 from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, RealValued, Support
 from untwin.model.counts import Modulus
-from untwin.model.detection import Ideal
+from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
 from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
@@ -23,19 +23,25 @@ from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
 from untwin.model.unknown import Unknown
 from untwin.model.waves.base import Waves
 from untwin.model.waves.farfield import FarField
+from untwin.runs.stages.coherence import Coherence
+from untwin.runs.stages.contain import Contain
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
+from untwin.runs.stages.inspect import Inspect, Release
 from untwin.runs.stages.plan import Plan
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
+from untwin.runs.stages.strays import Strays
 from untwin.solve.admm import ADMM
-from untwin.solve.begin import BoxSupport, RandomStart, ResetSupport, TriangleSupport
+from untwin.solve.begin import BoxSupport, FrameSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut, Thinned
+from untwin.solve.likelihood import MaximumLikelihood
+from untwin.solve.penalized import Penalized
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
@@ -51,7 +57,10 @@ OTHERS: tuple[type, ...] = (
     AreaWrap,
     Detwin,
     Calibrate,
+    MaximumLikelihood,
+    Penalized,
     BoxSupport,
+    FrameSupport,
     TriangleSupport,
     ResetSupport,
     RandomStart,
@@ -67,13 +76,13 @@ PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
-STAGES: tuple[type, ...] = (Plan, Search, Guide, Reserve, Finish, Refine)
+STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
 CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap)
-PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Unknown)
+PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Coherent, CoherentFactor, Background, Sensitivity, Series, Unknown)
 MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
 Kind = TypeVar("Kind")
 # former name -> present one, of classes and of settings, for one release

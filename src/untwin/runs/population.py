@@ -110,8 +110,9 @@ def children_of(members: int) -> int:
     return max(1, members - survivors(members))
 
 
-def children(problem: Problem, population: Population, members: tuple[Member, ...]) -> State:
-    """Children of a family: magnitudes of its better half, aligned by whole pixels, with the best one's phases."""
+def children(problem: Problem, population: Population, members: tuple[Member, ...], mix: bool = False) -> State:
+    """Children of a family: magnitudes of its better half, aligned by whole pixels, with the best one's phases. mix: each is the mean of
+    one of these and of another, drawn by its seed."""
     import torch
 
     order = population.order(problem)
@@ -124,7 +125,12 @@ def children(problem: Problem, population: Population, members: tuple[Member, ..
     else:
         phase = torch.sgn(a)
         x = aligned.x.abs() * phase
-    x = x[[i % len(x) for i in range(len(members))]]
+    first = [i % len(x) for i in range(len(members))]
+    if mix and len(x) > 1:
+        others = [1 + derive(m.seed, "mate") % (len(x) - 1) for m in members]
+        x = (x[first] + x[[(i + by) % len(x) for i, by in zip(first, others)]]) / 2
+    else:
+        x = x[first]
     bounds = best.state.bounds.expand(x.shape)
     nuisance = {name: value.expand(len(members)) for name, value in best.state.nuisance.items()}
     return State(x=x, image=x, support=best.state.support.expand(x.shape), bounds=bounds, members=members, nuisance=nuisance)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin import fourier
-from untwin.checks import int_argument, seed_argument
+from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.model.inference import layout_for
@@ -26,9 +26,11 @@ from untwin.runs.device import as_mask, require_agreement
 from untwin.runs.launch import launcher, one_thread
 from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
+from untwin.runs.stages.inspect import Inspect
 from untwin.runs.stages.plan import Plan, Report
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
+from untwin.runs.stages.strays import Strays
 from untwin.solve.begin import ResetSupport, require_outline
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.predict import started
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STARTS = 8  # of a recipe without a plan (unmeasured)
+MAX_EFFORT = 1000.0
 
 
 def reconstruct(
@@ -48,8 +51,10 @@ def reconstruct(
     start: str = "random",
     method: str = "auto",
     starts: int | None = None,
+    effort: float | None = None,
     seed: int = 0,
     positivity: bool = False,
+    keep_strays: bool = False,
     support: np.ndarray | Tensor | None = None,
     device: str | torch.device | None = None,
     workers: int | None = None,
@@ -62,9 +67,12 @@ def reconstruct(
     start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
         start, one of two families, its object and its support (`Predict`).
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
+    effort: factor on the work that the automatic plan may spend where families of starts do not agree; 1 by default, about a minute of CPU
+        at 128 x 128. Counted in iterations times pixels, so that the same bits come out on a slower machine.
     starts: independent starts. seed: of all random numbers; the same one gives the same result on the same machine, and another shares no
         start with it.
     positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
+    keep_strays: the automatic plan masks no pixel by itself, neither hot or saturated ones nor light that no object explains.
     device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
     workers: processes on a CPU; by default all cores.
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
@@ -74,7 +82,8 @@ def reconstruct(
     """
     problem = _problem(pattern, positivity, device)
     support = _cornered_support(problem, support)
-    plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None), start, support is not None)
+    plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None, effort), start, support is not None)
+    plan = _with_strays(plan) if keep_strays else plan
     _require_suited(problem, plan)
     seed = seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
@@ -92,7 +101,7 @@ def reconstruct(
             raise
         if time.perf_counter() - clock > EVERY:
             checkpoint.keep()
-        solution = assess(problem, plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
+        solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
 
@@ -148,10 +157,11 @@ def _identity(
 ) -> dict[str, Any]:
     """What a run is: where this is the same, its bits are."""
     p, t = problem.pattern, problem.counts
+    flat = [values for values in (p.sensitivity, p.dark) if values is not None]
     return {
         **{k: v for k, v in provenance.items() if k != "threads"},  # one is used
         "input file of SHA-256": p.source.sha256,
-        "pattern of SHA-256": digest(p.intensity, p.measured, t.intensity, t.measured, t.amplitude, t.imposed),
+        "pattern of SHA-256": digest(p.intensity, p.measured, *flat, t.intensity, t.measured, t.amplitude, t.imposed),
         "centre": p.offset,
         "constraint": repr(problem.constraint),
         "loss": repr(problem.loss),
@@ -198,9 +208,16 @@ def _cornered_support(problem: Problem, support: np.ndarray | Tensor | None) -> 
     return fourier.cornered(mask, problem.ndim).to(problem.device)
 
 
-def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, starts: int | None, fixed: bool) -> Plan:
+def _plan(
+    problem: Problem, recipe: Recipe | Plan | str | None, method: str, starts: int | None, fixed: bool, effort: float | None = None
+) -> Plan:
     if starts is not None:
         starts = int_argument("starts", starts, 1)
+    if effort is not None:
+        if not within(effort, 0, MAX_EFFORT, True):
+            raise InputError(f"effort={effort!r}: expected a number above 0 and at most {MAX_EFFORT:g}, such as 2 for twice the work")
+        if recipe is not None:
+            raise InputError("effort is of the automatic plan, and a recipe says itself how much it does; leave one of them out")
     if isinstance(recipe, str):
         recipe = parse(recipe)
     if method != "auto":
@@ -208,11 +225,11 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
         if recipe is not None or fixed:
             argument = "recipe" if recipe is not None else "support"
             raise InputError(f"method={method!r} is a plan of its own and takes no {argument}; leave one of them out")
-        return auto.method(method, problem, starts)
+        return auto.method(method, problem, starts, effort)
     if recipe is None:
         if not fixed:
             require_outline(problem, "the automatic plan")
-        return auto.plan(problem, starts, fixed)
+        return auto.plan(problem, starts, fixed, 1.0 if effort is None else effort)
     if isinstance(recipe, Plan):
         return recipe.with_starts(starts) if starts else recipe
     if isinstance(recipe, Recipe):
@@ -221,11 +238,17 @@ def _plan(problem: Problem, recipe: Recipe | Plan | str | None, method: str, sta
     raise InputError(f"recipe is a text, steps or a Plan, got {type(recipe).__name__}; try '20*ER + 180*HIO'")
 
 
+def _with_strays(plan: Plan) -> Plan:
+    """The plan, which masks no pixel by itself."""
+    plan = plan.without(Strays)
+    return plan.with_stage(Inspect(keep_strays=True)) if plan.stage(Inspect) else plan
+
+
 def _with_start(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     """The plan, its first recipe begun as `start` says. Families in reserve would mix predicted and random starts: there are none then."""
     first = started(start)
     if first is None:
         return plan
-    layout_for(problem.pattern, weights.load(first.model))
+    layout_for(problem.pattern.corrected(), weights.load(first.model))
     search = plan.search
     return plan.without(Reserve).with_stage(replace(search, first=first + ResetSupport() + search.first if fixed else first + search.first))

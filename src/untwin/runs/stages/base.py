@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from untwin import expression
 from untwin.errors import InputError
 from untwin.runs.failure import Failure, Failures
-from untwin.runs.population import Population, gather
+from untwin.runs.population import Population, gather, objects
 from untwin.solve.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ Report = Callable[[int, float | None], None]  # steps since the last call, lowes
 class Rank(IntEnum):
     """Where in a plan a stage can stand: what it works on, in this order."""
 
-    SEARCH = 0  # begins from nothing
-    FAMILIES = 1  # works on whole families
-    RESULTS = 2  # works on the best of each
-    END = 3
+    DETECTOR = 0  # looks at the counts alone
+    SEARCH = 1  # begins from nothing
+    FAMILIES = 2  # works on whole families
+    RESULTS = 3  # works on the best of each
+    MODEL = 4  # asks whether the physics is right
+    END = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,9 @@ class Cohort:
     families: the living of each, which has never seen another. firsts: the independent starts as they ended, one population for each
     search; traces: R-factors of their living on the way, (steps, values) for each. results: the best of every family, the better first,
     once somebody has asked for them. candidates: the best that a finish has met. refined: results after a refinement. failures: what came
-    to nothing, and why. broken: more than half of the starts did.
+    to nothing, and why. broken: more than half of the starts did. contained: the results are those of a Contain.
     starts, raised, generations: independent starts, families and guided generations so far; seeds are counted by them.
+    problem: where a stage has found another physics, or pixels that cannot be trusted. numbers, notes: what it has found, for the report.
     """
 
     families: tuple[Population, ...] = ()
@@ -52,9 +56,13 @@ class Cohort:
     refined: Population | None = None
     failures: Failures = ()
     broken: bool = False
+    contained: bool = False
     starts: int = 0
     raised: int = 0
     generations: int = 0
+    problem: Problem | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def best(self, problem: Problem) -> Population:
         """The results, or the best of every family, the better first."""
@@ -63,12 +71,20 @@ class Cohort:
         best = gather([f.rows(f.order(problem)[:1]) for f in self.families])
         return best.rows(best.order(problem))
 
+    def disagreement(self, problem: Problem) -> float:
+        """E between the two families whose best are most alike; infinite of a single one."""
+        if len(self.families) < 2:
+            return math.inf
+        x = objects(problem, self.best(problem))
+        return float(problem.symmetry.distances(x).fill_diagonal_(1).min())
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
     """The run that a stage belongs to.
 
-    support: (*grid) bool, FFT order, where it was given. before: the stages that have been run.
+    support: (*grid) bool, FFT order, where it was given. before: the stages that have been run. purpose: names the work of a stage that
+    runs them once more.
     """
 
     problem: Problem
@@ -77,11 +93,20 @@ class Context:
     support: Tensor | None = None
     report: Report | None = None
     before: tuple[Stage, ...] = ()
+    purpose: str = ""
+
+    def again(self, problem: Problem, purpose: str, stages: tuple[Stage, ...] | None = None) -> Cohort:
+        """What other stages, or all before this one, make of another problem, from the beginning."""
+        cohort, stages = Cohort(), self.before if stages is None else stages
+        for i, stage in enumerate(stages):
+            now = replace(self, problem=cohort.problem or problem, before=stages[:i], purpose=f"{self.purpose}{purpose}, ")
+            cohort = stage.run(cohort, now)
+        return replace(cohort, problem=cohort.problem or problem)
 
     def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[RunResult]:
         """What the launcher makes of them, in order. The work is named by the place of its stage in the plan and by recipes and members:
         where a stage runs the same recipe again, its members have other seeds or roles. samples: looks at the R-factor on the way."""
-        return self.launch.map(self.problem, jobs, samples, self.report, f"stage {len(self.before)}")
+        return self.launch.map(self.problem, jobs, samples, self.report, f"{self.purpose}stage {len(self.before)}")
 
     def run(self, jobs: list[tuple[Recipe, State]]) -> tuple[list[Population], Failures]:
         """The populations after their recipes, in order; and those of them that came to NaN or infinity."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from untwin.checks import require_int
+from untwin.checks import require_int, require_number
 from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, children, children_of, gather, survivors
@@ -18,17 +18,22 @@ from untwin.solve.state import Member
 class Guide(Stage):
     """Each family is guided: its better half is aligned to its best, a; child = |b| exp(i arg a); the best quarter lives on.
 
-    children: recipes that the children take in turn. generations: how often.
+    children: recipes that the children take in turn. generations: how often, at most.
+    max_disagreement: E between the best of two families, below which there are no further generations; 0: all are run.
+    mix: a child is the mean of two parents, drawn by its seed. Objects with features that each of them lacks come together only so.
     """
 
     children: tuple[Recipe, ...]
     generations: int = 1
+    max_disagreement: float = 0.0
+    mix: bool = False
 
     rank: ClassVar[Rank] = Rank.FAMILIES
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.children)
         require_int(self, "generations", 0, MOST)
+        require_number(self, "max_disagreement", 0, 1, below=True)
 
     @property
     def work(self) -> tuple[Recipe, ...]:
@@ -43,6 +48,8 @@ class Guide(Stage):
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         for _ in range(self.generations if self.children and cohort.families else 0):
+            if self.max_disagreement and cohort.disagreement(context.problem) < self.max_disagreement:
+                break
             families, failures = self._generation(cohort, context)
             cohort = replace(cohort, families=families, failures=cohort.failures + failures, generations=cohort.generations + 1)
         return cohort
@@ -54,7 +61,7 @@ class Guide(Stage):
             n = len(family.state.seeds)
             kin = family.state.members[0].family
             seeds = (derive(context.seed, "child", kin, cohort.generations, i) for i in range(children_of(n)))
-            born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)))
+            born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)), self.mix)
             for i, recipe in enumerate(self.children):
                 if rows := list(range(i, len(born.seeds), len(self.children))):
                     jobs.append((k, recipe, born[rows]))

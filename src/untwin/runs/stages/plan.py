@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from untwin.errors import FormerNameWarning, InputError
@@ -33,8 +33,10 @@ class Outcome:
     """What a plan leaves. first: the independent starts as they ended, traces: their R-factors on the way. results: the best of every
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
     refined: the best result, and the one most like it (or all, see Refine.max_deviance_ratio), after a Refine.
-    failures: what came to nothing, and why; others stand in for them, unless they were too many (broken)."""
+    failures: what came to nothing, and why; others stand in for them, unless they were too many (broken). contained: see Contain.
+    problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that."""
 
+    problem: Problem
     first: Population
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     results: Population
@@ -42,11 +44,14 @@ class Outcome:
     refined: Population | None = None
     failures: Failures = ()
     broken: bool = False
+    contained: bool = False
+    numbers: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Plan:
-    """What a population does: a Search, and then other stages, each with what the one before has left.
+    """What a population does: a Search, perhaps after a look at the counts, and then stages, each with what the one before has left.
 
     Plan(Search(20*HIO + 10*ER, starts=24, families=2), Guide((50*RAAR,), generations=2)). An expression, like a recipe.
     """
@@ -61,7 +66,7 @@ class Plan:
             if not isinstance(s, Stage):
                 raise InputError(f"Plan: {s!r} is not a stage; expected Plan(Search(20*HIO + 10*ER, starts=8), ...)")
         ranks = [s.rank for s in stages]
-        if ranks[:1] != [Rank.SEARCH] or ranks != sorted(ranks) or max(map(ranks.count, (Rank.SEARCH, Rank.END))) > 1:
+        if ranks.count(Rank.SEARCH) != 1 or ranks != sorted(ranks) or ranks.count(Rank.END) > 1:
             names = ", ".join(type(s).__name__ for s in stages) or "nothing"
             raise InputError(
                 f"Plan: {names}; expected one Search, then what works on families, then on results, then one refinement at most"
@@ -72,8 +77,9 @@ class Plan:
 
     @property
     def search(self) -> Search:
-        assert isinstance(self.stages[0], Search)
-        return self.stages[0]
+        search = self.stage(Search)
+        assert search is not None
+        return search
 
     def stage(self, kind: type[Kind]) -> Kind | None:
         """The first stage of a class; None where there is none."""
@@ -114,14 +120,26 @@ class Plan:
     def run(self, problem: Problem, seed: int, launch: Launcher, support: Tensor | None = None, report: Report | None = None) -> Outcome:
         """All stages, in order. Raises NumericalFailure where every start comes to nothing."""
         total = self.steps()
+        problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
         cohort = Cohort()
         for i, stage in enumerate(self.stages):
-            cohort = stage.run(cohort, Context(problem, seed, launch, support, tell, self.stages[:i]))
+            cohort = stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
+        problem = cohort.problem or problem
         results = cohort.best(problem)
-        candidates = results if cohort.candidates is None else cohort.candidates
-        first = gather(list(cohort.firsts))
-        return Outcome(first, cohort.traces, results, candidates, cohort.refined, cohort.failures, cohort.broken)
+        return Outcome(
+            problem=problem,
+            first=gather(list(cohort.firsts)),
+            traces=cohort.traces,
+            results=results,
+            candidates=results if cohort.candidates is None else cohort.candidates,
+            refined=cohort.refined,
+            failures=cohort.failures,
+            broken=cohort.broken,
+            contained=cohort.contained,
+            numbers=cohort.numbers,
+            notes=cohort.notes,
+        )
 
 
 def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:

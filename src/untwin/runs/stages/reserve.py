@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from untwin.checks import require_int, require_number
 from untwin.expression import former_settings
-from untwin.runs.population import objects
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.search import Search
 from untwin.solve.recipe import Recipe
@@ -46,14 +45,10 @@ class Reserve(Stage):
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         for _ in range(0 if cohort.broken else self.families):
-            if len(cohort.families) > 1 and self._alike(cohort, context):
+            if cohort.disagreement(context.problem) < self.max_disagreement:
                 break
             cohort = self._raised(cohort, context)
         return cohort
-
-    def _alike(self, cohort: Cohort, context: Context) -> bool:
-        x = objects(context.problem, cohort.best(context.problem))
-        return float(context.problem.symmetry.distances(x).fill_diagonal_(1).min()) < self.max_disagreement
 
     def _raised(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with one more family, which has seen none of the others."""
