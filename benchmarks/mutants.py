@@ -486,6 +486,38 @@ MUTANTS = [
         'return f"{number:,}/{total:,}"',
         "test_terminal.py::test_a_count_fits_every_width_and_no_number_is_cut",
     ),
+    Mutant(
+        "G26",
+        "a data set that is being written does not ask whether Ctrl-C was pressed",
+        "simulate/dataset.py",
+        "            if stop_requested():\n                raise KeyboardInterrupt",
+        "            stop_requested()",
+        "test_dataset.py::test_control_c_is_heard_where_python_would_lose_it",
+    ),
+    Mutant(
+        "G27",
+        "a background of nothing is modelled, too",
+        "runs/stages/inspect.py",
+        "        if floor is None or not floor.level:",
+        "        if floor is None:",
+        "test_coherence.py::test_a_coherent_pattern_is_left_as_it_is_to_the_bit",
+    ),
+    Mutant(
+        "G27",
+        "losses ask the sharpened counts",
+        "model/problem.py",
+        "        return self.loss(self.predict(x), self.counts.intensity,",
+        "        return self.loss(self.predict(x), self.counts.amplitude.square(),",
+        "test_coherence.py::test_projections_impose_sharpened_counts_and_losses_ask_the_physics",
+    ),
+    Mutant(
+        "G28",
+        "a contradiction is passed over",
+        "judge/trust.py",
+        "    if e.contradictions:",
+        "    if e.contradictions and not e.errors:",
+        "test_coherence.py::test_nothing_is_trusted_while_the_counts_contradict_the_model",
+    ),
 ]
 
 

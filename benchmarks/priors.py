@@ -177,7 +177,7 @@ def scratch(problem: ut.Problem, name: str, truth: torch.Tensor, starts: int) ->
     alone |= {"cpu": time.process_time() - clock, "steps": state.step}
     ended = Population.of(problem, run_here(problem, auto.POLISH, state.replace(at=0, step=0)).state)
     results = ended.rows(ended.order(problem))
-    s = assess(problem, plan, Outcome(ended, (), results, results), 0, {})
+    s = assess(plan, Outcome(problem, ended, (), results, results), 0, {})
     whole = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": time.process_time() - clock}
     if name == "random":
         return {f"{name}, then classical": whole}
