@@ -18,9 +18,7 @@ from untwin.data.measurement import Pattern
 NEIGHBOUR = 0.2  # of a pixel's light, the brightest neighbour has: 0.27 at least at an oversampling of 2 (random objects of 24 pixels)
 CHANCE = 1e-6  # that so few are counted there where that share is expected
 NEIGHBOURS = 5  # of a pixel at least are measured: as many as beside a straight gap, in the plane
-ONE_SIDED = (
-    16.0  # times as bright as its mirror image: never seen of a crystal's light (24 patterns up to 15, 23 of 24 streaks of 1 % above),
-)
+ONE_SIDED = 16.0  # times as bright as its mirror image: 24 simulated crystals reach 15, 23 of 24 streaks of 1 % more (unscripted),
 SPREAD = 3.0  # and what hangs together with it is so many times as bright
 LOCAL = 5  # pixels, the box of the means that are compared
 FAINT = 10.0  # counts, of a mean that is looked at

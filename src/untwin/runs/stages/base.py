@@ -64,6 +64,10 @@ class Cohort:
     numbers: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def replaced(self, again: Cohort) -> Cohort:
+        """Another cohort in its place, with what was found so far before what that one has found."""
+        return replace(again, numbers=self.numbers | again.numbers, notes=self.notes + again.notes)
+
     def best(self, problem: Problem) -> Population:
         """The results, or the best of every family, the better first."""
         if self.results is not None:
@@ -176,6 +180,17 @@ class Stage(ABC):
 
     def __repr__(self) -> str:
         return expression.write(self)
+
+
+class Unforeseen(Stage):
+    """A stage without recipes of its own: it looks at what there is, and may run others again, which nobody can foresee."""
+
+    @property
+    def work(self) -> tuple[Recipe, ...]:
+        return ()
+
+    def steps(self, size: Size) -> int:
+        return 0
 
 
 MOST = 100_000  # starts, families, rounds ...; more is a slip of the pen

@@ -17,12 +17,11 @@ from untwin.judge import metrics, trust
 from untwin.model.detection import Background, Coherent, CoherentFactor, matrix, of_factor
 from untwin.model.unknown import Unknown
 from untwin.runs.population import Population
-from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage
+from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, Unforeseen
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.inspect import testable
 from untwin.runs.stages.search import Search
 from untwin.solve.likelihood import most_likely
-from untwin.solve.recipe import Recipe
 
 if TYPE_CHECKING:
     from untwin.model.problem import Problem
@@ -42,7 +41,7 @@ class Modelled:
 
 
 @dataclass(frozen=True, repr=False)
-class Coherence(Stage):
+class Coherence(Unforeseen):
     """Tests whether partial coherence explains the best result better, and runs all stages before this one again where it does.
 
     limit: on half the likelihood ratio of σ > 0 against σ = 0, both fitted with the object, over the dispersion; and of any covariance
@@ -70,14 +69,6 @@ class Coherence(Stage):
         require_int(self, "starts", 1, 1000)
         require_int(self, "rounds", 1, 100)
         require_int(self, "iterations", 1, 100_000)
-
-    @property
-    def work(self) -> tuple[Recipe, ...]:
-        return ()
-
-    def steps(self, size: Size) -> int:
-        """None: nobody knows whether the alarm will ring."""
-        return 0
 
     def arrays(self, size: Size) -> Arrays:
         """The fit is in double precision and keeps twenty pairs of vectors, as long as the support is large."""
@@ -113,8 +104,8 @@ class Coherence(Stage):
         gain = (plain - modelled.score) / _dispersion(problem, modelled.score)
         if gain < self.limit or _widths(covariance).max() < NARROWEST:
             return cohort
-        known = cohort.numbers | again.numbers | _numbers(covariance)
-        return replace(again, numbers=known, notes=(*cohort.notes, *again.notes, _sentence(problem, covariance)))
+        cohort = cohort.replaced(again)
+        return replace(cohort, numbers=cohort.numbers | _numbers(covariance), notes=(*cohort.notes, _sentence(problem, covariance)))
 
     def rings(self, numbers: dict[str, float]) -> bool:
         """Whether the test says that a blur is what is wrong."""

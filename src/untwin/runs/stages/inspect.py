@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from untwin.model.detection import Background, Detection, Sensitivity
-from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage
-from untwin.solve.recipe import Recipe
+from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Unforeseen
 
 if TYPE_CHECKING:
     from untwin.data.outliers import Outliers
@@ -17,20 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Inspect(Stage):
+class Inspect(Unforeseen):
     """Isolated hot pixels and saturation that nobody masked are masked, and a flat background becomes part of the physics, where the counts
     show them; of a crop the outermost pixels are masked. What is known of the physics is sharpened. keep_strays: nothing is masked."""
 
     keep_strays: bool = False
 
     rank: ClassVar[Rank] = Rank.DETECTOR
-
-    @property
-    def work(self) -> tuple[Recipe, ...]:
-        return ()
-
-    def steps(self, size: Size) -> int:
-        return 0
 
     def arrays(self, size: Size) -> Arrays:
         return Arrays(12)  # in double precision: the intensity, its surroundings, and the sharpened one
@@ -108,17 +100,10 @@ def imposing(problem: Problem, pixels: np.ndarray, intensity: np.ndarray) -> Pro
 
 
 @dataclass(frozen=True, repr=False)
-class Release(Stage):
+class Release(Unforeseen):
     """From here on the projections impose what was measured, and nothing that was filled in."""
 
     rank: ClassVar[Rank] = Rank.RESULTS
-
-    @property
-    def work(self) -> tuple[Recipe, ...]:
-        return ()
-
-    def steps(self, size: Size) -> int:
-        return 0
 
     def arrays(self, size: Size) -> Arrays:
         return Arrays(4)

@@ -7,16 +7,15 @@ from typing import ClassVar
 
 from untwin.checks import require_int, require_number
 from untwin.expression import former_settings
-from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage
+from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Unforeseen
 from untwin.runs.stages.search import Search
-from untwin.solve.recipe import Recipe
 
 MAX_DISAGREEMENT = 0.3  # E between two results that are on their way to the same object, before a finish (unmeasured)
 
 
 @former_settings(near="max_disagreement")
 @dataclass(frozen=True, repr=False)
-class Reserve(Stage):
+class Reserve(Unforeseen):
     """One more family at a time goes through all stages before this one, until two results differ by less than `max_disagreement`.
 
     families: at most so many, each of the size of the search's largest. max_disagreement: E. A broken run gets none.
@@ -31,14 +30,6 @@ class Reserve(Stage):
     def __post_init__(self) -> None:
         require_int(self, "families", 0, MOST)
         require_number(self, "max_disagreement", 0, 1, below=True)
-
-    @property
-    def work(self) -> tuple[Recipe, ...]:
-        return ()
-
-    def steps(self, size: Size) -> int:
-        """None: nobody knows whether a family will be called."""
-        return 0
 
     def arrays(self, size: Size) -> Arrays:
         return Arrays(0)  # what a family takes in the stages before it, and these have more

@@ -16,10 +16,9 @@ from untwin.errors import NumericalFailure
 from untwin.judge import metrics
 from untwin.model.detection import Background, Coherent
 from untwin.runs.population import Population, objects
-from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage
+from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Unforeseen
 from untwin.runs.stages.inspect import imposing, testable, without_pixels
 from untwin.solve.likelihood import most_likely
-from untwin.solve.recipe import Recipe
 from untwin.solve.shrinkwrap import ShrinkWrap
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ LOOKS = 8  # how often what is left is looked at
 
 
 @dataclass(frozen=True, repr=False)
-class Strays(Stage):
+class Strays(Unforeseen):
     """Pixels with too much light are masked, and all stages before this one are run once more without them.
 
     limit: standard deviations of the residual, summed over 3 pixels along each axis, of what is never noise. share: of the pixels, at most;
@@ -64,14 +63,6 @@ class Strays(Stage):
         require_number(self, "gain", 0)
         require_int(self, "iterations", 1, 100_000)
         require_int(self, "rounds", 1, 100)
-
-    @property
-    def work(self) -> tuple[Recipe, ...]:
-        return ()
-
-    def steps(self, size: Size) -> int:
-        """None: nobody knows whether there is stray light."""
-        return 0
 
     def arrays(self, size: Size) -> Arrays:
         """The fit is in double precision and keeps twenty pairs of vectors, as long as the support is large."""
@@ -100,8 +91,7 @@ class Strays(Stage):
             after = self._score(rest, results)
             if before - after <= self.gain + int(strays.sum()):
                 break
-            known = {"numbers": cohort.numbers | finished.numbers, "notes": cohort.notes + finished.notes}
-            cohort, before = replace(finished, **known), after
+            cohort, before = cohort.replaced(finished), after
         return self._reported(cohort, context.problem.pattern)
 
     def _without_one_sided(self, cohort: Cohort, context: Context) -> Cohort:
@@ -122,7 +112,7 @@ class Strays(Stage):
         measured = float(problem.pattern.intensity[suspects].sum(dtype=np.float64))
         if measured < EXCESS * predicted or measured - predicted < SURE * measured**0.5:
             return cohort
-        return replace(finished, numbers=cohort.numbers | finished.numbers, notes=cohort.notes + finished.notes)
+        return cohort.replaced(finished)
 
     def _reported(self, cohort: Cohort, pattern: Pattern) -> Cohort:
         strays = pattern.measured & ~cohort.problem.pattern.measured if cohort.problem else np.zeros(0, dtype=bool)
