@@ -57,7 +57,7 @@ def _require_survivable(path: Path) -> None:
 def atomic_file(target: Path, **options: Any) -> Iterator[h5py.File]:
     """A file to fill, which takes its place at the end of the block, complete or not at all. It is built in memory: where the disk is full,
     HDF5 itself leaves a file that it can neither finish nor close, and the process crashes at its end. Raises InputError where it cannot be
-    written. Ctrl-C waits for the end of the block: an exception that a signal raises inside HDF5 is lost there, or ends the process."""
+    written. Ctrl-C waits for the end of the block: an exception that a signal raises inside HDF5 is lost there."""
     import h5py
 
     with stoppable(), h5py.File(target.name, "w", driver="core", backing_store=False, **options) as file:
