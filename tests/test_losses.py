@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 
 from untwin.judge import metrics
-from untwin.model.losses import Amplitude, Intensity, Poisson
+from untwin.model.losses import Amplitude, Gamma, Intensity, Poisson, Squared
 
-LOSSES = [Amplitude(), Intensity(), Poisson()]
+LOSSES = [Amplitude(), Intensity(), Poisson(), Gamma(), Gamma(2.0)]
 
 
 def figures(seed: int = 0, starts: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -66,6 +66,40 @@ def test_amplitude_and_intensity_are_their_formulas():
     I, g, s = counts.numpy(), f.numpy(), seen.numpy()
     assert Amplitude()(f, counts, seen).numpy() == pytest.approx((((g**0.5 - I**0.5) ** 2)[:, s]).sum(1))
     assert Intensity()(f, counts, seen).numpy() == pytest.approx(((g - I) ** 2 / np.maximum(I, 1))[:, s].sum(1))
+
+
+def test_gamma_is_the_log_likelihood_of_gamma_noise_less_that_of_the_data():
+    """Of one look, at a small offset, in units of the squared mean."""
+    f, _, seen = figures(8)
+    y = f[0] * torch.from_numpy(np.random.default_rng(9).exponential(size=(6, 5)) + 0.01)
+    g, s, d = f.numpy(), seen.numpy(), y.numpy()
+    want = (stats.gamma.logpdf(d, 1, scale=d) - stats.gamma.logpdf(d, 1, scale=g))[:, s].sum(1) * d[s].mean() ** 2
+    assert Gamma(1e-9)(f, y, seen).numpy() == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [Gamma(), Gamma(1.0)], ids=repr)
+def test_gamma_grows_with_the_square_of_the_unit_and_is_half_the_squared_loss_near_the_mean(loss):
+    f, counts, seen = figures(10)
+    assert loss(7 * f, 7 * counts, seen).numpy() == pytest.approx(49 * loss(f, counts, seen).numpy(), rel=1e-9)
+    near = torch.full((1, 6, 5), 3.0, dtype=torch.float64)
+    y = near[0] + 0.01 * torch.from_numpy(np.random.default_rng(11).normal(size=(6, 5)))
+    assert float(loss(near, y, seen)) == pytest.approx(float(Squared()(near, y, seen)) / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("offset", [0.02, 0.1, 1.0])
+def test_the_mean_of_speckle_is_where_the_slope_of_gamma_vanishes(offset):
+    """Whatever the offset, and the number of looks."""
+    y = torch.from_numpy(np.random.default_rng(12).gamma(2, 1.5, (40, 40)))
+    level = y.mean().reshape(1, 1, 1).clone().requires_grad_(True)
+    Gamma(offset)(level.expand(1, 40, 40), y, torch.ones(40, 40, dtype=torch.bool)).sum().backward()
+    assert abs(float(level.grad)) < 1e-9 * y.numel()
+
+
+def test_gamma_is_finite_for_what_is_black_or_below():
+    f, y = torch.tensor([[[-1.0, 0.0, 0.0, 2.0]]], requires_grad=True), torch.tensor([[0.0, 0.0, 5.0, -3.0]])
+    for data in (y, 0 * y):
+        e = Gamma()(f, data, torch.ones(1, 4, dtype=torch.bool))
+        assert bool(e.isfinite().all()) and bool(torch.autograd.grad(e.sum(), f)[0].isfinite().all())
 
 
 def test_where_counts_are_many_the_half_deviance_is_twice_the_amplitude_loss():

@@ -31,7 +31,8 @@ class RestoreOptions:
     output
         Folder for the results; by default IMAGE_restored beside you. It must not exist.
     mask
-        File with the pixels of which nothing is known, nonzero = unknown.
+        File with the pixels of which nothing is known, nonzero = unknown; of a JPEG, above half. The
+        masks of deep image prior are the inverse.
     factor
         How many times more pixels along each axis.
     kernel
@@ -41,7 +42,7 @@ class RestoreOptions:
     prior
         drp (deep random projector, fast, by default) or dip (deep image prior).
     noise
-        gaussian (by default), impulse, shot or speckle: which loss suits it.
+        gaussian (by default), impulse, shot or speckle (multiplicative): which loss suits it.
     stop
         A rule, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
     steps
@@ -77,7 +78,7 @@ class RestoreOptions:
 
 
 def restore(image: Path | None = None, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> None:
-    """Restore a picture with an untrained network that knows when to stop: PNG, TIFF or .npy, grey or colour.
+    """Restore a picture with an untrained network that knows when to stop: PNG, JPEG, TIFF or .npy, grey or colour.
 
     The folder gets result.png, result.npy, summary.json and report.html.
 
@@ -121,9 +122,11 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     options = {"command": "restore", **{k: v for k, v in stored.items() if k not in FILES}, **{k: stored[k] for k in FILES}}
     checkpoint = Checkpoint(folder / CHECKPOINT, options)
     rule = parse_rule(settings["stop"]) if settings["stop"] is not None else None
-    planes = {k: read_plane(path, f"the {k}") for k, path in files.items() if k != "image"}
-    values, scale, offset = _read_image(files["image"], settings["task"])
-    work = job(values, settings["task"], settings["prior"], settings["noise"], rule, factor=_factor(settings["factor"]), **planes)
+    with guesses_noted():
+        planes = {k: read_plane(path, f"the {k}", graded=k == "kernel") for k, path in files.items() if k != "image"}
+        known = planes["mask"] == 0 if "mask" in planes else None
+        values, scale, offset = _read_image(files["image"], settings["task"], known)
+        work = job(values, settings["task"], settings["prior"], settings["noise"], rule, factor=_factor(settings["factor"]), **planes)
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
     with checkpointed("restore", checkpoint, folder, resume):
         with progress.iterations("restoring", "statistic") as report:
@@ -139,21 +142,20 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     print(f"results: {folder}/result.png, result.npy, summary.json\nreport:  {page}")
 
 
-def _read_image(file: Path, task: str) -> tuple[np.ndarray, float, float]:
+def _read_image(file: Path, task: str, known: np.ndarray | None) -> tuple[np.ndarray, float, float]:
     """The picture, or for mri the k-space of every coil, and the scale and offset that lead back to the values of the file."""
     import numpy as np
 
     from untwin.data.image import read_array, read_image
 
-    with guesses_noted():
-        if task == "mri" and file.suffix == ".npy" and np.iscomplexobj(a := read_array(file, "the image")):
-            if a.ndim not in (2, 3):
-                raise InputError(f"{file} has shape {a.shape}; expected k-space (height, width) or (coils, height, width)")
-            if not np.isfinite(a).all():
-                raise InputError(f"{file} holds NaN or infinity; replace them by 0, which means not measured")
-            return (a if a.ndim == 3 else a[None]), 1.0, 0.0
-        image = read_image(file)
-        return (image.values, 1.0, 0.0) if task == "mri" else (image.values, image.scale, image.offset)
+    if task == "mri" and file.suffix == ".npy" and np.iscomplexobj(a := read_array(file, "the image")):
+        if a.ndim not in (2, 3):
+            raise InputError(f"{file} has shape {a.shape}; expected k-space (height, width) or (coils, height, width)")
+        if not np.isfinite(a).all():
+            raise InputError(f"{file} holds NaN or infinity; replace them by 0, which means not measured")
+        return (a if a.ndim == 3 else a[None]), 1.0, 0.0
+    image = read_image(file, known)
+    return (image.values, 1.0, 0.0) if task == "mri" else (image.values, image.scale, image.offset)
 
 
 def _factor(text: str | None) -> int | None:

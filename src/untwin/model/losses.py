@@ -96,3 +96,26 @@ class Huber(Loss):
     def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
         r = (f - intensity).abs()
         return _total((r.square() / 2).where(r < self.delta, self.delta * (r - self.delta / 2)), measured)
+
+
+@dataclass(frozen=True)
+class Gamma(Loss):
+    """Σ c² (q − 1 − ln q) with q = (y + b) / (f + b): multiplicative noise, speckle (Aubert and Aujol, SIAM J. Appl. Math. 68, 2008, have
+    ln f + y / f). 0 where f = y. b is `offset` times the mean of y, and c that mean plus b: so it is about Σ |f − y|² / 2 where f is near
+    the mean, and grows with the square of the unit, which leaves the weight of a regulariser what it is.
+
+    offset: the larger, the less what is dark counts; above 0.
+    """
+
+    offset: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_number(self, "offset", 0, above=True)
+
+    def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        _require_counts(self, f, intensity)
+        y = intensity.double().clamp(min=0)
+        mean = (_total(y, measured) / measured.sum().clamp(min=1)).clamp(min=1e-12)
+        b = self.offset * mean
+        q = (y + b) / (f.double().clamp(min=0) + b)
+        return (mean + b).square() * _total(q - 1 - q.log(), measured)

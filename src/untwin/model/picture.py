@@ -23,7 +23,8 @@ class Picture(InverseProblem):
     """y = physics(x) + noise, to be solved for x (starts, channels, *grid).
 
     y: (channels, *grid), real or complex. physics: an ImagePhysics; any other callable is taken as Forward. measured: bool like y, False
-    where nothing is known; by default everything is. channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson.
+    where nothing is known; by default everything is. channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson,
+        Gamma.
     """
 
     y: Tensor = field(repr=False)

@@ -10,7 +10,7 @@ from untwin.errors import InputError
 from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, RealValued, Support
 from untwin.model.counts import Modulus
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
-from untwin.model.losses import Absolute, Amplitude, Huber, Intensity, Poisson, Squared
+from untwin.model.losses import Absolute, Amplitude, Gamma, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
@@ -74,7 +74,7 @@ OTHERS: tuple[type, ...] = (
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
-LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber)
+LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {
