@@ -32,9 +32,9 @@ solution.save(folder / "result")
 print(f"saved to {folder / 'result'}; untwin report {folder / 'result'} writes the pages")
 
 # %% Here the truth is known. A shift, the twin and a constant phase are free, so align first.
-from untwin.judge.compare import compared  # noqa: E402
+from untwin.judge.compare import compare  # noqa: E402
 
-found = compared(solution.image.numpy(), truth)
+found = compare(solution.image.numpy(), truth)
 print(f"error against the truth {found.error:.3f}, {'the twin was nearer' if found.twin else 'not the twin'}")
 
 # %% Look at it.

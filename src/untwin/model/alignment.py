@@ -71,7 +71,7 @@ def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignm
     best = None
     for is_twin in (False, True):
         y = twin(x, d) if is_twin else x
-        peak, by = _peak(y, reference, d, subpixel)
+        peak, by = correlation_peak(y, reference, d, subpixel)
         if best is None:
             best = (peak, by, torch.zeros(len(x), dtype=torch.bool, device=x.device), y)
         else:
@@ -99,7 +99,7 @@ def _power(x: Tensor, d: int) -> Tensor:
     return square.flatten(-d).sum(-1)
 
 
-def _peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor, Tensor]:
+def correlation_peak(y: Tensor, reference: Tensor, d: int, subpixel: bool) -> tuple[Tensor, Tensor]:
     """The largest value of c(s) = Σ_r conj(reference(r)) y(r − s) over shifts s, and that shift: (batch,) complex128, (batch, d)."""
     import torch
 
