@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage, stats
 
-from untwin.data.counts import clipped, counted, saturation_sentence
+from untwin.data.counts import clipped, saturation_sentence
 from untwin.data.measurement import Pattern
 
 NEIGHBOUR = 0.2  # of a pixel's light, the brightest neighbour has: 0.27 at least at an oversampling of 2 (random objects of 24 pixels)
@@ -49,7 +49,7 @@ class Outliers:
 
 def outliers(pattern: Pattern) -> Outliers:
     """The hot and the saturated pixels of a pattern."""
-    hot = isolated(pattern.intensity, pattern.measured)  # first: of hot pixels, too, many may share the largest value
+    hot = isolated(pattern)  # first: of hot pixels, too, many may share the largest value
     saturated = clipped(pattern.intensity, pattern.measured & ~hot)
     sentences = []
     if hot.any():
@@ -79,14 +79,15 @@ def one_sided(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
     return wide, across
 
 
-def isolated(intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def isolated(pattern: Pattern) -> np.ndarray:
     """(*grid) bool: the pixels far brighter than their neighbours (the array is periodic). None where the values are not counts.
 
     The zero frequency and its neighbours are never among them. Nor is a pixel with two as bright ones two pixels away: so looks a
     rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0.
     """
+    intensity, measured = pattern.intensity, pattern.measured
     d, none = intensity.ndim, np.zeros(intensity.shape, dtype=bool)
-    if min(intensity.shape) < 8 or not counted(intensity[measured]):
+    if min(intensity.shape) < 8 or not pattern.counted:
         return none
     light = np.where(measured, intensity, 0).astype(np.float64)
     about = np.ones((3,) * d, dtype=bool)

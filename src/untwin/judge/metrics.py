@@ -88,13 +88,14 @@ def unknowns(x: Tensor, support: Tensor) -> Tensor:
     return free.flatten(1).sum(1).to(torch.float64) - (tied.sum(1) - 1).clamp(min=0)
 
 
-def scores(deviance: Tensor, unknowns: Tensor, measured: int) -> Tensor:
+def scores(deviance: Tensor, unknowns: Tensor, measured: int, counts: bool = True) -> Tensor:
     """Penalised half deviance of candidates for one pattern: half deviance / c + unknowns (Akaike's count), lower is better.
 
     c, at least 1, is the dispersion of the best candidate, so that a pattern with more than counting noise in it (every measured one)
-    does not buy unknowns to fit that excess.
+    does not buy unknowns to fit that excess. Of numbers that are no counts it may be less: 8 bits, or a pattern divided by its maximum,
+    would else have so little deviance that the fewest unknowns are the best (a crystal as 8 bits: correlation 0.84, and trusted).
     """
-    dispersion = (2 * deviance.min() / measured).clamp(min=1)
+    dispersion = (2 * deviance.min() / measured).clamp(min=1 if counts else 1e-30)
     return deviance / dispersion + unknowns
 
 

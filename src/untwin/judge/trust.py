@@ -15,6 +15,8 @@ MAX_SHELL_MISFIT = 5.0  # the same of a shell of spatial frequency (benchmarks/d
 MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow variations are anybody's guess (model/unmeasured.py)
 MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
 
+NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -35,7 +37,9 @@ class Evidence:
         without one. deviance_ratio: half the deviance of the refined solution over what is expected of the truth, where there are photons
         enough for that to tell right from wrong (Refine.max_deviance_ratio).
     contrast: deviation over root mean square of a picture in its box, by which errors are divided: its mean is known from the counts,
-        and results that share little else share that. 1 for other objects. photons: for each pixel of its support; infinite for others.
+        and results that share little else share that. 1 for other objects. photons: for each pixel of its support; infinite for others,
+        0 where nobody knows.
+    counts: the numbers are counts of photons, so that misfits tell something.
     findings: what was found about the detector and what was done about it, as clauses. contradictions: what of the data the physics does
         not explain, as clauses: with one of them nothing is trusted.
     """
@@ -51,6 +55,7 @@ class Evidence:
     deviance_ratio: float | None = None
     contrast: float = 1.0
     photons: float = math.inf
+    counts: bool = True
     findings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
 
@@ -81,7 +86,8 @@ def verdict(e: Evidence) -> Verdict:
         facts.append(f"but of {e.hidden:.0f} speckles nothing was measured: trust the outline and fine details, not slow variations")
         return Verdict(None, ", ".join(facts))
     if e.photons < MIN_PHOTONS:
-        facts.append(f"but with {e.photons:.0f} photons for each of its pixels the penalty decides about details: trust what is coarse")
+        number = f"{e.photons:.0f} photons" if e.counts else "nobody knows how many photons"
+        facts.append(f"but with {number} for each of its pixels the penalty decides about details: trust what is coarse")
         return Verdict(None, ", ".join(facts))
     if e.contradictions:
         return Verdict(None, ", ".join([*facts, f"but the data contradict the model: {'; '.join(e.contradictions)}"]))
@@ -90,7 +96,7 @@ def verdict(e: Evidence) -> Verdict:
 
 def _facts(e: Evidence) -> list[str]:
     """What is said first, whatever the verdict."""
-    facts = [f"R = {e.r_factor:.3f}", *e.findings]
+    facts = [f"R = {e.r_factor:.3f}", *([] if e.counts else [NO_COUNTS]), *e.findings]
     if e.starts > 1:
         twins = f", {e.twins} {'twin' if e.twins == 1 else 'twins'} turned" if e.twins else ""
         facts.append(f"{e.agreeing} of {e.starts} starts agree (error < {SAME_ERROR:g} after alignment{twins})")

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from untwin.data.counts import counted
 from untwin.data.measurement import Pattern
 from untwin.model.outline import profile_widths
 from untwin.random import derive
@@ -62,7 +61,7 @@ class Background:
 
 def flat_background(pattern: Pattern) -> Background | None:
     """The floor of a pattern, outliers masked, beside its dark. None where the values are not counts, or too few pixels are dark."""
-    if not counted(pattern.intensity[pattern.measured]):
+    if not pattern.counted:
         return None
     dark = 0.0 if pattern.dark is None else float(pattern.dark[pattern.measured].mean(dtype=np.float64))
     pattern, share = thinned(pattern)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from untwin.data.counts import counted
-
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
 
@@ -28,7 +26,7 @@ MIN_SIZE = 16  # pixels of the array along an axis
 
 def frame_widths(pattern: Pattern) -> tuple[int, ...] | None:
     """Widths in pixels of the box that a real nonnegative object fills; None where it does not, or where the pattern does not tell."""
-    if pattern.ndim != 2 or min(pattern.shape) < MIN_SIZE or not pattern.measured.all() or not counted(pattern.intensity):
+    if pattern.ndim != 2 or min(pattern.shape) < MIN_SIZE or not pattern.measured.all() or not pattern.counted:
         return None
     intensity = np.asarray(pattern.intensity, dtype=np.float64)
     correlation = np.fft.fftn(intensity).real

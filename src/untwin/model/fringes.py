@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, optimize, special
 
-from untwin.data.counts import counted
 from untwin.data.measurement import Pattern
 
 TRIALS = tuple(round(0.1 * k, 1) for k in range(1, 11))  # σ, pixels
@@ -20,7 +19,7 @@ ITERATIONS = 60  # as many as sharpening takes (model.sharpen)
 def blur_bound(pattern: Pattern) -> float | None:
     """σ of the narrowest of TRIALS that cannot have blurred the pattern, pixels; inf where all can. None where nobody looked: the values
     are not counts, or too many."""
-    if pattern.intensity.size > PIXELS or not counted(pattern.intensity[pattern.measured]):
+    if pattern.intensity.size > PIXELS or not pattern.counted:
         return None
     noise = np.random.default_rng(0)
     for sigma in TRIALS:

@@ -209,7 +209,8 @@ def hull_by_noise(pattern: Pattern, box: bool = False) -> Hull | None:
             break
     else:
         return None
-    limit = EXCESS * (1.0 if noise > 0.1 else 2.5 * noise)  # far below that of counting: smooth, or not in photons
+    level = 1.0 if pattern.counted else noise  # what is left outside the object is that of counting, or what is seen there
+    limit = EXCESS * (level if noise > 0.1 else 2.5 * noise)  # far below that of counting: smooth, or not in photons
     heights = _drawn_in(fill, axes, heights, limit)
     normals = axes
     if not box:

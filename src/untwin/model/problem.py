@@ -321,15 +321,15 @@ class Problem(InverseProblem):
 
 
 def require_real(pattern: Pattern) -> None:
-    """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image."""
-    from untwin.data.centre import REAL, asymmetry_about
+    """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image, whatever the noise."""
+    from untwin.data.centre import MOST_NOISE, REAL
+    from untwin.data.realness import DEVIATIONS, realness
 
-    asymmetry, pattern = pattern.asymmetry, pattern.corrected()
-    if np.isnan(asymmetry):
-        centre = tuple(n // 2 + s for n, s in zip(pattern.shape, pattern.offset))
-        asymmetry = asymmetry_about(np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured), centre)
-    if asymmetry > 2 * REAL:
+    looked = realness(pattern)
+    asymmetry = looked.asymmetry if np.isnan(pattern.asymmetry) else pattern.asymmetry
+    limit = MOST_NOISE if np.isnan(looked.error) else 2 * REAL + DEVIATIONS * looked.error
+    if asymmetry > limit:
         raise InputError(
             f"positivity needs a real object, whose pattern is its own mirror image; this one differs from its mirror image by "
-            f"{asymmetry:.2f} (0 for a real object, below {REAL:g} with noise). Leave positivity out, or check the centre"
+            f"{asymmetry:.2f} (0 for a real object, below {limit:.2g} with its noise). Leave positivity out, or check the centre"
         )

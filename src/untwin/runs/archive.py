@@ -54,25 +54,36 @@ def _origin(pattern: Pattern) -> dict[str, Any]:
     from untwin.data.read import read
 
     s = pattern.source
-    if not s.path or not Path(s.path).is_file():
+    if not s.path:
         return {}
     path = Path(s.path).absolute()
+    if not _is_text([str(path), s.mask, s.flat, s.dark]):
+        return {}
     options: dict[str, Any] = {"file": str(path), "data": s.dataset, "mask": s.mask, "flat": s.flat, "dark": s.dark}
-    options = {k: v for k, v in (options | {"centre": s.centre and list(s.centre)}).items() if v}
-    for option in ("mask", "flat", "dark"):
+    options = {k: v for k, v in (options | s.options | {"centre": s.centre and list(s.centre)}).items() if v}
+    for option in ("mask", "flat", "dark", "monitor"):
         named, colons, name = str(options.get(option, "")).partition("::")
         if named and Path(named).exists():
             options[option] = str(Path(named).absolute()) + colons + name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            current = read(path, centre=s.centre, **{k: options.get(k) for k in ("data", "mask", "flat", "dark")})
+            current = read(path, **{k: v for k, v in options.items() if k != "file"})
     except InputError:
         return {}
-    same = current.shape == pattern.shape and current.offset == pattern.offset
+    same = current.shape == pattern.shape and current.offset == pattern.offset and current.geometry == pattern.geometry
     pairs = [(getattr(current, name), getattr(pattern, name)) for name in ("intensity", "measured", "sensitivity", "dark")]
     same = same and all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
     return options if same else {}
+
+
+def _is_text(value: Any) -> bool:
+    """False where the name of a file is not UTF-8: no text file can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _run_text(solution: Reconstruction, run: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
@@ -80,7 +91,7 @@ def _run_text(solution: Reconstruction, run: dict[str, Any] | None) -> tuple[str
     import tomli_w
 
     try:
-        table = settings(solution) if run is None else run
+        table = run if run is not None and _is_text(run) else settings(solution)
         return tomli_w.dumps(table), table
     except InputError as reason:
         return f"# {reason}\n", {}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from untwin import fourier
-from untwin.data.counts import counted as are_counts
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
 from untwin.model.unmeasured import unconstrained_modes
@@ -18,6 +17,7 @@ from untwin.runs.choose import Choice, choose
 from untwin.runs.failure import Failure, counted, reasons
 from untwin.runs.launch import run_here
 from untwin.runs.names import parse
+from untwin.runs.phase import FreedPhase, freed
 from untwin.runs.population import Population, gather, objects
 from untwin.runs.solution import History, Reconstruction, Start
 from untwin.runs.stages.coherence import Coherence
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from untwin.solve.state import Member, State
 
 FREE_SHARE = 0.03  # of the measured pixels, held out for the free log-likelihood (unmeasured),
-CONTAINED = (
-    "the counts contradict the model (coherence, background, sensitivity, a crop?) and the starts did not agree: their supports were held "
-    "at a share of the object's magnitude; its faint parts may be missing"
-)
+CONTAINED = "the starts did not agree: their supports were held at a share of the object's magnitude; its faint parts may be missing"
+CONTRADICTED = "the counts contradict the model (coherence, background, sensitivity, a crop?) and "
 FREE_RECIPE = "100*RAAR + 50*ER"  # which grows them again (unmeasured)
+STATISTICS = (
+    *("chi_square_amplitude", "chi_square_intensity", "log_likelihood", "log_likelihood_expected"),
+    *("working_log_likelihood", "free_log_likelihood", "misfit", "worst_shell_misfit", "worst_shell"),
+)
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
@@ -59,7 +61,9 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         | outcome.numbers
     )
     reason, warnings = _failures(outcome)
-    verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer))
+    phase = freed(problem, choice.image, choice.best.state.support[0])
+    numbers |= phase.numbers() if phase else {}
+    verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
         verdict = trust.Verdict(None, f"{verdict.text}; {reason}: do not trust this before you know why")
     image, support = _presented(problem, choice.image, choice.best.state.support[0])
@@ -162,7 +166,7 @@ def _start_records(first: Population, scores: Tensor, error: Tensor, is_twin: Te
 
 def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
     """Why the solution is partial, or nothing; and what there is to say of starts that failed, or of supports that were contained."""
-    contained = (CONTAINED,) if outcome.contained else ()
+    contained = ((CONTRADICTED if outcome.problem.pattern.counted else "") + CONTAINED,) if outcome.contained else ()
     if not outcome.failures:
         return "", contained
     why = reasons(outcome.failures)
@@ -200,40 +204,42 @@ def _resolutions(pattern: Pattern, transfer: Curve | None) -> dict[str, float]:
 
 
 def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
-    """Of the object that is shown."""
+    """Of the object that is shown. Statistics of counting noise are NaN where the numbers are no counts: they tell nothing there."""
     t, p, best = problem.counts, problem.pattern, choice.best
     f = problem.predict(choice.image.unsqueeze(0))
-    expected = metrics.expected_half_deviance(f, t.measured)
-    working, free = free_log_likelihood(problem, best.state)
     unmeasured = float((f[0].where(~t.measured, f.new_zeros(()))).sum(dtype=f.dtype))
     return {
         "r_factor": float(metrics.r_factor(f, t.intensity, t.measured)),
-        "chi_square_amplitude": float(metrics.chi_square_amplitude(f, t.intensity, t.measured)),
-        "chi_square_intensity": float(metrics.chi_square_intensity(f, t.intensity, t.measured)),
-        "log_likelihood": float(metrics.log_likelihood(f, t.intensity, t.measured)),
-        "log_likelihood_expected": float(expected / t.measured.sum()),
-        "working_log_likelihood": working,
-        "free_log_likelihood": free,
+        **_statistics(problem, f, best.state),
         "support_pixels": float(best.pixels[0]),
         "support_fraction": float(best.pixels[0]) / f[0].numel(),
         "photons": p.photons,
         "measured_fraction": float(p.measured.mean()),
         "hidden_speckles": unconstrained_modes(p, best.state.support[0].cpu().numpy()),
         "power_unmeasured": unmeasured / p.photons,
-    } | _misfits(problem, f[0])
+    }
 
 
-def _misfits(problem: Problem, f: Tensor) -> dict[str, float]:
-    """How far the counts are from what noise alone would do; nothing where they are no counts."""
-    p, t = problem.pattern, problem.counts
-    if not are_counts(p.intensity[p.measured]):
-        return {}
-    return dict(zip(("misfit", "worst_shell_misfit", "worst_shell"), metrics.misfits(f, t.intensity, t.measured)))
+def _statistics(problem: Problem, f: Tensor, state: State) -> dict[str, float]:
+    """How far the counts are from what noise alone would do. f: (1, *grid), of the object that is shown; state: its start."""
+    if not problem.pattern.counted:
+        return dict.fromkeys(STATISTICS, math.nan)
+    t = problem.counts
+    expected = metrics.expected_half_deviance(f, t.measured)
+    values = (
+        float(metrics.chi_square_amplitude(f, t.intensity, t.measured)),
+        float(metrics.chi_square_intensity(f, t.intensity, t.measured)),
+        float(metrics.log_likelihood(f, t.intensity, t.measured)),
+        float(expected / t.measured.sum()),
+        *free_log_likelihood(problem, state),
+        *metrics.misfits(f[0], t.intensity, t.measured),
+    )
+    return dict(zip(STATISTICS, values, strict=True))
 
 
-def _contradictions(plan: Plan, numbers: dict[str, float]) -> tuple[str, ...]:
+def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool) -> tuple[str, ...]:
     """What of the data the physics does not explain."""
-    clauses = []
+    clauses = ["the object has a phase: positivity erases it; leave it out"] if phase and phase.doubts(counts) else []
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
@@ -284,9 +290,16 @@ def free_log_likelihood(problem: Problem, state: State) -> tuple[float, float]:
 
 
 def _evidence(
-    problem: Problem, plan: Plan, choice: Choice, comparison: RunComparison, numbers: dict[str, float], transfer: Curve | None
+    problem: Problem,
+    plan: Plan,
+    choice: Choice,
+    comparison: RunComparison,
+    numbers: dict[str, float],
+    transfer: Curve | None,
+    phase: FreedPhase | None,
 ) -> trust.Evidence:
     """What the verdict rests on."""
+    counts = problem.pattern.counted
     refinement, penalized = choice.refinement, any(isinstance(a, Penalized) for a in plan.algorithms())
     return trust.Evidence(
         r_factor=numbers["r_factor"],
@@ -298,10 +311,11 @@ def _evidence(
         hidden=numbers["hidden_speckles"],
         refined=None if refinement is None else refinement.accepted,
         deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.accepted else None,
+        counts=counts,
         contrast=_contrast(choice) if penalized else 1.0,
-        photons=numbers["photons"] / max(1.0, numbers["support_pixels"]) if penalized else math.inf,
+        photons=(numbers["photons"] / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
-        contradictions=_contradictions(plan, numbers),
+        contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts),
     )
 
 

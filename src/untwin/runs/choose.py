@@ -77,7 +77,7 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
     nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
     accepted = after < before if math.isnan(nearest) else nearest < trust.SIMILAR_ERROR and after <= MAX_DEVIANCE_RISE * before
     refine, deviance_ratio = plan.stage(Refine), None
-    if refine and refine.max_deviance_ratio:
+    if refine and refine.max_deviance_ratio and problem.pattern.counted:
         deviance_ratio = after / expected
         accepted = accepted or after <= refine.max_deviance_ratio * expected
     refinement = Refinement(before, after, nearest, deviance_ratio, accepted)

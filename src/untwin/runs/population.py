@@ -48,7 +48,7 @@ class Population:
         return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
 
     def scores(self, problem: Problem) -> Tensor:
-        return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()))
+        return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()), problem.pattern.counted)
 
     def order(self, problem: Problem) -> list[int]:
         """Rows from the best to the worst."""

@@ -41,8 +41,9 @@ def plot_pattern(pattern: Pattern) -> Figure:
         _frequency_axes(axis, plane, pattern.shape)
         axis.set_title(plane.title if pattern.ndim == 3 else "intensity")
     assert picture is not None  # there is a plane at least
-    figure.colorbar(picture, ax=list(axes), label="photons per pixel", shrink=0.9)
-    figure.suptitle(f"{count_text(pattern.photons)} photons" + _unmeasured_legend(figure, measured))
+    unit = "photons" if pattern.counted else "in all, no counts of photons"
+    figure.colorbar(picture, ax=list(axes), label="photons per pixel" if pattern.counted else "intensity", shrink=0.9)
+    figure.suptitle(f"{count_text(pattern.photons)} {unit}" + _unmeasured_legend(figure, measured))
     return figure
 
 
@@ -72,7 +73,9 @@ def plot_intensity(solution: Reconstruction) -> Figure | None:
         for row, title in enumerate(["measured", "calculated", "residual"]):
             axes[row, column].set_title(title + suffix)
             _frequency_axes(axes[row, column], plane, pattern.shape)
-    for row, label in enumerate(["photons", "photons", "√calculated − √measured\n(counting noise: σ = 0.5)"]):
+    counted = solution.pattern.counted
+    unit, noise = ("photons", "\n(counting noise: σ = 0.5)") if counted else ("intensity", "")
+    for row, label in enumerate([unit, unit, f"√calculated − √measured{noise}"]):
         room: dict[str, Any] = {"cax": bar_axes(axes[row, 0])} if flat else {"ax": list(axes[row]), "shrink": 0.85}
         figure.colorbar(pictures[row], label=label, extend="both" if row == 2 else "neither", **room)
     r = solution.numbers.get("r_factor")

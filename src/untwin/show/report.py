@@ -141,6 +141,13 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "coherence_sigma": ("coherence, blur of the pattern", "standard deviation, the mean over the axes, in the model", 1, "pixels"),
     "coherence_major": ("coherence, widest blur", "along its principal axis", 1, "pixels"),
     "coherence_minor": ("coherence, narrowest blur", "along its principal axis", 1, "pixels"),
+    "phase_deviations": (
+        "phase, standard deviations",
+        "by which a complex object explains the data better than chance would; above 6 the object is not real",
+        1,
+        "",
+    ),
+    "phase_explained": ("phase, share of the misfit", "that it explains", 1, ""),
     "outliers": ("outliers", "hot and saturated pixels, masked", 1, "pixels"),
     "strays": ("strays", "pixels with light that no object explains, masked", 1, "pixels"),
     "refined": ("refined", "1 where the mean of the families after a deep prior is shown, 0 where it was given up", 1, ""),
@@ -161,7 +168,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "support_fraction": ("support, share of the array", "", 1, ""),
     "resolution_pixels": ("resolution, full period", "from the PRTF", 1, "object pixels"),
     "resolution_metres": ("resolution, full period", "from the PRTF", 1e9, "nm"),
-    "photons": ("photons", "counted on the measured pixels", 1, ""),
+    "photons": ("photons", "counted on the measured pixels; the sum of the intensity where the numbers are no counts", 1, ""),
     "measured_fraction": ("measured share", "of the detector's pixels", 1, ""),
     "hidden_speckles": ("hidden speckles", "variations of which nothing was measured, behind a stop or in gaps", 1, ""),
     "power_unmeasured": (
@@ -230,7 +237,7 @@ def report(solution: Reconstruction, path: str | Path) -> Path:
             f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
             f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
         )
-    atomic_write_bytes(path, _page(solution, sections).encode("utf-8"))
+    atomic_write_bytes(path, _page(solution, sections).encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -267,7 +274,7 @@ def _numbers_section(solution: Reconstruction) -> str:
     for name, value in solution.numbers.items():
         title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
         scaled = value * factor
-        text = digits(scaled) if math.isfinite(scaled) else "not known"
+        text = digits(scaled) if math.isfinite(scaled) else "cannot tell"
         rows.append(f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>')
     if not rows:
         return '<p class="note">None were recorded.</p>'
@@ -281,10 +288,12 @@ def _data(solution: Reconstruction) -> dict[str, str]:
         "dataset": pattern.source.dataset or "",
         "sha256": pattern.source.sha256 or "",
         "mask": pattern.source.mask or "",
-        "flat": pattern.source.flat or ("" if pattern.sensitivity is None else "given as an array"),
+        "flat": pattern.source.flat or "",
+        **{name.replace("_", " "): str(value) for name, value in pattern.source.options.items()},
+        "sensitivity": "" if pattern.sensitivity is None else "in the model",
         "dark": pattern.source.dark or ("" if pattern.dark is None else "given as an array"),
         "shape": " × ".join(map(str, pattern.shape)),
-        "photons": digits(pattern.photons),
+        "photons" if pattern.counted else "intensity": digits(pattern.photons) + ("" if pattern.counted else ", no counts of photons"),
         "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
         "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
     }

@@ -101,5 +101,5 @@ moves towards the picture, afterwards towards the noise.</figcaption></figure></
 <section><h2>How it was made</h2><pre>{escape(restored.recipe)}</pre><p class="note">seed {restored.seed}</p></section>
 </main></body></html>
 """
-    atomic_write_bytes(path, page.encode("utf-8"))
+    atomic_write_bytes(path, page.encode("utf-8", "backslashreplace"))
     return path

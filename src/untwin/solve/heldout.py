@@ -93,6 +93,8 @@ class Thinned(KeepBest):
         rounded = np.rint(counts)
         if float(np.abs(counts - rounded).sum()) > 1e-3 * float(counts.sum()):
             raise InputError("Thinned needs whole counts, and this pattern has fractions of a photon; try HeldOut()")
+        if problem.pattern.noise is not None and not problem.pattern.counted:
+            raise InputError("Thinned needs counts of photons, and the noise of this pattern is not known; try HeldOut()")
         return (
             np.random.default_rng(derive(self.seed, "thinned"))
             .binomial(rounded.clip(min=0).astype(np.int64), self.share)

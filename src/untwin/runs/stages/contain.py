@@ -28,7 +28,8 @@ class Contain(Stage):
     A wrong model (blur, flat field, a crop) leaves haze around the object. Every pixel of it that a support takes in buys likelihood,
     more than any charge per pixel, and lowers the rms in the support, and with it the next threshold: the support runs away. A share of
     the amplitude-weighted level (ShrinkWrap(level='weighted')) stays where it is; supports are then alike, and the likelihood chooses
-    between them as it does under a right model.
+    between them as it does under a right model. Where the numbers are no counts nobody knows what is expected: they are searched where no
+    family agrees.
 
     recipe: of the new starts; they are as many, in as many families, as those of the search.
     """
@@ -57,7 +58,9 @@ class Contain(Stage):
         problem = context.problem
         before = cohort.best(problem)
         disagreement = nearest(problem, before)
-        if cohort.broken or not disagreement >= trust.SAME_ERROR or deviance_ratio(problem, before) <= self.max_deviance_ratio:
+        if cohort.broken or not disagreement >= trust.SAME_ERROR:
+            return cohort
+        if problem.pattern.counted and deviance_ratio(problem, before) <= self.max_deviance_ratio:
             return cohort
         search = next(stage for stage in context.before if isinstance(stage, Search))
         searched = replace(search, first=self.recipe).run(replace(cohort, families=(), results=None), context)

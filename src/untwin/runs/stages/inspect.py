@@ -124,8 +124,5 @@ def ideal(problem: Problem, *known: type[Detection]) -> bool:
 
 
 def testable(problem: Problem, *known: type[Detection]) -> bool:
-    """Whether a likelihood of the detector's settings means something: `ideal`, and whole photons."""
-    from untwin.data.counts import counted
-
-    pattern = problem.pattern
-    return ideal(problem, *known) and counted(pattern.intensity[pattern.measured])
+    """Whether a likelihood of the detector's settings means something: `ideal`, and photons that were counted."""
+    return ideal(problem, *known) and problem.pattern.counted

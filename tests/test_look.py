@@ -1,0 +1,59 @@
+"""The first look at a pattern: what its values say before any reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import untwin as ut
+from untwin.data.noise import Noise
+from untwin.judge.look import look
+
+
+def counts(shape: tuple[int, ...], widths: tuple[int, ...], photons: float = 1e6, seed: int = 0, blur: float = 0.0) -> np.ndarray:
+    """Poisson counts, centred, of a box of these widths with a random phase."""
+    rng = np.random.default_rng(seed)
+    x = np.zeros(shape, complex)
+    inside = tuple(slice(n // 2 - w // 2, n // 2 - w // 2 + w) for n, w in zip(shape, widths))
+    x[inside] = np.exp(2j * np.pi * rng.random(widths))
+    intensity = np.abs(np.fft.fftn(np.fft.ifftshift(x))) ** 2
+    if blur:
+        lags = sum(np.fft.fftfreq(n).reshape([-1 if a == k else 1 for a in range(len(shape))]) ** 2 for k, n in enumerate(shape))
+        intensity = np.fft.ifftn(np.fft.fftn(intensity) * np.exp(-2 * np.pi**2 * blur**2 * lags)).real.clip(min=0)
+    return np.random.default_rng(seed + 1).poisson(np.fft.fftshift(intensity) * photons / intensity.sum())
+
+
+@pytest.mark.parametrize(("shape", "widths"), [((96, 64), (24, 20)), ((32, 40, 36), (10, 16, 9))])
+def test_oversampling_is_told_for_each_axis(shape, widths):
+    oversampling = look(
+        ut.read(counts(shape, widths), centre=[n // 2 for n in shape], frames="volume" if len(shape) == 3 else None)
+    ).oversampling
+    np.testing.assert_allclose(oversampling, [n / w for n, w in zip(shape, widths)], rtol=0.12)
+
+
+def test_the_fringes_of_a_large_pattern_are_looked_at_in_its_middle():
+    shape, middle = (256, 250), (128, 125)
+    sharp, blurred = (look(ut.read(counts(shape, (70, 60), 1e7, blur=s), centre=middle)).blur for s in (0.0, 0.8))
+    assert sharp is not None and blurred is not None and sharp <= 0.7 and blurred >= 0.8
+
+
+def test_light_at_the_faces_is_that_above_a_flat_background():
+    rng = np.random.default_rng(3)
+    y, x = np.indices((64, 64)) - 32
+    narrow = rng.poisson(400 * rng.exponential(size=(64, 64)) * np.exp(-(y**2 + (x / 4) ** 2) / 60) + 2)
+    at = look(ut.read(narrow, centre=(32, 32))).faces
+    assert at[0] < 3 < 30 < at[1] < 400
+
+
+def test_a_pattern_without_anything_strange_has_none_of_it():
+    first = look(ut.read(counts((64, 64), (20, 20), 2e4), centre=(32, 32)))
+    assert first.hot == 0 and first.clipped == () and first.strays < 0.01
+    assert first.background is not None and first.background.level == 0
+
+
+def test_where_nothing_was_counted_nothing_is_said_of_counts():
+    p = ut.read(counts((64, 64), (20, 20)), centre=(32, 32))
+    scaled = look(replace(p, intensity=p.intensity * 0.37, noise=Noise("unknown")))
+    assert scaled.background is None and scaled.blur is None and np.isnan(scaled.strays) and scaled.hot == 0
