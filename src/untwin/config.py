@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import glob
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from untwin.checks import SEEDS
+from untwin.data.noise import Values
+from untwin.data.reading import Reading
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.model.problem import Problem
 
+FILES = ("file", "mask", "flat", "dark", "monitor", "support")  # options that name a file, or FILE::NAME
 LIMIT = 100_000  # bytes of a run.toml
 
 
@@ -33,7 +39,17 @@ class Run(BaseModel):
     mask: str | None = None
     flat: str | None = None
     dark: str | None = None
+    monitor: str | None = None
+    dead_time: float | str | None = None
     centre: tuple[float, ...] | None = None
+    energy: str | float | None = None
+    wavelength: str | float | None = None
+    distance: str | float | None = None
+    pixel_size: str | float | tuple[str | float, ...] | None = None
+    frames: str | int | None = None
+    values: Values | None = None
+    gain: float | None = None
+    offset: float | None = None
     positivity: bool = False
     keep_strays: bool = False
     constraint: str | None = None
@@ -54,16 +70,27 @@ class Run(BaseModel):
     def options(self) -> dict[str, Any]:
         """The settings that are not the default, files by their full path."""
         table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
-        table["file"] = str(_full(self.file))
-        for name in ("mask", "flat", "dark", "support"):
+        for name in FILES:
             path, _, dataset = str(table.get(name, "")).partition("::")
-            if path and _full(path).exists():
+            if path and (name == "file" or _full(path).exists()):
                 table[name] = str(_full(path)) + (f"::{dataset}" if dataset else "")
         return table
 
+    def reading(self) -> dict[str, Any]:
+        """The options of untwin.read beside the file."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(Reading)}
+
+    @property
+    def stem(self) -> str:
+        """Of the file's name, for a folder of results; of a pattern of names what is no wildcard, or else the folder's name."""
+        path = _full(str(self.file).partition("::")[0])
+        if not glob.has_magic(path.name) or path.exists():
+            return path.name if path.is_dir() else path.stem
+        return re.sub(r"\[[^]]*\]|[*?]", "", path.stem).strip("_-. ") or path.parent.name
+
     def table(self, recipe: str) -> dict[str, Any]:
         """What repeats this run: the settings that are not the default, files by their full path, the recipe written out."""
-        told_by_the_recipe = ("recipe", "start", "starts", "method", "effort", "keep_strays")
+        told_by_the_recipe = ("recipe", "start", "starts", "method", "effort", *(() if self.keep_strays else ("keep_strays",)))
         return {**{k: v for k, v in self.options().items() if k not in told_by_the_recipe}, "recipe": recipe}
 
     def require_readable(self) -> None:
@@ -110,9 +137,9 @@ def resolved(config: Path | None, overrides: dict[str, Any]) -> Run:
 
 def _with_full_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Files that lie beside the run.toml are meant where its paths say so."""
-    for name in ("file", "mask", "flat", "dark", "support"):
+    for name in FILES:
         path, colons, dataset = str(table.get(name, "")).partition("::")
-        if path and not Path(path).is_absolute() and (folder / path).exists():
+        if path and not Path(path).is_absolute() and ((folder / path).exists() or any(glob.iglob(str(folder / path)))):
             table[name] = str(folder / path) + colons + dataset
     return table
 

@@ -8,9 +8,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import untwin
 from untwin.cli.notes import note
@@ -62,6 +63,9 @@ def _end(error: Exception) -> None:
     try:
         raise error
     except CycloptsError as error:
+        unused = error.unused_tokens or [] if isinstance(error, UnusedCliTokensError) else []
+        if unused and Path(unused[0]).is_file():
+            _stop(f"one FILE is expected, and {unused[0]} is another; a pattern such as 'scan_*.tif' stands in quotation marks", 2)
         _stop(str(error).strip() + "\nSee untwin --help.", 2)
     except InputError as error:
         _stop(str(error), 2)

@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from untwin.cli.notes import read_pattern
+from untwin.cli.notes import guesses_noted, read_pattern
+from untwin.cli.reading import ReadOptions
 from untwin.errors import InputError
+
+GOES_ON = 1.0  # counts per pixel at the edge: more than nothing, so that pixels beyond it would have counted, too
 
 if TYPE_CHECKING:
     from untwin.data.dataset import Manifest
     from untwin.data.measurement import Pattern
+    from untwin.data.realness import Realness
 
 
 def inspect(
     file: Path,
     *,
-    data: str | None = None,
-    mask: str | None = None,
-    flat: str | None = None,
-    dark: str | None = None,
-    centre: str | None = None,
+    reading: Annotated[ReadOptions | None, Parameter(name="*")] = None,
     picture: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Say what is in a file and what untwin would make of it; of a data set, what it is, with a contact sheet.
+    """The first look: what is in a file, what its values say of detector, beam and sampling, and what untwin would make of it.
+
+    Of a data set, what it is, with a contact sheet.
 
     Parameters
     ----------
     file
-        The pattern, or the folder of a data set.
-    data
-        Dataset (HDF5) or array (npz) to take.
-    mask
-        File or dataset with the bad pixels, nonzero = bad.
-    flat
-        File or dataset with what the detector counts where the same light falls on every pixel; 0 or NaN = dead.
-    dark
-        File or dataset with the counts of a pixel without light, in the time of one frame.
-    centre
-        Zero frequency in the file's pixels, such as 40,40.5; by default found.
+        The pattern: a file, a folder of frames or a 'scan_*.tif' as for reconstruct; or the folder of a data set.
     picture
         Draw the pattern into this PNG; of a data set, the contact sheet: without it, into contact.png in its folder.
     overwrite
         Replace a picture of this name.
     """
     from untwin.config import resolved
-    from untwin.data.centre import REAL
     from untwin.data.dataset import is_dataset
+    from untwin.data.realness import realness
 
     require_picture_name(picture, overwrite)
     if is_dataset(file):
         _inspect_dataset(file, picture)
         return
-    named = {"data": data, "mask": mask, "flat": flat, "dark": dark}
-    options = {"file": file, **named, "centre": centre and centre.split(",")}
-    run = resolved(None, {k: v for k, v in options.items() if v is not None})
+    reading = reading or ReadOptions()
+    run = resolved(None, {k: v for k, v in reading.settings(file).items() if v is not None})
     pattern = read_pattern(run)
-    following = f"untwin reconstruct {file}" + "".join(f" --{k} {v}" for k, v in named.items() if v and (flat or dark))
-    following += " --positivity" if pattern.asymmetry < REAL else ""
-    _print_rows([*_pattern_rows(file, pattern), *_detector_rows(pattern), ("next", following)])
+    following = f"untwin reconstruct {shlex.quote(str(file))}{reading.text()}"
+    symmetry = realness(pattern)
+    following += " --positivity" if symmetry.real else ""
+    _print_rows([*_pattern_rows(file, pattern, symmetry), *_detector_rows(pattern), ("next", following)])
     if picture:
         from untwin.show.pattern import plot_pattern
         from untwin.show.style import save_figure
@@ -75,22 +68,17 @@ def _print_rows(rows: list[tuple[str, str]]) -> None:
         print(f"{name:>13}  {text}")
 
 
-def _pattern_rows(file: Path, pattern: Pattern) -> list[tuple[str, str]]:
-    from untwin.data.centre import REAL
-
+def _pattern_rows(file: Path, pattern: Pattern, symmetry: Realness) -> list[tuple[str, str]]:
     source, bad = pattern.source, int((~pattern.measured).sum())
     centre = ", ".join(f"{c:g}" for c in source.centre or ())
     rows = [
         ("file", f"{file}" + (f" :: {source.dataset}" if source.dataset else "")),
         ("shape", " x ".join(map(str, source.shape or pattern.shape)) + f", used as {' x '.join(map(str, pattern.shape))}"),
-        ("photons", f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"),
+        ("photons" if pattern.counted else "intensity", _light_text(pattern)),
         ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.3g} %)"),
         ("centre", f"({centre}) in the file's pixels"),
+        ("symmetry", str(symmetry)),
     ]
-    if pattern.asymmetry < REAL:
-        rows.append(("symmetry", f"its own mirror image (asymmetry {pattern.asymmetry:.2g}): the object is real, try --positivity"))
-    elif pattern.asymmetry == pattern.asymmetry:
-        rows.append(("symmetry", f"not its own mirror image (asymmetry {pattern.asymmetry:.2g}): the object is complex"))
     if pattern.geometry.wavelength:
         rows.append(("wavelength", f"{pattern.geometry.wavelength * 1e10:.4g} angstrom"))
     if pattern.voxel_size:
@@ -98,36 +86,49 @@ def _pattern_rows(file: Path, pattern: Pattern) -> list[tuple[str, str]]:
     return rows
 
 
-def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
-    """What the counts alone say of the detector: pixels that are not the object's light, and what lies under the rest."""
-    from untwin.data.outliers import outliers
-    from untwin.model.background import flat_background
+def _light_text(pattern: Pattern) -> str:
+    text = f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"
+    return text if pattern.counted else f"{text}; no counts of photons: on a scale on which they scatter nearly as photons do"
 
-    strange = outliers(pattern)
-    floor = flat_background(strange.masked(pattern))
-    clipped = [w for w in (*pattern.warnings, *strange.sentences) if "saturat" in w]
-    hot = int(strange.hot.sum())
-    bright = (
-        f"{hot}, up to {float(pattern.intensity[strange.hot].max(initial=0)):,.0f} counts: far brighter than light beside its neighbours"
-    )
+
+def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
+    """What the values alone say of the detector, the beam and the sampling."""
+    from untwin.judge.look import look
+
+    first = look(pattern)
+    hot = f"{first.hot}, up to {first.hottest:,.0f} counts: far brighter than light beside its neighbours"
+    strays = "not known: these are no counts" if first.strays != first.strays else "none seen"
+    if first.strays > 0:
+        strays = f"{100 * first.strays:.2g} % of the photons lie where the mirror image of the pattern is dark: another crystal's, perhaps"
+    background = "not known: these are no counts, or few are dark" if first.background is None else str(first.background)
     return [
-        ("hot pixels", bright if hot else "none seen"),
-        ("saturated", "; ".join(clipped) or "none seen"),
+        ("oversampling", _times(first.oversampling, 2) + (": below 2 there is no unique answer" if min(first.oversampling) < 2 else "")),
+        ("hot pixels", hot if first.hot else "none seen"),
+        ("saturated", "; ".join(first.clipped) or "none seen"),
         *_flat_rows(pattern),
-        ("background", "not known: these are no counts, or few are dark" if floor is None else str(floor)),
-        *_fringe_rows(strange.masked(pattern)),
+        ("background", background),
+        ("strays", strays),
+        *_fringe_row(first.blur),
+        ("at the edges", _faces_text(first.faces, pattern.counted)),
     ]
 
 
-def _fringe_rows(pattern: Pattern) -> list[tuple[str, str]]:
+def _fringe_row(bound: float | None) -> list[tuple[str, str]]:
     """What can be said of partial coherence before a reconstruction; nothing where nobody looked."""
-    from untwin.model.fringes import blur_bound
-
-    bound = blur_bound(pattern)
     if bound is None:
         return []
     limit = f"a blur by less than {bound:g} pixels" if bound < float("inf") else "a blur by a pixel and more, or no fringes"
     return [("coherence", f"the fringes allow {limit}; a reconstruction tells how much there is")]
+
+
+def _faces_text(faces: tuple[float, ...], counted: bool) -> str:
+    text = _times(faces, 2, " and ") + (" counts" if counted else "") + " per pixel, one number for each axis"
+    goes_on = [str(axis) for axis, mean in enumerate(faces) if mean > GOES_ON]
+    return text + (f"; along axis {', '.join(goes_on)} the pattern goes on beyond the detector" if goes_on and counted else "")
+
+
+def _times(values: tuple[float, ...], digits: int, between: str = " x ") -> str:
+    return between.join("?" if v != v else f"{v:.{digits}g}" if abs(v) < 100 else f"{v:.0f}" for v in values)
 
 
 def _flat_rows(pattern: Pattern) -> list[tuple[str, str]]:
@@ -136,7 +137,7 @@ def _flat_rows(pattern: Pattern) -> list[tuple[str, str]]:
     rows = []
     if pattern.sensitivity is not None:
         low, high = np.quantile(pattern.sensitivity[pattern.measured], (0.01, 0.99))
-        rows.append(("flat", f"98 % of the pixels count {low:.2f} to {high:.2f} of the mean (in the model)"))
+        rows.append(("sensitivity", f"98 % of the pixels count {low:.2f} to {high:.2f} of the mean (in the model)"))
     if pattern.dark is not None:
         dark = pattern.dark[pattern.measured]
         rows.append(("dark", f"{dark.mean(dtype=np.float64):.3g} counts per pixel, up to {dark.max():.3g} (in the model)"))
@@ -197,12 +198,12 @@ def compare(
     picture: Annotated[Path | None, Parameter(name=["--picture", "-o"])] = None,
     overwrite: bool = False,
 ) -> None:
-    """Align two objects (shift, twin, global phase) and say how far apart they are.
+    """Align two objects (shift, twin, global phase, phase ramp) and say how far apart they are.
 
     Parameters
     ----------
     a
-        A result folder, a result.cxi, or an .npy or .npz with a complex object.
+        A result folder, a result.cxi, or an .npy, .npz, HDF5 or MATLAB 7.3 file with a complex object; FILE::NAME chooses an array.
     b
         The same; a is moved onto it.
     picture
@@ -211,23 +212,36 @@ def compare(
         Replace a picture of this name.
     """
     require_picture_name(picture, overwrite)
-    print_comparison(a, b, picture, (a.name, b.name))
+    print_comparison(a, b, picture, (_short(a), _short(b)))
+
+
+def _short(path: Path) -> str:
+    """The name of a file, with that of the array in it."""
+    file, colons, name = str(path).partition("::")
+    return Path(file).name + colons + name
 
 
 def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> None:
     """Align object a with object b, print how far apart they are, and draw both where a picture is asked for."""
     from untwin.data.object import read_object
 
-    first, second = (read_object(p / "result.cxi" if p.is_dir() else p) for p in (a, b))
+    with guesses_noted():
+        first, second = (read_object(p / "result.cxi" if p.is_dir() else p) for p in (a, b))
     if first.image.shape != second.image.shape:
         raise InputError(f"{a} holds an object of shape {first.image.shape}, {b} of {second.image.shape}; expected the same")
-    from untwin.judge.compare import compared
+    from untwin.judge.compare import compare as comparison
 
-    c = compared(first.image, second.image)
+    c = comparison(first.image, second.image)
     orientation = "the twin, turned" if c.twin else "not turned"
     print(
         f"error after alignment {c.error:.4f} (correlation {c.correlation:.4f}, {orientation}); phase differs by {c.phase_rms:.3f} rad rms"
     )
+    if any(c.ramp):
+        ramp = ", ".join(f"{round(g, 2) + 0.0:.2f}" for g in c.ramp)
+        print(
+            f"a phase ramp of ({ramp}) detector pixels was taken out (E = {c.error_with_ramp:.4f} with it): so far does the zero frequency "
+            f"of {names[1]} lie from that of {names[0]}"
+        )
     print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
         from untwin.show.object import compare_figure

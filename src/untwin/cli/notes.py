@@ -35,4 +35,4 @@ def guesses_noted() -> Iterator[None]:
 def read_pattern(run: Run) -> Pattern:
     """The pattern of a run, with every guess noted."""
     with guesses_noted():
-        return untwin.read(run.file, data=run.data, mask=run.mask, centre=run.centre, flat=run.flat, dark=run.dark)
+        return untwin.read(run.file, **run.reading())

@@ -12,6 +12,7 @@ import untwin
 from untwin.cli import progress
 from untwin.cli.inspect import print_comparison
 from untwin.cli.notes import note, read_pattern
+from untwin.cli.reading import ReadOptions
 from untwin.cli.resume import checkpointed, unfinished_options
 from untwin.errors import InputError, NumericalFailure
 
@@ -34,20 +35,8 @@ class ReconstructOptions:
     ----------
     output
         Folder for the results; by default FILE_out beside you. It must not exist.
-    data
-        Dataset (HDF5) or array (npz) to take, where there are several.
-    mask
-        File or dataset with the bad pixels, nonzero = bad.
-    flat
-        File or dataset with what the detector counts where the same light falls on every pixel; 0 or NaN = dead.
-    dark
-        File or dataset with the counts of a pixel without light, in the time of one frame.
-    centre
-        Zero frequency in the file's pixels, slowest axis first, such as 90,128,128.5; by default found.
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
-    keep_strays
-        Mask no pixel that was measured, neither hot or saturated ones nor light that no object explains.
     support
         File with the object's support; the automatic plan keeps it as it is.
     constraint
@@ -86,13 +75,7 @@ class ReconstructOptions:
     """
 
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
-    data: str | None = None
-    mask: str | None = None
-    flat: str | None = None
-    dark: str | None = None
-    centre: str | None = None
     positivity: bool | None = None
-    keep_strays: bool | None = None
     support: str | None = None
     constraint: str | None = None
     loss: str | None = None
@@ -110,13 +93,17 @@ class ReconstructOptions:
     resume: Path | None = None
     overwrite: bool = False
 
-    def settings(self, file: Path | None) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """The settings of a Run; None where nothing was said."""
-        own = {k: v for k, v in vars(self).items() if k not in ("config", "resume", "overwrite")}
-        return {"file": file, **own, "centre": self.centre and self.centre.split(",")}
+        return {k: v for k, v in vars(self).items() if k not in ("config", "resume", "overwrite")}
 
 
-def reconstruct(file: Path | None = None, *, options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None) -> None:
+def reconstruct(
+    file: Path | None = None,
+    *,
+    reading: Annotated[ReadOptions | None, Parameter(name="*")] = None,
+    options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None,
+) -> None:
     """Phase a far-field pattern, 2D or 3D: the complex object, a verdict on it, and pictures.
 
     No option is needed. The folder gets result.cxi, run.toml, summary.json, report.html and figures/.
@@ -124,22 +111,24 @@ def reconstruct(file: Path | None = None, *, options: Annotated[ReconstructOptio
     Parameters
     ----------
     file
-        The pattern: .npz, .npy, CXI, HDF5, NeXus or TIFF, told by content.
+        The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, told by content; FILE::NAME for one of
+        its datasets. A folder of frames, or 'scan_*.tif' in quotation marks, is a stack in the order of the numbers in the names.
     """
     options = options or ReconstructOptions()
+    settings = (reading or ReadOptions()).settings(file) | options.settings()
     if options.resume is not None:
-        _resume(file, options, options.resume)
+        _resume(settings, options, options.resume)
         return
     from untwin.config import resolved
 
-    run = resolved(options.config, {k: v for k, v in options.settings(file).items() if v is not None})
+    run = resolved(options.config, {k: v for k, v in settings.items() if v is not None})
     _require_solution(_reconstruct(run, options.overwrite))
 
 
-def _resume(file: Path | None, options: ReconstructOptions, folder: Path) -> None:
+def _resume(settings: dict[str, Any], options: ReconstructOptions, folder: Path) -> None:
     from untwin.config import resolved
 
-    others = {("FILE" if k == "file" else f"--{k}"): v for k, v in options.settings(file).items() if k != "workers"}
+    others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
     unfinished = unfinished_options("reconstruct", folder, {**others, "--config": options.config, "--overwrite": options.overwrite})
     if unfinished is not None:
         workers = {"workers": options.workers} if options.workers else {}
@@ -157,7 +146,7 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
     from untwin.runs.archive import CHECKPOINT, fresh, save
     from untwin.runs.checkpoint import Checkpoint
 
-    folder = fresh(run.output or Path(f"{run.file.stem}_out"), overwrite)
+    folder = fresh(run.output or Path(f"{run.stem}_out"), overwrite)
     checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
     recipe = _recipe(run)
     pattern = read_pattern(run)
@@ -169,8 +158,8 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruct
         with progress.iterations() as report:
             solution = untwin.reconstruct(
                 run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
-                effort=run.effort, seed=run.seed, support=support, keep_strays=run.keep_strays, workers=run.workers,
-                checkpoint=checkpoint, report=report,
+                effort=run.effort, seed=run.seed, support=support, workers=run.workers,
+                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
             )  # fmt: skip
         save(solution, folder, True, run.table(solution.recipe))
         _present(solution, folder)

@@ -24,6 +24,7 @@ def entries(path: Path) -> list[Entry]:
     with zipfile.ZipFile(path) as archive:
         if len(archive.infolist()) > _MANY:
             raise InputError(f"{path.name} holds {len(archive.infolist())} files, {_MANY} at most; save the pattern alone")
+        files = archive.namelist()
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 with archive.open(info) as member:
@@ -32,7 +33,8 @@ def entries(path: Path) -> list[Entry]:
     if len(set(names)) < len(names):
         raise InputError(f"{path.name} holds two arrays of one name; write it again")
     if not headers:
-        raise InputError(f"{path.name} is a zip archive without NumPy arrays; expected one written by numpy.savez")
+        torch = " It looks like a file of torch.save, which can run code." if any(n.endswith("data.pkl") for n in files) else ""
+        raise InputError(f"{path.name} is a zip archive without NumPy arrays; expected one written by numpy.savez.{torch}")
     return headers
 
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data import hdf5
+from untwin.data.belongings import is_bad
 from untwin.data.counts import BRIGHTEST
 from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.data.nexus import CXI_DETECTOR as _DETECTOR
+from untwin.data.noise import Noise
+from untwin.data.units import PLANCK_LIGHT
 from untwin.errors import InputError, readable_errors
 
 if TYPE_CHECKING:
     import h5py
 
-INVALID, SIGNAL, INSIDE = 0x1, 0x1000, 0x10000  # bits of a CXI mask; 0 is a good pixel
+INVALID, INSIDE = 0x1, 0x10000  # bits of a CXI mask; 0 is a good pixel
 SUPPORTS = ("/entry_1/image_1/support", "/entry_1/image_1/mask")  # PyNX keeps its support in the mask
-_PLANCK_LIGHT = 1.986445857148929e-25  # h c, J m
-_VOLT = 1.602176634e-19  # J per eV
-_DETECTOR = "/entry_1/instrument_1/detector_1"
 IMAGE = "/entry_1/image_1"
 INITIAL_SUPPORT = "/entry_1/process_1/initial_support"  # that the run was handed
 _DATA = "/entry_1/data_1"
@@ -37,6 +38,8 @@ class _PatternHeader:
     offset: tuple[float, ...]
     asymmetry: float
     warnings: tuple[str, ...]
+    noise: Noise | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def data_path(tree: hdf5.Tree) -> str | None:
@@ -58,57 +61,14 @@ def holds_object(tree: hdf5.Tree) -> bool:
     return tree.find(f"{IMAGE}/data") is not None
 
 
-def mask_path(tree: hdf5.Tree, data: str) -> str | None:
-    """The mask that belongs to a dataset: `mask` beside it, or (where that is a link to it) the detector's."""
-    neighbour = data.rsplit("/", 1)[0] + "/mask"
-    for path in (neighbour, *((f"{_DETECTOR}/mask",) if data.startswith("/entry_1/") else ())):
-        if tree.find(path) is not None:
-            return path
-    return None
-
-
-def is_bad(mask: np.ndarray) -> np.ndarray:
-    """CXI bits -> True where a pixel is not to be trusted. 'Has signal' is not a fault."""
-    if mask.dtype.kind in "iu" and mask.dtype.itemsize > 2:
-        return (mask & ~np.array(SIGNAL | INSIDE, mask.dtype)) != 0
-    return mask != 0
-
-
-def geometry(tree: hdf5.Tree, guesses: list[str]) -> Geometry:
-    """Wavelength, distance and pixel size (slowest axis first), as far as the file gives them."""
-    energy = _energy(tree, guesses)
-    distance = tree.number(f"{_DETECTOR}/distance")
-    y, x = (tree.number(f"{_DETECTOR}/{axis}_pixel_size") for axis in "yx")
-    return Geometry(
-        wavelength=_PLANCK_LIGHT / energy if energy else None,
-        distance=distance if distance and distance > 0 else None,
-        pixel_size=(y, x) if y and x and y > 0 and x > 0 else None,
-    )
-
-
-def _energy(tree: hdf5.Tree, guesses: list[str]) -> float | None:
-    path = "/entry_1/instrument_1/source_1/energy"
-    value = tree.number(path)
-    if value is None or value <= 0:
-        return None
-    units = str(tree.find(path).attrs.get("units", "")).strip("'b").lower()
-    factor = {"ev": _VOLT, "kev": 1e3 * _VOLT}.get(units)
-    if factor:
-        return value * factor
-    if value < 1e-10:
-        return value
-    factor, name = (_VOLT, "eV") if value >= 50 else (1e3 * _VOLT, "keV")
-    guesses.append(f"energy = {value:g}: CXI means joules, which is impossible; taken as {value:g} {name}. Set its units attribute")
-    return value * factor
-
-
 def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     """The Pattern that write_result or write_pattern stored, exactly; None in any other file."""
     if tree.find(_STORED) is None:
         return None
     from pydantic import TypeAdapter
 
-    header = TypeAdapter(_PatternHeader).validate_json(tree.text(f"{_STORED}/json") or "{}")
+    text = tree.text(f"{_STORED}/json") or "{}"
+    header = TypeAdapter(_PatternHeader).validate_python(json.loads(text))  # which takes file names that are not UTF-8
     stored_geometry = header.geometry
     sizes = [v for v in (stored_geometry.wavelength, stored_geometry.distance, *(stored_geometry.pixel_size or ())) if v is not None]
     intensity = tree.load(tree.find(f"{_DETECTOR}/data"))
@@ -132,6 +92,8 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         offset=header.offset,
         asymmetry=header.asymmetry,
         warnings=header.warnings,
+        noise=header.noise,
+        doubts=header.doubts,
         sensitivity=None if flat is None else np.fft.ifftshift(flat),
         dark=None if dark is None else np.fft.ifftshift(dark),
     )
@@ -317,9 +279,9 @@ def _process_1(file: h5py.File, process: dict[str, Any]) -> None:
 
 
 def _storable(value: Any) -> str | int | float | np.number:
-    """What HDF5 can hold of a process item: text without NUL, or a number of 64 bits; anything else as JSON text."""
+    """What HDF5 can hold of a process item: text in UTF-8 without NUL, or a number of 64 bits; anything else as JSON text."""
     if isinstance(value, str):
-        return value.replace("\0", "")
+        return value.replace("\0", "").encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float | np.number) or (isinstance(value, int) and -(2**63) <= value < 2**64):
         return int(value) if isinstance(value, bool) else value
     return json.dumps(value, default=str)
@@ -336,7 +298,7 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
     geometry = pattern.geometry
     if geometry.wavelength:
         source = _group(file, "/entry_1/instrument_1/source_1", "NXsource")
-        _write_number(source, "energy", _PLANCK_LIGHT / geometry.wavelength, "J")
+        _write_number(source, "energy", PLANCK_LIGHT / geometry.wavelength, "J")
     if geometry.distance:
         _write_number(detector, "distance", geometry.distance, "m")
     if geometry.pixel_size:
@@ -351,6 +313,8 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
         "offset": pattern.offset,
         "asymmetry": pattern.asymmetry,
         "warnings": pattern.warnings,
+        "noise": pattern.noise and dataclasses.asdict(pattern.noise),
+        "doubts": pattern.doubts,
     }
     stored["json"] = json.dumps(header, default=_json_default)
 

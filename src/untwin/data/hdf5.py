@@ -6,6 +6,7 @@ external links, virtual datasets and external storage are allowed only to existi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.data import probe
+from untwin.data import matlab, probe
 from untwin.data.atomic import atomic_write_bytes
 from untwin.data.header import LARGE, Entry, affordable, unpacked
 from untwin.errors import InputError, readable_errors
@@ -113,6 +114,8 @@ class Tree:
         while waiting:
             prefix, group, depth = waiting.pop(0)
             for part in map(str, group):
+                if part in matlab.INTERNAL:
+                    continue
                 visited += 1
                 if visited > _MANY:
                     raise InputError(f"{self._name} holds more than {_MANY} objects; name the dataset with data= (--data)")
@@ -128,8 +131,9 @@ class Tree:
                 addresses.add((info.fileno, info.addr))
                 if isinstance(node, h5py.Dataset):
                     with suppress(TypeError):  # a type that NumPy does not have
-                        if node.shape is not None and node.dtype.kind in "biufc":
-                            datasets.append(Entry(f"{prefix}/{part}", node.shape, node.dtype))
+                        entry = matlab.entry_of(node, f"{prefix}/{part}")
+                        if node.shape is not None and entry.is_number and matlab.is_array(node):
+                            datasets.append(entry)
                 elif depth < _DEEP:
                     waiting.append((f"{prefix}/{part}", node, depth + 1))
         return datasets
@@ -137,7 +141,7 @@ class Tree:
     def load(self, dataset: h5py.Dataset) -> np.ndarray:
         """The values, after every check of what reading them would do."""
         self._readable(dataset, 0)
-        return dataset[()]
+        return matlab.as_saved(dataset, dataset[()])
 
     def rows(self, name: str, rows: slice) -> np.ndarray:
         """Some rows of a dataset of numbers or strings, after every check of what reading them would do. Raises InputError where there is
@@ -177,13 +181,13 @@ class Tree:
 
         node: Any = self.root
         for _ in range(_DEEP):
-            name = _text(node.attrs.get("default", ""))
+            name = attribute(node, "default")
             if not name:
                 break
             node = self.find(name, node)
             if not isinstance(node, h5py.Group):
                 return None
-        signal = _text(node.attrs.get("signal", ""))
+        signal = attribute(node, "signal")
         dataset = self.find(signal, node) if signal else None
         return dataset if isinstance(dataset, h5py.Dataset) else None
 
@@ -233,14 +237,17 @@ class Tree:
         if key in self.checked:
             return self.checked[key]
         what = self._name
-        entry = Entry(dataset.name or "", dataset.shape or (), dataset.dtype)
+        entry = matlab.entry_of(dataset, dataset.name or "")
+        if h5py.check_ref_dtype(dataset.dtype) is not None:
+            raise InputError(f"{what}: {entry.name} holds references to other arrays (a cell of MATLAB?); save the array on its own")
         if text and entry.nbytes > LARGE:
             raise InputError(f"{what}: {entry} declares {entry.nbytes / 2**20:.0f} MB of text, {LARGE / 2**20:.0f} at most; write it again")
         if not text:
             affordable(entry, what)
         if dataset.chunks is not None:
             chunk = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-            if chunk > max(4 * entry.nbytes, LARGE):
+            packed = dataset.id.get_create_plist().get_nfilters() > 0  # only then does HDF5 take memory for a chunk that it cannot cache
+            if packed and chunk > max(4 * entry.nbytes, LARGE):
                 raise InputError(f"{what}: {entry} is stored in chunks of {chunk / 2**20:.0f} MB; rewrite it with smaller ones")
         self._filters(dataset)
         stored = self._local(dataset, depth)
@@ -297,12 +304,46 @@ class Tree:
         return stored
 
 
-def _without_external_links(file: Any, name: str) -> bool:
-    """No component of the path is a link to another file (HDF5 would follow it by itself)."""
+def axis_names(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """What the file calls the axes of a dataset: its dimension labels, or else `axes` of its group where its `signal` is this dataset (or
+    of itself, in older files). Empty where it says nothing of an axis; none at all of any."""
+    labels = [str(d.label) for d in dataset.dims]
+    if any(labels):
+        return tuple(labels)
+    holder = dataset.parent.attrs
+    signal = _text(holder.get("signal", ""))
+    axes = holder.get("axes") if signal == (dataset.name or "").rsplit("/", 1)[-1] else dataset.attrs.get("axes")
+    if axes is None:
+        return ()
+    names = re.split("[:,]", _text(axes)) if np.ndim(axes) == 0 else [_text(a) for a in np.ravel(axes)]
+    names = ["" if name.strip() == "." else name.strip() for name in names]
+    return tuple(names) if len(names) == len(dataset.shape or ()) else ()
+
+
+def _without_external_links(file: Any, name: str, depth: int = 0) -> bool:
+    """No component of the path, nor of the soft links on it, is a link to another file (HDF5 would follow it by itself)."""
     import h5py
 
-    parts = [p for p in name.split("/") if p]
-    return all(isinstance(file.get("/".join(parts[: i + 1]), getlink=True), h5py.HardLink) for i in range(len(parts)))
+    node: Any = file["/"]
+    parts = [p for p in name.split("/") if p not in ("", ".")]
+    for i, part in enumerate(parts):
+        link: Any = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if isinstance(link, h5py.SoftLink):
+            start = "" if link.path.startswith("/") else str(node.name)
+            return depth < _DEEP and _without_external_links(file, "/".join([start, link.path, *parts[i + 1 :]]), depth + 1)
+        if not isinstance(link, h5py.HardLink):
+            return False
+        node = node[part] if i < len(parts) - 1 else None
+    return True
+
+
+def attribute(node: Any, name: str) -> str:
+    """A text or a number among the attributes of a group or dataset, as text; empty where there is none."""
+    try:
+        value = np.asarray("" if node is None else node.attrs.get(name, ""), dtype=object).ravel()
+    except Exception:  # of a type that NumPy does not have
+        return ""
+    return _text(value[0]).strip() if value.size == 1 and isinstance(value[0], str | bytes | int | np.generic) else ""
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from untwin.data import centre
+from untwin.data.counts import counted
+from untwin.data.noise import Noise
 from untwin.errors import InputError
+
+SMALLEST = 24  # pixels along an axis: in a smaller array the light of a few pixels decides where it is bright
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Source:
 
     path: the file, as given; dataset: the array in it; sha256: of the file's bytes.
     shape: of the array in the file; centre: where its zero frequency is, in the file's pixels (half pixels allowed).
-    mask, flat, dark: their files or datasets, as given.
+    mask, flat, dark: their files or datasets, as given. options: further options of `read` by name, as given.
     """
 
     path: str | None = None
@@ -51,6 +56,7 @@ class Source:
     mask: str | None = None
     flat: str | None = None
     dark: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +73,10 @@ class Pattern:
         the measured pixels is 1). dark: float32, counts that a pixel is expected to have without any light. They scale the model and not
         the data: sensitivity times light + dark counts are expected (model.detection.Sensitivity). None: all pixels are alike; no counts.
         Those of one frame hold for all of a 3D pattern. Above 0, and at least 0, where measured.
+    noise: of the intensity; None where nobody has looked: then `counted` looks at the values.
+    doubts: what the numbers may not be, as clauses: with one of them no result is trusted.
 
-    Lists and tensors become arrays. Raises InputError where one does not fit.
+    Lists and tensors become arrays. Raises InputError where one does not fit, and where the array is centred (`untwin.read` takes either).
     """
 
     intensity: np.ndarray
@@ -80,9 +88,11 @@ class Pattern:
     warnings: tuple[str, ...] = ()
     sensitivity: np.ndarray | None = None
     dark: np.ndarray | None = None
+    noise: Noise | None = None
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        intensity, measured = _array("intensity", self.intensity), _array("measured", self.measured).astype(bool, copy=False)
+        intensity, measured = numbers("intensity", self.intensity), numbers("measured", self.measured).astype(bool, copy=False)
         if intensity.ndim not in (2, 3):
             raise InputError(f"a pattern is 2D or 3D, this array has shape {intensity.shape}; choose one frame or volume")
         if not intensity.size:
@@ -90,6 +100,11 @@ class Pattern:
         if intensity.shape != measured.shape:
             raise InputError(f"intensity has shape {intensity.shape}, the mask {measured.shape}; crop or pad one of them")
         _require_counts(intensity[measured])
+        if min(intensity.shape) >= SMALLEST and centre.is_centred(intensity, measured):
+            raise InputError(
+                f"this pattern of shape {intensity.shape} is bright in the middle and dark at its corners: it is centred. A Pattern is in "
+                "FFT order (zero frequency first): use untwin.read(array), which takes either, or np.fft.ifftshift on both arrays"
+            )
         object.__setattr__(self, "intensity", intensity)
         object.__setattr__(self, "measured", measured)
         object.__setattr__(self, "offset", _offset(self.offset, intensity.ndim))
@@ -111,6 +126,11 @@ class Pattern:
         return float(self.intensity[self.measured].sum(dtype=np.float64))
 
     @property
+    def counted(self) -> bool:
+        """True where the intensity is a count of photons: only then may a statistic presume that its noise is Poisson."""
+        return counted(self.intensity[self.measured]) if self.noise is None else self.noise.kind == "photons"
+
+    @property
     def voxel_size(self) -> tuple[float, ...] | None:
         return self.geometry.voxel_size(self.shape)
 
@@ -130,10 +150,10 @@ def light(intensity: np.ndarray, sensitivity: np.ndarray | None, dark: np.ndarra
     return np.asarray(rest if sensitivity is None else rest / sensitivity, dtype=intensity.dtype)
 
 
-def _array(name: str, value: Any) -> np.ndarray:
-    """As an array of real numbers."""
+def numbers(name: str, value: Any) -> np.ndarray:
+    """As an array of real numbers. value: an array, a tensor wherever it is, a list. Raises InputError."""
     try:
-        array = np.asarray(value)
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception as error:
         raise InputError(f"{name} is no array ({type(error).__name__}: {error}); expected one such as np.asarray({name}) gives") from error
     if array.dtype.kind not in "fiub":
@@ -143,7 +163,7 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 def _of_detector(name: str, value: Any, measured: np.ndarray, least: str) -> np.ndarray:
     """float32 in the pattern's shape; where nothing is measured, what no number can be is 1 (sensitivity) or 0 (dark)."""
-    array = np.asarray(_array(name, value), dtype=np.float32)
+    array = np.asarray(numbers(name, value), dtype=np.float32)
     if measured.ndim == 3 and array.shape == measured.shape[1:]:
         array = np.broadcast_to(array, measured.shape)
     if array.shape != measured.shape:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from untwin.data import arrays, cxi, formats, hdf5
+from untwin.data import cxi, formats, hdf5
 from untwin.data.header import listed
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError, readable_errors
+from untwin.errors import GuessWarning, InputError, readable_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,33 +29,37 @@ class ObjectFile:
 
 
 def read_object(path: str | Path) -> ObjectFile:
-    """The object in a result (.cxi of untwin or PyNX), an .npy, an .npz (`image`, `object` or the only complex array;
-    `support` beside it) or a TIFF. Raises InputError."""
-    file = formats.existing(path)
+    """The object in a result (.cxi of untwin or PyNX), an HDF5 file (MATLAB's -v7.3, too), an .npz or MATLAB file (`image`, `object` or the
+    only complex array; `support` beside it), or any other format of one array; FILE::NAME chooses an array. Raises InputError."""
+    file, chosen = split(path)
     format = formats.kind(file)
     if format == "hdf5":
-        return _object_from_hdf5(file)
+        return _object_from_hdf5(file, chosen)
     support = None
     prefer: tuple[str, ...] = ("image", "object")
-    if format == "numpy":
-        with readable_errors(file, "NumPy"):
-            entries = arrays.entries(file)
+    if formats.has_names(format):
+        reader = formats.FORMATS[format]
+        with readable_errors(file, reader.name):
+            entries = reader.entries(file)
             waves = [e.name for e in entries if e.dtype.kind == "c"]
             if len(waves) == 1:
                 prefer = (*prefer, waves[0])
             if len(entries) > 1 and any(e.name == "support" for e in entries):
-                support = arrays.load(file, "support")
-    name, values = formats.array(file, format, None, prefer, "object", "data")
+                support = reader.load(file, "support")
+    name, values = formats.array(file, format, chosen, prefer, "object", f"{file.name}::NAME instead of data")
     return checked_object(values, support, f"{name or 'the array'} in {file.name}")
 
 
-def _object_from_hdf5(file: Path) -> ObjectFile:
+def _object_from_hdf5(file: Path, name: str | None) -> ObjectFile:
     """The object of a result, centred: image_1 of a CXI file (support in `support`, in a PyNX mask of 0 and 1, or in
-    the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Raises
-    InputError."""
+    the mask's bit 0x10000), else the default plot where that is complex, else the only complex dataset. Or what is named.
+    Raises InputError."""
     import h5py
 
     with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
+        if name is not None and not _is_image(tree, name):
+            entry = formats.choose_entry(tree.entries(), name, (), file.name, "object", f"{file.name}::NAME instead of data", tree)
+            return checked_object(tree.load(tree.find(entry.name)), None, f"{entry.name} in {file.name}")
         dataset = tree.find(f"{cxi.IMAGE}/data")
         support = None
         if isinstance(dataset, h5py.Dataset):
@@ -66,11 +71,12 @@ def _object_from_hdf5(file: Path) -> ObjectFile:
             if dataset is None or dataset.dtype.kind != "c":
                 waves = [e for e in tree.entries() if e.is_grid and e.dtype.kind == "c"]
                 if len(waves) != 1:
-                    raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}")
+                    raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}. Choose with FILE::NAME")
                 dataset = tree.find(waves[0].name)
         image = tree.load(dataset)
         if image.ndim > 3:
             image = image.reshape([n for n in image.shape if n != 1])
+        image = strongest_mode(image, support, f"{dataset.name} in {file.name}")
         if tree.number(f"{cxi.IMAGE}/is_fft_shifted"):
             image = np.fft.fftshift(image)
             support = None if support is None else np.fft.fftshift(support)
@@ -85,7 +91,7 @@ def checked_object(
     process: dict[str, str | float | int] | None = None,
 ) -> ObjectFile:
     """An ObjectFile, or an InputError where the values cannot be one."""
-    values = formats.squeezed_grid(values, what)
+    values = formats.squeezed_grid(strongest_mode(values, support, what), what)
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(values, dtype=np.complex64)
     if not np.isfinite(values).all():
@@ -95,6 +101,24 @@ def checked_object(
         if support.shape != values.shape:
             raise InputError(f"{what} has shape {values.shape}, its support {support.shape}; expected the same")
     return ObjectFile(values, support, voxel_size, process or {})
+
+
+def strongest_mode(values: np.ndarray, support: np.ndarray | None, what: str) -> np.ndarray:
+    """The mode with the greatest power, where an array holds several of one object (PyNX stacks them along its first axis): it has four
+    axes, or three of which the first is too short for a volume, or one more than the support, or it is called so. Said. Any other array
+    is left as it is."""
+    axes = [n for n in values.shape if n != 1]
+    flat = support is not None and sum(n != 1 for n in support.shape) == 2
+    called = "mode" in what.partition(" in ")[0].rsplit("/", 1)[-1] and len(axes) == values.ndim
+    if not (len(axes) == 4 or (len(axes) == 3 and (flat or called or axes[0] < 8 <= min(axes[1:])))):
+        return values
+    modes = values.reshape(axes)
+    power = np.array([float(np.square(np.abs(mode)).sum(dtype=np.float64)) for mode in modes])
+    k, total = int(np.argmax(power)), float(power.sum())
+    if total > 0:
+        share = f", {100 * power[k] / total:.0f} % of the power"
+        warnings.warn(f"{what} holds {len(modes)} modes: mode {k} is taken{share}", GuessWarning, stacklevel=3)
+    return modes[k]
 
 
 def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
@@ -132,6 +156,10 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
         r = (np.arange(new) - new // 2) * old / new
         support = support.take(np.clip(np.rint(r).astype(int) + old // 2, 0, old - 1), axis=axis)
     return support
+
+
+def _is_image(tree: hdf5.Tree, name: str) -> bool:
+    return tree.find(name) is not None and tree.find(name) == tree.find(f"{cxi.IMAGE}/data")
 
 
 def _stored_support(tree: hdf5.Tree) -> np.ndarray | None:

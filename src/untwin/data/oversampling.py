@@ -17,11 +17,16 @@ def undersampled_axes(intensity: np.ndarray, measured: np.ndarray) -> tuple[int,
 
     The autocorrelation is the transform of the intensity with the unmeasured pixels at 0. An object of width w has lags
     up to w, so that an object below N/2 leaves nothing beyond 0.44 N. Counting noise adds 1/√photons per lag: six times
-    that, and a margin that is larger where pixels are missing, are allowed for.
+    that, and a margin that is larger where pixels are missing, are allowed for. None where a hole comes within two pixels of
+    the brightest: what it hides of the peak leaks more than any object does (behind a stop of radius 2, and a gap of 3 through
+    the centre, each of 48 objects of 22 and 28 pixels would be called too wide).
     """
     from scipy import fft
 
     filled = np.where(measured, intensity, 0).astype(np.float32)
+    brightest = np.unravel_index(int(filled.argmax()), filled.shape)
+    if not measured[np.ix_(*((i + np.arange(-2, 3)) % n for i, n in zip(brightest, filled.shape)))].all():
+        return ()
     photons = float(filled.sum(dtype=np.float64))
     lags = np.abs(np.asarray(fft.rfftn(filled))) / photons
     allowed = (_CLEAR if measured.all() else _CLEAR_WITH_HOLES) + 6 / np.sqrt(max(photons, 1.0))

@@ -59,7 +59,7 @@ def _look(path: str) -> None:
         waiting: list[Any] = [file]
         while waiting and time.process_time() < _ENOUGH:  # of the child alone
             thing = waiting.pop(0)
-            for key in ("default", "signal", "units"):
+            for key in ("default", "signal", "units", "NX_class", "target", "mask", "pixel_mask", "MATLAB_class"):
                 with suppress(Exception):
                     thing.attrs.get(key)
             with suppress(Exception):

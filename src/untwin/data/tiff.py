@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,21 @@ def load(path: Path, name: str, colour: bool = False) -> np.ndarray:
                 "the TIFF "
                 "without compression"
             ) from error
+
+
+def axes_of_pages(path: Path, name: str) -> tuple[str, ...]:
+    """What the file calls the axes of a series: T (time), Z (depth), C (channel) of ImageJ and OME; the others have no names."""
+    with _opened(path) as file:
+        headers = _entries(file, path.name, True)
+        series = file.series[headers.index(entry_named(headers, name, path.name))]
+        axes = [a if a in "TZC" else "" for a in series.axes]
+        sizes = {
+            a: int(n) for a, n in re.findall(r'\bSize([TZC])="(\d{1,6})"', file.pages[0].description or "")
+        }  # of OME, a dialect of XML
+    stacks = [a for a, n in sizes.items() if n > 1]
+    if len(axes) == 3 and not any(axes) and len(stacks) == 1 and sizes[stacks[0]] == headers[0].shape[0]:
+        axes[0] = stacks[0]
+    return tuple(axes)
 
 
 def _bits(page: Any) -> int:

@@ -109,9 +109,10 @@ class Exposure:
         background, stray, blobs (of stray light), beamstop, gaps, hot and dead (detector pixels), threshold, saturation (where there is
         one), saturated (pixels), measured (share of the pixels). Where the detector has them: coherence_across, coherence_angle and
         covariance (pixels², a list: the diagonal, then the elements above it, as `fourier.gaussian_of` takes them), streak,
-        air_scatter, air_scatter_width, air_scatter_slope, sensitivity, hot_unmasked (detector pixels) and hot_counts, clipped (share)
-        with clipped_at (counts) and clipped_pixels.
+        air_scatter, air_scatter_width, air_scatter_slope, sensitivity, monitor, hot_unmasked (detector pixels) and hot_counts, clipped
+        (share) with clipped_at (counts) and clipped_pixels.
     flat: (samples, *detector) float64, FFT order: the relative sensitivity of the detector's pixels; None where they are alike.
+    monitor: (samples, frames) float64, FFT order: the relative intensity of the beam in each frame; None where it does not change.
     """
 
     intensity: Tensor
@@ -119,13 +120,14 @@ class Exposure:
     x: Tensor
     labels: list[dict[str, Any]]
     flat: Tensor | None = None
+    monitor: Tensor | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class Detector:
     """Counts the photons of a far-field pattern. With μ = s |F x|², s from the exposure, and ⊛ a periodic convolution, a pixel reads
 
-        Poisson( flat · (G_C ⊛ μ + background + air scatter + stray light + streak) ),
+        Poisson( flat · monitor · (G_C ⊛ μ + background + air scatter + stray light + streak) ),
 
     G_C a Gaussian of covariance C = σ² 1, σ = coherence. The convolution is a product of the object's autocorrelation a = F⁻¹ μ with a
     Gaussian: a(r) exp(−2π² Σ_jk C_jk r_j r_k / N_j N_k), r the signed distance of two points of the object and N the size of the array,
@@ -148,6 +150,7 @@ class Detector:
         axis, times a slope along the last axis from 1 − air_scatter_slope to 1 + air_scatter_slope.
     streak: expected photons of one long streak away from the centre (`scatter.streak`), a share as `stray` is. Not masked.
     sensitivity: relative spread s of the pixels' sensitivity: flat = exp(s z − s²/2), z standard normal, with a mean of 1.
+    monitor: relative spread of the beam's intensity from frame to frame of a 3D scan, drawn as the sensitivity is.
     hot_unmasked: number of detector pixels that read hot_counts, counts, whatever falls on them, and are in no mask.
     clipped: share of the measured pixels, the brightest, that read no more than the brightest of the others and are in no mask.
     """
@@ -171,6 +174,7 @@ class Detector:
     air_scatter_slope: Setting = 0.5
     streak: Setting = 0.0
     sensitivity: Setting = 0.0
+    monitor: Setting = 0.0
     hot_unmasked: Setting = 0
     hot_counts: Setting = 1000
     clipped: Setting = 0.0
@@ -201,6 +205,7 @@ class Detector:
         require_within(self, "air_scatter_slope", -1, 1)
         require_within(self, "streak", 0, 1)
         require_within(self, "sensitivity", 0, 1)
+        require_within(self, "monitor", 0, 1)
         require_within(self, "hot_unmasked", 0, integer=True)
         require_within(self, "hot_counts", 1, MOST)
         require_within(self, "clipped", 0, 0.5)
@@ -231,7 +236,7 @@ class Detector:
         scale = target / (photons if isinstance(self.exposure, Total) else peak)
         labels |= {"photons": photons * scale, "peak": peak * scale}
         labels["photons" if isinstance(self.exposure, Total) else "peak"] = target
-        mean, flat = self._illuminated(mean * column(scale, d), labels, streams)
+        mean, flat, monitor = self._illuminated(mean * column(scale, d), labels, streams)
         mean = mean.where(measured, dark)
 
         counts = streams.poisson(mean) if self.noise else mean.float()
@@ -247,6 +252,7 @@ class Detector:
             x=torch.view_as_complex(torch.view_as_real(x) * column(scale.sqrt().float(), d + 1)),
             labels=[dict(zip(labels, row)) for row in zip(*(v.tolist() for v in labels.values()))],
             flat=flat,
+            monitor=monitor,
         )
 
     def _sizes(self, streams: Streams) -> dict[str, Tensor]:
@@ -255,7 +261,7 @@ class Detector:
         names += ["saturation"] if self.saturation is not None else []
         names += ["coherence_across", "coherence_angle"] if self.coherence_across is not None else []
         names += ["air_scatter", "air_scatter_width", "air_scatter_slope"] if _on(self.air_scatter) else []
-        names += [name for name in ("streak", "sensitivity") if _on(getattr(self, name))]
+        names += [name for name in ("streak", "sensitivity", "monitor") if _on(getattr(self, name))]
         return {name: streams.setting(getattr(self, name)) for name in names}
 
     def _blurred(self, mean: Tensor, labels: dict[str, Tensor]) -> Tensor:
@@ -281,8 +287,8 @@ class Detector:
 
         return _each(blurred, mean, labels["covariance"]).clamp(min=0)
 
-    def _illuminated(self, mean: Tensor, labels: dict[str, Tensor], streams: Streams) -> tuple[Tensor, Tensor | None]:
-        """Expected counts with what does not come from the object, on pixels that are not alike; and the flat field."""
+    def _illuminated(self, mean: Tensor, labels: dict[str, Tensor], streams: Streams) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Expected counts with what does not come from the object, on pixels and in frames that are not alike; flat field and monitor."""
         import torch
 
         shape = tuple(mean.shape[1:])
@@ -302,11 +308,14 @@ class Detector:
         if _on(self.air_scatter):
             drawn = [labels[name] for name in ("air_scatter", "air_scatter_width", "air_scatter_slope")]
             mean = mean + _each(lambda *rows: air_scatter(shape, *rows), *drawn)
-        if not _on(self.sensitivity):
-            return mean, None
-        z = streams.normal(*shape[-2:]).double()
-        flat = _each(lambda row, s: (s * row - s * s / 2).exp(), z, column(labels["sensitivity"], 2))
-        return mean * flat.reshape(len(mean), *(1,) * (d - 2), *shape[-2:]), flat
+        flat = monitor = None
+        if _on(self.sensitivity):
+            flat = _uneven(streams.normal(*shape[-2:]), column(labels["sensitivity"], 2))
+            mean = mean * flat.reshape(len(mean), *(1,) * (d - 2), *shape[-2:])
+        if _on(self.monitor):
+            monitor = _uneven(streams.normal(shape[0]), column(labels["monitor"], 1))
+            mean = mean * monitor[:, :, None, None]
+        return mean, flat, monitor
 
     def _spoilt(self, counts: Tensor, measured: Tensor, labels: dict[str, Tensor], streams: Streams) -> Tensor:
         """The counts with what no mask knows of: hot pixels and clipped ones."""
@@ -355,7 +364,9 @@ class Detector:
         self.check(tuple(x.shape[1:]))
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise InputError unless the gaps and the hot pixels have room in a pattern of this shape."""
+        """Raise InputError unless the gaps and the hot pixels have room in a pattern of this shape, and a monitor frames."""
+        if _on(self.monitor) and len(shape) != 3:
+            raise InputError(f"Detector(monitor={self.monitor!r}): a pattern of shape {shape} is one frame; expected 3D, or leave it out")
         width, room = bounds_of(self.gap_width)[1], min(shape[-2:])
         if _on(self.gaps) and width >= room:
             raise InputError(f"Detector(gap_width={self.gap_width!r}): expected less than the detector's {room} pixels; narrow the gaps")
@@ -395,6 +406,11 @@ class Detector:
 
 def _on(setting: Setting) -> bool:
     return bounds_of(setting)[1] > 0
+
+
+def _uneven(z: Tensor, spread: Tensor) -> Tensor:
+    """exp(s z − s²/2), z standard normal: its mean is 1."""
+    return _each(lambda row, s: (s * row - s * s / 2).exp(), z.double(), spread)
 
 
 def _each(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
