@@ -99,6 +99,40 @@ def h5(path: Path) -> None:
         entry["title"] = "text"
 
 
+def nexus(path: Path) -> None:
+    """A master that holds its frames itself, with masks, limits and a geometry, each in a group of a class."""
+    with h5py.File(path, "w") as file:
+        instrument, detector = "entry/instrument", "entry/instrument/detector"
+        classes = {"entry": "NXentry", "entry/data": "NXdata", instrument: "NXinstrument", detector: "NXdetector",
+                   f"{instrument}/beam": "NXbeam", f"{instrument}/source": "NXsource",
+                   f"{detector}/detectorSpecific": "NXcollection"}  # fmt: skip
+        for name, nx_class in classes.items():
+            file.create_group(name).attrs["NX_class"] = nx_class
+        for k in (1, 2):
+            file[f"entry/data/data_{k:06d}"] = np.stack([counts().astype(np.int32)] * 8)
+        detector = file[detector]
+        detector["pixel_mask"], detector["detectorSpecific/pixel_mask"] = np.eye(32, dtype=np.uint32), np.zeros((32, 32), np.float32)
+        detector["flatfield"] = np.full((32, 32), 1.1)
+        numbers = {"distance": (1500.0, "mm"), "x_pixel_size": (75.0, "um"), "y_pixel_size": (7.5e-5, "m"), "beam_center_x": (3.0, ""),
+                   "beam_center_y": (4.0, ""), "saturation_value": (2**20, ""), "bit_depth_image": (32, ""), "count_time": (1e-6, "s"),
+                   "countrate_correction_applied": (0, ""), "underload_value": (0, "")}  # fmt: skip
+        for name, (value, units) in numbers.items():
+            detector[name] = value
+            detector[name].attrs["units"] = units
+        file["entry/instrument/beam/incident_wavelength"] = np.full(16, 1.5)
+        file["entry/instrument/beam/incident_wavelength"].attrs["units"] = "angstrom"
+        file["entry/instrument/source/energy"], file["entry/instrument/source/probe"] = 6.0, "x-ray"
+
+
+def matlab(path: Path) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        pairs = np.zeros((32, 32), [("real", "f8"), ("imag", "f8")])
+        pairs["real"], pairs["imag"] = counts(), 1
+        for name, values, kind in (("obj", pairs, "double"), ("I", counts(), "single"), ("mask", np.eye(32, dtype=np.uint8), "logical")):
+            file[name] = values
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+
+
 def npz(path: Path) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, intensity=counts(), mask=counts() < 0, support=counts() > 9)
@@ -108,6 +142,52 @@ def tiff(path: Path) -> None:
     import tifffile
 
     tifffile.imwrite(path, np.stack([counts().astype(np.uint16)] * 9), compression="zlib", metadata={"axes": "QYX"})
+
+
+def edf(path: Path) -> None:
+    header = "{{\nHeaderID = EH:{0:06d}:000000:000000 ;\nByteOrder = LowByteFirst ;\nDataType = SignedInteger ;\n"
+    header += "Dim_1 = 32 ;\nDim_2 = 32 ;\nSize = 4096 ;\nWaveLength = 1e-10 ;\n"
+    frames = (header.format(k).encode().ljust(510) + b"}\n" + (counts() + k).astype("<i4").tobytes() for k in range(8))
+    path.write_bytes(b"".join(frames))
+
+
+def cbf(path: Path) -> None:
+    from fabio.cbfimage import CbfImage
+
+    image = CbfImage(data=counts().astype(np.int32) - 1)
+    image.header["_array_data.header_contents"] = "# Detector: PILATUS 300K\r\n# Pixel_size 172e-6 m x 172e-6 m\r\n# Wavelength 1.5 A"
+    image.write(str(path))
+
+
+def mat5(path: Path, packed: bool) -> None:
+    from scipy.io import savemat
+
+    arrays = {"intensity": counts(), "mask": counts() < 0, "psi": counts() * 1j, "exp": {"data": counts(), "name": "x", "e": 9.0}}
+    savemat(path, arrays, do_compression=packed)
+
+
+def jpeg(path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.minimum(counts(), 255).astype(np.uint8)).save(path)
+
+
+def grey_png(path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.minimum(counts(), 65535).astype(np.uint16)).save(path)
+
+
+def table(path: Path) -> None:
+    np.savetxt(path, counts(), fmt="%d", header="counts")
+
+
+def frames(path: Path) -> None:
+    """A folder of frames; the damaged one is the second."""
+    import tifffile
+
+    for k in range(8):
+        tifffile.imwrite(path.with_name(f"f_{k + 1}.tif"), (counts() + k).astype(np.uint16), compression="zlib")
 
 
 def idx(path: Path) -> None:
@@ -143,6 +223,10 @@ def as_pattern(path: Path) -> Iterator[Any]:
     yield np.array(p.voxel_size or 0)
 
 
+def as_part(path: Path) -> Iterator[Any]:
+    yield read(f"{path}::/I", energy="8keV", distance=2, pixel_size="55um").intensity
+
+
 def as_object(path: Path) -> Iterator[Any]:
     yield read_object(path).image
 
@@ -169,6 +253,10 @@ def as_result(path: Path) -> Iterator[Any]:
 def as_picture(path: Path) -> Iterator[Any]:
     yield read_image(path).values
     yield read_plane(path, "the mask")
+
+
+def as_stack(path: Path) -> Iterator[Any]:
+    yield from as_pattern(path.parent)
 
 
 def as_digits(path: Path) -> Iterator[Any]:
@@ -438,6 +526,86 @@ def other_png(path: Path, rng: Rng) -> None:
     path.write_bytes(b)
 
 
+def other_keys(path: Path, rng: Rng) -> None:
+    """EDF and CBF: another value behind one of the keys, in as many bytes."""
+    b = path.read_bytes()
+    keys = [b"Dim_1", b"Dim_2", b"Size", b"DataType", b"ByteOrder", b"Fastest-Dimension", b"Second-Dimension", b"Binary-Size", b"Elements"]
+    keys = [key for key in keys if key in b] + [b"Type"]
+    key = keys[int(rng.integers(0, len(keys)))]
+    at = b.find(key) + len(key) + int(rng.integers(1, 4))
+    values = [
+        b"0",
+        b"-1",
+        b"1e9",
+        b"99999",
+        b"2147483647",
+        b"-512",
+        b"4294967295999",
+        b"nan",
+        b"FloatValue",
+        b"Signed8",
+        b";",
+        b"}\n{",
+        b"\0",
+    ]
+    value = values[int(rng.integers(0, len(values)))] + b" "
+    path.write_bytes(b[:at] + value + b[at + (len(value) if rng.random() < 0.7 else 0) :])
+
+
+def other_mat5(path: Path, rng: Rng) -> None:
+    """One variable of strange things; or a tag, a size or a flag of a good one changed, unpacked and packed again where it was packed."""
+    from scipy.io import savemat
+
+    if rng.random() < 0.4:
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            savemat(path, {"intensity": strange(rng), "s": {"data": strange(rng)}}, do_compression=bool(rng.integers(0, 2)))
+        return
+    b = path.read_bytes()
+    kind, size = struct.unpack_from("<2I", b, 128)
+    element = bytearray(zlib.decompress(b[136 : 136 + size]) if kind == 15 else b[128 : 136 + size])
+    values = [0, 1, 2, 5, 6, 7, 14, 15, 17, 0x806, 0x206, 64, 4096, 2**16 | 1, 2**31 - 1, 2**31, 2**32 - 1]
+    for _ in range(int(rng.integers(1, 3))):
+        struct.pack_into("<I", element, 4 * int(rng.integers(0, 20)), values[int(rng.integers(0, len(values)))])
+    packed = zlib.compress(bytes(element))
+    changed = struct.pack("<2I", 15, len(packed)) + packed if kind == 15 else bytes(element)
+    path.write_bytes(b[:128] + changed + b[136 + size :])
+
+
+def other_jpeg(path: Path, rng: Rng) -> None:
+    """Other sizes, depths and numbers of colours in the header of the frame."""
+    b = bytearray(path.read_bytes())
+    at = b.find(b"\xff\xc0")
+    if at >= 0:
+        b[at + 4] = int(rng.choice([0, 8, 12, 16]))
+        b[at + 5 : at + 9] = struct.pack(">2H", *(int(v) for v in rng.choice([0, 1, 31, 33, 4000, 65535], 2)))
+        b[at + 9] = int(rng.choice([0, 1, 3, 4]))
+    path.write_bytes(b)
+
+
+def photo(path: Path) -> None:
+    from PIL import Image as Pillow
+
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (20, 21, 3)).astype(np.uint8)).save(path, exif=exif)
+
+
+def other_photo(path: Path, rng: Rng) -> None:
+    """Another size, depth or number of colours in the header of the frame, or other EXIF."""
+    b = bytearray(path.read_bytes())
+    at = b.index(b"\xff\xc0")
+    part = int(rng.integers(0, 3))
+    if part == 0:
+        b[at + 5 : at + 9] = struct.pack(">2H", *(int(v) for v in rng.choice([0, 1, 31, 65, 4000, 65535], 2)))
+    elif part == 1:
+        b[at + int(rng.choice([1, 4, 9]))] = int(rng.choice([0, 1, 2, 3, 4, 8, 12, 194, 255]))
+    else:
+        start = b.index(b"Exif")
+        b[start + 6 + int(rng.integers(0, 26))] = int(rng.integers(0, 256))
+    path.write_bytes(b)
+
+
 def other_tiff(path: Path, rng: Rng) -> None:
     import tifffile
 
@@ -532,10 +700,21 @@ KINDS = {
     "npy": Kind("p.npy", lambda p: numpy(p, counts()), PATTERN, (other_npy, npy_header)),
     "npz": Kind("p.npz", npz, PATTERN, (other_npz,)),
     "hdf5": Kind("p.h5", h5, PATTERN, (other_hdf5,)),
+    "nexus": Kind("n_master.h5", nexus, (as_pattern, as_mask), (other_hdf5,)),
+    "matlab": Kind("m.mat", matlab, (as_part, as_object), (other_hdf5,)),
     "cxi": Kind("p.cxi", lambda p: write_pattern(p, pattern(), process={}), PATTERN, (other_hdf5,)),
     "tiff": Kind("p.tif", tiff, (*PATTERN, as_picture), (other_tiff,)),
+    "edf": Kind("p.edf", edf, PATTERN, (other_keys,)),
+    "cbf": Kind("p.cbf", cbf, PATTERN, (other_keys,)),
+    "mat5": Kind("p.mat", lambda p: mat5(p, False), PATTERN, (other_mat5,)),
+    "mat5-packed": Kind("p.mat", lambda p: mat5(p, True), PATTERN, (other_mat5,)),
+    "grey-png": Kind("p.png", grey_png, PATTERN, (other_png,)),
+    "jpeg": Kind("p.jpg", jpeg, PATTERN, (other_jpeg,)),
+    "text": Kind("p.txt", table, PATTERN, (other_text,)),
+    "frames": Kind("f_2.tif", frames, (as_stack,), (other_tiff,)),
     "result": Kind("result.cxi", lambda p: save(solution(), p.parent, True), (as_result, as_object, as_pattern), (other_hdf5,)),
     "png": Kind("i.png", lambda p: write_image(p, np.random.default_rng(0).random((3, 20, 21))), (as_picture,), (other_png,)),
+    "photo": Kind("i.jpg", photo, (as_picture,), (other_photo,)),
     "picture": Kind("i.npy", lambda p: numpy(p, np.ones((20, 21, 3), np.uint8)), (as_picture,), (other_npy, npy_header)),
     "digits": Kind("t.gz", idx, (as_digits,)),
     "weights": Kind("w.safetensors", network, (as_weights,), (other_header, other_weights)),

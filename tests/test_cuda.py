@@ -90,7 +90,7 @@ REAL = {
 }
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
-PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)")
+PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
 
 
 @pytest.fixture

@@ -188,8 +188,10 @@ def test_square_roots_of_counts_are_squared(tmp_path):
 
 
 def test_values_that_are_no_counts_are_said(tmp_path):
+    flat = np.random.default_rng(0).normal(1, 0.05, (64, 64))
     with pytest.warns(GuessWarning, match="not counts"):
-        read(saved(tmp_path, pattern_of(complex_letter((64, 64))) * np.float32(0.37)))
+        p = read(saved(tmp_path, pattern_of(complex_letter((64, 64))) / flat))
+    assert not p.counted
 
 
 def test_saturation_is_masked(tmp_path):
@@ -208,7 +210,8 @@ def test_gap_codes_and_nan_are_masked_and_small_negatives_are_zero(tmp_path):
     I[5] = np.nan
     with pytest.warns(GuessWarning, match="64 NaN or infinite pixels .* masked"):
         read(saved(tmp_path, I))
-    I[5] = -0.01 * np.arange(1, 65)
+    I = pattern_of(complex_letter((64, 64)))
+    I[5:61:7, 5:61:7] = -0.01 * np.arange(1, 65).reshape(8, 8)
     with pytest.warns(GuessWarning, match="64 pixels .* negative.*set to 0"):
         p = read(saved(tmp_path, I))
     assert p.measured.all() and p.intensity.min() == 0
@@ -233,6 +236,17 @@ def test_undersampling_is_said_and_proper_sampling_is_not(tmp_path):
     with pytest.warns(GuessWarning, match="along axis 0: oversampling below 2"):
         p = read(saved(tmp_path, pattern_of(x)))
     assert len(p.warnings) == 1
+
+
+@pytest.mark.parametrize("hole", ["stop", "gap"])
+def test_a_hole_at_the_peak_does_not_make_an_object_too_wide(tmp_path, hole):
+    y, x = np.ogrid[-32:32, -32:32]
+    bad = y**2 + x**2 <= 4 if hole == "stop" else np.broadcast_to(abs(y) <= 1, (64, 64))
+    for w in (20, 25, 31):
+        square = np.zeros((64, 64))
+        square[32 - w // 2 : 32 - w // 2 + w, 32 - w // 2 : 32 - w // 2 + w] = np.random.default_rng(w).uniform(0.5, 1, (w, w))
+        p = quiet_read(saved(tmp_path, pattern_of(square)), mask=bad)
+        assert not any("oversampling" in w for w in p.warnings)
 
 
 def test_a_flat_pattern_stays_where_it_is(tmp_path):

@@ -348,6 +348,7 @@ def test_a_detector_is_its_own_text(detector):
         (lambda: Detector(air_scatter_slope=1.5), "air_scatter_slope=1.5.*-1 to 1"),
         (lambda: Detector(streak=1.5), "streak=1.5.*0 to 1"),
         (lambda: Detector(sensitivity=-0.1), "sensitivity=-0.1"),
+        (lambda: Detector(monitor=1.1), "monitor=1.1"),
         (lambda: Detector(hot_unmasked=1.5), "hot_unmasked=1.5.*whole"),
         (lambda: Detector(hot_counts=0), "hot_counts=0"),
         (lambda: Detector(clipped=0.6), "clipped=0.6.*0 to 0.5"),
@@ -381,7 +382,7 @@ def quiet(x: torch.Tensor, **settings) -> tuple[np.ndarray, Exposure]:
     return e.intensity.numpy() - expected(e.x), e
 
 
-@pytest.mark.parametrize("setting", ["air_scatter", "streak", "sensitivity", "hot_unmasked", "clipped"])
+@pytest.mark.parametrize("setting", ["air_scatter", "streak", "sensitivity", "monitor", "hot_unmasked", "clipped"])
 def test_what_is_off_draws_no_random_number_and_has_no_label(setting):
     """A recipe of an earlier release keeps its bits: settings at nothing change none, and nor do those that would say of what kind."""
     x = objects((64, 64), 3)
@@ -498,6 +499,17 @@ def test_sensitivities_scale_what_is_expected_and_are_the_same_in_every_frame(sh
         assert np.log(row).std() == pytest.approx(label["sensitivity"], rel=4 / np.sqrt(2 * pixels))
         assert abs(row.mean() - 1) < 5 * label["sensitivity"] / np.sqrt(pixels)
     assert not torch.equal(e.flat[0], e.flat[1]) and e.measured.all()
+
+
+def test_the_beam_scales_whole_frames_and_everything_in_them():
+    x, settings = objects((24, 30, 28), 3), {"noise": False, "background": 2.0, "sensitivity": 0.1}
+    steady, e = (expose(Detector(Total(1e5), **settings, monitor=m), x) for m in (0, 0.3))
+    assert steady.monitor is None and e.monitor.shape == (3, 24) and torch.equal(steady.flat, e.flat) and torch.equal(steady.x, e.x)
+    np.testing.assert_allclose(e.intensity, steady.intensity * e.monitor[:, :, None, None], rtol=1e-4)
+    for row, label in zip(e.monitor.log().numpy(), e.labels, strict=True):
+        assert row.std() == pytest.approx(label["monitor"], rel=4 / np.sqrt(2 * 24)) and label["monitor"] == 0.3
+    with pytest.raises(InputError, match="is one frame; expected 3D"):
+        expose(Detector(monitor=0.1), objects((64, 64), 1))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (6, 63, 50)])

@@ -158,7 +158,7 @@ def test_flat_and_dark_take_the_way_of_the_mask(scan, tmp_path):
     np.save(tmp_path / "flat.npy", 7 * flat)
     with pytest.warns(ut.GuessWarning, match="3 pixels of the flat"):
         p = ut.read(path, flat=tmp_path / "flat.npy", dark=f"{tmp_path / 'detector.npz'}::dark", centre=(6, 12, 18))
-    plain = ut.read(path, centre=(6, 12, 18))
+    plain = ut.read(path, centre=(6, 12, 18), keep_strays=True)
     assert plain.sensitivity is None and plain.dark is None and plain.shape == p.shape
     assert p.source.flat == str(tmp_path / "flat.npy")
     bad = plain.measured & ~p.measured
@@ -257,9 +257,7 @@ RECIPE = "4*(20*HIO + ShrinkWrap(threshold=0.2)) + 40*RAAR + 20*ER"
 
 
 def error(solution, e):
-    from untwin.judge.compare import compared
-
-    return compared(solution.image.numpy(), e.x[0].numpy()).error
+    return ut.compare(solution.image.numpy(), e.x[0].numpy()).error
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +311,18 @@ def test_the_command_line_repeats_a_run_with_flat_and_dark(scan, tmp_path):
 
 def test_inspect_says_them(scan, tmp_path, capsys):
     path, *_ = scan
-    _succeeds(["inspect", str(path), "--flat", f"{tmp_path / 'detector.npz'}::flat", "--dark", f"{tmp_path / 'detector.npz'}::dark"])
+    _succeeds(
+        [
+            "inspect",
+            str(path),
+            "--frames",
+            "volume",
+            "--flat",
+            f"{tmp_path / 'detector.npz'}::flat",
+            "--dark",
+            f"{tmp_path / 'detector.npz'}::dark",
+        ]
+    )
     text = capsys.readouterr().out
     assert "of the mean (in the model)" in text and "counts per pixel, up to 500" in text and "--flat" in text
 

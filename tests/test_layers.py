@@ -232,7 +232,9 @@ def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
     top = [n for n in tree(file).body if isinstance(n, ast.Import | ast.ImportFrom)]
     modules = {a.name for n in top if isinstance(n, ast.Import) for a in n.names} | {n.module for n in top if isinstance(n, ast.ImportFrom)}
     assert not {
-        m for m in modules if m and m.split(".")[0] in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors"}
+        m
+        for m in modules
+        if m and m.split(".")[0] in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL"}
     }
 
 

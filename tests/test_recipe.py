@@ -99,6 +99,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
     "Fit(Grid(), Adam(), loss=Absolute())",
     "Fit(Grid(), Adam(), loss=Huber())",
+    "Fit(Grid(), Adam(), loss=Gamma())",
 )
 RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()")
 

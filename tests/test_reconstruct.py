@@ -153,7 +153,7 @@ def test_a_pattern_centred_between_pixels_is_solved(tmp_path):
     truth = letter().astype(np.complex64)
     intensity = np.abs(wave @ truth @ wave.T) ** 2
     np.savez(tmp_path / "half.npz", intensity=np.round(intensity * (1e8 / intensity.sum())).astype(np.float32))
-    pattern = ut.read(tmp_path / "half.npz", centre=(centre, centre))
+    pattern = ut.read(tmp_path / "half.npz", centre=(centre, centre), values="intensity")
     assert pattern.offset == (0.5, 0.5) and pattern.shape == (n, n) and pattern.asymmetry < 1e-3
     found = ut.reconstruct(pattern, "3*(40*HIO + 10*ER) + 30*ER", starts=4, positivity=True, support=box(letter()))
     assert float(aligned(found, truth).error[0]) < 0.02 and found.numbers["r_factor"] < 0.02
