@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import untwin as ut
-from untwin.judge.compare import compared
+from untwin.judge.compare import compare
 
 SIZE = 96
 
@@ -102,14 +102,14 @@ def main() -> None:
             return
         none, row = timed(pattern, args.seed, positivity=True)
         row |= {"iou": overlap(none.support, torch.from_numpy(published))}
-        row |= {"correlation": compared(none.image.numpy(), with_support.image.numpy()).correlation}
+        row |= {"correlation": compare(none.image.numpy(), with_support.image.numpy()).correlation}
         write("ESRF logo, no support, positivity", row, f"IoU {row['iou']:.2f}, correlation {row['correlation']:.3f} with the row above")
     raw, flat = scan(frames)
     for name, crystal in (("gold crystal", ut.read(gold)), ("scan 54, raw", raw), ("scan 54, flat field and mask", flat)):
         runs: list[ut.Reconstruction] = []
         for k in range(args.seeds if args.only in name else 0):
             solution, row = timed(crystal, args.seed + 1000 * k)
-            row["correlations"] = [compared(solution.image.numpy(), r.image.numpy()).correlation for r in runs]
+            row["correlations"] = [compare(solution.image.numpy(), r.image.numpy()).correlation for r in runs]
             runs.append(solution)
             text = ", ".join(f"{c:.3f}" for c in row["correlations"])
             write(f"{name}, seed {args.seed + 1000 * k}", row, f"correlation {text}" if text else "")

@@ -23,7 +23,7 @@ import untwin as ut
 from untwin.data.noise import Noise
 from untwin.data.realness import realness
 from untwin.errors import InputError
-from untwin.judge.compare import compared
+from untwin.judge.compare import compare
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 
@@ -127,7 +127,7 @@ def stored(quick: bool) -> list[dict]:
         pattern = measure(x, photons, rng)[0]
         numbers = STORED[way](pattern.intensity.astype(np.float64), rng)
         s = ut.reconstruct(ut.Pattern(numbers, pattern.measured, noise=Noise("unknown")), seed=1, workers=1)
-        correlation = float(compared(s.image.numpy(), np.ascontiguousarray(x, dtype=np.complex64)).correlation)
+        correlation = float(compare(s.image.numpy(), np.ascontiguousarray(x, dtype=np.complex64)).correlation)
         row = {"class": name, "photons": photons, "stored": way, "correlation": round(correlation, 4), "trusted": s.verdict.trusted}
         rows.append(row | {"agreement": round(s.numbers["agreement"], 4)})
         print(rows[-1], flush=True)
