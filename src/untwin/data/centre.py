@@ -18,7 +18,7 @@ import numpy as np
 REAL = 0.01
 MOST_NOISE = 0.2  # the asymmetry of unrelated speckles: what a noise that nobody knows may come to
 
-_WINDOW = {2: 1024, 3: 112}  # the search looks at the brightest part only: a second of CPU
+_WINDOW = {2: 768, 3: 96}  # the search looks at the brightest part only: a second of CPU
 _COVER = 0.3  # a trial centre counts where at least this share of the amplitude has a measured partner
 _TIE = 4.0  # standard deviations of counting noise: trial centres closer than this cannot be told apart
 
