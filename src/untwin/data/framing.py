@@ -17,7 +17,7 @@ from untwin.fourier import fast_size
 
 _STAY = 0.05  # of an axis: a smaller shift keeps the size of the array and loses pixels at one edge
 _GROW = 0.05  # of an axis: padding to a fast size costs no more than this; otherwise the axis is cropped
-_LOSS = 0.25  # of the pixels: what crops about a peak far from the middle may cost, beyond which the array is padded (benchmarks/off_centre.py)
+_LOSS = 0.25  # of the pixels: what crops about a peak far from the middle may cost, else it is padded (benchmarks/off_centre.py)
 _MOST = 4  # times as many pixels, which padding may cost
 
 
