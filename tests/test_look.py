@@ -49,11 +49,19 @@ def test_light_at_the_faces_is_that_above_a_flat_background():
 
 def test_a_pattern_without_anything_strange_has_none_of_it():
     first = look(ut.read(counts((64, 64), (20, 20), 2e4), centre=(32, 32)))
-    assert first.hot == 0 and first.clipped == () and first.strays < 0.01
+    assert first.hot == () and first.clipped == () and first.strays < 0.01
     assert first.background is not None and first.background.level == 0
 
 
 def test_where_nothing_was_counted_nothing_is_said_of_counts():
     p = ut.read(counts((64, 64), (20, 20)), centre=(32, 32))
     scaled = look(replace(p, intensity=p.intensity * 0.37, noise=Noise("unknown")))
-    assert scaled.background is None and scaled.blur is None and np.isnan(scaled.strays) and scaled.hot == 0
+    assert scaled.background is None and scaled.blur is None and np.isnan(scaled.strays) and scaled.hot == ()
+
+
+def test_what_was_masked_at_the_door_is_seen():
+    I = counts((64, 64), (20, 20), 1e5)
+    I[9, 12], I[38:41] = 10 * I.max(), 0
+    with pytest.warns(ut.GuessWarning):
+        first = look(ut.read(I, centre=(32, 32)))
+    assert any("(9, 12)" in s for s in first.hot) and any("rows 38 to 40" in s for s in first.gaps) and first.clipped == ()

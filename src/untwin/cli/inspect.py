@@ -74,6 +74,7 @@ def _pattern_rows(file: Path, pattern: Pattern, symmetry: Realness) -> list[tupl
     rows = [
         ("file", f"{file}" + (f" :: {source.dataset}" if source.dataset else "")),
         ("shape", " x ".join(map(str, source.shape or pattern.shape)) + f", used as {' x '.join(map(str, pattern.shape))}"),
+        ("numbers", _numbers_text(pattern)),
         ("photons" if pattern.counted else "intensity", _light_text(pattern)),
         ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.3g} %)"),
         ("centre", f"({centre}) in the file's pixels"),
@@ -87,8 +88,16 @@ def _pattern_rows(file: Path, pattern: Pattern, symmetry: Realness) -> list[tupl
 
 
 def _light_text(pattern: Pattern) -> str:
-    text = f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"
-    return text if pattern.counted else f"{text}; no counts of photons: on a scale on which they scatter nearly as photons do"
+    return f"{pattern.photons:.3g} in all, {float(pattern.intensity.max()):,.0f} in the brightest pixel"
+
+
+def _numbers_text(pattern: Pattern) -> str:
+    """What the numbers are, and what was undone to come to the photons."""
+    noise = pattern.noise
+    if noise is None or (noise.gain, noise.offset, noise.form) == (1, 0, "intensity"):
+        return "counts of photons" if pattern.counted else "no counts of photons: nothing can be said of their noise"
+    undone = f"{noise.form}, gain {noise.gain:.4g}, offset {noise.offset:.4g}"
+    return f"{'photons' if pattern.counted else 'no counts of photons, brought to nearly their scatter'}, of the file's numbers ({undone})"
 
 
 def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
@@ -96,15 +105,15 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
     from untwin.judge.look import look
 
     first = look(pattern)
-    hot = f"{first.hot}, up to {first.hottest:,.0f} counts: far brighter than light beside its neighbours"
     strays = "not known: these are no counts" if first.strays != first.strays else "none seen"
     if first.strays > 0:
         strays = f"{100 * first.strays:.2g} % of the photons lie where the mirror image of the pattern is dark: another crystal's, perhaps"
     background = "not known: these are no counts, or few are dark" if first.background is None else str(first.background)
     return [
         ("oversampling", _times(first.oversampling, 2) + (": below 2 there is no unique answer" if min(first.oversampling) < 2 else "")),
-        ("hot pixels", hot if first.hot else "none seen"),
+        ("hot pixels", "; ".join(first.hot) or "none seen"),
         ("saturated", "; ".join(first.clipped) or "none seen"),
+        ("gaps", "; ".join(first.gaps) or "none seen"),
         *_flat_rows(pattern),
         ("background", background),
         ("strays", strays),

@@ -68,7 +68,7 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated = St
     guesses: list[str] = []
     if bad.mean() > 0.5:
         guesses.append(f"the mask marks {_percent(bad)} of the pixels as bad (nonzero = bad); invert it if it marks the good ones")
-    values = values.astype(np.float32) if values.dtype == np.float16 else _unwrapped(values, bad, guesses)
+    values = _unwrapped(values, bad, guesses)
     kind, measured = _kind(values, bad, what, by_user, guesses)
     raw = np.where(measured, values, 0)
     if not raw.any():

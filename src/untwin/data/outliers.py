@@ -13,17 +13,15 @@ import numpy as np
 from scipy import ndimage, stats
 
 from untwin.data.counts import clipped, saturation_sentence
+from untwin.data.faults import CHANCE, MOST_HOT, NEIGHBOUR
 from untwin.data.measurement import Pattern
 
-NEIGHBOUR = 0.2  # of a pixel's light, the brightest neighbour has: 0.27 at least at an oversampling of 2 (random objects of 24 pixels)
-CHANCE = 1e-6  # that so few are counted there where that share is expected
 NEIGHBOURS = 5  # of a pixel at least are measured: as many as beside a straight gap, in the plane
 ONE_SIDED = 16.0  # times as bright as its mirror image: 24 simulated crystals reach 15, 23 of 24 streaks of 1 % more (unscripted),
 SPREAD = 3.0  # and what hangs together with it is so many times as bright
 LOCAL = 5  # pixels, the box of the means that are compared
 FAINT = 10.0  # counts, of a mean that is looked at
 INNER = 0.125  # of the array from the zero frequency: within it an object's own light may be as one-sided
-MOST_HOT = 0.01  # of the pixels: more are not a detector's faults but a pattern with such peaks
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,16 +24,16 @@ FACE = 2  # pixels deep is the edge of the array
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """hot: isolated pixels brighter than light can be, the brightest of them hottest. clipped: a sentence for each kind of saturation.
+    """hot, clipped, gaps: a sentence for each kind of pixels that are masked: brighter than light can be, saturated, without any light.
 
     background: None where the values cannot tell. blur: σ in pixels that the fringes allow at most, inf where they allow any, None where
     nobody looked. oversampling: N / width of the object, per axis. strays: share of the photons that lie opposite of darkness.
     faces: mean of the values on the outermost pixels of each axis, above a flat background; NaN where none is measured.
     """
 
-    hot: int
-    hottest: float
+    hot: tuple[str, ...]
     clipped: tuple[str, ...]
+    gaps: tuple[str, ...]
     background: Background | None
     blur: float | None
     oversampling: tuple[float, ...]
@@ -47,15 +47,19 @@ def look(pattern: Pattern) -> Look:
     rest = strange.masked(pattern)
     floor = flat_background(_slab(rest))
     return Look(
-        hot=int(strange.hot.sum()),
-        hottest=float(pattern.intensity[strange.hot].max(initial=0)),
-        clipped=tuple(w for w in (*pattern.warnings, *strange.sentences) if "saturat" in w),
+        hot=_named(rest, "masked as hot"),
+        clipped=_named(rest, "saturat"),
+        gaps=_named(rest, "gap", "hold nothing", "margin"),
         background=floor,
         blur=blur_bound(_window(rest)),
         oversampling=_oversampling(rest),
         strays=_strays(rest) if rest.counted else float("nan"),
         faces=_faces(rest, floor.level if floor else 0.0),
     )
+
+
+def _named(pattern: Pattern, *words: str) -> tuple[str, ...]:
+    return tuple(sentence for sentence in pattern.warnings if any(word in sentence for word in words))
 
 
 def _oversampling(pattern: Pattern) -> tuple[float, ...]:
