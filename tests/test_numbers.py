@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from untwin.config import resolved
 from untwin.data.noise import Noise
 from untwin.data.scatter import scatter_of
 from untwin.errors import GuessWarning, InputError
+from untwin.model.outline import outline
 from untwin.simulate.detector import Detector, Total
 from untwin.simulate.shapes import CLASSES
 from untwin.simulate.streams import Streams
@@ -196,6 +198,68 @@ def test_weak_patterns_in_read_noise_are_read_and_empty_ones_are_not():
         quiet(rng.poisson(20, (32, 32)) - 25)
 
 
+def noises(shape, rng):
+    return {
+        "normal": rng.normal(0, 2, shape),
+        "whole numbers": rng.normal(0, 2, shape).round(),
+        "uniform": rng.uniform(-4, 4, shape),
+        "a dark subtracted": rng.poisson(3, shape) - 3.0,
+        "two frames": rng.poisson(3, shape) - rng.poisson(3, shape),
+        "stronger along a side": rng.normal(0, 1, shape) * np.linspace(1, 3, shape[-1]),
+    }
+
+
+@pytest.mark.parametrize("noise", list(noises((1, 1), np.random.default_rng(0))))
+@pytest.mark.parametrize("shape", GRIDS)
+def test_the_model_expects_what_setting_negatives_to_zero_adds(shape, noise):
+    """Whatever the noise about zero, where there is little light, in the middle range, and where there is much."""
+    I, _ = counts(shape, 3e4)
+    v = I + noises(shape, np.random.default_rng(9))[noise]
+    p = quiet(v)
+    assert (
+        not p.counted
+        and says(p, "as the model expects")
+        and p.dark is not None
+        and np.array_equal(plain(p), np.maximum(v, 0).astype(np.float32))
+    )
+    added, expected = plain(p) - v, np.fft.fftshift(p.dark)
+    usual = added[I == 0].mean()
+    assert usual > 0.5 and abs((added - expected)[I == 0].mean()) < 0.15 * usual
+    assert expected[I > 10].mean() < 0.4 * usual  # dark pixels beside them have a little say
+
+
+def test_where_too_much_was_subtracted_and_where_little_is_negative_the_model_expects_no_more():
+    I, _ = counts((96, 96), 1e6, 4)
+    p = quiet(I - 5)  # the light in a dark pixel is 5 more than its number, and no noise
+    assert says(p, "too much was subtracted") and p.dark is None
+    assert not says(quiet(I + np.random.default_rng(12).normal(0, 2, I.shape)), "too much")
+    few = I.copy()
+    few[::12, ::12] = -1
+    assert quiet(few).dark is None and quiet(I).dark is None and quiet(few).counted
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_outline_of_a_few_photons_is_no_wider_where_their_noise_is_not_known(seed):
+    I, _ = counts((64, 64), 1.2e4, seed)
+    p = quiet(I, centre=(32, 32))
+    known, unknown = outline(p), outline(replace(p, noise=Noise("unknown")))
+    assert unknown.bounds.sum() < 1.12 * known.bounds.sum() and unknown.support.sum() < 1.12 * known.support.sum()
+    assert known.bounds.sum() < 1.12 * unknown.bounds.sum()
+
+
+def test_a_dark_and_what_negatives_add_are_both_expected():
+    rng = np.random.default_rng(11)
+    I, _ = counts((96, 96), 1e5)
+    v = I + rng.normal(0, 2, I.shape)
+    alone, both = quiet(v, centre=(48, 48)), quiet(v, centre=(48, 48), dark=np.full(I.shape, 0.5))
+    assert np.allclose(both.dark, alone.dark + 0.5)
+    bad = np.zeros(I.shape, bool)
+    bad[40:44] = bad[:, 10] = True
+    masked = quiet(np.where(bad, -7, v), mask=bad, centre=(48, 48))
+    used = masked.measured
+    assert not masked.dark[~used].any() and abs(masked.dark[used].mean() / alone.dark[used].mean() - 1) < 0.05
+
+
 def test_what_the_user_says_is_taken():
     I, _ = counts()
     p = quiet(np.sqrt(I / 7).astype(np.float32), values="amplitudes")
@@ -265,7 +329,8 @@ def test_what_the_user_says_is_taken_and_doubted_where_the_numbers_look_otherwis
         (I, {"gain": 40.0}, "taken as photons with a gain of 40, as you say; but they look like counts"),
         (np.sqrt(I), {"values": "photons"}, "taken as photons, as you say; but values are square roots of counts"),
         (40 * I + 500, {"gain": 40.0}, "as you say; but the values are photons times 40 on an offset of 500"),
-        (I, {"offset": -5.0}, "an offset of -5 is subtracted, as you say; but"),
+        (I, {"offset": -5.0}, "an offset of -5 is subtracted, as you say; but they look like counts of photons as they are"),
+        (I + 300, {"offset": 200.0}, "an offset of 200 is subtracted, as you say; but the values are photons on an offset of 300:"),
     )
     for values, options, sentence in cases:
         assert any(w.startswith(("taken", "the values", "an offset")) and sentence in w for w in quiet(values, **options).warnings), options
@@ -275,6 +340,17 @@ def test_what_the_user_says_is_taken_and_doubted_where_the_numbers_look_otherwis
         (I, {"values": "photons"}),
     ):
         assert not any("as you say" in w for w in quiet(values, **options).warnings), options
+
+
+def test_an_offset_below_zero_is_taken_out_and_its_number_is_no_code():
+    I, _ = counts((96, 96), 1e6, 4)
+    for gain, offset in ((1, -5), (40, -30)):
+        values = gain * I + offset
+        p = ut.read(values, offset=offset)
+        assert p.noise == Noise("photons", gain, offset) and p.measured.all() and np.array_equal(plain(p), I)
+        assert ut.read(values, gain=gain, offset=offset).noise == p.noise
+    with pytest.raises(InputError, match=r"say so with offset="):
+        quiet(values)
 
 
 def test_light_in_a_pixel_or_two_is_no_pattern():

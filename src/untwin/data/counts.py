@@ -4,66 +4,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
 
 import numpy as np
 
 from untwin.data.kinds import Kind, kind_of, stated
-from untwin.data.noise import Form, Noise, Values
+from untwin.data.noise import UNSTATED, Noise, Stated
 from untwin.errors import InputError
 
 BRIGHTEST = 1e30  # photons in a pixel: single precision holds the sum of as many pixels as there can be
 _LEAST_PHOTONS = 1e-30  # in the brightest pixel: squares of less leave single precision
 _TOO_MANY = 0.2  # of the pixels: more than this masked by the values themselves is not a pattern any more
 _SAME = 4  # pixels that share one extreme value: not by chance,
+_PIECES = 10_000  # of touching ones that are looked at
 _LEAST = 255  # where that is at least so large (the smallest top of a detector's range)
 _INTEGERS = 0.99  # of counts are whole numbers
 _ALONE = 10.0  # times the next negative value, and further from zero: a code that stands alone among noise
 _WRAPPED = 1000  # below the top of an unsigned type (an eighth of its range at most): negatives that wrapped
 _NEIGHBOURS = 0.8  # of the pixels around one that wrapped are dark or wrapped, too
 _HIGHER, _HALF, _MOST = 1.5, 0.6, 0.95  # times the depth of noise about zero; of the pixels; of the sum of the others: or it is no noise
+_SCATTERED = 0.01  # of the pixels: of fewer negatives nothing is expected elsewhere
+_AROUND = {2: 7, 3: 5}  # pixels along an axis: the mean of 49 or 125 errs by a tenth of what a pixel scatters
+_DARK = 0.25  # of the pixels around are negative where there is little light: half of them are where there is none
+_OVER = 0.5  # of what was set to 0, where little light is: so far below 0 is the mean of no noise about it
 _PEAK = 0.3  # of the largest number that a type holds: a neighbour so bright shows a peak that was scaled to it, and no code
 
 
-@dataclass(frozen=True)
-class Stated:
-    """What the user says of the numbers in a file; None where nothing is said. Raises InputError.
+@dataclass(frozen=True, eq=False)
+class Light:
+    """What there is of each pixel, (*grid). intensity: float32 photons, 0 where not measured. measured: bool. floor: float32, how much more
+    than the light is expected of a pixel, whose negatives are 0 now; None where none is. guesses: each choice as a sentence."""
 
-    values: "photons", "intensity" (of a noise that is not known), "amplitudes" or "logarithm". gain, offset: after an amplitude or a
-    logarithm is undone, photons are (value − offset) / gain.
-    """
-
-    values: Values | None = None
-    gain: float | None = None
-    offset: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.values is not None and self.values not in get_args(Values):
-            raise InputError(f"values={self.values!r}; expected photons, intensity, amplitudes or logarithm")
-        for name in ("gain", "offset"):
-            object.__setattr__(self, name, _number(name, getattr(self, name), "above 0" if name == "gain" else "finite"))
-
-    @property
-    def form(self) -> Form | None:
-        return "intensity" if self.values == "photons" else "amplitude" if self.values == "amplitudes" else self.values
+    intensity: np.ndarray
+    measured: np.ndarray
+    noise: Noise
+    floor: np.ndarray | None
+    guesses: list[str]
 
 
-def _number(name: str, value: Any, expected: str) -> float | None:
-    try:
-        number = None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if value is not None and (number is None or not math.isfinite(number) or (expected == "above 0" and not number > 0)):
-        raise InputError(f"{name}={value!r}; expected a number, {expected}")
-    return number
-
-
-def photons(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated = Stated()) -> tuple[np.ndarray, np.ndarray, Noise, list[str]]:
-    """(intensity, measured, noise, guesses): float32 photons, 0 where not measured, and each choice as a sentence.
-
-    values: the array as stored. bad: True where the mask says so. Raises InputError where the values cannot be a
-    pattern.
-    """
+def photons(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated = UNSTATED) -> Light:
+    """values: the array as stored. bad: True where the mask says so. Raises InputError where the values cannot be a pattern."""
     _require_pattern(values, bad, what)
     guesses: list[str] = []
     if bad.mean() > 0.5:
@@ -82,7 +61,7 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated = St
         raise InputError(f"{what} goes up to {intensity.max():.3g}; expected photons per pixel, fewer than {BRIGHTEST:g}")
     if kind.sentence:
         guesses.append(kind.sentence)
-    intensity = _nonnegative(intensity, what, guesses)
+    intensity, floor = _nonnegative(intensity, measured, kind.noise, what, guesses)
     shown = raw.astype(wide) if kind.noise.form == "intensity" and raw.max() >= _LEAST else intensity
     measured = _unsaturated(shown, measured, guesses)
     with np.errstate(under="ignore"):
@@ -91,7 +70,7 @@ def photons(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated = St
         raise InputError(
             f"{what} has at most {intensity.max():.2g} photons in a trusted pixel: a mask, or a picture of two values? Check its numbers"
         )
-    return intensity, measured, kind.noise, guesses
+    return Light(intensity, measured, kind.noise, floor, guesses)
 
 
 def _require_pattern(values: np.ndarray, bad: np.ndarray, what: str) -> None:
@@ -119,11 +98,12 @@ def _kind(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated, guess
         if kind.noise.form == "logarithm":
             guesses += rest
             return kind, measured
-    gaps = _gaps(values, bad, guesses, codes=by_user.form != "logarithm")
+    gaps = _gaps(values, bad, guesses, codes=by_user.form != "logarithm", below=min(by_user.offset or 0.0, 0.0))
     if gaps.mean() > _TOO_MANY:
         raise InputError(
             f"{what}: {int(gaps.sum())} pixels ({_percent(gaps)}) are NaN, infinite or gap codes; more than "
-            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as mask= (--mask), or choose another array"
+            f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as mask= (--mask), or choose another "
+            "array; where a negative number is what no light gives, say so with offset= (--offset)"
         )
     measured = ~(bad | gaps)
     if measured.any() and (most := values[measured].max()) > BRIGHTEST:
@@ -141,9 +121,7 @@ def _kind(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated, guess
 
 
 def _looked_at(values: np.ndarray, measured: np.ndarray, by_user: Stated, zeros: np.ndarray | None = None) -> Kind:
-    if by_user == Stated():
-        return kind_of(values, measured, zeros=zeros)
-    return stated(values, measured, by_user.values, by_user.gain, by_user.offset, zeros)
+    return kind_of(values, measured, zeros=zeros) if by_user == UNSTATED else stated(values, measured, by_user, zeros)
 
 
 def _unwrapped(values: np.ndarray, bad: np.ndarray, guesses: list[str]) -> np.ndarray:
@@ -190,8 +168,8 @@ def _beside_bright(values: np.ndarray, top: np.ndarray) -> bool:
     return True
 
 
-def _gaps(values: np.ndarray, bad: np.ndarray, guesses: list[str], codes: bool = True) -> np.ndarray:
-    """bool: NaN, infinite, the largest number of a type, and negative codes."""
+def _gaps(values: np.ndarray, bad: np.ndarray, guesses: list[str], codes: bool = True, below: float = 0.0) -> np.ndarray:
+    """bool: NaN, infinite, the largest number of a type, and codes: negative, and below what no light gives."""
     gaps = np.zeros(values.shape, bool)
     if values.dtype.kind == "f":
         gaps = ~np.isfinite(values) & ~bad
@@ -203,7 +181,7 @@ def _gaps(values: np.ndarray, bad: np.ndarray, guesses: list[str], codes: bool =
             guesses.append(_top_sentence(values, top))
         gaps |= top
     if codes and values.dtype.kind in "if":
-        negative = (values < 0) & ~bad & ~gaps
+        negative = (values < below) & ~bad & ~gaps
         if alone := _codes(values, negative):
             code = np.isin(values, alone) & negative
             text = ", ".join(f"{v:g}" for v in alone)
@@ -245,35 +223,85 @@ def _is_noise(values: np.ndarray, negative: np.ndarray) -> bool:
     return both < 2 * share * pairs + 4 * np.sqrt(share * pairs + 1)
 
 
-def _nonnegative(intensity: np.ndarray, what: str, guesses: list[str]) -> np.ndarray:
-    """Negatives are noise about zero: 0."""
+def _nonnegative(
+    intensity: np.ndarray, measured: np.ndarray, noise: Noise, what: str, guesses: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(intensity, floor): negatives are noise about zero, and become 0. Not where counts are too few by one or two here and there."""
     negative = intensity < 0
     if not negative.any():
-        return intensity
+        return intensity, None
     negative_sum = -float(intensity[negative].sum(dtype=np.float64))
     positive = float(intensity[~negative].sum(dtype=np.float64))
     if not positive > 0:
         raise InputError(f"{what} is nowhere above 0, down to {intensity.min():g}; expected an intensity. Choose another array")
     # noise about zero is as deep as it is high, and a pattern higher
-    noise = -_HIGHER * float(intensity.min()) < float(intensity.max()) and negative.mean() < _HALF and negative_sum < _MOST * positive
-    if negative_sum > 0.2 * positive and not noise:
+    about_zero = -_HIGHER * float(intensity.min()) < float(intensity.max()) and negative.mean() < _HALF and negative_sum < _MOST * positive
+    if negative_sum > 0.2 * positive and not about_zero:
         raise InputError(
             f"{what}: {int(negative.sum())} pixels ({_percent(negative)}) are negative, down to {intensity.min():g}, and sum to "
             f"{100 * negative_sum / positive:.0f} % of the rest; expected an intensity. Subtract less background, or choose another array"
         )
+    noisy = noise.kind == "unknown" and negative.mean() > _SCATTERED
+    floor, mean = _floor(intensity, negative, measured) if noisy else (None, 0.0)
     guesses.append(
         f"{int(negative.sum())} pixels ({_percent(negative)}) are negative, down to {intensity.min():.4g}, as after a background "
         f"subtraction: set to 0, which adds {100 * negative_sum / max(positive - negative_sum, 1e-30):.2g} % to the sum"
+        + (", as the model expects (Pattern.dark)" if floor is not None else "")
     )
-    return np.where(negative, 0, intensity)
+    if noisy and floor is None:
+        guesses.append(
+            f"where there is little light the mean is {mean:.3g}, below 0: too much was subtracted, and dim light is lost; where you know "
+            "what no light gives, say so with offset= (--offset)"
+        )
+    return np.where(negative, 0, intensity), floor
+
+
+def _floor(intensity: np.ndarray, negative: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """(floor, mean): by how much more than the light is expected of max(v, 0): of numbers v whose mean is the light, by the mean of
+    max(−v, 0), whatever their noise. It is taken from the pixels around. mean: of v where many are negative; below 0 too much was
+    subtracted, and the floor is lower by so much; None where that is most of it."""
+    from scipy import ndimage
+
+    def around(values: np.ndarray) -> np.ndarray:
+        return ndimage.uniform_filter(values.astype(np.float32), _AROUND[values.ndim], mode="nearest")
+
+    many = 1.0 if measured.all() else np.maximum(around(measured), 1e-3)
+    dark = (around(negative) > _DARK * many) & measured
+    cut = np.where(negative, -intensity, 0)
+    mean = float(intensity[dark].mean(dtype=np.float64)) if dark.any() else 0.0
+    if dark.any() and -mean > _OVER * cut[dark].mean(dtype=np.float64):
+        return None, mean
+    return np.where(measured, np.maximum(around(cut) / many + min(mean, 0.0), 0), 0).astype(np.float32), mean
 
 
 def _unsaturated(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]) -> np.ndarray:
     """Without the pixels that share the largest value, where so many cannot share it by chance."""
     top = clipped(intensity, measured)
-    if top.any():
-        guesses.append(saturation_sentence(intensity, top))
+    hot = _isolated(np.where(measured, intensity, 0), measured, top) if top.any() else top
+    if hot.any():
+        which = f"{int(hot.sum())} pixels" if hot.sum() > 1 else "1 pixel"
+        guesses.append(f"{which} at exactly {intensity[hot].max():.6g}, apart from each other and beside dark ones: masked as hot")
+    if (top & ~hot).any():
+        guesses.append(saturation_sentence(intensity, top & ~hot))
     return measured & ~top
+
+
+def _isolated(intensity: np.ndarray, measured: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """bool: of the pixels at the top those that touch only few others, and whose neighbours in their frame are so dark that no light makes
+    them. intensity: 0 where not measured."""
+    from scipy import ndimage
+
+    frame = np.ones((3, 3), bool) if top.ndim == 2 else np.pad(np.ones((1, 3, 3), bool), ((1, 1), (0, 0), (0, 0)))
+    pieces, number = ndimage.label(top, frame)  # type: ignore[misc]
+    isolated = np.zeros_like(top)
+    for k, window in enumerate(ndimage.find_objects(pieces) if number <= _PIECES else [], 1):
+        window = tuple(slice(max(0, s.start - w), s.stop + w) for s, w in zip(window, (0, 1, 1)[-top.ndim :]))
+        piece = pieces[window] == k
+        around = np.asarray(ndimage.binary_dilation(piece, frame)) & ~piece
+        dark = intensity[window][around].max(initial=0) < intensity[window][piece].max() / _ALONE
+        if piece.sum() <= _SAME and dark and measured[window][around].mean() > 0.6:
+            isolated[window] |= piece
+    return isolated
 
 
 def clipped(intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:

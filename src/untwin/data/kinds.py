@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from untwin.data import spacing
-from untwin.data.noise import Form, Noise, Values
+from untwin.data.noise import Form, Noise, Stated
 from untwin.data.scatter import Scatter, scatter_of
 from untwin.data.spacing import Comb
 
@@ -45,6 +45,7 @@ _TAKEN = {
     "amplitude": "taken as amplitudes and squared",
     "logarithm": "taken as logarithms and undone",
 }
+_COUNTS = "they look like counts of photons as they are"
 _OTHERWISE = "values=, gain= and offset= (--values, --gain, --offset) say otherwise"
 
 
@@ -87,21 +88,20 @@ def kind_of(values: np.ndarray, measured: np.ndarray, form: Form | None = None, 
     return _on_comb(undone, undone.comb, measured) if undone.comb else _off_comb(undone, measured)
 
 
-def stated(
-    values: np.ndarray, measured: np.ndarray, name: Values | None, gain: float | None, offset: float | None, zeros: np.ndarray | None = None
-) -> Kind:
-    """As `kind_of`, of numbers of which the user says something (see counts.Stated): that is taken as it is, and a sentence says where the
-    numbers do not look like it."""
-    form: Form | None = "intensity" if name == "photons" else "amplitude" if name == "amplitudes" else name
+def stated(values: np.ndarray, measured: np.ndarray, by_user: Stated, zeros: np.ndarray | None = None) -> Kind:
+    """As `kind_of`, of numbers of which the user says something: that is taken as it is, and a sentence says where the numbers do not look
+    like it."""
+    name, form, gain, offset = by_user.values, by_user.form, by_user.gain, by_user.offset
     if name != "photons" and gain is None:
         shifted = values if offset is None or form not in (None, "intensity") else np.where(measured, values - offset, 0)
         kind = kind_of(shifted, measured, form, zeros)
+        looks = _look(values, measured, offset, zeros)
         if offset is not None and kind.noise.offset:  # of the user is the last word
-            text = f"an offset of {offset:g} is subtracted, as you say; but of the rest: {kind.sentence}"
+            text = f"an offset of {offset:g} is subtracted, as you say; but {looks.sentence or _COUNTS}"
             return Kind(Noise("unknown", 1.0, offset), shifted, text)
         noise = replace(kind.noise, kind="unknown" if name == "intensity" else kind.noise.kind, offset=kind.noise.offset + (offset or 0.0))
         intensity = shifted if kind.intensity is None else kind.intensity
-        return Kind(noise, intensity, "" if name == "intensity" else _doubt(noise, kind_of(values, measured, None, zeros), form))
+        return Kind(noise, intensity, "" if name == "intensity" else _doubt(noise, looks, form))
     values = np.where(measured, values, 0)
     inside = measured if zeros is None else measured & ~zeros
     if form in (None, "intensity"):
@@ -111,8 +111,17 @@ def stated(
         if undone.comb and undone.comb.start == undone.comb.step:  # log(1 + n)
             offset = undone.comb.start if offset is None else offset
     noise = Noise("unknown" if name == "intensity" else "photons", gain or 1.0, offset or 0.0, undone.form)
-    looks = kind_of(values, measured, None, zeros)
+    looks = _look(values, measured, offset, zeros)
     return Kind(noise, np.where(measured, (undone.values - noise.offset) / noise.gain, 0), _doubt(noise, looks, form))
+
+
+def _look(values: np.ndarray, measured: np.ndarray, offset: float | None, zeros: np.ndarray | None) -> Kind:
+    """What the numbers look like by themselves, or where they are photons on an offset below 0, which they do not tell, with this."""
+    if offset is not None and offset < 0:
+        kind = kind_of(np.where(measured, values - offset, 0), measured, None, zeros)
+        if kind.noise.kind == "photons" and not kind.noise.offset and kind.noise.form == "intensity":
+            return replace(kind, noise=replace(kind.noise, offset=offset))
+    return kind_of(values, measured, None, zeros)
 
 
 def _doubt(noise: Noise, looks: Kind, form: Form | None) -> str:
@@ -126,7 +135,7 @@ def _doubt(noise: Noise, looks: Kind, form: Form | None) -> str:
         return ""
     gain = f" with a gain of {noise.gain:g}" if noise.gain != 1 else ""
     offset = f" and an offset of {noise.offset:g}" if noise.offset else ""
-    return f"taken as {name}{gain}{offset}, as you say; but {looks.sentence or 'they look like counts of photons as they are'}"
+    return f"taken as {name}{gain}{offset}, as you say; but {looks.sentence or _COUNTS}"
 
 
 def _by_comb(values: np.ndarray, inside: np.ndarray, form: Form | None, zeros: np.ndarray | None) -> Undone | None:
@@ -214,11 +223,11 @@ def _on_comb(undone: Undone, teeth: Comb, measured: np.ndarray) -> Kind:
     """Whole numbers times a step, and perhaps an offset."""
     n = np.where(measured, teeth.counts(undone.values), 0)
     counts = n[measured]
-    if _slight(counts):
+    if counts.min() < 0 and _slight(counts):
         counts = np.maximum(counts, 0)
     numbers = spacing.sample(counts)
     lowest = max(float(numbers[int(0.001 * len(numbers))]), 0.0)
-    level = scatter_of(np.where(measured, n - lowest, 0), measured)
+    level = scatter_of(np.where(measured, n - lowest, 0) if lowest else n, measured)
     fano, error = level.less(-lowest).fano()
     top = numbers[-1] in _TOPS and (counts == numbers[-1]).sum() < _CLIPPED
     if top or fano > 1 + 2 * error:
@@ -333,7 +342,7 @@ def _photons(undone: Undone, teeth: Comb, measured: np.ndarray, how: str = "") -
     if noise == Noise():
         return Kind(noise)
     if undone.form == "intensity":
-        text = f"the values are photons times {noise.gain:.4g}"
+        text = "the values are photons" + (f" times {noise.gain:.4g}" if noise.gain != 1 else "")
         text += f" on an offset of {noise.offset:.5g}" if noise.offset else ""
         text += f", {how}" if how else ""
     else:
