@@ -69,7 +69,7 @@ REJECTED = [
     ("reconstruct good.npz --mask mask16.npy", r"the mask has shape \(16, 16\), intensity in good\.npz \(32, 32\); crop or pad"),
     ("reconstruct good.npz --mask nomask.npy", r"nomask\.npy is neither a file nor an array in good\.npz; check its path"),
     ("reconstruct good.npz --mask ones.npy", r"marks every pixel .* invert"),
-    ("reconstruct good.npz --centre 16", r"centre has 1 coordinates, the pattern 2 axes \(32, 32\); give one per axis"),
+    ("reconstruct good.npz --centre 16", r"centre has 1 coordinate, the pattern 2 axes \(32, 32\); give one per axis"),
     ("reconstruct good.npz --centre 16,40", r"centre \(16, 40\) is outside the pattern \(32, 32\)"),
     ("reconstruct good.npz --centre 16,x", r"centre\.1 = 'x': input should be a valid number"),
     ("reconstruct good.npz --recipe 20*ER+180*HOI", r"unknown name 'HOI' in the recipe; did you mean HIO\?"),

@@ -41,7 +41,7 @@ ALL = np.ones((32, 32), bool)
         (lambda: Pattern(np.ones((2, 2, 2, 2)), np.ones((2, 2, 2, 2), bool)), "2D or 3D"),
         (lambda: Pattern(np.ones((0, 4)), np.ones((0, 4), bool)), r"shape \(0, 4\), without a pixel"),
         (lambda: Pattern(GOOD, ALL[1:]), "crop or pad"),
-        (lambda: Pattern(GOOD, None), "measured is of NoneType object"),
+        (lambda: Pattern(GOOD, None), "measured is of NoneType without numbers"),
         (lambda: Pattern(GOOD, ~ALL), "no pixel is measured"),
         (lambda: Pattern(0 * GOOD, ALL), "nothing was counted in 1,024 measured pixels"),
         (lambda: Pattern(GOOD, ALL & (GOOD == 0)), "no pixel is measured|nothing was counted"),

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from untwin.data.faults import without_faults
+from untwin.data import counts as door
+from untwin.data.faults import require_upright_mask, without_faults
 from untwin.data.read import read
 from untwin.errors import GuessWarning, InputError
 from untwin.simulate.shapes import CLASSES
@@ -147,6 +148,31 @@ def test_hot_pixels_that_touch_and_one_on_the_border_are_masked():
     assert set(map(tuple, np.argwhere(masked))) == {(y, x), (y, x + 1), (y, x + 2), (0, 0), (counts.shape[0] - 1, 40)}
 
 
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("value", [255, 65535, 1e6])
+def test_hot_pixels_that_share_the_largest_value_are_hot_and_not_saturated(d, value):
+    counts = crystal(1e5 if value > 255 else 2e3, d)
+    counts[..., 3::14, 5::14][counts[..., 3::14, 5::14] < 0.1] = value
+    hot = counts == value
+    light = door.photons(counts, np.zeros(counts.shape, bool), "it")
+    measured, sentences = light.measured, light.guesses
+    assert hot.sum() >= 4 and counts.max() == value and (measured == ~hot).all()
+    assert len(sentences) == 1 and "masked as hot" in sentences[0]
+
+
+def test_saturated_light_is_saturated_and_a_hot_pixel_at_the_same_value_is_hot():
+    counts = crystal()
+    top = counts.max() // 4
+    clipped = np.minimum(counts, top)
+    n = int((clipped == top).sum())
+    upright = np.zeros(counts.shape, bool)
+    (saturated,) = door.photons(clipped, upright, "it").guesses
+    clipped[dark_pixel(counts, 3)] = top
+    hot, rest = door.photons(clipped, upright, "it").guesses
+    assert f"{n} pixels sit at exactly" in saturated and rest.startswith(f"{n} pixels sit at exactly")
+    assert hot.startswith("1 pixel at exactly") and "masked as hot" in hot
+
+
 def test_hot_in_most_frames_is_masked_in_all_and_hot_in_one_in_one():
     counts = crystal(d=3)
     (y, x), (v, u) = dark_pixel(counts, 0), dark_pixel(counts, 9)
@@ -277,6 +303,43 @@ def test_an_inverted_mask_is_refused():
     scattered = np.random.default_rng(0).random(counts.shape) < 0.005
     with pytest.raises(InputError, match=r"here and there.*invert"):
         read(counts, mask=~scattered)
+
+
+STOPPED = {
+    "counts": lambda c: c,
+    "scaled": lambda c: c * np.float32(0.37),
+    "square roots": np.sqrt,
+    "FFT order": np.fft.ifftshift,
+}
+
+
+@pytest.mark.parametrize("stored", STOPPED)
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("width", [1, 3, 6])
+def test_an_inverted_mask_of_the_edge_of_the_detector_is_refused_and_an_upright_one_is_not(d, width, stored):
+    """As beamlines mask it: a band around each frame, and hot pixels, which the inverted mask trusts."""
+    rng = np.random.default_rng(width)
+    for photons in (1e5, 1e7):
+        counts = crystal(photons, d, 0.3)
+        bad = np.ones(counts.shape, bool)
+        bad[..., width:-width, width:-width] = False
+        hot = rng.random(counts.shape) < 1e-3
+        values = STOPPED[stored](np.where(hot, 10 ** rng.uniform(2, 6, counts.shape), counts).astype(np.float32))
+        mask = np.fft.ifftshift(bad | hot) if stored == "FFT order" else bad | hot
+        with pytest.raises(InputError, match="darker than .*invert"):
+            require_upright_mask(values, ~mask, "it")
+        require_upright_mask(values, mask, "it")
+
+
+def test_a_mask_that_leaves_a_ring_a_half_or_strewn_pixels_is_taken():
+    for seed, (d, photons) in enumerate([(2, 1e3), (2, 1e6), (3, 1e4), (3, 1e7)]):
+        counts = crystal(photons, d, 0.3, seed=seed)
+        at = np.stack(np.meshgrid(*((np.arange(n) - n // 2) / n for n in counts.shape), indexing="ij"))
+        far = np.sqrt((at**2).sum(0))
+        for bad in ((far < 0.08) | (far > 0.25), far > 0.2, at[0] > -0.06, np.random.default_rng(seed).random(far.shape) < 0.7):
+            assert bad.mean() > 0.5
+            for values in (counts, counts + 500, np.sqrt(counts)):
+                require_upright_mask(values, bad, "it")
 
 
 def test_a_mask_that_hides_most_of_the_array_but_leaves_the_pattern_is_taken():

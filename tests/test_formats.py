@@ -167,7 +167,7 @@ def test_a_mask_beside_a_pilatus_leaves_its_gaps_masked(tmp_path):
     bad = np.zeros((16, 16), bool)
     bad[9, 3:7] = True
     for path, whole in ((folder, values), (folder / "f_00000.cbf", values[0])):
-        p = read(path, mask=bad, centre=[n // 2 for n in whole.shape], frames="volume")
+        p = read(path, mask=bad, centre=[n // 2 for n in whole.shape], frames="volume" if whole.ndim == 3 else None)
         np.testing.assert_array_equal(np.fft.fftshift(p.measured), (whole >= 0) & ~bad)
         assert not [w for w in p.warnings if "own mask" in w or "gap code" in w]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -25,12 +26,37 @@ def counts(shape: tuple[int, ...], widths: tuple[int, ...], photons: float = 1e6
     return np.random.default_rng(seed + 1).poisson(np.fft.fftshift(intensity) * photons / intensity.sum())
 
 
+def quiet(values: np.ndarray, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ut.GuessWarning)
+        return ut.read(values, **options)
+
+
 @pytest.mark.parametrize(("shape", "widths"), [((96, 64), (24, 20)), ((32, 40, 36), (10, 16, 9))])
 def test_oversampling_is_told_for_each_axis(shape, widths):
     oversampling = look(
         ut.read(counts(shape, widths), centre=[n // 2 for n in shape], frames="volume" if len(shape) == 3 else None)
     ).oversampling
     np.testing.assert_allclose(oversampling, [n / w for n, w in zip(shape, widths)], rtol=0.12)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_no_oversampling_is_told_along_an_axis_that_the_object_overfills(axis):
+    """Every second slice of a volume: the sentence of the door and the row of the first look do not contradict each other."""
+    whole = counts((48, 48, 48), (17, 18, 16), 1e7)
+    half = look(quiet(whole[(slice(None),) * axis + (slice(None, None, 2),)], frames="volume")).oversampling
+    ratios = look(quiet(whole, frames="volume")).oversampling
+    assert np.isnan(half[axis]) and min(ratios) > 2
+    np.testing.assert_allclose(np.delete(half, axis), np.delete(ratios, axis), rtol=0.12)
+
+
+def test_where_the_object_overfills_an_axis_the_width_is_not_known_and_elsewhere_it_is():
+    for seed in range(6):
+        for width in (12, 20, 30, 40, 48, 56):
+            p = quiet(counts((64, 64), (width, 20), 1e6, seed), centre=(32, 32))
+            ratio = look(p).oversampling[0]
+            assert np.isnan(ratio) if width > 32 else ratio == pytest.approx(64 / width, rel=0.2)
+            assert np.isnan(ratio) or not any("oversampling below 2" in sentence for sentence in p.warnings)
 
 
 def test_the_fringes_of_a_large_pattern_are_looked_at_in_its_middle():

@@ -100,10 +100,14 @@ def test_options_give_sizes_where_the_file_has_none(light, distance, pixel):
 
 def test_options_come_before_the_file_which_is_said_where_they_differ(tmp_path):
     nexus(tmp_path / "a.nxs", I, distance=(2000.0, "mm"), x_pixel_size=(55.0, "um"), y_pixel_size=(55.0, "um")).close()
-    assert read(tmp_path / "a.nxs", distance="2m").warnings == ()
+    assert read(tmp_path / "a.nxs", distance="2m", energy="8keV").warnings == ()
     with pytest.warns(GuessWarning, match=r"the file's distance \(2 m\) is not used, because 1.5 m was given"):
-        p = read(tmp_path / "a.nxs", distance=1.5)
-    assert p.geometry.distance == 1.5 and p.geometry.pixel_size == pytest.approx((55e-6, 55e-6)) and p.source.options == {"distance": 1.5}
+        p = read(tmp_path / "a.nxs", distance=1.5, energy="8keV")
+    assert (
+        p.geometry.distance == 1.5
+        and p.geometry.pixel_size == pytest.approx((55e-6, 55e-6))
+        and p.source.options == {"distance": 1.5, "energy": "8keV"}
+    )
 
 
 def test_the_stored_pattern_of_untwin_stays_as_it_is_in_another_geometry(tmp_path):
@@ -123,7 +127,7 @@ def test_the_stored_pattern_of_untwin_stays_as_it_is_in_another_geometry(tmp_pat
         ({"distance": 2000}, "expected below 100 m, such as 2m or 2000mm"), ({"distance": "-2m"}, "above 0"),
         ({"distance": "nan"}, "above 0"), ({"distance": "1e400"}, "above 0"), ({"distance": [2]}, "above 0"),
         ({"pixel_size": 55}, "below 10 mm, such as 55um"), ({"pixel_size": "55um,75um,1um"}, "3 sizes; expected one or two"),
-        ({"pixel_size": ""}, "above 0"), ({"wavelength": 1.5}, "is no light"),
+        ({"pixel_size": ""}, "empty text"), ({"wavelength": 1.5}, "is no light"),
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_have_a_clear_message(options, match):

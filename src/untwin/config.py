@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from untwin.checks import SEEDS
 from untwin.data.noise import Values
 from untwin.data.reading import Reading
+from untwin.data.typed import user_path
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,4 +158,7 @@ def _sentence(error: dict[str, Any], config: Path | None) -> str:
 
 def _full(path: str | Path) -> Path:
     """With the folder of a user in place of ~, where there is such a user."""
-    return Path(os.path.expanduser(path)).absolute()
+    try:
+        return user_path(path).absolute()
+    except RuntimeError:
+        return Path(path).absolute()

@@ -14,7 +14,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import untwin
-from untwin.cli.notes import note
+from untwin.cli.notes import note, printable
 from untwin.errors import CheckpointWarning, FormerNameWarning, InputError, NumericalFailure
 
 app = App(
@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> None:
+    if "" in arguments:
+        _stop("an argument is empty; a variable of the shell that is not set?", 2)
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except Exception as error:
@@ -83,7 +85,7 @@ def _end(error: Exception) -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"untwin: {message}", file=sys.stderr)
+    print(f"untwin: {printable(message)}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 
 from untwin.cli.notes import guesses_noted, read_pattern
 from untwin.cli.reading import ReadOptions
+from untwin.data.typed import amount, typed
 from untwin.errors import InputError
 
 GOES_ON = 1.0  # counts per pixel at the edge: more than nothing, so that pixels beyond it would have counted, too
@@ -51,7 +51,7 @@ def inspect(
     reading = reading or ReadOptions()
     run = resolved(None, {k: v for k, v in reading.settings(file).items() if v is not None})
     pattern = read_pattern(run)
-    following = f"untwin reconstruct {shlex.quote(str(file))}{reading.text()}"
+    following = f"untwin reconstruct {typed(file)}{reading.text()}"
     symmetry = realness(pattern)
     following += " --positivity" if symmetry.real else ""
     _print_rows([*_pattern_rows(file, pattern, symmetry), *_detector_rows(pattern), ("next", following)])
@@ -72,11 +72,11 @@ def _pattern_rows(file: Path, pattern: Pattern, symmetry: Realness) -> list[tupl
     source, bad = pattern.source, int((~pattern.measured).sum())
     centre = ", ".join(f"{c:g}" for c in source.centre or ())
     rows = [
-        ("file", f"{file}" + (f" :: {source.dataset}" if source.dataset else "")),
+        ("file", (str(file) if str(file).isprintable() else typed(file)) + (f" :: {source.dataset}" if source.dataset else "")),
         ("shape", " x ".join(map(str, source.shape or pattern.shape)) + f", used as {' x '.join(map(str, pattern.shape))}"),
         ("numbers", _numbers_text(pattern)),
         ("photons" if pattern.counted else "intensity", _light_text(pattern)),
-        ("not measured", f"{bad:,} pixels ({100 * bad / pattern.measured.size:.3g} %)"),
+        ("not measured", f"{amount(bad, 'pixel')} ({100 * bad / pattern.measured.size:.3g} %)"),
         ("centre", f"({centre}) in the file's pixels"),
         ("symmetry", str(symmetry)),
     ]
@@ -110,7 +110,7 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
         strays = f"{100 * first.strays:.2g} % of the photons lie where the mirror image of the pattern is dark: another crystal's, perhaps"
     background = "not known: these are no counts, or few are dark" if first.background is None else str(first.background)
     return [
-        ("oversampling", _times(first.oversampling, 2) + (": below 2 there is no unique answer" if min(first.oversampling) < 2 else "")),
+        ("oversampling", _oversampling_text(first.oversampling)),
         ("hot pixels", "; ".join(first.hot) or "none seen"),
         ("saturated", "; ".join(first.clipped) or "none seen"),
         ("gaps", "; ".join(first.gaps) or "none seen"),
@@ -120,6 +120,13 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
         *_fringe_row(first.blur),
         ("at the edges", _faces_text(first.faces, pattern.counted)),
     ]
+
+
+def _oversampling_text(ratios: tuple[float, ...]) -> str:
+    text = _times(ratios, 2)
+    if any(r != r for r in ratios):
+        text += " (?: 2 or less, or other light is there: the autocorrelation goes on through half of the array)"
+    return text + ("" if all(r >= 2 for r in ratios) else ": below 2 there is no unique answer")
 
 
 def _fringe_row(bound: float | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from cyclopts import Parameter, validators
 
 from untwin.cli.inspect import require_picture_name
 from untwin.cli.notes import note, read_pattern
+from untwin.data.typed import typed
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
         return
     page = _write_card_and_report(model, options.output, rows)
     weights = options.output / WEIGHTS
-    print(f"weights: {weights}\nreport:  {page}\nnext: untwin predict PATTERN --model {weights}")
+    print(f"weights: {weights}\nreport:  {page}\nnext: untwin predict PATTERN --model {typed(weights)}")
 
 
 def _training(model: str, options: TrainOptions) -> Training:
@@ -225,7 +226,7 @@ def predict(
     print(f"{len(named_patterns):,} in {output}: misfit {median:.3f} (median), {milliseconds:.1f} ms each with writing")
     if activations:
         _draw_activations(named_patterns[0][1], trained, activations)
-    print(f"next: untwin reconstruct {patterns[0]} --start predict:{model}")
+    print(f"next: untwin reconstruct {typed(patterns[0])} --start {typed(f'predict:{model}')}")
 
 
 def _require_prediction_folder(folder: Path) -> None:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 def note(text: str) -> None:
     """One line on stderr."""
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey or could not show as escapes; line breaks stay. (Names of files hold anything.)"""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode-escape").decode() for c in text)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from untwin.data.typed import typed
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: boo
     except (KeyboardInterrupt, WorkerLost) as error:
         if not checkpoint.begun():
             raise
-        how = f"what is done is kept; go on with: untwin {command} --resume {folder}"
+        how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
         raise type(error)("; ".join([*map(str, error.args), how])) from None
     except (InputError, NumericalFailure) as error:
         if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):
@@ -50,7 +51,7 @@ def unfinished_options(command: str, folder: Path, others: dict[str, Any]) -> di
         if (folder / "summary.json").exists():
             print(f"{folder} holds a finished run; nothing to do")
             return None
-        raise InputError(f"no run in {folder} to go on with; begin with: untwin {command} FILE -o {folder}")
+        raise InputError(f"no run in {folder} to go on with; begin with: untwin {command} FILE -o {typed(folder)}")
     run = metadata(folder / CHECKPOINT)
     if run is None or run["options"].get("command") != command:
         content = "nothing" if run is None else f"a run of untwin {run['options'].get('command')}"

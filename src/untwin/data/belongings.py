@@ -13,6 +13,7 @@ from untwin.data import nexus
 from untwin.data.hdf5 import Tree, attribute
 from untwin.data.matlab import entry_of
 from untwin.data.nexus import Group
+from untwin.data.typed import amount
 from untwin.errors import InputError
 
 # NXdetector: pixel_mask, pixel_mask_N; NXdata: DATANAME_mask (below); mask: CXI and silx; the others: what beamlines write
@@ -61,7 +62,7 @@ def without_nan(mask: np.ndarray, name: str, guesses: list[str]) -> np.ndarray:
     """NaN in a mask of floats is a bad pixel, and a sentence."""
     if mask.dtype.kind != "f" or not (n := int(np.isnan(mask).sum())):
         return mask
-    guesses.append(f"{n:,} pixels of the mask {name} are NaN: taken as bad")
+    guesses.append(f"{amount(n, 'pixel')} of the mask {name} {'is' if n == 1 else 'are'} NaN: taken as bad")
     return np.nan_to_num(mask, nan=1.0)
 
 
@@ -181,7 +182,7 @@ def _limited(tree: Tree, groups: tuple[Group, ...], values: np.ndarray, bad: np.
         limited |= beyond
         usable &= ~beyond
         how = "below" if key == "underload_value" else "at the top of" if key.startswith("bit_depth") else "at or above"
-        guesses.append(f"{n:,} pixels are {how} {key} ({limit:g}, {path}): masked")
+        guesses.append(f"{amount(n, 'pixel')} {'is' if n == 1 else 'are'} {how} {key} ({limit:g}, {path}): masked")
     _say_rate(tree, groups, brightest, guesses)
     return limited if limited.any() else None
 

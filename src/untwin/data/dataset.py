@@ -15,6 +15,7 @@ import numpy as np
 from untwin.data import hdf5
 from untwin.data.centre import asymmetry_about
 from untwin.data.measurement import Pattern, Source
+from untwin.data.typed import typed
 from untwin.errors import InputError, readable_errors
 
 MANIFEST = "manifest.json"
@@ -57,9 +58,10 @@ class Manifest:
 
     def command(self, folder: Path) -> str:
         """What makes this data set, or goes on with it."""
-        words = ["untwin", "simulate", "dataset", "-o", str(folder), "--recipe", self.recipe, "--size", ",".join(map(str, self.shape))]
-        words += ["--count", str(self.count), "--seed", str(self.seed), "--shard", str(self.shard)]
-        return shlex.join(words + ([] if self.objects else ["--no-objects"]))
+        size = ",".join(map(str, self.shape))
+        words = f"untwin simulate dataset -o {typed(folder)} --recipe {shlex.quote(self.recipe)} --size {size}"
+        words += f" --count {self.count} --seed {self.seed} --shard {self.shard}"
+        return words if self.objects else f"{words} --no-objects"
 
 
 def is_dataset(folder: Path) -> bool:

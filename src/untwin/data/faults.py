@@ -8,6 +8,7 @@ projection, so that the same holds in every frame: a hot pixel is one although i
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -31,30 +32,36 @@ MEASURED = 5  # of the 8 neighbours
 MOST_HOT = 0.01  # of the pixels: more are not a detector's faults but a pattern with such peaks
 LINE = 8  # pixels along a column or row, twice in succession far above what lies beside them
 STEADY = 0.5  # of the frames: a pixel that is hot in so many is masked in all
-SEVERAL = 10.0  # pixels that a mask trusts would be bright if they were as the others,
-DARKER = 0.1  # and so many of them are
+# A mask that hides more than half, of 100 patterns (4 classes, 2D and 3D, 1e3 to 1e8 photons; counts, scaled, on an offset, as roots or
+# logarithms, in FFT order): of 745 inverted ones (bands at the edge, corners, a side, stops, hot pixels) 98 % are refused, on an offset
+# 86 %; of 862 upright ones (rings, discs, halves, sectors, quarters, strewn pixels) none.
+NEARBY = 0.1  # of the array, over which light is averaged: single hot pixels and few counts decide nothing
+MOST_DARK = 0.95  # of what the mask trusts is darker
+BRIGHTER = 0.15  # than so much of what it hides,
+DARKER = 0.6  # of which no more is darker than half of what it trusts: light that is hidden in the middle of a ring has darkness around it
 SCATTERED = 0.05  # of the array
 WAY_OUT = "keep_strays=True (--keep-strays) keeps them"
 
 
 def require_upright_mask(values: np.ndarray, bad: np.ndarray, what: str) -> None:
     """Raise InputError where a mask hides more than half of the array and can only be the wrong way round: the pixels that it trusts are
-    dark where the others show the pattern (a few hot ones do not hide this), or are single pixels here and there."""
+    dark where the others show the pattern (hot ones do not hide this), or are single pixels here and there."""
     if not bad.mean() > 0.5 or bad.all() or values.dtype.kind not in "iuf":
         return
-    light = np.where(np.isfinite(values) & (values > 0), values, 0)
+    light = np.where(np.isfinite(values), values, 0).clip(0, np.finfo(np.float32).max).astype(np.float32)
     if values.dtype.kind in "iu":
         light[values == np.iinfo(values.dtype).max] = 0
-    trusted, hidden = light[~bad], light[bad]
+    hidden = light[bad]
     if not hidden.any():
         return
-    level = max(float(np.quantile(hidden, 0.9)), float(hidden[hidden > 0].min()))
-    bright, those = float((hidden >= level).mean()), float((trusted >= level).mean())
-    dark = bright * trusted.size > SEVERAL and those < DARKER * bright
+    light = np.minimum(light, max(np.quantile(hidden, MOST_DARK), hidden[hidden > 0].min()))
+    trusted, hidden = _nearby(light, ~bad), _nearby(light, bad)
+    brighter = float((hidden > np.quantile(trusted, MOST_DARK)).mean())
+    dark = brighter > BRIGHTER and (hidden < np.median(trusted)).mean() < DARKER
     compact = sum(float((~bad & ~np.roll(bad, 1, axis)).sum()) for axis in range(bad.ndim)) / trusted.size  # 1 per axis inside an area
     scattered = trusted.size < SCATTERED * bad.size and compact < 0.5
     if dark or scattered:
-        as_bright = f"of which {100 * those:.2g} % are as bright as {100 * bright:.2g} % of the others are"
+        as_bright = f"which are darker than {100 * brighter:.0f} % of the others"
         which = as_bright if dark else "single ones here and there"
         raise InputError(
             f"the mask trusts {trusted.size:,} pixels of {what} ({100 * trusted.size / bad.size:.2g} %), {which}, and hides the pattern: "
@@ -62,13 +69,28 @@ def require_upright_mask(values: np.ndarray, bad: np.ndarray, what: str) -> None
         )
 
 
+def _nearby(light: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """For each of those pixels the mean light of those around it. The array is periodic."""
+    from scipy import ndimage
+
+    sides: Any = [max(3, round(NEARBY * n)) for n in light.shape]
+    total, number = (ndimage.uniform_filter(a.astype(np.float32), sides, mode="wrap") for a in (np.where(those, light, 0), those))
+    return (total[those] / np.maximum(number[those], 1e-6)).clip(0)
+
+
 def without_faults(
-    intensity: np.ndarray, measured: np.ndarray, what: str, guesses: list[str], dark: np.ndarray | None = None
+    intensity: np.ndarray,
+    measured: np.ndarray,
+    what: str,
+    guesses: list[str],
+    dark: np.ndarray | None = None,
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both without hot pixels, gaps, stops and modules that hold one value. Each kind is a sentence in `guesses`.
 
     intensity: (*grid), 0 where not measured, as it is afterwards, too. dark: likewise, counts without light, which are no fault.
-    Raises InputError where holes take more than can be guessed at.
+    origin: (row, column) of the detector that the first pixel is, for the sentences. Raises InputError where holes take more than can be
+    guessed at.
     """
     frames = intensity.reshape(-1, *intensity.shape[-2:])
     good = measured.reshape(frames.shape).copy()
@@ -78,8 +100,8 @@ def without_faults(
         dark = np.rint(dark).reshape(frames.shape)
         light = np.maximum(frames - dark, 0).astype(frames.dtype)
         usual = dark <= ALONE * (1 + np.median(dark))  # what else the dark has tells nothing of its neighbours
-    good &= ~hot_pixels(light, good, unit, guesses)
-    good &= ~holes(frames, good & usual, unit, what, guesses)
+    good &= ~hot_pixels(light, good, unit, guesses, origin)
+    good &= ~holes(frames, good & usual, unit, what, guesses, origin)
     if good.sum() == measured.sum():
         return intensity, measured
     measured = good.reshape(intensity.shape)
@@ -113,24 +135,24 @@ def unit_of(frames: np.ndarray, good: np.ndarray) -> float:
     return max(unit, float(np.quantile(variance / mean[lit], 0.2)))
 
 
-def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[str]) -> np.ndarray:
+def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[str], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """(frames, y, x) bool: isolated pixels, columns and rows far above all around them. All but those at the middle of the pattern."""
-    hot = _isolated(frames, good, unit)
+    hot = isolated(frames, good, unit)
     if hot.mean() > MOST_HOT:
         return np.zeros_like(hot)
     total = _summed(frames, good & ~hot)
     lines = _bright_lines(total, unit)
     if len(frames) > 1:
-        steady = _isolated(total[None], np.asarray(good.any(0))[None], unit)[0] | (hot.sum(0) > max(1.0, STEADY * len(frames)))
+        steady = isolated(total[None], np.asarray(good.any(0))[None], unit)[0] | (hot.sum(0) > max(1.0, STEADY * len(frames)))
         hot |= steady & good
     pixels = np.asarray(hot.any(0))
     rest = _summed(frames, good & ~hot & ~lines)
     middle = _middle(rest) if pixels.any() else pixels
     if (hot & middle).any():
-        _say_direct_beam(frames, hot & middle, guesses)
+        _say_direct_beam(frames, hot & middle, guesses, origin)
         hot &= ~middle
     if hot.any():
-        _say_hot(frames, good, hot, guesses)
+        _say_hot(frames, good, hot, guesses, origin)
     if lines.any():
         number = int(lines.sum())
         guesses.append(
@@ -159,8 +181,8 @@ def _ring(radius: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in itertools.product(steps, steps) if max(abs(a), abs(b)) == radius]
 
 
-def _isolated(frames: np.ndarray, good: np.ndarray, unit: float) -> np.ndarray:
-    """(frames, y, x) bool: pixels, or up to MOST_TOUCHING of them, far above all around them in their frame."""
+def isolated(frames: np.ndarray, good: np.ndarray, unit: float) -> np.ndarray:
+    """(frames, y, x) bool: pixels, or up to MOST_TOUCHING of them, far above all around them in their frame. unit: see `unit_of`."""
     none = np.zeros(frames.shape, dtype=bool)
     least = -np.log(CHANCE) / NEIGHBOUR * unit
     light = np.where(good, frames, 0)
@@ -252,9 +274,9 @@ def _middle(rest: np.ndarray) -> np.ndarray:
     return near
 
 
-def _points(pixels: np.ndarray, most: int = 3) -> str:
+def _points(pixels: np.ndarray, origin: tuple[int, int], most: int = 3) -> str:
     """Of the detector: (y, x)."""
-    at = [f"({y}, {x})" for y, x in np.argwhere(pixels)[:most]]
+    at = [f"({y + origin[0]}, {x + origin[1]})" for y, x in np.argwhere(pixels)[:most]]
     return ", ".join(at) + (", ..." if pixels.sum() > most else "")
 
 
@@ -262,23 +284,23 @@ def _ratio(frames: np.ndarray, good: np.ndarray, hot: np.ndarray) -> float:
     """How many times its brightest neighbour that is not hot, at the median."""
     at = np.argwhere(hot)[:10_000]
     around = _window(np.where(good & ~hot, frames, 0), at, _ring(1)).max(1)
-    return float(np.median(frames[tuple(at.T)] / np.maximum(around, frames[frames > 0].min())))
+    return float(np.median(frames[tuple(at.T)].astype(np.float64) / np.maximum(around, frames[frames > 0].min())))
 
 
-def _say_hot(frames: np.ndarray, good: np.ndarray, hot: np.ndarray, guesses: list[str]) -> None:
+def _say_hot(frames: np.ndarray, good: np.ndarray, hot: np.ndarray, guesses: list[str], origin: tuple[int, int]) -> None:
     pixels = np.asarray(hot.any(0))
     number, most = int(pixels.sum()), float(frames[hot].max())
     what = "1 isolated pixel" if number == 1 else f"{number} isolated pixels"
     stack = "" if len(frames) == 1 else f" of the detector, in up to {int(hot.sum(0).max())} of {len(frames)} frames,"
     guesses.append(
-        f"{what}{stack} at {_points(pixels)} {'is' if number == 1 else 'are'} brighter than light beside such neighbours can be "
+        f"{what}{stack} at {_points(pixels, origin)} {'is' if number == 1 else 'are'} brighter than light beside such neighbours can be "
         f"({_ratio(frames, good, hot):.2g} times, up to {most:.6g}): masked as hot; {WAY_OUT}"
     )
 
 
-def _say_direct_beam(frames: np.ndarray, hot: np.ndarray, guesses: list[str]) -> None:
+def _say_direct_beam(frames: np.ndarray, hot: np.ndarray, guesses: list[str], origin: tuple[int, int]) -> None:
     pixels = np.asarray(hot.any(0))
     guesses.append(
-        f"{_points(pixels)}, at the middle of the pattern, is {_ratio(frames, np.ones_like(hot), hot):.2g} times as bright as its "
+        f"{_points(pixels, origin)}, at the middle of the pattern, is {_ratio(frames, np.ones_like(hot), hot):.2g} times as bright as its "
         "neighbours, as light of an object is not: the direct beam or a hot pixel, the values cannot tell; mask it (mask=, --mask)"
     )

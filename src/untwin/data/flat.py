@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from untwin.data.typed import amount
 from untwin.errors import InputError
 
 DEAD = 0.05  # of the median sensitivity (of the beam): below it a pixel (a frame) counts too little to be trusted
@@ -24,7 +25,8 @@ def flat_field(values: np.ndarray, shape: tuple[int, ...], what: str, guesses: l
     flat = flat / np.median(flat[~dead])
     dead |= ~(flat >= DEAD)
     if n := int(dead.sum()):
-        guesses.append(f"{n} pixels of the flat ({100 * dead.mean():.2g} %) are 0, NaN or below {DEAD:g} of its median: dead, masked")
+        pixels = f"{amount(n, 'pixel')} of the flat ({100 * dead.mean():.2g} %) {'is' if n == 1 else 'are'}"
+        guesses.append(f"{pixels} 0, NaN or below {DEAD:g} of its median: dead, masked")
     return _in_shape("flat", np.where(dead, 1.0, flat), shape, what), _in_shape("flat", dead, shape, what)
 
 
@@ -95,9 +97,8 @@ def live(
         )
     blind = n * share >= BLIND
     if number := int(blind.sum()):
-        guesses.append(
-            f"{number} pixels were blind for half of the exposure or longer, by their counts and the dead time: saturated, masked"
-        )
+        pixels = f"{amount(number, 'pixel')} {'was' if number == 1 else 'were'}"
+        guesses.append(f"{pixels} blind for half of the exposure or longer, by their counts and the dead time: saturated, masked")
     return np.where(blind, 1.0, 1 - n * share), blind
 
 

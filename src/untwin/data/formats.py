@@ -11,6 +11,7 @@ import numpy as np
 
 from untwin.data import arrays, detector_files, foreign, matlab5, raster, text, tiff
 from untwin.data.header import Entry, entry_named, listed
+from untwin.data.typed import user_path
 from untwin.errors import InputError, readable_errors
 
 READABLE = (
@@ -62,7 +63,7 @@ FORMATS = {
 def existing(path: str | Path) -> Path:
     """The path of a file that can be opened; an InputError otherwise."""
     try:
-        file = Path(path).expanduser()
+        file = user_path(path)
         if file.is_dir():
             raise InputError(f"{path} is a folder; expected a file: {READABLE}")
         if not file.exists():

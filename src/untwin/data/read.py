@@ -14,13 +14,13 @@ from untwin.data import belongings, cxi, formats, hdf5, units
 from untwin.data import flat as detector
 from untwin.data.folder import is_stack, sha256
 from untwin.data.framing import centred, look_at_sampling
-from untwin.data.measurement import Pattern, Source, numbers
+from untwin.data.measurement import Geometry, Pattern, Source, numbers
 from untwin.data.noise import Values
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.pixels import pixels
 from untwin.data.reading import GEOMETRY, Reading
 from untwin.data.stored import Named, Stored, from_array, from_folder, from_hdf5
-from untwin.errors import GuessWarning, readable_errors
+from untwin.errors import GuessWarning, InputError, readable_errors
 
 __all__ = ["ObjectFile", "read", "read_object", "read_support"]
 
@@ -79,7 +79,7 @@ def read(
         data=data, mask=mask, centre=centre, flat=flat, dark=dark, monitor=monitor, dead_time=dead_time, frames=frames, energy=energy,
         wavelength=wavelength, distance=distance, pixel_size=pixel_size, keep_strays=keep_strays, values=values, gain=gain, offset=offset,
     )  # fmt: skip
-    guesses: list[str] = []
+    guesses = _require_texts(source, reading)
     stored = _stored(source, reading, guesses)
     pattern = _in_geometry(stored, reading, guesses) if isinstance(stored, Pattern) else _pattern(stored, reading, guesses)
     for guess in guesses:
@@ -90,6 +90,9 @@ def read(
 def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Pattern:
     """What there is, before any decision; the very Pattern where untwin has stored it and nothing else is asked for."""
     if not isinstance(source, str | Path):
+        if reading.data is not None:
+            guesses.append(f"data={reading.data} is not used: an array in memory has no others beside it")
+        _require_array(source)
         masked = isinstance(source, np.ma.MaskedArray)
         return Stored(numbers("the pattern", source.filled(0) if masked else source), mask=np.ma.getmaskarray(source) if masked else None)
     if is_stack(source):
@@ -105,6 +108,26 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
         return from_hdf5(tree, file, reading.data or name, reading.mask, guesses)
 
 
+def _require_texts(source: Any, reading: Reading) -> list[str]:
+    """No sentences yet; InputError where a text is empty, as a variable of a shell that is not set is."""
+    for name, value in {"source": source, **vars(reading)}.items():
+        if isinstance(value, str) and not value.strip():
+            raise InputError(f"{name} is an empty text; expected a name or a value. A variable that is not set?")
+    return []
+
+
+def _require_array(source: Any) -> None:
+    """InputError where the source is what arrays are taken from, or a pattern already."""
+    kind = type(source).__name__
+    if isinstance(source, Pattern):
+        raise InputError("this is a Pattern already, such as untwin.read returns; use it as it is")
+    if hasattr(source, "keys") and not hasattr(source, "__array__"):
+        names = ", ".join(map(str, list(source.keys())[:5]))
+        raise InputError(f"this is a {kind} of {names or 'nothing'}; give the path of its file, or the array in it, such as source[NAME]")
+    if hasattr(source, "read") or isinstance(source, bytes):
+        raise InputError(f"this is of {kind}; give the path of the file, as a text or a Path, or an array")
+
+
 def _pattern(stored: Stored, reading: Reading, guesses: list[str]) -> Pattern:
     """What is stored, about its zero frequency."""
     arranged, noise = pixels(stored, reading, guesses)
@@ -112,8 +135,7 @@ def _pattern(stored: Stored, reading: Reading, guesses: list[str]) -> Pattern:
     framed = centred(arranged.grids, requested, guesses)
     look_at_sampling(framed, guesses)
     guesses += belongings.other_beam(stored.beam, framed.centre, arranged.grids.intensity.shape, requested)
-    geometry = units.replaced(stored.geometry, units.geometry_of({name: getattr(reading, name) for name in GEOMETRY}), guesses)
-    guesses += units.doubts(geometry, framed.intensity.shape)
+    geometry = _geometry(stored.geometry, framed.intensity.shape, reading, guesses)
     return Pattern(
         intensity=framed.intensity,
         measured=framed.measured,
@@ -141,13 +163,19 @@ def _pattern(stored: Stored, reading: Reading, guesses: list[str]) -> Pattern:
 
 def _in_geometry(stored: Pattern, reading: Reading, guesses: list[str]) -> Pattern:
     """A pattern that untwin has stored, in the geometry that the options name."""
-    named = {name: getattr(reading, name) for name in GEOMETRY}
-    if all(value is None for value in named.values()):
+    if all(getattr(reading, name) is None for name in GEOMETRY):
         return stored
-    geometry = units.replaced(stored.geometry, units.geometry_of(named), guesses)
-    guesses += units.doubts(geometry, stored.shape)
+    geometry = _geometry(stored.geometry, stored.shape, reading, guesses)
     source = replace(stored.source, options=stored.source.options | reading.recorded())
     return replace(stored, geometry=geometry, source=source, warnings=(*stored.warnings, *guesses))
+
+
+def _geometry(stored: Geometry, shape: tuple[int, ...], reading: Reading, guesses: list[str]) -> Geometry:
+    """That of the file, in which the options come first."""
+    named = {name: getattr(reading, name) for name in GEOMETRY}
+    geometry = units.replaced(stored, units.geometry_of(named), guesses)
+    guesses += units.doubts(geometry, shape) + units.without_effect(geometry, shape, named)
+    return geometry
 
 
 def _name_of(named: Named) -> str | None:

@@ -14,6 +14,7 @@ from untwin.data.header import Entry, affordable
 from untwin.data.measurement import Geometry
 from untwin.data.realspace import require_diffraction
 from untwin.data.tiff import axes_of_pages
+from untwin.data.typed import user_path
 from untwin.data.unwritten import never_written
 from untwin.errors import InputError, readable_errors
 
@@ -25,6 +26,7 @@ class Stored:
     """An array and what lies beside it. mask: True where bad; mask_name: where it lies, if there is one alone. limited: bool, what the
     detector cannot have counted right, whatever the mask. missing: True where the file never wrote. beam: (y, x) of the direct beam.
     flat, dark: of a pattern that untwin has stored. axes: what the file calls the axes of the array, each empty where it does not; or none.
+    origin: (row, column) of the detector that its first pixel is, for messages.
 
     file, format: it comes from ("hdf5", a key of formats.FORMATS, "folder"), or None and "memory". name: of the array in its file, empty
     where there is one only.
@@ -43,13 +45,14 @@ class Stored:
     dark: np.ndarray | None = None
     axes: tuple[str, ...] = ()
     missing: np.ndarray | None = None
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def what(self) -> str:
         """For messages."""
         if self.format == "folder":
-            return f"the stack of {len(self.values)} frames {self.file}"
-        return f"{self.name or 'the array'} in {self.file.name}" if self.file else "the array"
+            return f"the stack {self.file}"
+        return f"{self.name or 'the array'} in {self.file.name}" if self.file else self.name or "the array"
 
 
 def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, guesses: list[str]) -> Stored:
@@ -130,7 +133,7 @@ def _refuse_object(tree: hdf5.Tree, file: Path) -> None:
 def from_array(file: Path, format: str, data: str | None, guesses: list[str]) -> Stored:
     """Of a file of any format but HDF5, with the mask and the geometry that lie in it."""
     name, values = formats.array(file, format, data, ("intensity",), "intensity", "data")
-    if format == "jpeg" or (format == "png" and raster.is_eight_bit(file)):
+    if _is_eight_bit(file, format):
         guesses.append(f"{file.name} is a picture of a pattern with 8 bits ({formats.FORMATS[format].name}): as a rule no counts")
     bad, mask_name = None, None
     with readable_errors(file, formats.FORMATS[format].name):
@@ -157,10 +160,16 @@ def from_folder(path: str | Path, data: str | None, guesses: list[str]) -> Store
     stack = folder.stack(path, guesses)
     values = stack.load()
     guesses += stack.sentences(values)
+    if _is_eight_bit(stack.files[0], stack.format):
+        guesses.append(f"the frames of {path} are pictures with 8 bits ({formats.FORMATS[stack.format].name}): as a rule no counts")
     bad = values < 0 if stack.format == "cbf" and detector_files.cbf_bad(stack.files[0], values[0]) is not None else None
     if len(values) == 1:
         guesses.append(f"{path} holds one frame: taken as a pattern in two dimensions")
-    return Stored(values, "", Path(path).expanduser(), "folder", bad, None, geometry=_geometry(stack.files[0], stack.format))
+    return Stored(values, "", user_path(path), "folder", bad, None, geometry=_geometry(stack.files[0], stack.format))
+
+
+def _is_eight_bit(file: Path, format: str) -> bool:
+    return format == "jpeg" or (format == "png" and raster.is_eight_bit(file))
 
 
 def _geometry(file: Path, format: str) -> Geometry:

@@ -166,6 +166,20 @@ def doubts(geometry: Geometry, shape: tuple[int, ...]) -> list[str]:
     return sentences
 
 
+def without_effect(geometry: Geometry, shape: tuple[int, ...], named: dict[str, Any]) -> list[str]:
+    """A sentence where the user names a distance or a pixel, and no size of the object's pixel follows."""
+    options = [name for name in ("distance", "pixel_size") if named[name] is not None]
+    if not options or geometry.voxel_size(shape) is not None:
+        return []
+    missing = [name for name in ("wavelength", "distance", "pixel_size") if getattr(geometry, name) is None]
+    why = (
+        f"{' and '.join(missing)} not known"
+        if missing
+        else "of a 3D pattern the step along its first axis is not that of a detector's pixel"
+    )
+    return [f"no size of the object's pixel follows from {' and '.join(options)}: {why}"]
+
+
 def _equal(a: float | Sequence[float], b: float | Sequence[float]) -> bool:
     first, second = ([v] if isinstance(v, float | int) else list(v) for v in (a, b))
     return len(first) == len(second) and all(math.isclose(x, y, rel_tol=1e-6) for x, y in zip(first, second))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from untwin.data.outliers import FAINT, LOCAL, one_sided, outliers
+from untwin.data.oversampling import endless_axes
 from untwin.model.background import Background, flat_background
 from untwin.model.fringes import blur_bound
 from untwin.model.outline import box_widths, profile_widths
@@ -27,8 +28,9 @@ class Look:
     """hot, clipped, gaps: a sentence for each kind of pixels that are masked: brighter than light can be, saturated, without any light.
 
     background: None where the values cannot tell. blur: σ in pixels that the fringes allow at most, inf where they allow any, None where
-    nobody looked. oversampling: N / width of the object, per axis. strays: share of the photons that lie opposite of darkness.
-    faces: mean of the values on the outermost pixels of each axis, above a flat background; NaN where none is measured.
+    nobody looked. oversampling: N / width of the object, per axis; NaN where the autocorrelation goes on at N/2. strays: share of the
+    photons that lie opposite of darkness. faces: mean of the values on the outermost pixels of each axis, above a flat background; NaN
+    where none is measured.
     """
 
     hot: tuple[str, ...]
@@ -64,7 +66,8 @@ def _named(pattern: Pattern, *words: str) -> tuple[str, ...]:
 
 def _oversampling(pattern: Pattern) -> tuple[float, ...]:
     widths = box_widths(pattern, 1.0) if pattern.intensity.size <= LARGE else profile_widths(pattern)
-    return tuple(n / max(w, 1) for n, w in zip(pattern.shape, widths))
+    endless = endless_axes(pattern.corrected().intensity, pattern.measured)
+    return tuple(float("nan") if axis in endless else n / max(w, 1) for axis, (n, w) in enumerate(zip(pattern.shape, widths)))
 
 
 def _faces(pattern: Pattern, floor: float) -> tuple[float, ...]:
