@@ -59,6 +59,8 @@ from untwin.simulate.detector import measure
 from untwin.solve.state import Member, State
 
 SECONDS, MEGABYTES = 2.0, 300
+HANGS = 20.0  # seconds of CPU, after which a process is ended from within: how long it takes a busy machine says nothing
+BLOCKED = 300.0  # seconds, after which one that waits for nothing is
 Rng = np.random.Generator
 
 
@@ -796,14 +798,14 @@ def run(jobs: list[tuple[str, Callable[[Path], Path]]]) -> Iterator[tuple[int, l
         there.close()
         while at < len(jobs):
             try:
-                if not here.poll(20):
+                if not here.poll(BLOCKED):
                     os.kill(process.pid or 0, signal.SIGKILL)
                     yield at, ["hangs"]
                     break
                 found = here.recv()
             except EOFError:
                 process.join()
-                yield at, [f"ends the process: {process.exitcode}"]
+                yield at, ["hangs" if process.exitcode == -signal.SIGPROF else f"ends the process: {process.exitcode}"]
                 break
             if found:
                 yield at, found
@@ -822,6 +824,7 @@ def _child(jobs: list[tuple[str, Callable[[Path], Path]]], first: int, there: An
     with open(os.devnull, "w") as silent:
         os.dup2(silent.fileno(), 2)
     for kind, make in jobs[first:]:
+        signal.setitimer(signal.ITIMER_PROF, HANGS)
         with tempfile.TemporaryDirectory() as name:
             there.send(broken(kind, make(Path(name))))
             os.chdir("/")

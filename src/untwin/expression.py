@@ -35,7 +35,9 @@ def read(text: str, names: Mapping[str, type], former: Mapping[str, str] | None 
         raise InputError("a recipe holds no comments; leave out what follows the #")
     try:
         line = text.strip().replace("\n", " ")
-        tree = ast.parse(line, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, on such as 2in
+            tree = ast.parse(line, mode="eval").body
         _rename(tree, former or {})
         return _value(tree, line, names)
     except SyntaxError as error:

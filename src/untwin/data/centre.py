@@ -43,9 +43,16 @@ def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray, counts: bool
     array's centre N//2
     from the minimum, N//2 it is. A pattern without enough measured pairs anywhere answers N//2 and 1. counts: see `asymmetry_about`.
     """
+    middle = tuple(n // 2 for n in intensity.shape)
+    centre = _least_asymmetric(intensity, measured, middle)
+    if centre is None:
+        return SymmetryCentre(tuple(float(c) for c in middle), 1.0)
+    return SymmetryCentre(centre, asymmetry_about(intensity, measured, centre, counts))
+
+
+def _least_asymmetric(intensity: np.ndarray, measured: np.ndarray, middle: tuple[int, ...]) -> tuple[float, ...] | None:
     from scipy import fft
 
-    middle = tuple(n // 2 for n in intensity.shape)
     window, start = _window(np.where(measured, intensity, 0), middle)
     m = measured[window].astype(np.float64)
     amplitude = np.sqrt(np.where(measured[window], np.maximum(intensity[window], 0), 0), dtype=np.float64)
@@ -55,16 +62,15 @@ def centre_of_symmetry(intensity: np.ndarray, measured: np.ndarray, counts: bool
     power = np.asarray(fft.irfftn(P * M, size))
     floor = _COVER * power.max()
     if not floor > 0:
-        return SymmetryCentre(tuple(float(c) for c in middle), 1.0)
+        return None
     e = np.where(power >= floor, 1 - same / np.maximum(power, floor), np.inf)
     best = np.unravel_index(np.argmin(e), e.shape)
     default = tuple(2 * (c - o) for c, o in zip(middle, start, strict=True))
-    pairs = np.asarray(fft.irfftn(M * M, size))[best]
-    noise = _TIE * 0.5 * np.sqrt(max(pairs, 1.0)) / power[best]
+    pairs = np.count_nonzero(np.logical_and(*opposite(measured[window], tuple(s / 2 for s in best))))
+    noise = _TIE * 0.5 * np.sqrt(max(pairs, 1)) / power[best]
     if all(0 <= s < n for s, n in zip(default, e.shape, strict=True)) and e[default] <= e[best] + noise:
         best = default
-    centre = tuple(float(s) / 2 + o for s, o in zip(best, start, strict=True))
-    return SymmetryCentre(centre, asymmetry_about(intensity, measured, centre, counts))
+    return tuple(float(s) / 2 + o for s, o in zip(best, start, strict=True))
 
 
 def asymmetry_about(intensity: np.ndarray, measured: np.ndarray, centre: tuple[float, ...], counts: bool = True) -> float:
@@ -72,12 +78,14 @@ def asymmetry_about(intensity: np.ndarray, measured: np.ndarray, centre: tuple[f
     alone would give, over Σ A² of the same pixels: 0 for a real object, of order 0.2 for unrelated speckles. 1 without
     any pair. counts: the intensity is in photons; otherwise nobody knows what its noise gives, and nothing is taken off."""
     both = np.logical_and(*opposite(measured, centre))
-    a, b = (np.maximum(v[both], 0).astype(np.float64) for v in opposite(intensity, centre))
-    total = (a + b).sum() / 2
+    a = np.maximum(opposite(intensity, centre)[0][both], 0).astype(np.float64)
+    n = a + a[::-1]  # the same pixels, from the last on, are those opposite
+    total = n.sum() / 2
     if not total > 0:
         return 1.0
-    difference = ((np.sqrt(a) - np.sqrt(b)) ** 2).sum() / 2
-    return float((difference - (_counting(a + b).sum() if counts else 0)) / total)
+    root = np.sqrt(a, out=a)
+    difference = ((root - root[::-1]) ** 2).sum() / 2
+    return float((difference - (_counting(n).sum() if counts else 0)) / total)
 
 
 def opposite(array: np.ndarray, centre: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +106,8 @@ def _counting(n: np.ndarray) -> np.ndarray:
     """E[(√I − √I')² / 2 | I + I' = n] for two equal Poisson means: I is binomial(n, 1/2). Fractions between the two
     integers."""
     table = _binomial_table()
+    if (n == np.rint(n)).all():
+        return np.append(table, 0.25)[np.minimum(n, table.size).astype(np.int32)]
     return np.interp(n, np.arange(table.size), table, right=0.25)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from untwin.data.typed import amount
 from untwin.errors import InputError
 
 SURE = 1.5  # photons: of a rounded or cut off value below it, as smooth a neighbour may be 0
@@ -31,10 +32,11 @@ TOO_MANY = 0.2  # of the pixels: larger holes are asked for (margins apart)
 WAY_OUT = "keep_strays=True (--keep-strays) takes them as measured"
 
 
-def holes(frames: np.ndarray, good: np.ndarray, unit: float, what: str, guesses: list[str]) -> np.ndarray:
+def holes(frames: np.ndarray, good: np.ndarray, unit: float, what: str, guesses: list[str], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """(y, x) bool: where no frame was measured although it holds a number, with a sentence for each kind.
 
-    frames, good: (frames, y, x), 0 where not good; unit: one photon, in their units. Raises InputError where holes take more than can be
+    frames, good: (frames, y, x), 0 where not good; unit: one photon, in their units. origin: (row, column) of the
+    detector that the first pixel is, for the sentences. Raises InputError where holes take more than can be
     guessed at.
     """
     measured = good.any(0)
@@ -53,18 +55,18 @@ def holes(frames: np.ndarray, good: np.ndarray, unit: float, what: str, guesses:
             f"{what}: {100 * (hole | one_value).mean():.0f} % of the pixels hold 0 or another single value beside pixels with light: not "
             f"measured, and more than {100 * TOO_MANY:.0f} % is too much to be guessed at. Give them as mask= (--mask); {WAY_OUT}"
         )
-    for pixels, text in ((hole, "a gap of the detector, a stop"), (margin, "a margin that was added"), (one_value, "")):
+    for pixels, text in ((hole, "a gap of the detector, a stop"), (margin, "a gap or a margin at the border"), (one_value, "")):
         if pixels.any():
-            guesses.append(_sentence(pixels, text, frames[:, pixels].max()))
+            guesses.append(_sentence(pixels, text, frames[:, pixels].max(), origin))
     return hole | margin | one_value
 
 
-def _sentence(pixels: np.ndarray, text: str, value: float) -> str:
-    rows, columns = (_ranges(np.flatnonzero(np.asarray(pixels.all(1 - axis)))) for axis in (0, 1))
+def _sentence(pixels: np.ndarray, text: str, value: float, origin: tuple[int, int]) -> str:
+    rows, columns = (_ranges(np.flatnonzero(np.asarray(pixels.all(1 - axis))) + origin[axis]) for axis in (0, 1))
     lines = [f"{name} {ranges}" for name, ranges in (("rows", rows), ("columns", columns)) if ranges]
-    y, x = np.nonzero(pixels)
+    y, x = (at + first for at, first in zip(np.nonzero(pixels), origin))
     where = " and ".join(lines) if lines and _only_lines(pixels) else f"rows {y.min()} to {y.max()}, columns {x.min()} to {x.max()}"
-    share = f"{int(pixels.sum()):,} pixels ({100 * pixels.mean():.2g} %; {where})"
+    share = f"{amount(int(pixels.sum()), 'pixel')} ({100 * pixels.mean():.2g} %; {where})"
     if not text:
         return f"{share} hold one value in areas, such as {value:.6g}, unlike what lies around them: not measured, masked; {WAY_OUT}"
     return f"{share} are 0 right beside light that does not fall off: {text}; not measured, masked; {WAY_OUT}"
@@ -88,7 +90,7 @@ def _decline(near: np.ndarray, far: np.ndarray) -> np.ndarray:
 
 def _lit(image: np.ndarray, length: int) -> np.ndarray:
     """bool: most of `length` pixels along the last axis have light, from each on; one hot pixel beside zeros is no edge of a hole."""
-    return _boxes(image >= LIT * EXPECTED / length, length) >= MOST * length - 0.5
+    return _boxes(image >= LIT * EXPECTED / length, length, np.int32) >= MOST * length - 0.5
 
 
 def _lines(total: np.ndarray, zero: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,10 +133,21 @@ def _is_own(image: np.ndarray, start: int, stop: int, stretch: slice) -> bool:
     return False
 
 
-def _boxes(values: np.ndarray, length: int) -> np.ndarray:
+def _boxes(values: np.ndarray, length: int, dtype: type = np.float64) -> np.ndarray:
     """Sums of `length` values along the last axis, from each on."""
-    sums = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values], -1), -1)
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1), dtype)
+    np.cumsum(values, -1, out=sums[..., 1:])
     return np.maximum(sums[..., length:] - sums[..., :-length], 0)
+
+
+def _unbroken(dark: np.ndarray, length: int) -> np.ndarray:
+    """bool: `length` pixels along the last axis are all dark, from each on."""
+    reach = 1
+    while reach < length:
+        step = min(reach, length - reach)
+        dark = dark[..., :-step] & dark[..., step:]
+        reach += step
+    return dark
 
 
 def _thin(total: np.ndarray, zero: np.ndarray) -> np.ndarray:
@@ -149,12 +162,15 @@ def _thin(total: np.ndarray, zero: np.ndarray) -> np.ndarray:
             start = np.arange(2, n - width - 1)
             start = start[np.minimum(sums[start - 1], sums[start + width]) > SIDES * EXPECTED]
             inner = np.logical_and.reduce([dark[start + k] for k in range(width)])
-            some = inner.sum(1) >= length
-            start, inner = start[some], inner[some]
+            proven = _unbroken(inner, length)  # first: that takes least, and leaves few lines
+            some = proven.any(1)
+            start, inner, proven = start[some], inner[some], proven[some]
+            proven &= _lit(image[start - 1], length) & _lit(image[start + width], length)
+            some = proven.any(1)
+            start, inner, proven = start[some], inner[some], proven[some]
             up = _decline(_boxes(image[start - 1], length), _boxes(image[start - 2], length))
             down = _decline(_boxes(image[start + width], length), _boxes(image[start + width + 1], length))
-            lit = _lit(image[start - 1], length) & _lit(image[start + width], length)
-            proven = lit & (np.minimum(up, down) > SIDES * EXPECTED) & (_boxes(inner, length) > length - 0.5)
+            proven &= np.minimum(up, down) > SIDES * EXPECTED
             for i in np.flatnonzero(proven.any(1)):
                 pieces, _ = ndimage.label(inner[i])  # type: ignore[misc]
                 for piece in np.unique(pieces[np.flatnonzero(proven[i])]):
@@ -217,14 +233,16 @@ def _edged(total: np.ndarray, zero: np.ndarray, area: np.ndarray) -> np.ndarray:
     """The zeros beyond straight edges in the light, as deep as all pixels of the edge are followed by zeros."""
     hole = np.zeros_like(area)
     for axis in (0, 1):
+        bright, wide = ((a if axis == 0 else a.T).sum(1) for a in (total, area))
         for flip in (1, -1):
             image, dark, inside, target = ((a if axis == 0 else a.T)[::flip] for a in (total, zero, area, hole))
-            at = np.flatnonzero((image[1:-1].sum(1) > EXPECTED) & (inside[2:].sum(1) >= EDGE)) + 2
+            at = np.flatnonzero((bright[::flip][1:-1] > EXPECTED) & (wide[::flip][2:] >= EDGE)) + 2
             if not len(at) or image.shape[1] < EDGE:
                 continue
-            near, far = image[at - 1], image[at - 2]
-            light = _lit(near, EDGE) & (_decline(_boxes(near, EDGE), _boxes(far, EDGE)) > EXPECTED)
-            edges = light & (_boxes(inside[at], EDGE) > EDGE - 0.5)
+            edges = _unbroken(inside[at], EDGE) & _lit(image[at - 1], EDGE)
+            some = edges.any(1)
+            at, edges = at[some], edges[some]
+            edges &= _decline(_boxes(image[at - 1], EDGE), _boxes(image[at - 2], EDGE)) > EXPECTED
             for i, j in np.argwhere(edges):
                 end = np.argmin(np.append(dark[at[i] :, j : j + EDGE].all(1), False))
                 target[at[i] : at[i] + end, j : j + EDGE] = True

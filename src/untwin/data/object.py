@@ -106,15 +106,18 @@ def checked_object(
 def strongest_mode(values: np.ndarray, support: np.ndarray | None, what: str) -> np.ndarray:
     """The mode with the greatest power, where an array holds several of one object (PyNX stacks them along its first axis): it has four
     axes, or three of which the first is too short for a volume, or one more than the support, or it is called so. Said. Any other array
-    is left as it is."""
+    is left as it is. Raises InputError where one has values that are not finite."""
     axes = [n for n in values.shape if n != 1]
     flat = support is not None and sum(n != 1 for n in support.shape) == 2
     called = "mode" in what.partition(" in ")[0].rsplit("/", 1)[-1] and len(axes) == values.ndim
     if not (len(axes) == 4 or (len(axes) == 3 and (flat or called or axes[0] < 8 <= min(axes[1:])))):
         return values
     modes = values.reshape(axes)
-    power = np.array([float(np.square(np.abs(mode)).sum(dtype=np.float64)) for mode in modes])
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = np.array([float(np.square(np.abs(mode), dtype=np.float64).sum()) for mode in modes])
     k, total = int(np.argmax(power)), float(power.sum())
+    if not np.isfinite(total):
+        raise InputError(f"{what} holds {len(modes)} modes with values that are NaN, infinite or above 3e38; expected finite ones")
     if total > 0:
         share = f", {100 * power[k] / total:.0f} % of the power"
         warnings.warn(f"{what} holds {len(modes)} modes: mode {k} is taken{share}", GuessWarning, stacklevel=3)

@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage, special
 
 from untwin.data.counts import clipped, saturation_sentence
 from untwin.data.faults import CHANCE, MOST_HOT, NEIGHBOUR
@@ -64,17 +64,28 @@ def one_sided(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
     image around each pixel. An object may do this by its phase, so that this is a suspicion: only a reconstruction without these pixels
     tells, which predicts their light or does not."""
     d = pattern.ndim
-    weight = ndimage.uniform_filter(pattern.measured.astype(np.float64), LOCAL, mode="wrap")
-    light = np.where(pattern.measured, pattern.intensity, 0).astype(np.float64)
-    mean = ndimage.uniform_filter(light, LOCAL, mode="wrap") / np.maximum(weight, 0.5 / LOCAL**d)
-    mirror = tuple(range(d))
-    across, known = (np.roll(np.flip(a), 1, mirror) for a in (mean, weight))
+    mean = ndimage.uniform_filter(np.where(pattern.measured, pattern.intensity, 0).astype(np.float64), LOCAL, mode="wrap")
+    looked_at = None
+    if not pattern.measured.all():
+        weight = ndimage.uniform_filter(pattern.measured.astype(np.float64), LOCAL, mode="wrap")
+        mean /= np.maximum(weight, 0.5 / LOCAL**d)
+        looked_at = (weight > 0.5) & _mirrored(weight > 0.5)
+    across = _mirrored(mean)
     far = sum(np.fft.fftfreq(n).reshape([-1 if a == axis else 1 for a in range(d)]) ** 2 for axis, n in enumerate(pattern.shape)) > INNER**2
-    ratio = np.where((mean > FAINT) & far & (weight > 0.5) & (known > 0.5), (mean + 1) / (across + 1), 0)
+    looked_at = far & (mean > FAINT) if looked_at is None else looked_at & far & (mean > FAINT)
+    ratios, ratio = (mean[looked_at] + 1) / (across[looked_at] + 1), np.zeros(pattern.shape)
+    if not (ratios > ONE_SIDED).any():
+        return np.zeros(pattern.shape, dtype=bool), across
+    ratio[looked_at] = ratios
     pieces, _ = ndimage.label(np.fft.fftshift(ratio > SPREAD))  # type: ignore[misc]
     bright = np.isin(pieces, np.setdiff1d(np.unique(pieces[np.fft.fftshift(ratio > ONE_SIDED)]), 0))
     wide = np.fft.ifftshift(np.asarray(ndimage.binary_dilation(bright, iterations=2))) & pattern.measured
     return wide, across
+
+
+def _mirrored(array: np.ndarray) -> np.ndarray:
+    """In FFT order."""
+    return np.roll(np.flip(array), 1, tuple(range(array.ndim)))
 
 
 def isolated(pattern: Pattern) -> np.ndarray:
@@ -87,21 +98,24 @@ def isolated(pattern: Pattern) -> np.ndarray:
     d, none = intensity.ndim, np.zeros(intensity.shape, dtype=bool)
     if min(intensity.shape) < 8 or not pattern.counted:
         return none
-    light = np.where(measured, intensity, 0).astype(np.float64)
-    about = np.ones((3,) * d, dtype=bool)
-    about[(1,) * d] = False
-    brightest = ndimage.maximum_filter(light, footprint=about, mode="wrap")
-    candidate = measured & (NEIGHBOUR * light > brightest) & (NEIGHBOUR * light > -np.log(CHANCE))
-    at = np.argwhere(candidate & (stats.poisson.cdf(brightest, NEIGHBOUR * light) < CHANCE))
-    if not 0 < len(at) <= MOST_HOT * intensity.size:
-        return none
-    shape = np.array(intensity.shape)
+    light, shape = np.where(measured, intensity, 0), np.array(intensity.shape)
     steps = np.array(list(itertools.product(range(-2, 3), repeat=d)))
     far = np.abs(steps).max(1)
-    near, ring = ((at[:, None] + steps[far == k]) % shape for k in (1, 2))
-    second = np.sort(light[tuple(np.moveaxis(ring, -1, 0))], axis=1)[:, -2]
-    value = light[tuple(at.T)]
+
+    def of(array: np.ndarray, at: np.ndarray) -> np.ndarray:
+        return array[tuple(np.moveaxis(at % shape, -1, 0))].astype(np.float64)
+
+    some = np.float32(1.01 * NEIGHBOUR) * light  # rounded, and a little more: one neighbour leaves out nearly all
+    at = np.argwhere((some > -np.log(CHANCE)) & (some > np.roll(light, 1, -1)))
+    for step in steps[far == 1]:
+        at = at[NEIGHBOUR * of(light, at) > of(light, at + step)]
+    near, ring = (at[:, None] + steps[far == k] for k in (1, 2))
+    expected = NEIGHBOUR * of(light, at)
+    unlikely = (expected > -np.log(CHANCE)) & (special.pdtr(np.floor(of(light, near).max(1)), expected) < CHANCE)
+    if not 0 < unlikely.sum() <= MOST_HOT * intensity.size:
+        return none
+    second = np.sort(of(light, ring), axis=1)[:, -2]
     central = (np.minimum(at, shape - at) <= 1).all(1)
-    alone = (measured[tuple(np.moveaxis(near, -1, 0))].sum(1) >= NEIGHBOURS) & (second < NEIGHBOUR * value) & ~central
+    alone = unlikely & (of(measured, near).sum(1) >= NEIGHBOURS) & (second < expected) & ~central
     none[tuple(at[alone].T)] = True
     return none

@@ -128,14 +128,14 @@ class _Pairs:
     def chance(self) -> float:
         """That counting alone makes the pattern as asymmetric: that of the least likely of the three sums, each taken as a multiple of a
         chi-square with the mean and the variance that it has, times three."""
-        from scipy import stats
+        from scipy import special
 
         chances = [1.0]
         for power in WEIGHTS:
             w = self.n**-power
             mean, variance = float((w * self.n).sum()), float((w * w * self.variance).sum())
             if variance > 0:
-                chances.append(float(stats.gamma.sf(float((w * self.square).sum()), mean**2 / variance, scale=variance / mean)))
+                chances.append(float(special.gammaincc(mean**2 / variance, float((w * self.square).sum()) / (variance / mean))))
         return min(1.0, len(WEIGHTS) * min(chances))
 
 

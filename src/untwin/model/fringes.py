@@ -55,8 +55,8 @@ def _explained(pattern: Pattern, sigma: float) -> np.ndarray:
         return float((r * r).sum() / 2), (root * blurred(weight * r / root, kernel)).ravel()
 
     first = (np.where(pattern.measured, counts, smooth) / root).ravel()
-    options = {"maxiter": ITERATIONS, "maxcor": 10, "maxfun": 2 * ITERATIONS}
-    best = optimize.minimize(value, first, jac=True, method="L-BFGS-B", bounds=[(0, None)] * first.size, options=options).x
+    bounds = [(0, None)] * first.size  # which `minimize` would turn into another form, pixel by pixel, and back again
+    best = optimize.fmin_l_bfgs_b(value, first, bounds=bounds, m=10, maxiter=ITERATIONS, maxfun=2 * ITERATIONS)[0]
     return blurred(best.reshape(counts.shape) * root, kernel).clip(min=1e-3)
 
 
