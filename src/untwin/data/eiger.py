@@ -29,6 +29,21 @@ class Series:
     absent: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """path: of the group. lengths: frames in each part, by its number, in order. present: the numbers of those that are there. shape:
+    (frames, rows, columns) of all together."""
+
+    path: str
+    lengths: dict[int, int]
+    present: frozenset[int]
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+
+    def name(self, number: int) -> str:
+        return f"{self.path.rstrip('/')}/data_{number:06d}"
+
+
 def parts(group: Any) -> list[str]:
     """The names data_000001, ... in a group, in order; nothing is followed."""
     import h5py
@@ -52,8 +67,8 @@ def series_path(tree: Tree) -> str | None:
     return paths[0] if len(paths) == 1 else None
 
 
-def joined(tree: Tree, path: str, guesses: list[str]) -> Series:
-    """All frames of a group, one file after the other. A file that is not there leaves frames that were not measured, and a sentence.
+def series(tree: Tree, path: str, guesses: list[str]) -> Parts:
+    """What the datasets of a group are, from their headers. A file that is not there leaves frames that were not measured, and a sentence.
     Raises InputError where nothing can be joined, or too much is missing."""
     import h5py
 
@@ -79,21 +94,31 @@ def joined(tree: Tree, path: str, guesses: list[str]) -> Series:
     last = max(present)  # what is missing after it may never have been taken
     lengths = {k: present[k].shape[0] if k in present else usual for k in range(min(datasets), last + 1)}
     total, lost = sum(lengths.values()), sum(n for k, n in lengths.items() if k not in present)
-    affordable(Entry(path, (total, *frame), dtype), what)
     if lost > _GAP * total:
         raise InputError(f"{what}: the files of {lost} of {total} frames of {path} are missing; copy them next to the file")
-    start, values, absent = 0, np.zeros((total, *frame), dtype), np.zeros(total, bool)
+    start = 0
     for k, length in lengths.items():
-        rows = slice(start, start + length)
-        if k in present:
-            values[rows] = tree.load(present[k])
-        else:
-            absent[rows] = True
-            guesses.append(f"data_{k:06d} is missing: frames {start} to {rows.stop - 1} are not measured; copy its file next to {what}")
-        start = rows.stop
+        if k not in present:
+            last_frame = start + length - 1
+            guesses.append(f"data_{k:06d} is missing: frames {start} to {last_frame} are not measured; copy its file next to {what}")
+        start += length
     if after := [k for k in datasets if k > last]:
         end = total + usual * len(after) - 1
         guesses.append(f"missing: {_names(after)}, frames {total} to {end}; the scan ends before them. Copy the files next to {what}")
+    return Parts(path, lengths, frozenset(present), (total, *frame), dtype)
+
+
+def joined(tree: Tree, path: str, guesses: list[str]) -> Series:
+    """All frames of a group, one file after the other; see `series`."""
+    these = series(tree, path, guesses)
+    affordable(Entry(path, these.shape, these.dtype), Path(tree.root.filename).name)
+    start, values, absent = 0, np.zeros(these.shape, these.dtype), np.zeros(these.shape[0], bool)
+    for k, length in these.lengths.items():
+        if k in these.present:
+            values[start : start + length] = tree.load(tree.find(these.name(k)))
+        else:
+            absent[start : start + length] = True
+        start += length
     return Series(values, absent)
 
 

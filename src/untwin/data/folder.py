@@ -13,6 +13,7 @@ import numpy as np
 
 from untwin.data import atomic, formats
 from untwin.data.header import Entry, affordable
+from untwin.data.typed import amount, user_path
 from untwin.errors import InputError, readable_errors
 
 _FRAMES = 20_000  # files of one stack
@@ -37,17 +38,26 @@ class Stack:
                 frame[...] = reader.load(file, "")
         return values
 
+    def frame(self, number: int) -> np.ndarray:
+        """One of them, as its file has it."""
+        file, reader = self.files[number], formats.FORMATS[self.format]
+        with readable_errors(file, reader.name):
+            values = reader.load(file, "")
+        if values.size != np.prod(self.entry.shape[1:]):
+            raise InputError(f"{file.name} has shape {values.shape}, where its neighbours have {self.entry.shape[1:]}; copy it again")
+        return values.reshape(self.entry.shape[1:])
+
     def sentences(self, values: np.ndarray) -> list[str]:
         """What the loaded frames show: neighbours that are equal in every pixel."""
-        pairs = zip(self.files, self.files[1:], values, values[1:])
-        twice = [(a.name, b.name) for a, b, one, other in pairs if one.any() and np.array_equal(one, other)]
-        return [f"{twice[0][0]} and {twice[0][1]} are equal in every pixel ({len(twice)} such pairs): one frame twice?"] if twice else []
+        neighbours = zip(self.files, self.files[1:], values, values[1:])
+        twice = [f"{a.name} and {b.name}" for a, b, one, other in neighbours if one.any() and np.array_equal(one, other)]
+        return [f"{twice[0]} are equal in every pixel ({amount(len(twice), 'such pair')}): one frame twice?"] if twice else []
 
 
 def is_stack(path: str | Path) -> bool:
     """Is this a folder, or a pattern of names that is not the name of a file itself?"""
     try:
-        root = Path(path).expanduser()
+        root = user_path(path)
         return root.is_dir() or (glob.has_magic(str(root)) and not root.exists() and "::" not in str(path))
     except (OSError, ValueError, RuntimeError):
         return False
@@ -56,8 +66,20 @@ def is_stack(path: str | Path) -> bool:
 def stack(path: str | Path, guesses: list[str]) -> Stack:
     """What a folder or a pattern of names holds, from the headers of its files. Files of a folder that are no frames are left out, with a
     sentence. Raises InputError where the frames are not of one kind, one shape and one sequence of names."""
-    root = Path(path).expanduser()
+    root = user_path(path)
     files, others = _frames(root)
+    frames = of_files(files, str(path), guesses)
+    if others:
+        examples = ", ".join(f.name for f in others[:5]) + (", ..." if len(others) > 5 else "")
+        name = formats.FORMATS[frames.format].name
+        guesses.insert(0, f"{len(files)} {name} files of {root.name or root} are its frames; left out: {examples}")
+    affordable(frames.entry, str(path))
+    return frames
+
+
+def of_files(files: list[Path], what: str, guesses: list[str]) -> Stack:
+    """The frames of these files, from their headers, in the order of the numbers in their names. Raises InputError where they are not of
+    one kind, one shape and one sequence of names."""
     format = formats.kind(files[0])
     entries = [_entry(file, format) for file in files]
     usual = Counter((e.shape, e.dtype) for e in entries).most_common(1)[0][0]
@@ -65,21 +87,16 @@ def stack(path: str | Path, guesses: list[str]) -> Stack:
     if odd:
         examples = ", ".join(f"{f.name} ({_kind_of(e)})" for f, e in odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
         expected = _kind_of(Entry("", *usual))
-        raise InputError(f"{path}: {len(files)} frames, most of {expected}, but {examples}; take those away, or name the rest by a pattern")
-    if others:
-        examples = ", ".join(f.name for f in others[:5]) + (", ..." if len(others) > 5 else "")
-        guesses.append(f"{len(files)} {formats.FORMATS[format].name} files of {root.name or root} are its frames; left out: {examples}")
-    ordered = _ordered(files, str(path), guesses)
-    entry = Entry("", (len(ordered), *usual[0]), usual[1])
-    affordable(entry, str(path))
-    return Stack(tuple(ordered), format, entry)
+        raise InputError(f"{what}: {len(files)} frames, most of {expected}, but {examples}; take those away, or name the rest by a pattern")
+    ordered = _ordered(files, what, guesses)
+    return Stack(tuple(ordered), format, Entry("", (len(ordered), *usual[0]), usual[1]))
 
 
 def sha256(path: str | Path) -> str:
     """Of a file's bytes; of a folder or a pattern of names: of the names and the SHA-256 of its frames, one a line."""
     if not is_stack(path):
         return atomic.sha256(Path(path))
-    files, _ = _frames(Path(path).expanduser())
+    files, _ = _frames(user_path(path))
     lines = [f"{atomic.sha256(file)}  {file.name}\n" for file in sorted(files)]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 

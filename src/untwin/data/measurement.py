@@ -23,20 +23,51 @@ class Geometry:
     wavelength: of the beam, m.
     distance: from the object to the detector, m.
     pixel_size: of the detector, m, one number per axis of the array (slowest first).
+    sampling: of a scan about a Bragg peak, rad/m: for each axis of the array (slowest first) how the wave vector changes from one index to
+        the next, (x, y, z) in the laboratory (CXI: z downstream, y up, x = y × z), the crystal as it stands at the peak.
+    q: of the same, rad/m: the wave vector transfer k_f − k_i at the zero frequency of the array.
     """
 
     wavelength: float | None = None
     distance: float | None = None
     pixel_size: tuple[float, ...] | None = None
+    sampling: tuple[tuple[float, float, float], ...] | None = None
+    q: tuple[float, float, float] | None = None
+
+    def voxel_vectors(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """(3, 3) m: A, row a the step (x, y, z) in the laboratory from one voxel of the object to the next along axis a of an array of this
+        shape, A Bᵀ = 2π diag(1/N) with B the sampling. None where the geometry is not that of a 3D scan."""
+        if self.sampling is None or len(shape) != 3:
+            return None
+        return 2 * np.pi * np.linalg.inv(np.asarray(shape)[:, None] * np.asarray(self.sampling)).T
 
     def voxel_size(self, shape: tuple[int, ...]) -> tuple[float, ...] | None:
-        """Size of an object pixel, m per axis: λ z / (N p). None where the geometry does not say (or for a 3D scan,
-        whose rocking axis is an angle and not a pixel size)."""
+        """Size of an object pixel, m per axis: λ z / (N p), or the lengths of the voxel vectors of a scan about a Bragg peak. None where
+        the geometry does not say."""
+        if (vectors := self.voxel_vectors(shape)) is not None:
+            return tuple(float(v) for v in np.linalg.norm(vectors, axis=1))
         if self.wavelength is None or self.distance is None or self.pixel_size is None:
             return None
         if len(self.pixel_size) != len(shape):
             return None
         return tuple(self.wavelength * self.distance / (n * p) for n, p in zip(shape, self.pixel_size, strict=True))
+
+    def voxel_volume(self, shape: tuple[int, ...]) -> float | None:
+        """m² or m³ of an object pixel. None where the geometry does not say."""
+        if (vectors := self.voxel_vectors(shape)) is not None:
+            return abs(float(np.linalg.det(vectors)))
+        sizes = self.voxel_size(shape)
+        return None if sizes is None else math.prod(sizes)
+
+
+def is_sound(geometry: Geometry) -> bool:
+    """False where a scan's sampling or wave vector is no finite vector, or the sampling does not span space."""
+    vectors = [*(geometry.sampling or ()), *([geometry.q] if geometry.q else [])]
+    if not np.isfinite(vectors).all() or (geometry.q is not None and not any(geometry.q)):
+        return False
+    b = np.array(geometry.sampling) if geometry.sampling else np.eye(3)
+    lengths = np.linalg.norm(b, axis=1)
+    return b.shape == (3, 3) and bool(lengths.all()) and abs(np.linalg.det(b / lengths[:, None])) > 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,7 @@ class Pattern:
         Those of one frame hold for all of a 3D pattern. Above 0, and at least 0, where measured.
     noise: of the intensity; None where nobody has looked: then `counted` looks at the values.
     doubts: what the numbers may not be, as clauses: with one of them no result is trusted.
+    preparation: what was done to the frames of a raw scan, one sentence for each step.
 
     Lists and tensors become arrays. Raises InputError where one does not fit, and where the array is centred (`untwin.read` takes either).
     """
@@ -90,6 +122,7 @@ class Pattern:
     dark: np.ndarray | None = None
     noise: Noise | None = None
     doubts: tuple[str, ...] = ()
+    preparation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         intensity, measured = numbers("intensity", self.intensity), numbers("measured", self.measured).astype(bool, copy=False)
@@ -157,7 +190,8 @@ def numbers(name: str, value: Any) -> np.ndarray:
     except Exception as error:
         raise InputError(f"{name} is no array ({type(error).__name__}: {error}); expected one such as np.asarray({name}) gives") from error
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} is of {type(value).__name__} {array.dtype}; expected an array of real numbers, such as np.abs(wave) ** 2")
+        kind = f"{type(value).__name__} {array.dtype if array.dtype.kind == 'c' else 'without numbers'}"
+        raise InputError(f"{name} is of {kind}; expected an array of real numbers, such as np.abs(wave) ** 2")
     return array
 
 
