@@ -10,8 +10,9 @@ import numpy as np
 
 from untwin.data import centre as centring
 from untwin.data.counts import counted
-from untwin.data.measurement import light
+from untwin.data.measurement import SMALLEST, light
 from untwin.data.oversampling import undersampled_axes
+from untwin.data.typed import amount
 from untwin.errors import InputError
 from untwin.fourier import fast_size
 
@@ -79,6 +80,8 @@ def centred(grids: Grids, requested: Sequence[float] | None, guesses: list[str],
     if not grids.intensity.any():
         raise InputError(f"no photons are left around the centre {_point(in_file)}; choose another with centre= (--centre)")
     grids = grids.each(lambda a: np.ascontiguousarray(np.fft.ifftshift(a)))
+    if requested is not None and min(size) >= SMALLEST and centring.is_centred(grids.intensity, grids.measured):
+        raise InputError(_wrong_centre(in_file, shape, cornered))
     offset = tuple(float(x - w) for x, w in zip(c, pixel))
     return Centred(**vars(grids), centre=tuple(in_file), offset=offset, asymmetry=asymmetry)
 
@@ -106,13 +109,21 @@ def _centre_of(intensity: np.ndarray, measured: np.ndarray, counts: bool, guesse
     return c, symmetry.asymmetry
 
 
+def _wrong_centre(centre: tuple[float, ...], shape: tuple[int, ...], cornered: bool) -> str:
+    """What is wrong with a centre half an array away from which the pattern is bright."""
+    claim = f"centre={','.join(f'{c:g}' for c in centre)}"
+    claim += " says FFT order (zero frequency first), but the pattern is" if cornered else ": the pattern is dark there, and"
+    middle = ",".join(str(n // 2) for n in shape)
+    return f"{claim} bright half an array away; leave centre= (--centre) out, and it is sought, or give it: the array's middle is {middle}"
+
+
 def _checked_centre(centre: Sequence[float], shape: tuple[int, ...]) -> tuple[float, ...]:
     try:
         c = tuple(float(x) for x in centre)
     except (TypeError, ValueError) as error:
         raise InputError(f"centre is {centre!r}; expected {len(shape)} pixel coordinates, slowest axis first") from error
     if len(c) != len(shape):
-        raise InputError(f"centre has {len(c)} coordinates, the pattern {len(shape)} axes {shape}; give one per axis")
+        raise InputError(f"centre has {amount(len(c), 'coordinate')}, the pattern {len(shape)} axes {shape}; give one per axis")
     if not all(0 <= x <= n - 1 for x, n in zip(c, shape)):
         raise InputError(f"centre {_point(c)} is outside the pattern {shape}; expected pixel coordinates that start at 0")
     return tuple(round(2 * x) / 2 for x in c)
