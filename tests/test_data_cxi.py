@@ -101,6 +101,23 @@ def test_a_pattern_alone_comes_back_equal_and_an_object_alone_too(tmp_path, shap
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_scan_about_a_bragg_peak_says_where_its_voxels_are(tmp_path):
+    import h5py
+
+    geometry = Geometry(1.4e-10, 0.5, sampling=((2e6, 1e5, 0.0), (0.0, 5e6, 3e5), (4e6, 0.0, 3e6)), q=(2e10, 1e10, -5e9))
+    pattern = made((6, 7, 8), geometry=geometry, preparation=("Dark: none.", "Crop: 6 frames."))
+    image = letter((6, 7, 8)).astype(np.complex64)
+    path = write_result(tmp_path / "a.cxi", image=image, support=image != 0, pattern=pattern, process={})
+    with h5py.File(path) as file:
+        group = file["/entry_1/image_1/geometry_1"]
+        vectors, q = group["voxel_vectors"][()], group["q"][()]
+    assert np.allclose(vectors @ np.array(geometry.sampling).T, 2 * np.pi * np.diag([1 / 6, 1 / 7, 1 / 8]), atol=1e-12)
+    assert tuple(q) == geometry.q
+    again = read(path)
+    assert (again.geometry, again.preparation) == (geometry, pattern.preparation)
+    assert again.voxel_size == pytest.approx(tuple(np.linalg.norm(vectors, axis=1)))
+
+
 def test_silx_finds_the_pattern(tmp_path):
     nxdata = pytest.importorskip("silx.io.nxdata")
     pattern = made((32, 40))

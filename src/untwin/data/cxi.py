@@ -12,7 +12,7 @@ import numpy as np
 from untwin.data import hdf5
 from untwin.data.belongings import is_bad
 from untwin.data.counts import BRIGHTEST
-from untwin.data.measurement import Geometry, Pattern, Source
+from untwin.data.measurement import Geometry, Pattern, Source, is_sound
 from untwin.data.nexus import CXI_DETECTOR as _DETECTOR
 from untwin.data.noise import Noise
 from untwin.data.units import PLANCK_LIGHT
@@ -40,6 +40,7 @@ class _PatternHeader:
     warnings: tuple[str, ...]
     noise: Noise | None = None
     doubts: tuple[str, ...] = ()
+    preparation: tuple[str, ...] = ()
 
 
 def data_path(tree: hdf5.Tree) -> str | None:
@@ -81,6 +82,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         or len(header.offset) != intensity.ndim
         or not set(header.offset) <= {0, 0.5}
         or not all(0 < v < np.inf for v in sizes)
+        or not is_sound(stored_geometry)
     ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
     flat, dark = stored_flat_and_dark(tree, f"{_DETECTOR}/data")
@@ -94,6 +96,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         warnings=header.warnings,
         noise=header.noise,
         doubts=header.doubts,
+        preparation=header.preparation,
         sensitivity=None if flat is None else np.fft.ifftshift(flat),
         dark=None if dark is None else np.fft.ifftshift(dark),
     )
@@ -124,6 +127,24 @@ def read_modes(path: str | Path) -> np.ndarray | None:
         return modes
 
 
+def read_replicas(path: str | Path) -> np.ndarray | None:
+    """(k, *grid) complex64, centred: the replicas in a result of untwin; None where it holds none."""
+    import h5py
+
+    with readable_errors(Path(path), "HDF5"), hdf5.opened(Path(path)) as tree:
+        dataset, image = tree.find(f"{IMAGE}/replicas"), tree.find(f"{IMAGE}/data")
+        if not isinstance(dataset, h5py.Dataset) or not isinstance(image, h5py.Dataset):
+            return None
+        box, first = tree.load(dataset), np.asarray(dataset.attrs.get("first", ())).astype(int)
+        shape, sizes = image.shape[-first.size :], box.shape[1:]
+        fits = box.ndim == 1 + first.size and first.size == image.ndim and all(0 <= f <= n - s for f, n, s in zip(first, shape, sizes))
+        if box.dtype != np.complex64 or not fits or not np.isfinite(box).all():
+            raise InputError(f"the replicas in {Path(path).name} were changed after they were written; reconstruct again")
+        replicas = np.zeros((len(box), *shape), dtype=np.complex64)
+        replicas[(slice(None), *(slice(f, f + s) for f, s in zip(first, sizes)))] = box
+        return replicas
+
+
 def read_initial_support(path: str | Path) -> np.ndarray | None:
     """(*grid) bool, centred: the support that a run of untwin was handed; None where there was none."""
     import h5py
@@ -142,12 +163,14 @@ def write_result(
     process: dict[str, Any],
     modes: np.ndarray | None = None,
     mode_weights: tuple[float, ...] = (),
+    replicas: np.ndarray | None = None,
     voxel_size: tuple[float, ...] | None = None,
     initial_support: np.ndarray | None = None,
 ) -> Path:
     """Write a result: the object, its support, the measurement that it rests on, and how it was made.
 
-    image: (*grid) complex, centred at N//2; support: bool, likewise; modes: (k, *grid) with mode_weights.
+    image: (*grid) complex, centred at N//2; support: bool, likewise; modes: (k, *grid) with mode_weights;
+        replicas: (k, *grid), of which the box is stored outside of which all are 0.
     process: strings and numbers by name; anything else is stored as JSON text.
     voxel_size: m per axis; the pattern's own if not given; pixels if that is unknown.
     initial_support: (*grid) bool, centred, that the run was handed.
@@ -162,10 +185,14 @@ def write_result(
         raise InputError(f"object {image.shape} and support {support.shape} do not fit the pattern {pattern.shape}; nothing written")
     if modes is not None and (modes.shape[1:] != image.shape or len(mode_weights) not in (0, len(modes))):
         raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
-    if not np.isfinite(image).all() or (modes is not None and not np.isfinite(modes).all()):
+    if replicas is not None and replicas.shape[1:] != image.shape:
+        raise InputError(f"replicas {replicas.shape} do not fit the object {image.shape}; nothing written")
+    if not all(np.isfinite(a).all() for a in (image, modes, replicas) if a is not None):
         raise InputError(f"the object has NaN or infinite values; nothing was written to {target}")
     with hdf5.atomic_file(target) as file:
         _write(file, image, support != 0, pattern, process, modes, mode_weights, voxel_size or pattern.voxel_size)
+        if replicas is not None:
+            _write_replicas(file, replicas)
         if initial_support is not None:
             _grid(file, INITIAL_SUPPORT, np.asarray(initial_support).astype(np.uint8))
     return target
@@ -222,8 +249,21 @@ def _write(
     voxel_size: tuple[float, ...] | None,
 ) -> None:
     _write_object(_head(file), image, support, modes, mode_weights, voxel_size)
+    _scan_geometry(file, pattern)
     _measurement(file, pattern)
     _process_1(file, process)
+
+
+def _scan_geometry(file: h5py.File, pattern: Pattern) -> None:
+    """Of the image of a scan about a Bragg peak: where its voxels are in the laboratory, and q; anybody can redo the step with them."""
+    geometry, vectors = pattern.geometry, pattern.geometry.voxel_vectors(pattern.shape)
+    if vectors is None or geometry.q is None:
+        return
+    group = _group(file, f"{IMAGE}/geometry_1", "NXcollection")
+    _write_number(group, "voxel_vectors", vectors, "m")
+    _write_number(group, "q", np.array(geometry.q), "rad/m")
+    group["frame"] = "laboratory: z downstream, y up, x = y x z; row a of voxel_vectors is the step along axis a of the image"
+    group["phase_convention"] = "image phase = -q.u under exp(-i q.r) from object to detector, u the displacement of the lattice"
 
 
 def _head(file: h5py.File) -> h5py.Group:
@@ -268,6 +308,15 @@ def _write_object(
             _write_number(plot, name, (np.arange(n) - n // 2) * size, length)
             plot[name].attrs["long_name"] = f"{name} ({length})"
     entry["data_1"].attrs["title"] = "object"
+
+
+def _write_replicas(file: h5py.File, replicas: np.ndarray) -> None:
+    """The smallest box that holds all that is not 0, and where in the array it begins."""
+    inside = (replicas != 0).any(0)
+    at = [np.flatnonzero(inside.any(tuple(a for a in range(inside.ndim) if a != axis))) for axis in range(inside.ndim)]
+    box = [slice(int(i[0]), int(i[-1]) + 1) if len(i) else slice(0, 0) for i in at]
+    _grid(file, f"{IMAGE}/replicas", replicas[(slice(None), *box)].astype(np.complex64), "sqrt(photons)")
+    file[f"{IMAGE}/replicas"].attrs["first"] = [b.start for b in box]
 
 
 def _process_1(file: h5py.File, process: dict[str, Any]) -> None:
@@ -315,6 +364,7 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
         "warnings": pattern.warnings,
         "noise": pattern.noise and dataclasses.asdict(pattern.noise),
         "doubts": pattern.doubts,
+        "preparation": pattern.preparation,
     }
     stored["json"] = json.dumps(header, default=_json_default)
 

@@ -99,26 +99,40 @@ def _panels_to_scale(planes: list[Plane], window: list[tuple[int, int]], voxel: 
 
 
 def plot_isosurface(solution: Reconstruction) -> Figure | None:
-    """The surface at half the bulk's magnitude, coloured by phase, from two opposite sides (3D only)."""
+    """The surface at half the bulk's magnitude, coloured by phase, from two opposite sides (3D only). Where the geometry is that of a scan
+    about a Bragg peak, in the laboratory."""
     if solution.image.ndim != 3:
         return None
-    image, voxel = _without_mean_phase(solution), solution.pattern.voxel_size
-    surface = _isosurface(image, solution.support.numpy(), voxel)
+    image, pattern = _without_mean_phase(solution), solution.pattern
+    vectors, voxel = pattern.geometry.voxel_vectors(pattern.shape), pattern.voxel_size
+    steps = 1e9 * vectors if vectors is not None else np.diag(pixel_scale(voxel)[0])[:, ::-1]
+    surface = surface_of(image, isosurface_level(np.abs(image), solution.support.numpy()), steps)
     if surface is None:
         return None
     from matplotlib.cm import ScalarMappable
-    from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
+
+    colours = phase_colours()((surface.phase + np.pi) / (2 * np.pi))[:, :3]
+    figure, axes = paint_surface(surface, colours, "nm" if voxel else "pixels", upright=vectors is not None)
+    phase_bar(figure, ScalarMappable(Normalize(-np.pi, np.pi), phase_colours()), ax=list(axes))
+    share = surface.level / upper_limit(np.abs(image))
+    figure.suptitle(f"surface at half the bulk's magnitude ({share:.2f} of the largest)")
+    return figure
+
+
+def paint_surface(surface: Surface, colours: np.ndarray, unit: str, upright: bool) -> tuple[Figure, Any]:
+    """A figure with room for a bar of colours, and its two axes. colours: (faces, 3), 0 to 1. unit: of the points, nm or pixels.
+    upright: y points up, as in the laboratory, and not down, as rows do."""
+    from matplotlib.collections import PolyCollection
 
     figure = new_figure(11.0, 5.2)
     axes = figure.subplots(1, 2)
-    colours = phase_colours()((surface.phase + np.pi) / (2 * np.pi))[:, :3]
     turns, corners = (25.0, 205.0), []
     for axis, turn, title in zip(axes, turns, ["looking along z", "from the opposite side"]):
-        normal = _viewed(surface.normals, turn)
+        normal = _viewed(surface.normals, turn, upright)
         normal *= np.where(normal[:, 2:] > 0, -1, 1)  # every face that shows turns its outside to the eye
         shade = 0.5 + 0.5 * np.clip(normal @ np.array([-0.3, -0.4, -0.87]), 0, 1)
-        triangles = _viewed(surface.points, turn)[surface.faces]
+        triangles = _viewed(surface.points, turn, upright)[surface.faces]
         order = np.argsort(-triangles[..., 2].mean(1))
         faces = triangles[order, :, :2]
         skin = PolyCollection(
@@ -136,36 +150,33 @@ def plot_isosurface(solution: Reconstruction) -> Figure | None:
         x, y = (low + high) / 2
         axis.set(xlim=(x - half, x + half), ylim=(y + 1.4 * half, y - half), aspect="equal")
         axis.set_axis_off()
-        scale_bar(axis, 2 * half, 1.0 if voxel else None)
-        _triad(axis, turn, x + 0.75 * half, y + 1.2 * half, 0.17 * half)
-    phase_bar(figure, ScalarMappable(Normalize(-np.pi, np.pi), phase_colours()), ax=list(axes))
-    share = surface.level / upper_limit(np.abs(image))
-    figure.suptitle(f"surface at half the bulk's magnitude ({share:.2f} of the largest)")
-    return figure
+        scale_bar(axis, 2 * half, 1.0 if unit == "nm" else None)
+        _triad(axis, turn, upright, x + 0.75 * half, y + 1.2 * half, 0.17 * half)
+    return figure, axes
 
 
 @dataclass(frozen=True, eq=False)
-class _Surface:
-    """points: (p, 3) x, y, z in nm or pixels. faces: (f, 3) triangles of them. normals: (f, 3), smoothed, sign unknown.
-    phase: (f,) radians."""
+class Surface:
+    """points: (p, 3) x, y, z in nm or pixels. indices: (p, 3), the same in the array's voxels. faces: (f, 3) triangles of them.
+    normals: (f, 3), smoothed, sign unknown. phase: (f,) radians."""
 
     points: np.ndarray
+    indices: np.ndarray
     faces: np.ndarray
     normals: np.ndarray
     phase: np.ndarray
     level: float
 
 
-def _isosurface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...] | None) -> _Surface | None:
-    """None where the support is empty."""
+def surface_of(image: np.ndarray, level: float, steps: np.ndarray) -> Surface | None:
+    """Where the magnitude falls to the level. steps: (3, 3), row a the step (x, y, z) from one voxel to the next along axis a. None where
+    there is nothing above 0."""
     from scipy.ndimage import map_coordinates
     from skimage.measure import marching_cubes
 
-    magnitude = np.abs(image)
-    level = isosurface_level(magnitude, support)
     if not level > 0:
         return None
-    low, high = bounding_box(magnitude > level)
+    low, high = bounding_box(np.abs(image) > level)
     part = np.pad(image[tuple(slice(a, b) for a, b in zip(low, high))], 1)
     step = 1
     points, faces, _, _ = marching_cubes(np.abs(part), level)
@@ -174,26 +185,28 @@ def _isosurface(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...]
         points, faces, _, _ = marching_cubes(np.abs(part), level, step_size=step)
     # the phase of the complex sum of neighbours: the zeros outside the support do not turn it
     values = map_coordinates(np.real(part), points.T, order=1) + 1j * map_coordinates(np.imag(part), points.T, order=1)
-    points = ((points - 1 + low) * np.array(pixel_scale(voxel)[0]))[:, ::-1]
+    indices = points - 1 + low
+    points = indices @ steps
     corners = points[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     smooth = np.zeros_like(points)
     np.add.at(smooth, faces, flat[:, None])
     normals = smooth[faces].sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    return _Surface(points, faces, normals, np.angle(values[faces].sum(1)), level)
+    return Surface(points, indices, faces, normals, np.angle(values[faces].sum(1)), level)
 
 
-def _viewed(points: np.ndarray, turn: float) -> np.ndarray:
-    """(x, y, z) as (right, down, away) for an eye that looks along z, walks `turn` degrees around y and 20 up."""
+def _viewed(points: np.ndarray, turn: float, upright: bool = False) -> np.ndarray:
+    """(x, y, z) as (right, down, away) for an eye that looks along z, walks `turn` degrees around y and 20 up. upright: the eye is turned
+    by half a turn about z, so that it sees y up and x to the left."""
     a, e = math.radians(turn), math.radians(20)
-    x, y, z = points.T
+    x, y, z = (points * (-1, -1, 1)).T if upright else points.T
     right, away = x * math.cos(a) + z * math.sin(a), z * math.cos(a) - x * math.sin(a)
     return np.stack([right, y * math.cos(e) - away * math.sin(e), y * math.sin(e) + away * math.cos(e)], 1)
 
 
-def _triad(axis: Axes, turn: float, x: float, y: float, length: float) -> None:
-    for name, tip in zip("xyz", _viewed(np.eye(3), turn)[:, :2]):
+def _triad(axis: Axes, turn: float, upright: bool, x: float, y: float, length: float) -> None:
+    for name, tip in zip("xyz", _viewed(np.eye(3), turn, upright)[:, :2]):
         axis.annotate("", (x + length * tip[0], y + length * tip[1]), (x, y), arrowprops={"arrowstyle": "->", "shrinkA": 0})
         axis.text(x + 1.35 * length * tip[0], y + 1.35 * length * tip[1], name, ha="center", va="center")
 
@@ -222,19 +235,19 @@ def plot_magnitude(solution: Reconstruction) -> Figure | None:
     axis.axvline(2 * level, color="black", linestyle=":", label=f"bulk (median): {2 * level:.3g}")
     axis.set(xlabel="magnitude (√photons)", ylabel=f"{cell_name(magnitude.ndim)} in the support", xlim=(0, None))
     axis.legend(frameon=False)
-    voxel = solution.pattern.voxel_size
+    volume = solution.pattern.geometry.voxel_volume(solution.pattern.shape)
     axis.set_title(
-        f"support {_extent_text(int(support.sum()), magnitude.ndim, voxel)}, "
-        f"above the level {_extent_text(int((magnitude >= level).sum()), magnitude.ndim, voxel)}"
+        f"support {_extent_text(int(support.sum()), magnitude.ndim, volume)}, "
+        f"above the level {_extent_text(int((magnitude >= level).sum()), magnitude.ndim, volume)}"
     )
     return figure
 
 
-def _extent_text(count: int, d: int, voxel: tuple[float, ...] | None) -> str:
+def _extent_text(count: int, d: int, volume: float | None) -> str:
     text = f"{count} {cell_name(d)}"
-    if not voxel:
+    if not volume:
         return text
-    size, power = count * math.prod(voxel), "²" if d == 2 else "³"
+    size, power = count * volume, "²" if d == 2 else "³"
     nm, um = size * 1e9**d, size * 1e6**d
     return text + (f" = {count_text(nm)} nm{power}" if um < 0.1 else f" = {um:.3g} µm{power}")
 

@@ -10,27 +10,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import SAME_ERROR
 from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
 from untwin.show.pattern import plot_intensity
 from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
+from untwin.show.strain import plot_strain, plot_strain_surface
 from untwin.show.style import encoded, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from untwin.bragg.maps import StrainMap
     from untwin.runs.solution import Reconstruction
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the report. draw returns None where it does not apply. caption: one sentence on how to read it.
-    alt: what is in it, for someone who cannot see it."""
+    """A figure of the report. draw, of a Reconstruction or of a StrainMap, returns None where it does not apply. caption: one sentence on
+    how to read it. alt: what is in it, for someone who cannot see it."""
 
-    draw: Callable[[Reconstruction], Figure | None]
+    draw: Callable[[Any], Figure | None]
     title: str
     caption: str
     alt: str
@@ -99,6 +101,22 @@ FIGURES: dict[str, Drawing] = {
         "90 % rise at both edges; the support cuts the object, so widths of one or two pixels show the support "
         "and not the resolution.",
         "Line profiles of the magnitude along each axis.",
+    ),
+}
+
+STRAIN_FIGURES: dict[str, Drawing] = {
+    "strain": Drawing(
+        plot_strain,
+        "Strain",
+        "Three planes through the middle of the crystal in the laboratory (z downstream, y up): the displacement of the lattice along q, "
+        "its strain (red is tension), and by how much the strain differs between independent results; what is grey is not known.",
+        "Displacement, strain and standard error of the strain in three planes, with scale bars.",
+    ),
+    "strain_surface": Drawing(
+        plot_strain_surface,
+        "Strain on the surface",
+        "Where the magnitude falls to half that of the bulk, in the laboratory, coloured by the strain of the nearest voxel inside.",
+        "Three-dimensional surface of the crystal from two sides, coloured by strain.",
     ),
 }
 
@@ -181,6 +199,24 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "cpu_seconds": ("processor time", "all cores together", 1, "s"),
 }
 
+# name in StrainMap.numbers -> what a person calls it, factor to the screen's unit, unit
+_STRAIN: dict[str, tuple[str, float, str]] = {
+    "strain_rms": ("strain, rms in the bulk", 1, ""),
+    "strain_error": ("strain, standard error (median in the bulk)", 1, ""),
+    "strain_rms_surface": ("strain, rms at the surface", 1, ""),
+    "strain_error_surface": ("strain, standard error at the surface (median)", 1, ""),
+    "replicas": ("independent results", 1, ""),
+    "dislocations": ("dislocation lines", 1, ""),
+    "volume": ("volume", 1e27, " nm³"),
+    "diameter": ("diameter of the sphere of this volume", 1e9, " nm"),
+    "extent_x": ("extent along x", 1e9, " nm"),
+    "extent_y": ("extent along y", 1e9, " nm"),
+    "extent_z": ("extent along z", 1e9, " nm"),
+    "phase_range": ("phase, range", 1, " rad"),
+    "q": ("q", 1e-9, " 1/nm"),
+    "d_spacing": ("2π/q", 1e9, " nm"),
+}
+
 _STATES = {  # colour is never the only sign: each has its symbol and its words
     True: ("trusted", "✔", "Trusted"),
     False: ("doubted", "✘", "Do not trust"),
@@ -216,32 +252,34 @@ td { overflow-wrap: anywhere; }
 """
 
 
-def report(solution: Reconstruction, path: str | Path) -> Path:
+def report(solution: Reconstruction, path: str | Path, strain: StrainMap | None = None) -> Path:
     """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as
-    figures/NAME.png and figures/NAME.pdf. Returns the page's path. The page needs no other file and no network.
-    Raises InputError where it cannot be written."""
+    figures/NAME.png and figures/NAME.pdf. strain: of the same crystal, on a regular grid. Returns the page's path. The page needs no other
+    file and no network. Raises InputError where it cannot be written."""
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "report.html"
-    folder = path.parent / "figures"
-    sections = []
-    for name, drawing in FIGURES.items():
-        figure = drawing.draw(solution)
-        if figure is None:
-            continue
-        png = encoded(figure, "png")
-        atomic_write_bytes(folder / f"{name}.png", png)
-        save_figure(figure, folder / f"{name}.pdf")
-        sections.append(
-            f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
-            f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-            f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
-        )
-    atomic_write_bytes(path, _page(solution, sections).encode("utf-8", "backslashreplace"))
+    drawn = [(name, drawing, drawing.draw(solution)) for name, drawing in FIGURES.items()]
+    if strain is not None:
+        drawn[1:1] = [(name, drawing, drawing.draw(strain)) for name, drawing in STRAIN_FIGURES.items()]
+    sections = [_section(name, drawing, figure, path.parent / "figures") for name, drawing, figure in drawn if figure is not None]
+    atomic_write_bytes(path, _page(solution, sections, strain).encode("utf-8", "backslashreplace"))
     return path
 
 
-def _page(solution: Reconstruction, sections: list[str]) -> str:
+def _section(name: str, drawing: Drawing, figure: Figure, folder: Path) -> str:
+    """Of the page; the figure as files, too."""
+    png = encoded(figure, "png")
+    atomic_write_bytes(folder / f"{name}.png", png)
+    save_figure(figure, folder / f"{name}.pdf")
+    return (
+        f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
+        f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+        f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
+    )
+
+
+def _page(solution: Reconstruction, sections: list[str], strain: StrainMap | None) -> str:
     source = solution.pattern.source.path or "pattern"
     kind, symbol, words = _STATES[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
@@ -252,7 +290,7 @@ def _page(solution: Reconstruction, sections: list[str]) -> str:
 <p>{escape(solution.verdict.text)}</p></div>
 {_warnings_section(solution)}
 {"".join(sections)}
-<section><h2>Numbers</h2>{_numbers_section(solution)}</section>
+{_strain_section(strain)}{_preparation(solution.pattern.preparation)}<section><h2>Numbers</h2>{_numbers_section(solution)}</section>
 <section><h2>Data</h2>{table(_data(solution))}</section>
 <section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{table(_parameters(solution))}
 <p class="note">Versions are those that wrote this page.</p></section>
@@ -267,6 +305,22 @@ def _warnings_section(solution: Reconstruction) -> str:
         return ""
     items = "".join(f"<li>{escape(w)}</li>" for w in warnings)
     return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
+
+
+def _strain_section(strain: StrainMap | None) -> str:
+    """Its numbers, and every sentence that goes with them."""
+    if strain is None:
+        return ""
+    rows = {
+        title: digits(strain.numbers[name] * factor) + unit for name, (title, factor, unit) in _STRAIN.items() if name in strain.numbers
+    }
+    notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in strain.notes)
+    return f"<section><h2>The crystal</h2>{table(rows)}<ul>{notes}</ul></section>\n"
+
+
+def _preparation(steps: tuple[str, ...]) -> str:
+    items = "".join(f"<li>{escape(step)}</li>" for step in steps)
+    return f"<section><h2>From the frames to the pattern</h2><ol>{items}</ol></section>\n" if steps else ""
 
 
 def _numbers_section(solution: Reconstruction) -> str:
@@ -291,7 +345,7 @@ def _data(solution: Reconstruction) -> dict[str, str]:
         "flat": pattern.source.flat or "",
         **{name.replace("_", " "): str(value) for name, value in pattern.source.options.items()},
         "sensitivity": "" if pattern.sensitivity is None else "in the model",
-        "dark": pattern.source.dark or ("" if pattern.dark is None else "given as an array"),
+        "dark": pattern.source.dark or ("" if pattern.dark is None else "in the model"),
         "shape": " × ".join(map(str, pattern.shape)),
         "photons" if pattern.counted else "intensity": digits(pattern.photons) + ("" if pattern.counted else ", no counts of photons"),
         "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
