@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from untwin.errors import InputError
 from untwin.runs.names import NAMES, OTHERS, PROJECTIONS, STAGES, parse
+from untwin.runs.stages.average import Average
 from untwin.runs.stages.contain import Contain
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
@@ -84,6 +85,7 @@ ONE_STAGE = (
     st.builds(Reserve, st.integers(0, 3), max_disagreement=st.floats(0, 0.9)),
     st.builds(Finish, SEVERAL, deal=st.integers(1, 9), rounds=st.integers(0, 4)),
     st.builds(Contain, RECIPES, max_deviance_ratio=st.floats(0, 9)),
+    st.builds(Average, RECIPES),
     st.builds(Refine, RECIPES, min_disagreement=st.floats(0, 0.9), max_deviance_ratio=st.floats(0, 9)),
 )
 PLANS = st.tuples(
@@ -228,6 +230,7 @@ def test_only_recipes_are_added_and_only_whole_numbers_multiply():
         lambda: Finish((ER(),), deal=0),
         lambda: Reserve(2, max_disagreement=1),
         lambda: Contain(3),
+        lambda: Average(3),
         lambda: Contain(ER(), max_deviance_ratio=-1),
         lambda: Plan(Search(ER()), Contain(ER()), Guide((ER(),))),
         lambda: Refine(ER(), min_disagreement=-0.1),

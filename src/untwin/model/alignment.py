@@ -53,6 +53,15 @@ class Alignment:
     factor: Tensor
 
 
+def carried(mask: Tensor, alignment: Alignment, d: int) -> Tensor:
+    """Masks (batch, *grid) bool, each moved as its x was by an alignment: what is more than half inside stays inside."""
+    import torch
+
+    m = mask.to(torch.float32)
+    m = torch.where(alignment.twin.reshape((-1,) + (1,) * d), twin(m, d), m)
+    return shift(m, alignment.by, d).real > 0.5
+
+
 def align(x: Tensor, reference: Tensor, d: int, subpixel: bool = True) -> Alignment:
     """Move each x (batch, *grid) onto the reference (*grid): shift, twin, global phase, whichever fit best.
 

@@ -193,12 +193,12 @@ class Problem(InverseProblem):
         other = replace(self, physics=self.physics.with_detection(detection), counts=None)
         return other if self.precision == other.precision else other.to(dtype=self.precision)
 
-    def sharpened(self) -> Problem:
-        """The same problem, whose projections impose what an ideal detector would have counted (model.sharpen); predictions and losses
-        stay those of the physics and of the counts. Itself where the detection is ideal."""
+    def sharpened(self, iterations: int | None = None) -> Problem:
+        """The same problem, whose projections impose what an ideal detector would have counted (model.sharpen, with so many iterations);
+        predictions and losses stay those of the physics and of the counts. Itself where the detection is ideal."""
         if type(self.model.detection) is Ideal:
             return self
-        return replace(self, counts=self._sharpened(self.counts))
+        return replace(self, counts=self._sharpened(self.counts, iterations))
 
     def divided(self) -> Problem:
         """The same, sharpened, where flat and dark are all that makes its detector another than the ideal one: their division is exact, and
@@ -206,12 +206,12 @@ class Problem(InverseProblem):
         only_flat = [type(part) for part in self.physics.parts] == [Sensitivity]
         return self.sharpened() if only_flat and not self.counts.sharpened else self
 
-    def _sharpened(self, counts: Counts) -> Counts:
+    def _sharpened(self, counts: Counts, iterations: int | None = None) -> Counts:
         """The counts with the amplitudes of an ideal detector."""
-        from untwin.model.sharpen import sharpened
+        from untwin.model.sharpen import ITERATIONS, sharpened
 
         measured = counts.measured.cpu().numpy()
-        light = sharpened(self.model.detection, self.pattern.intensity, measured)
+        light = sharpened(self.model.detection, self.pattern.intensity, measured, iterations or ITERATIONS)
         if not (light[measured] > 0).any():
             raise InputError(f"{self.physics.detection!r} leaves no light for the object; expected less background than the pattern counts")
         ideal = replace(self.pattern, intensity=light, measured=measured)

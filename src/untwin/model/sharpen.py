@@ -16,7 +16,7 @@ ITERATIONS = 60  # of the quasi-Newton method: they are the regularisation (15 t
 LOCAL = 2.0**0.5  # pixels, σ of the Gaussian over which counts are averaged for their variance and for what a hidden pixel begins at
 
 
-def sharpened(detection: Detection, intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def sharpened(detection: Detection, intensity: np.ndarray, measured: np.ndarray, iterations: int = ITERATIONS) -> np.ndarray:
     """λ >= 0 (*grid) float64 with the least Σ (D(λ) − I)² / v over the measured pixels, v their variance as the counts tell it.
 
     By L-BFGS-B (Byrd et al., SIAM J. Sci. Comput. 16, 1995) in λ / √v, from the counts less D(0). Nonnegativity makes the difference to a
@@ -41,7 +41,7 @@ def sharpened(detection: Detection, intensity: np.ndarray, measured: np.ndarray)
         return float((r * r * variance).sum() / 2), (root * detection.adjoint_derivative(f, r)).numpy().ravel()
 
     first = ((counts.where(inside, smooth) - floor).clamp(min=0) / root).numpy().ravel()
-    options = {"maxiter": ITERATIONS, "maxcor": 10, "maxfun": 2 * ITERATIONS}
+    options = {"maxiter": iterations, "maxcor": 10, "maxfun": 2 * iterations}
     scaled = minimize(value, first, jac=True, method="L-BFGS-B", bounds=[(0, None)] * first.size, options=options).x
     return scaled.reshape(intensity.shape) * root[0].numpy()
 

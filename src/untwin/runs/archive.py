@@ -14,6 +14,7 @@ import numpy as np
 import untwin
 from untwin.data import cxi
 from untwin.data.atomic import atomic_write_text, require_writable
+from untwin.data.typed import typed
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def summary(solution: Reconstruction) -> dict[str, Any]:
                 "geometry": dataclasses.asdict(p.geometry),
                 "voxel_size": p.voxel_size,
                 "source": dataclasses.asdict(p.source),
+                "preparation": p.preparation,
             },
             "mode_weights": solution.mode_weights,
             "starts": [dataclasses.asdict(s) for s in solution.starts],
@@ -162,7 +164,7 @@ def fresh(folder: Path, overwrite: bool) -> Path:
         from untwin.runs.checkpoint import metadata
 
         options = (metadata(folder / CHECKPOINT) or {"options": {}})["options"]
-        command = f"untwin {options.get('command', 'reconstruct')} --resume {folder}"
+        command = f"untwin {options.get('command', 'reconstruct')} --resume {typed(folder)}"
         raise InputError(f"{folder} holds a run that has not ended; go on with: {command}, or begin anew with overwrite=True (--overwrite)")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or overwrite=True (--overwrite)")
@@ -203,6 +205,7 @@ def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: d
         process=process,
         modes=None if solution.modes is None else solution.modes.numpy(),
         mode_weights=solution.mode_weights,
+        replicas=None if solution.replicas is None else solution.replicas.numpy(),
         voxel_size=solution.pattern.voxel_size,
         initial_support=solution.conditions.support,
     )
@@ -240,8 +243,8 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
     from untwin.judge.trust import Verdict
     from untwin.runs.solution import Reconstruction
 
-    modes, pattern = cxi.read_modes(path), read(path)
-    if pattern.shape != stored.image.shape or (modes is not None and modes.shape[1:] != stored.image.shape):
+    modes, replicas, pattern = cxi.read_modes(path), cxi.read_replicas(path), read(path)
+    if pattern.shape != stored.image.shape or any(k is not None and k.shape[1:] != stored.image.shape for k in (modes, replicas)):
         raise ValueError(f"an object of shape {stored.image.shape} with a pattern of {pattern.shape}")
     physics, doubts = _physics(record)
     return Reconstruction(
@@ -261,6 +264,7 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
         fsc=_curve(record["fsc"]),
         modes=None if modes is None else torch.from_numpy(modes),
         mode_weights=_valid(tuple[float, ...], record["mode_weights"]),
+        replicas=None if replicas is None else torch.from_numpy(replicas),
         warnings=_valid(tuple[str, ...], record["warnings"]) + doubts,
         reason=_valid(str, record.get("reason", "")),
         made=_valid(dict[str, str | int], record.get("made", {})),

@@ -56,6 +56,12 @@ class Facts:
         return self.fixed or frame_widths(self.problem.pattern) is not None
 
     @property
+    def is_bragg(self) -> bool:
+        """A complex object, by a scan about a Bragg peak."""
+        p = self.problem.pattern
+        return p.ndim == 3 and p.geometry.sampling is not None and not self.problem.real
+
+    @property
     def small_and_complex(self) -> bool:
         """A complex object on so few pixels that a deep prior costs less than a minute."""
         most = REFINED_2D if self.problem.ndim == 2 else REFINED_3D if self.problem.ndim == 3 else None
@@ -96,13 +102,14 @@ _CONTAIN = (
     "max_deviance_ratio={contradicted})"
 )
 
-_COHERENCE = "Coherence(limit={limit}, scan={scan}, starts={scan_starts}, rounds={model_rounds}, iterations={fit})"
+_COHERENCE = "Coherence(limit={limit}, scan={scan}, starts={scan_starts}, rounds={model_rounds}, iterations={fit}, sharpening={sharpening})"
 _COHERENT = {
     "limit": Number(10.0, "benchmarks/detector.py"),
     "scan": Number((0.25, 0.5), "benchmarks/detector.py"),
     "scan_starts": Number(6, "benchmarks/detector.py"),
     "model_rounds": Number(3, "benchmarks/detector.py"),
     "fit": Number(200, "benchmarks/detector.py"),
+    "sharpening": Number(60, "src/untwin/model/sharpen.py: 15 to 60 hardly differ"),
 }
 
 _COMMON = {
@@ -185,6 +192,32 @@ BEHIND_A_STOP = Row(
         "rounds": Number(3, UNMEASURED),
     },
 )
+_AT_REST = "{resting}*RAAR(beta={rest}) + {averaged}*Mean(RAAR(beta={rest}))"
+_STRAIN = "benchmarks/strain_error.py"
+BRAGG = Row(
+    "a scan about a Bragg peak: a crystal is of even density, so that its outline is known from the first; supports are cut at a share of "
+    "the magnitude, which haze cannot widen; starts are brought to rest, and what is shown is the mean of those that are alike",
+    lambda facts: facts.is_bragg,
+    f"Inspect, Search({{contained_hio}}*({{hio}}*HIO + {_SHARP}) + {{contained_raar}}*({{raar}}*RAAR + {_SHARP_STILL}) + {{er}}*ER, "
+    f"{_ENDS}, Average({_AT_REST}), {_COHERENCE}",
+    {name: number for name, number in _CONTAINED.items() if name != "contradicted"}
+    | _COHERENT
+    | {
+        "scan_starts": Number(2, UNMEASURED),
+        "fit": Number(60, UNMEASURED),
+        "model_rounds": Number(1, "benchmarks/measured.py: three take a raw scan of 96 x 96 x 96 a quarter of an hour of CPU"),
+        "sharpening": Number(15, "src/untwin/model/sharpen.py: 15 to 60 hardly differ, and 60 are half of the plan's work"),
+        "hio": Number(20, UNMEASURED),
+        "raar": Number(20, UNMEASURED),
+        "wrap_wide": Number(2.0, UNMEASURED),
+        "er": Number(30, UNMEASURED),
+        "starts": Number(8, UNMEASURED),
+        "families": FAMILIES,
+        "rest": Number(0.75, f"{_STRAIN}: of 0.5 to 0.85, the strain is best from 0.75 on, and the misfit grows"),
+        "resting": Number(60, UNMEASURED),
+        "averaged": Number(100, UNMEASURED),
+    },
+)
 LARGE = Row(
     "larger arrays, 3D: the third dimension helps, so fewer starts and iterations",
     lambda facts: facts.pixels > LARGE_PIXELS.value,
@@ -230,7 +263,7 @@ SMALL = Row(
         "rounds": Number(4, UNMEASURED),
     },
 )
-PLANS = (FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, LARGE, SMALL)  # the first whose condition holds
+PLANS = (FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
 
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 _REFINE_SOURCE = "docs/deep-priors.md: this fit was measured as a whole (benchmarks/priors.py), the number by itself was not"
@@ -367,8 +400,9 @@ def _stopped(facts: Facts) -> bool:
 
 def _built(row: Row, starts: int | None, **others: Any) -> Plan:
     """The plan of a row, with its own number of starts or another."""
-    n = starts or row.numbers["starts"].value
-    plan = parse(f"Plan({row.filled(**others, starts=n, families=1 if n == 1 else row.numbers['families'].value)})")
+    n, families = starts or row.numbers["starts"].value, row.numbers["families"].value
+    assert isinstance(n, int) and isinstance(families, int)
+    plan = parse(f"Plan({row.filled(**others, starts=n, families=min(n, families))})")
     assert isinstance(plan, Plan)
     return plan
 

@@ -62,7 +62,7 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
     neither is so, or where the prior smooths the counts away, the plain results stand. A single family is kept where its half deviance
     falls (docs/deep-priors.md).
     """
-    plain = mean(problem, outcome, math.inf if outcome.contained else MEAN_SCORE_WINDOW)
+    plain = mean(problem, outcome, math.inf if outcome.contained or outcome.averaged else MEAN_SCORE_WINDOW)
     if outcome.refined is None:
         return Choice(plain, outcome)
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())

@@ -23,6 +23,7 @@ from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
 from untwin.model.unknown import Unknown
 from untwin.model.waves.base import Waves
 from untwin.model.waves.farfield import FarField
+from untwin.runs.stages.average import Average
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.contain import Contain
 from untwin.runs.stages.finish import Finish
@@ -76,7 +77,7 @@ PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
-STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Coherence, Strays, Refine)
+STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }

@@ -25,7 +25,7 @@ r_factor chi_square_amplitude chi_square_intensity log_likelihood log_likelihood
 working_log_likelihood free_log_likelihood score agreement refined refined_agreement refined_explained support_pixels support_fraction
 photons measured_fraction hidden_speckles power_unmeasured resolution_pixels resolution_metres first_mode_weight starts starts_failed
 misfit worst_shell_misfit worst_shell outliers strays coherence_ratio coherence_explained coherence_sigma coherence_major coherence_minor
-background background_error starts_agreeing twins_turned runs_kept runs_failed families families_agreeing seconds cpu_seconds
+background background_error starts_agreeing twins_turned runs_kept runs_failed replicas families families_agreeing seconds cpu_seconds
 """
 NUMBERS = frozenset(_NUMBERS.split())  # of a Reconstruction, beside what is unknown in its physics
 
@@ -97,6 +97,9 @@ class Reconstruction(Solution):
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
     modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
+    replicas: (k, *grid) complex64, centred, aligned with the image (shift, twin, phase), 0 outside the support of each: results that share
+        the counts and nothing else, of a scan about a Bragg peak; after `replicate` results of counts that were drawn anew. Their spread
+        is the standard error of the image. None where nobody has kept any.
     reason: why the result is partial (more than half of the starts failed), or nothing.
     """
 
@@ -112,7 +115,18 @@ class Reconstruction(Solution):
     fsc: Curve | None = None
     modes: Tensor | None = None
     mode_weights: tuple[float, ...] = ()
+    replicas: Tensor | None = None
     reason: str = ""
+
+    def averaged(self) -> Reconstruction:
+        """The same with the mean of its replicas for an image, where most of them have their support.
+
+        R, chi-squares, likelihood and support in its numbers are those of the mean; all else and the verdict are those of the image
+        before. Raises InputError where it has fewer than two.
+        """
+        from untwin.runs.replicate import averaged
+
+        return averaged(self)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """result.cxi, run.toml and summary.json."""

@@ -43,7 +43,8 @@ class Cohort:
     families: the living of each, which has never seen another. firsts: the independent starts as they ended, one population for each
     search; traces: R-factors of their living on the way, (steps, values) for each. results: the best of every family, the better first,
     once somebody has asked for them. candidates: the best that a finish has met. refined: results after a refinement. failures: what came
-    to nothing, and why. broken: more than half of the starts did. contained: the results are those of a Contain.
+    to nothing, and why. broken: more than half of the starts did. contained: the results are those of a Contain,
+    averaged: of an Average.
     starts, raised, generations: independent starts, families and guided generations so far; seeds are counted by them.
     problem: where a stage has found another physics, or pixels that cannot be trusted. numbers, notes: what it has found, for the report.
     """
@@ -57,6 +58,7 @@ class Cohort:
     failures: Failures = ()
     broken: bool = False
     contained: bool = False
+    averaged: bool = False
     starts: int = 0
     raised: int = 0
     generations: int = 0

@@ -15,6 +15,7 @@ from untwin.checks import numbers, require_int, require_number, within
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.model.detection import Background, Coherent, CoherentFactor, matrix, of_factor
+from untwin.model.sharpen import ITERATIONS
 from untwin.model.unknown import Unknown
 from untwin.runs.population import Population
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, Unforeseen
@@ -49,7 +50,7 @@ class Coherence(Unforeseen):
     least_explained: where the blur, too, misses the counts by more than three times what noise does: the share of the misfit beyond noise
     that it must explain; with less, it is something else that is wrong.
     starts: of the short search for each width. rounds: of the whole plan, at most; there are more than one only where the covariance still
-    moves. iterations: of a fit.
+    moves. iterations: of a fit. sharpening: of the deconvolution of the counts (model.sharpen).
     """
 
     limit: float = 10.0
@@ -58,6 +59,7 @@ class Coherence(Unforeseen):
     starts: int = 6
     rounds: int = 3
     iterations: int = 200
+    sharpening: int = ITERATIONS
 
     rank: ClassVar[Rank] = Rank.MODEL
 
@@ -69,6 +71,7 @@ class Coherence(Unforeseen):
         require_int(self, "starts", 1, 1000)
         require_int(self, "rounds", 1, 100)
         require_int(self, "iterations", 1, 100_000)
+        require_int(self, "sharpening", 1, 100_000)
 
     def arrays(self, size: Size) -> Arrays:
         """The fit is in double precision and keeps twenty pairs of vectors, as long as the support is large."""
@@ -97,7 +100,7 @@ class Coherence(Unforeseen):
             modelled = min((self._scanned(context, sigma) for sigma in self.scan), key=lambda m: m.score)
         for turn in range(self.rounds):
             covariance = modelled.covariance
-            again = context.again(problem.with_detection(Coherent(covariance)).sharpened(), f"round {turn} of coherence")
+            again = context.again(problem.with_detection(Coherent(covariance)).sharpened(self.sharpening), f"round {turn} of coherence")
             modelled = self._fitted(problem, again.best(again.problem or problem), covariance)
             if np.abs(_widths(modelled.covariance) - _widths(covariance)).max() < MOVED:
                 break
@@ -134,7 +137,7 @@ class Coherence(Unforeseen):
             elif isinstance(stage, Finish):
                 stages.append(replace(stage, rounds=1))
         covariance = _round(sigma, problem.ndim)
-        modelled = problem.with_detection(Coherent(covariance)).sharpened()
+        modelled = problem.with_detection(Coherent(covariance)).sharpened(self.sharpening)
         cohort = context.again(modelled, f"coherence of {sigma:g}", tuple(stages))
         return self._fitted(problem, cohort.best(modelled), covariance)
 

@@ -34,6 +34,7 @@ class Outcome:
     family, the finished ones first, each the better first. candidates: the best that the finish has met, or the results again.
     refined: the best result, and the one most like it (or all, see Refine.max_deviance_ratio), after a Refine.
     failures: what came to nothing, and why; others stand in for them, unless they were too many (broken). contained: see Contain.
+    averaged: see Average.
     problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that."""
 
     problem: Problem
@@ -45,6 +46,7 @@ class Outcome:
     failures: Failures = ()
     broken: bool = False
     contained: bool = False
+    averaged: bool = False
     numbers: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -137,6 +139,7 @@ class Plan:
             failures=cohort.failures,
             broken=cohort.broken,
             contained=cohort.contained,
+            averaged=cohort.averaged,
             numbers=cohort.numbers,
             notes=cohort.notes,
         )

@@ -1,0 +1,130 @@
+"""How far a result is known: results of counts that are drawn anew, from other starts, in other supports, by other projections."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import as_completed
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from untwin import fourier
+from untwin.checks import int_argument
+from untwin.errors import InputError, NumericalFailure
+from untwin.judge import metrics, trust
+from untwin.model.alignment import carried
+from untwin.model.problem import Problem
+from untwin.processes import cores, one_thread, pool
+from untwin.random import derive
+from untwin.runs.launch import run_here
+from untwin.runs.names import parse
+from untwin.solve.state import State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untwin.runs.solution import Reconstruction
+
+REPLICAS = 8  # docs/bragg.md, How far the strain is known
+THRESHOLDS = (0.15, 0.32)  # of the supports, shares of the weighted level: between them nothing tells which is right (the same page)
+RELAXATIONS = (0.6, 0.85)  # β: below, the counts' noise is fitted; above, what is faint is damped (the same page)
+SHARPENED = 15  # iterations of the deconvolution: 15 to 60 hardly differ (model.sharpen), and it is most of the work
+FEW = 400.0  # photons for each voxel: the spread is 0.62 of the error at 120, 0.92 to 1.26 at 1,200 (benchmarks/strain_error.py)
+RECIPE = "ShrinkWrap(threshold={threshold}, sigma=1.0, level='weighted') + 60*RAAR(beta={beta}) + 100*Mean(RAAR(beta={beta}))"
+
+
+def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, workers: int | None = None) -> Reconstruction:
+    """The solution with `count` replicas, whose spread (standard deviation) is the standard error of what is made of the image.
+
+    What a result rests on and might have been otherwise is varied, all at once: the counts (each number n drawn anew from a Poisson
+    distribution of mean n), the start (the independent results of the solution in turn), the support (its threshold) and the
+    relaxation of the projections, which decides how much of the faint light is believed. What all of them share is not seen: the
+    physics. Where the numbers are no counts they stay, and a warning says so.
+
+    solution: of a scan about a Bragg peak, whose independent results are its replicas. seed: of all that is drawn.
+    workers: processes; by default all cores. Raises InputError where the solution holds no replicas or its physics is not known here,
+    NumericalFailure where fewer than two come out like the image.
+    """
+    count = int_argument("count", count, 2)
+    if solution.replicas is None or not len(solution.replicas):
+        raise InputError("this result keeps no independent results to begin from; expected one of a 3D scan with its geometry")
+    if solution.physics is None:
+        raise InputError("the physics of this result is not known here; reconstruct the pattern again")
+    problem = Problem(solution.pattern, physics=solution.physics)
+    starts, d = fourier.cornered(solution.replicas, problem.ndim), problem.ndim
+    jobs = [(problem, recipe, starts[k % len(starts)], derive(seed, "replica", k)) for k, recipe in enumerate(recipes(count, seed))]
+    workers = min(count, workers or cores())
+    with one_thread():
+        states = [_replica(*job) for job in jobs] if workers == 1 else _in_pool(jobs, workers)
+        state = State.concatenate(states)
+        image = fourier.cornered(solution.image, d)
+        aligned = problem.symmetry.align(problem.project_object(state.image, state.support), image)
+        x = aligned.x * carried(state.support, aligned, d)
+        alike = (aligned.error < trust.SIMILAR_ERROR).tolist()
+    if sum(alike) < 2:
+        raise NumericalFailure(f"{sum(alike)} of {count} replicas are like the image: its error cannot be told")
+    numbers = solution.numbers | {"replicas": float(sum(alike))}
+    return replace(solution, replicas=fourier.centred(x[alike], d), numbers=numbers, warnings=solution.warnings + _doubts(solution, alike))
+
+
+def averaged(solution: Reconstruction) -> Reconstruction:
+    """`Reconstruction.averaged`."""
+    replicas = solution.replicas
+    if replicas is None or len(replicas) < 2:
+        raise InputError("this result has no replicas to take the mean of; untwin.replicate(solution) makes them")
+    support = (replicas != 0).float().mean(0) > 0.5
+    image = replicas.mean(0).where(support, replicas.new_zeros(()))
+    numbers = solution.numbers | {"support_pixels": float(support.sum()), "support_fraction": float(support.float().mean())}
+    if solution.physics is not None:
+        problem = Problem(solution.pattern, physics=solution.physics)
+        f, t = problem.predict(fourier.cornered(image, problem.ndim)[None]), problem.counts
+        kinds = ("r_factor", "chi_square_amplitude", "chi_square_intensity", "log_likelihood")
+        known = [name for name in kinds if not math.isnan(numbers.get(name, math.nan))]  # of numbers that are no counts, R alone
+        numbers |= {name: float(getattr(metrics, name)(f, t.intensity, t.measured)) for name in known}
+    return replace(solution, image=image, support=support, numbers=numbers)
+
+
+def recipes(count: int, seed: int) -> list[str]:
+    """One for each replica: relaxations and thresholds evenly over their ranges, joined at random."""
+    at = (np.arange(count) + 0.5) / count
+    mixed = np.random.default_rng(derive(seed, "thresholds")).permutation(at)
+    betas, thresholds = (low + (high - low) * u for (low, high), u in ((RELAXATIONS, at), (THRESHOLDS, mixed)))
+    return [RECIPE.format(threshold=round(float(t), 4), beta=round(float(b), 4)) for t, b in zip(thresholds, betas)]
+
+
+def redrawn(problem: Problem, seed: int) -> Problem:
+    """The problem of counts that have as much noise more as they had: the same where they are no counts."""
+    if not problem.pattern.counted:
+        return problem
+    y = problem.pattern.intensity
+    return problem.recounted(np.random.default_rng(derive(seed, "counts")).poisson(y.astype(np.float64)).astype(y.dtype))
+
+
+def _replica(problem: Problem, recipe: str, start: Tensor, seed: int) -> State:
+    import torch
+
+    state = State.of(start[None], start[None] != 0, (seed,)).replace(bounds=torch.ones_like(start[None], dtype=torch.bool))
+    with one_thread():
+        return run_here(redrawn(problem, seed).sharpened(SHARPENED), parse(recipe), state).state
+
+
+def _in_pool(jobs: list[tuple[Problem, str, Tensor, int]], workers: int) -> list[State]:
+    with pool(workers) as executor:
+        futures = {executor.submit(_replica, *job): k for k, job in enumerate(jobs)}
+        ended = {futures[f]: f.result() for f in as_completed(futures)}
+    return [ended[k] for k in range(len(jobs))]
+
+
+def _doubts(solution: Reconstruction, alike: list[bool]) -> tuple[str, ...]:
+    doubts = []
+    if not solution.pattern.counted:
+        doubts.append("the numbers are no counts of photons: the error of the strain holds none of their noise")
+    each = solution.pattern.photons / max(1, int(solution.support.sum()))
+    if solution.pattern.counted and each < FEW:
+        doubts.append(f"with {each:.0f} photons for each voxel the error of strain may be half as large again as its replicas say")
+    if solution.replicas is not None and len(solution.replicas) < 2:
+        doubts.append("a single independent result is like the image: the error of the strain holds nothing of the search")
+    if not all(alike):
+        doubts.append(f"{len(alike) - sum(alike)} of {len(alike)} replicas came out unlike the image and are left out")
+    return tuple(doubts)
