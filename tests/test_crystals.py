@@ -274,7 +274,7 @@ def winding(phase: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 48, 48)])
 @pytest.mark.parametrize("visible", [1.0, 0.0])
-def test_the_phase_around_a_dislocation_winds_by_g_dot_b(shape, visible):
+def test_the_phase_around_a_dislocation_winds_by_minus_g_dot_b(shape, visible):
     body = Polygon(6) if len(shape) == 2 else Wulff()
     s = scene_of(body, (Dislocations(1, visible=visible),), shape, count=8, oversampling=1.2)
     turn = np.linspace(0, 2 * np.pi, 400, endpoint=False)
@@ -282,7 +282,7 @@ def test_the_phase_around_a_dislocation_winds_by_g_dot_b(shape, visible):
     for label in s.labels:
         line = label["defects"][0]
         e_z, b, q = (np.array(line[k]) for k in ("line", "burgers", "reflection"))
-        assert line["winding"] == round(float(b @ q)) and (line["winding"] != 0) == bool(visible)
+        assert line["winding"] == -round(float(b @ q)) and (line["winding"] != 0) == bool(visible)
         across = np.cross(e_z, (0.3, 0.5, -0.8))
         across /= np.linalg.norm(across)
         up = np.cross(e_z, across)
@@ -389,7 +389,7 @@ def test_waves_have_their_rms_inside_the_body():
 
 
 def test_relaxation_lies_along_the_normal_and_fades_with_depth():
-    """u = ε n exp(s/λ): inside a flat facet Q·u is ε (n·q) exp(s/λ)."""
+    """u = ε n exp(s/λ): inside a flat facet −Q·u is amount (n·q) exp(s/λ)."""
     s = scene_of(Polygon(3), (Relaxation(0.8, 4.0),), (128, 128), count=3)
     q = s.along_q()
     for row, label in enumerate(s.labels):

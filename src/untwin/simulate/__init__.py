@@ -9,6 +9,7 @@ _HOME = {
     "dataset": ("Crystals", "write"),
     "crystals": ("RECIPES", "Copies", "Samples", "Simulation", "crystal", "simulation"),
     "detector": ("Detector", "Peak", "Total"),
+    "scan": ("RockingScan",),
     "settings": ("Between", "OneOf"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -45,6 +45,8 @@ def dislocation(
 @dataclass(frozen=True, repr=False)
 class Dislocations(Part):
     """Straight dislocation lines, screw, edge and mixed, with dim cores: magnitude times 1 − exp(−r²/2c²) where they are visible (g·b ≠ 0).
+    Their phase −Q·u winds by −2π g·b, right-handed about the line in the axes of the array; the label
+    "winding" is that of the phase, in turns.
 
     3D: any line direction, Burgers vectors ½<110> of fcc. 2D: lines seen end-on, Burgers vectors of a square lattice or along the line.
     count: lines. visible: probability that a line's Burgers vector is drawn among those with g·b ≠ 0. nu: Poisson's ratio.
@@ -77,7 +79,7 @@ class Dislocations(Part):
             nu, core = draw(self.nu, g), draw(self.core, g)
             visible = np.abs(lattice @ reflection) > 1e-9
             candidates = lattice[visible] if g.random() < self.visible else lattice[~visible]
-            b = candidates[int(g.random() * len(candidates))]
+            opposite = candidates[int(g.random() * len(candidates))]  # −b: the phase −Q·u of b is Q·u of −b
             line = np.array([1.0, 0, 0]) if flat else _unit(g.standard_normal(3))
             at = scene.inside(g, row) + g.uniform(-0.5, 0.5, scene.grid.ndim)
             lines.append(
@@ -85,9 +87,9 @@ class Dislocations(Part):
                     "kind": "dislocation",
                     "point": at.tolist(),
                     "line": line.tolist(),
-                    "burgers": (frame @ b).tolist(),
+                    "burgers": (-(frame @ opposite)).tolist(),
                     "reflection": (frame @ reflection).tolist(),
-                    "winding": round(float(reflection @ b)),
+                    "winding": round(float(reflection @ opposite)),
                     "nu": nu,
                     "core": core,
                 }
@@ -103,8 +105,8 @@ class Dislocations(Part):
             if line is None:
                 continue
             e_z, b, q = (np.array(line[k]) for k in ("line", "burgers", "reflection"))
-            screw = float(b @ e_z)
-            edge_vector = b - screw * e_z
+            screw = -float(b @ e_z)
+            edge_vector = -b - screw * e_z
             edge = float(np.linalg.norm(edge_vector))
             e_x = edge_vector / edge if edge > 1e-9 else _unit(np.cross(e_z, (0.0, 0.6, 0.8) if abs(e_z[0]) > 0.5 else (1.0, 0, 0)))
             e_y = np.cross(e_z, e_x)

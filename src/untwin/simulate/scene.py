@@ -1,7 +1,8 @@
 """Samples in the making, and the interface of what happens inside a crystal: a part turns an outline into a complex object, 2D or 3D.
 
-The object is magnitude · exp(i Q·u) with the displacement field u and the scattering vector Q = 2π g (Robinson and Harder, Nature Mater. 8,
-2009). Each part adds its Q·u to the phase, or changes the magnitude, and leaves a label. Lengths are pixels.
+The object is magnitude · exp(−i Q·u) with the displacement field u and the scattering vector Q = 2π g, as the transform from object to
+detector is exp(−i q·r) (Robinson and Harder, Nature Mater. 8, 2009, with the sign of that transform). Each part adds its −Q·u to the phase,
+or changes the magnitude, and leaves a label. Lengths are pixels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Strain that varies smoothly: parts that add to the phase Q·u."""
+"""Strain that varies smoothly: parts that add to the phase −Q·u."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Waves(Part):
 class Relaxation(Part):
     """Surface relaxation: atoms near the surface move along its normal n, u = ε n exp(s/λ) with the distance s < 0 to the surface.
 
-    amount: largest Q·u, rad, of either sign. depth: λ, pixels.
+    amount: largest −Q·u, rad, of either sign: |amount| = |Q| |ε|. depth: λ, pixels.
     """
 
     amount: Setting = 0.5
@@ -71,7 +71,7 @@ class Relaxation(Part):
 
 @dataclass(frozen=True, repr=False)
 class Bend(Part):
-    """A bent or sheared crystal: Q·u = a (n·r/L)(m·r/L) with random directions n, m and L half of the longest array axis.
+    """A bent or sheared crystal: −Q·u = a (n·r/L)(m·r/L) with random directions n, m and L half of the longest array axis.
 
     amount: a, rad, of either sign.
     """
