@@ -81,7 +81,7 @@ def repeated(folder: Path, out: Path) -> ut.Reconstruction:
 def quiet(monkeypatch, tmp_path):
     from untwin.cli import reconstruct
 
-    monkeypatch.setattr(reconstruct, "_present", lambda solution, folder: None)
+    monkeypatch.setattr(reconstruct, "present", lambda solution, folder: None)
     monkeypatch.chdir(tmp_path)
 
 

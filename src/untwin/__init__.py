@@ -72,8 +72,10 @@ _HOME = {
     "runs.stages.inspect": ("Inspect", "Release"),
     "runs.stages.strays": ("Strays",),
     "runs.stages.contain": ("Contain",),
+    "runs.stages.average": ("Average",),
     "runs.stages.refine": ("Refine",),
     "runs.reconstruct": ("reconstruct",),
+    "runs.replicate": ("replicate",),
     "runs.checkpoint": ("save_state", "load_state"),
     "runs.restore": ("restore",),
     "runs.archive": ("load",),
@@ -91,14 +93,14 @@ FORMER = {
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604
+__all__ = ["__version__", "bragg", *sorted(_MODULE)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULE:
         return getattr(importlib.import_module(f"untwin.{_MODULE[name]}"), name)
-    if name == "simulate":
-        return importlib.import_module("untwin.simulate")
+    if name in ("simulate", "bragg"):
+        return importlib.import_module(f"untwin.{name}")
     if name in FORMER:
         warnings.warn(f"untwin.{name} is called untwin.{FORMER[name]} now", DeprecationWarning, stacklevel=2)
         return __getattr__(FORMER[name])

@@ -1,12 +1,16 @@
 """The command line: options -> the objects of the package -> one call. No numerics, and no torch before an input has been checked."""
 
-from untwin.cli import inspect, learn, reconstruct, restore, simulate
+from untwin.cli import bragg, inspect, learn, reconstruct, restore, simulate
 from untwin.cli.app import app, main
 
 __all__ = ["main"]
 
 for command in (  # in the order in which a message lists them
     reconstruct.reconstruct,
+    bragg.bragg,
+    bragg.prepare,
+    bragg.strain,
+    bragg.geometry,
     restore.restore,
     reconstruct.demo,
     simulate.simulate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from untwin.errors import InputError, NumericalFailure
 if TYPE_CHECKING:
     import numpy as np
 
+    from untwin.bragg.maps import StrainMap
     from untwin.config import Run
     from untwin.data.measurement import Pattern
     from untwin.runs.solution import Reconstruction
@@ -117,52 +119,68 @@ def reconstruct(
     options = options or ReconstructOptions()
     settings = (reading or ReadOptions()).settings(file) | options.settings()
     if options.resume is not None:
-        _resume(settings, options, options.resume)
+        others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
+        resumed(options.resume, options.workers, {**others, "--config": options.config, "--overwrite": options.overwrite})
         return
     from untwin.config import resolved
 
-    run = resolved(options.config, {k: v for k, v in settings.items() if v is not None})
-    _require_solution(_reconstruct(run, options.overwrite))
+    reconstructed(resolved(options.config, {k: v for k, v in settings.items() if v is not None}), options.overwrite)
 
 
-def _resume(settings: dict[str, Any], options: ReconstructOptions, folder: Path) -> None:
+@dataclass(frozen=True)
+class Task:
+    """What a command makes of a reconstruction. command: its name, for --resume. completed: of the solution, before it is saved.
+    present: shows it in its folder."""
+
+    command: str
+    completed: Callable[[Reconstruction], Reconstruction]
+    present: Callable[[Reconstruction, Path], None]
+
+
+def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
+    """Go on with the run of a folder; None where it had come to its end. others: further options by the name that a user types, none of
+    which may be set."""
     from untwin.config import resolved
 
-    others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
-    unfinished = unfinished_options("reconstruct", folder, {**others, "--config": options.config, "--overwrite": options.overwrite})
-    if unfinished is not None:
-        workers = {"workers": options.workers} if options.workers else {}
-        run = resolved(None, {**unfinished, "output": folder, **workers})
-        _require_solution(_reconstruct(run, True, resume=True))
+    task = task or RECONSTRUCT
+    unfinished = unfinished_options(task.command, folder, others)
+    if unfinished is None:
+        return None
+    run = resolved(None, {**unfinished, "output": folder, **({"workers": workers} if workers else {})})
+    return reconstructed(run, True, True, task)
 
 
-def _require_solution(solution: Reconstruction) -> None:
+def reconstructed(run: Run, overwrite: bool, resume: bool = False, task: Task | None = None) -> Reconstruction:
+    """The solution of a run, its files and its report written. Raises NumericalFailure where most of its starts failed."""
+    solution = _reconstruct(run, overwrite, resume, task or RECONSTRUCT)
     if solution.reason:
         raise NumericalFailure(solution.reason)
+    return solution
 
 
-def _reconstruct(run: Run, overwrite: bool, resume: bool = False) -> Reconstruction:
+def _reconstruct(run: Run, overwrite: bool, resume: bool, task: Task) -> Reconstruction:
     from untwin.data.atomic import require_writable
     from untwin.runs.archive import CHECKPOINT, fresh, save
     from untwin.runs.checkpoint import Checkpoint
 
     folder = fresh(run.output or Path(f"{run.stem}_out"), overwrite)
-    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct", **run.options()})
+    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": task.command, **run.options()})
     recipe = _recipe(run)
     pattern = read_pattern(run)
     require_writable(folder, RESULT * pattern.intensity.size)
     support = _support_from_file(run, pattern)
     if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and support is None:
         note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
-    with checkpointed("reconstruct", checkpoint, folder, resume):
+    with checkpointed(task.command, checkpoint, folder, resume):
         with progress.iterations() as report:
             solution = untwin.reconstruct(
                 run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
                 effort=run.effort, seed=run.seed, support=support, workers=run.workers,
                 keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
             )  # fmt: skip
+        solution = task.completed(solution)
         save(solution, folder, True, run.table(solution.recipe))
-        _present(solution, folder)
+        task.present(solution, folder)
     return solution
 
 
@@ -195,16 +213,19 @@ def _support_from_file(run: Run, pattern: Pattern) -> np.ndarray | None:
     return read_support(run.support, pattern)
 
 
-def _present(solution: Reconstruction, folder: Path) -> None:
-    """Write the report; print the warnings, the verdict and where everything lies."""
+def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = None) -> None:
+    """Write the report; print the warnings, the verdict and where everything lies. strain: in the laboratory."""
     from untwin.show.report import report as write_report
 
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
         note(text)
     mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
     print(f"{mark}: {solution.verdict.text}")
-    page = write_report(solution, folder / "report.html")
+    page = write_report(solution, folder / "report.html", strain)
     print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml, figures/\nreport:  {page}")
+
+
+RECONSTRUCT = Task("reconstruct", lambda solution: solution, lambda solution, folder: present(solution, folder))
 
 
 def report(folder: Path) -> None:
@@ -217,7 +238,7 @@ def report(folder: Path) -> None:
     """
     from untwin.runs.archive import load
 
-    _present(load(folder), folder if folder.is_dir() else folder.parent)
+    present(load(folder), folder if folder.is_dir() else folder.parent)
 
 
 def demo(
@@ -244,5 +265,5 @@ def demo(
     fresh(output, overwrite)
     pattern, truth = write_demo(output, seed)
     print(f"simulated a strained crystal: {pattern} (the truth: {truth})")
-    _reconstruct(Run(file=pattern, output=output), True)
+    _reconstruct(Run(file=pattern, output=output), True, False, RECONSTRUCT)
     print_comparison(output, truth, output / "figures" / "truth.png", ("reconstruction", "truth"))

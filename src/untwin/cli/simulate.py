@@ -1,7 +1,11 @@
-"""untwin simulate: one crystal with its truth, or a data set of any size."""
+"""untwin simulate: one crystal with its truth, a raw scan of one as its beamline writes it, or a data set of any size."""
 
 from __future__ import annotations
 
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from untwin.cli import progress
+from untwin.data.atomic import PART, require_writable
+from untwin.data.typed import amount, typed
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.simulate.crystals import Simulation
 
-simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, or a data set of any size.")
+simulate = App(name="simulate", help="Make crystals, their patterns and the truth: one measurement, a raw scan, or a data set of any size.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +106,10 @@ def simulate_crystal(
     settings = {name: value for name, value in vars(options or CrystalOptions()).items() if value is not None}
     simulation = _simulation(recipe, _shape_of(size), settings)
     pattern = _write_crystal(simulation, seed, index, output, truth)
-    hidden = int((~pattern.measured).sum())
-    print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden:,} pixels not measured")
+    hidden = amount(int((~pattern.measured).sum()), "pixel")
+    print(f"simulated: {output}  {' x '.join(map(str, pattern.shape))}, {pattern.photons:.3g} photons, {hidden} not measured")
     print(f"the truth: {truth}")
-    print(f"next: untwin reconstruct {output}; untwin compare {output.stem}_out {truth}")
+    print(f"next: untwin reconstruct {typed(output)}; untwin compare {typed(f'{output.stem}_out')} {typed(truth)}")
 
 
 def _simulation(recipe: str | None, shape: tuple[int, ...] | None, options: dict[str, Any]) -> Simulation:
@@ -136,6 +142,105 @@ def _shape_of(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(n) for n in text.split(","))
     except ValueError:
         raise InputError(f"--size {text}: expected whole numbers, slowest axis first, such as 64,64 or 64,64,64") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """What crystal, and what scan.
+
+    Parameters
+    ----------
+    diameter
+        Of the crystal, nm; by default 300.
+    strain
+        Its rms along Q; by default 3e-4.
+    dislocation
+        A screw dislocation runs through the crystal.
+    counts
+        Expected from the crystal in all frames; by default 1e7.
+    frames
+        How many; by default 111.
+    step
+        Degrees from frame to frame; by default 0.01.
+    aliens
+        How many other crystals scatter into the frames; by default none.
+    seed
+        Which crystal, camera and noise.
+    """
+
+    diameter: float | None = None
+    strain: float | None = None
+    dislocation: Annotated[bool, Parameter(negative=())] = False
+    counts: float | None = None
+    frames: int | None = None
+    step: float | None = None
+    aliens: int | None = None
+    seed: int = 0
+
+
+@simulate.command(name="scan")
+def simulate_scan(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    beamline: str = "34idc",
+    size: str | None = None,
+    ideal: Annotated[bool, Parameter(negative=())] = False,
+    options: Annotated[ScanOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Write a raw rocking scan of a strained crystal as its beamline does: frames, log, flat and dark field. truth.npz is beside them.
+
+    Parameters
+    ----------
+    output
+        Folder for the files: a new or an empty one.
+    beamline
+        34idc, id01, p10, nanomax, cristal, sixs or id27.
+    size
+        Rows and columns of the frames, such as 128,128.
+    ideal
+        Full coherence, a perfect detector, an even beam, no noise.
+    """
+    from untwin.simulate.beamline_files import unsaid, write_scan
+    from untwin.simulate.scan import RockingScan
+    from untwin.simulate.truth import write_truth
+
+    settings = {name: value for name, value in vars(options or ScanOptions()).items() if value is not None}
+    if "diameter" in settings:
+        settings["size"] = settings.pop("diameter") * 1e-9
+    if (shape := _shape_of(size)) is not None:
+        settings["window"] = shape
+    recipe = RockingScan(beamline, **settings)
+    with new_folder(output) as folder:
+        scan, truth = (recipe.ideal() if ideal else recipe).draw()
+        write_scan(folder, recipe.key, scan)
+        write_truth(folder / "truth.npz", truth, recipe=repr(recipe))
+    shape = " x ".join(map(str, scan.frames.shape))
+    print(f"simulated: {output}  {shape} of {scan.instrument.diffractometer.name}, {truth.expected.sum():.3g} counts from the crystal")
+    print(f"the truth: {output / 'truth.npz'}")
+    print(f"next: untwin bragg {typed(output)}{_stated(unsaid(recipe.key, scan))}")
+
+
+def _stated(options: dict[str, Any]) -> str:
+    """As they are typed behind a command."""
+    texts = {name: ",".join(f"{v:.12g}" for v in value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return "".join(f" --{name.replace('_', '-')} {text}" for name, text in texts.items())
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to write in. At the end of the block it takes the name of `output`; where the block raises, nothing is there."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists and is no empty folder; choose another name")
+    require_writable(output)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}{PART}")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if output.exists():
+            output.rmdir()
+        part.rename(output)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @simulate.command(name="dataset")

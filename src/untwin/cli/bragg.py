@@ -1,0 +1,360 @@
+"""untwin bragg, prepare, strain, geometry: from the frames of a beamline to a strain map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from untwin.cli.notes import guesses_noted, note
+from untwin.cli.reconstruct import Task, present, reconstructed, resumed
+from untwin.errors import InputError
+
+if TYPE_CHECKING:
+    from untwin.data.measurement import Pattern
+    from untwin.runs.solution import Reconstruction
+
+PATTERN, STRAIN = "pattern.cxi", "strain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """What the files do not say, or say wrongly.
+
+    Parameters
+    ----------
+    number
+        Of the scan in the log, such as 54; 54,55,57 are repeats of one scan.
+    beamline
+        A row of untwin's table: 34idc, id01, p10, nanomax, cristal, sixs, id27, bm02; by default recognised.
+    geometry
+        A geometry.toml, for every other beamline (untwin geometry --new writes one).
+    energy
+        Of the photons, such as 9keV.
+    distance
+        From the sample to the detector, such as 500mm.
+    pixel_size
+        Of the detector, such as 55um.
+    direct_beam
+        Row and column where the beam falls when all detector angles are 0, such as 127.5,127.5.
+    flat
+        File with the white field, of the frames or of the whole detector.
+    dark
+        File with the counts of a pixel without light.
+    mask
+        File with the bad pixels, nonzero = bad.
+    """
+
+    number: str | None = None
+    beamline: str | None = None
+    geometry: Path | None = None
+    energy: str | None = None
+    distance: str | None = None
+    pixel_size: str | None = None
+    direct_beam: str | None = None
+    flat: str | None = None
+    dark: str | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """How the frames become a pattern.
+
+    Parameters
+    ----------
+    crop
+        Frames, rows and columns to keep about the peak, such as 96,96,96; by default what carries signal.
+    centre
+        Frame, row and column of the Bragg peak, such as 99,126,127; by default found.
+    binning
+        Frames, rows and columns that become one, such as 1,2,2; by default none but of an axis that is sampled six times or more, where
+        the array is too large.
+    window
+        First row, rows, first column, columns of the detector that the frames show, such as 0,256,0,256; by default as the log or the flat
+        says.
+    largest
+        Voxels of the pattern, where no crop is given; by default 884736.
+    keep_strays
+        Mask nothing that looks like light of another crystal, and no hot pixel.
+    """
+
+    crop: str | None = None
+    centre: str | None = None
+    binning: str | None = None
+    window: str | None = None
+    largest: int | None = None
+    keep_strays: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrainOptions:
+    """How strain is shown.
+
+    Parameters
+    ----------
+    voxel
+        Of the laboratory and crystal frames, such as 10nm; by default about that of the array.
+    second
+        A direction of the crystal in the laboratory, x,y,z: it lies in the plane of x and z of the crystal's frame, whose z is along q.
+    twin
+        Turn the crystal around (--no-twin: it is right as it is): one pattern cannot tell a crystal from its twin.
+    limit
+        Standard error of the strain above which a voxel is greyed, such as 2e-4.
+    calibrated
+        The direct beam was measured: 2 pi/q is a lattice spacing and not only a nominal one.
+    """
+
+    voxel: str | None = None
+    second: str | None = None
+    twin: bool | None = None
+    limit: float | None = None
+    calibrated: bool = False
+
+
+def bragg(
+    *scans: str,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    scan: Annotated[ScanOptions | None, Parameter(name="*")] = None,
+    preparing: Annotated[PrepareOptions | None, Parameter(name="*")] = None,
+    showing: Annotated[StrainOptions | None, Parameter(name="*")] = None,
+    starts: int | None = None,
+    effort: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    resume: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """From the frames of a rocking scan to a strain map with its error: prepare, phase, orthogonalise, strain, report, files.
+
+    No option is needed where the beamline is in the table. The folder gets pattern.cxi, result.cxi, report.html and strain/.
+
+    Parameters
+    ----------
+    scans
+        A folder with frames and a log; frames by a pattern in quotation marks, with a log; FILE.h5::SCAN; a master file. Several are
+        repeats of one scan, which are aligned and added up; a log among them is that of each.
+    output
+        Folder for the results; by default SCAN_bragg beside you. It must not exist.
+    starts
+        Independent starts.
+    effort
+        Factor on the work that the automatic plan may spend where its starts do not agree.
+    seed
+        Of all random numbers.
+    device
+        cpu (default), cuda or cuda:1.
+    workers
+        Processes on a CPU; by default all cores.
+    resume
+        Go on with a run that was cut short: the folder of its results.
+    overwrite
+        Replace the results of an earlier run.
+    """
+    from untwin.config import resolved
+    from untwin.runs.archive import fresh
+    from untwin.runs.device import device_name
+
+    showing = showing or StrainOptions()
+    task = Task("bragg", lambda solution: _replicated(solution, seed, workers), lambda solution, at: _strain(solution, at, showing))
+    if resume is not None:
+        if scans or output:
+            raise InputError(f"--resume takes everything from {resume}; leave the scan and --output out")
+        resumed(resume, workers, {}, task)
+        return
+    folder = fresh(output or Path(f"{_stem(scans)}_bragg"), overwrite)
+    _settings(showing)
+    settings = {"starts": starts, "effort": effort, "seed": seed, "device": device, "workers": workers}
+    run = resolved(None, {"file": folder / PATTERN, "output": folder} | {k: v for k, v in settings.items() if v is not None})
+    if device is not None:
+        device_name(device)
+    pattern = _prepared(scans, scan or ScanOptions(), preparing or PrepareOptions())
+    _write(pattern, folder / PATTERN)
+    reconstructed(run, True, task=task)
+
+
+def prepare(
+    *scans: str,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path(PATTERN),
+    scan: Annotated[ScanOptions | None, Parameter(name="*")] = None,
+    preparing: Annotated[PrepareOptions | None, Parameter(name="*")] = None,
+    overwrite: bool = False,
+) -> None:
+    """The frames of a rocking scan as one pattern: flat field, mask, crop and geometry, which untwin reconstruct takes.
+
+    Parameters
+    ----------
+    scans
+        As for untwin bragg.
+    output
+        The pattern, CXI.
+    overwrite
+        Replace a file of that name.
+    """
+    from untwin.data.atomic import new_file
+    from untwin.data.typed import typed
+
+    new_file(output, (".cxi", ".h5", ".hdf5"), overwrite)
+    _write(_prepared(scans, scan or ScanOptions(), preparing or PrepareOptions()), output)
+    print(f"{output}\nnext: untwin reconstruct {typed(output)} -o result, then: untwin strain result")
+
+
+def strain(folder: Path, *, showing: Annotated[StrainOptions | None, Parameter(name="*")] = None) -> None:
+    """Displacement and strain of a result, with its error: files for ParaView, numbers and pictures in FOLDER/strain.
+
+    Parameters
+    ----------
+    folder
+        What untwin bragg has written, or untwin reconstruct of a pattern that untwin prepare has.
+    """
+    from untwin.runs.archive import load
+
+    _strain(load(folder), folder if folder.is_dir() else folder.parent, showing or StrainOptions())
+
+
+def geometry(file: Path | None = None, *, new: bool = False, beamline: str = "34idc", overwrite: bool = False) -> None:
+    """The beamlines that untwin knows; with --new, a geometry.toml for another one; with FILE, whether it holds together.
+
+    Parameters
+    ----------
+    file
+        A geometry.toml.
+    new
+        Write FILE, by default geometry.toml, with comments.
+    beamline
+        The row of the table to begin with.
+    overwrite
+        Replace a file of that name.
+    """
+    from untwin.bragg.beamlines import TABLE
+    from untwin.bragg.beamlines import beamline as row_of
+    from untwin.bragg.geometry_file import geometry_text, read_geometry
+
+    if new:
+        from untwin.data.atomic import atomic_write_text
+
+        target = file or Path("geometry.toml")
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists; choose another name or --overwrite")
+        row = row_of(beamline)
+        atomic_write_text(target, geometry_text(row, next(key for key, value in TABLE.items() if value is row)))
+        print(f"{target}: fill it in, check it with untwin geometry {target}, then: untwin bragg SCAN --geometry {target}")
+        return
+    rows = {"": read_geometry(file).diffractometer} if file else TABLE
+    for key, row in rows.items():
+        print(f"{key + ': ' if key else ''}{row.name}")
+        for what, circles in (("sample", row.sample), ("detector", row.detector)):
+            print(f"  {what}: {', '.join(f'{c.name} {c.axis}' for c in circles) or 'fixed'}")
+        print(f"  rows {row.slow}, columns {row.fast} ({row.source})")
+        if row.doubt:
+            print(f"  in doubt: {row.doubt}")
+
+
+def _stem(scans: tuple[str, ...]) -> str:
+    if not scans:
+        raise InputError("no scan given; expected untwin bragg SCAN, such as a folder with frames and a log")
+    name = Path(scans[0].partition("::")[0])
+    return (name.name if name.is_dir() else name.stem).strip("*?[]_-. ") or "scan"
+
+
+def _prepared(scans: tuple[str, ...], scan: ScanOptions, preparing: PrepareOptions) -> Pattern:
+    """With every guess noted and every step printed."""
+    from untwin.bragg.prepare import prepare as prepared
+    from untwin.bragg.reading import is_log, read_scan
+
+    _stem(scans)
+    options = {k: v for k, v in vars(scan).items() if v is not None and k != "number"}
+    if scan.geometry is not None:
+        from untwin.bragg.geometry_file import read_geometry
+
+        options["geometry"] = read_geometry(scan.geometry)
+    if "direct_beam" in options:
+        options["direct_beam"] = _vector("direct_beam", options["direct_beam"], 2)
+    how: dict[str, Any] = {"keep_strays": preparing.keep_strays}
+    for name, count in (("crop", 3), ("binning", 3), ("window", 4)):
+        if (text := getattr(preparing, name)) is not None:
+            how[name] = tuple(int(v) for v in _vector(name, text, count, integers=True))
+    if preparing.largest is not None:
+        how["largest"] = preparing.largest
+    if preparing.centre is not None:
+        how["centre"] = _vector("centre", preparing.centre, 3)
+    with guesses_noted():
+        logs = [path for path in scans if is_log(path)] if len(scans) > 1 else []
+        frames = [path for path in scans if path not in logs] or [logs.pop()]
+        numbers = [None] if scan.number is None else [n.strip() for n in scan.number.split(",")]
+        for name, values in (("number", numbers), ("scan", frames)):
+            if "" in values or len(set(values)) < len(values):
+                raise InputError(f"{name} {', '.join(map(str, values))}: expected each once, as repeats of one scan are added up")
+        pattern = prepared([read_scan(path, *logs, number=number, **options) for path in frames for number in numbers], **how)
+    for sentence in pattern.preparation:
+        print(f"  {sentence}")
+    return pattern
+
+
+def _write(pattern: Pattern, path: Path) -> None:
+    from untwin.data.cxi import write_pattern
+
+    write_pattern(path, pattern, process={"command": "prepare", "preparation": "\n".join(pattern.preparation)})
+
+
+def _settings(showing: StrainOptions) -> dict[str, Any]:
+    """Of `StrainMap.in_frame`; all of what is shown is checked. Raises InputError."""
+    from untwin.checks import number_argument
+    from untwin.data.units import detector_pixel
+
+    settings: dict[str, Any] = {}
+    settings["voxel"] = None if showing.voxel is None else detector_pixel(showing.voxel)[0]
+    settings["second"] = None if showing.second is None else _vector("second", showing.second, 3)
+    if settings["second"] is not None and not any(settings["second"]):
+        raise InputError(f"second={showing.second}: expected a direction, such as 1,0,0")
+    if showing.limit is not None:
+        number_argument("limit", showing.limit, 0, above=True)
+    return settings
+
+
+def _replicated(solution: Reconstruction, seed: int | None, workers: int | None) -> Reconstruction:
+    """With results of counts drawn anew, whose spread is the error of the strain; as it is where there are none to begin from."""
+    from untwin.errors import NumericalFailure
+    from untwin.runs.replicate import REPLICAS, replicate
+
+    if solution.reason or solution.replicas is None or not len(solution.replicas):
+        return solution
+    print(f"how far the strain is known: {REPLICAS} results from counts that are drawn anew")
+    try:
+        return replicate(solution, seed=seed or 0, workers=workers)
+    except NumericalFailure as failure:
+        note(f"{failure}; the strain has no error")
+        return replace(solution, replicas=None)
+
+
+def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> None:
+    """Write the maps, and the report with them."""
+    from untwin.bragg.export import write_maps
+    from untwin.bragg.strain import strain as strain_of
+
+    settings = _settings(showing)
+    shown = solution.averaged() if solution.replicas is not None and len(solution.replicas) > 1 else solution
+    native = strain_of(shown, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
+    laboratory = native.in_frame("laboratory", voxel=settings["voxel"])
+    crystal = native.in_frame("crystal", voxel=settings["voxel"], second=settings["second"])
+    paths = write_maps(folder / STRAIN, native, laboratory, crystal)
+    present(solution, folder, laboratory)
+    for sentence in native.notes:
+        print(f"  {sentence}")
+    print("strain:  " + ", ".join(str(p) for p in paths))
+
+
+def _vector(name: str, text: str, count: int, integers: bool = False) -> tuple[float, ...]:
+    try:
+        values = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count or not all(v.is_integer() if integers else isfinite(v) for v in values):
+        raise InputError(
+            f"{name}={text}: expected {count} {'whole ' * integers}numbers with commas between them, such as {','.join(['1'] * count)}"
+        )
+    return values
