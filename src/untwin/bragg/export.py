@@ -21,13 +21,13 @@ def write_maps(folder: str | Path, native: StrainMap, *others: StrainMap) -> tup
     the first of them. Lengths for ParaView in nm, else in m. Files that exist are replaced. Raises InputError where nothing can be
     written."""
     folder = Path(folder)
+    named = facets(others[0]) if others else ()  # which may refuse: before anything is written
     about = {"texts": _texts(native), "vectors": {"q (1/nm)": native.q / NM}}
     paths = [write_vts(folder / "array.vts", _fields(native), origin=native.origin, steps=native.vectors, **about)]
     for regular in others:
         spacing = np.array([regular.vectors[2 - axis][axis] for axis in range(3)])
         about = {"texts": _texts(regular), "vectors": {"q (1/nm)": regular.q / NM}}
         paths.append(write_vti(folder / f"{regular.frame}.vti", _fields(regular), origin=regular.origin, spacing=spacing, **about))
-    named = facets(others[0]) if others else ()
     table = write_numbers(folder / "numbers.csv", others[0] if others else native, named)
     return (*paths, _write_npz(folder / "strain.npz", native), table)
 
@@ -61,6 +61,7 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 def _texts(m: StrainMap) -> dict[str, str]:
     texts = {"convention": CONVENTION, "frame": m.frame, "axes": ", ".join(m.axes), "lengths": "nm"}
+    texts["outside"] = "outside the support and in core, displacement, strain and its error are those of the nearest voxel"
     return texts | ({"notes": "\n".join(m.notes)} if m.notes else {})
 
 

@@ -55,15 +55,17 @@ def strain(
 
     Raises InputError.
     """
-    pattern, image = getattr(solution, "pattern", None), _array("image", getattr(solution, "image", None))
+    pattern = getattr(solution, "pattern", None)
     geometry = getattr(pattern, "geometry", None) or Geometry()
-    vectors = geometry.voxel_vectors(image.shape)
+    vectors = None if geometry.sampling is None else geometry.voxel_vectors(np.shape(solution.image))
     if vectors is None or geometry.q is None:
         raise InputError(
             "the result has no sampling and wave vector of a scan about a Bragg peak; expected a 3D pattern from untwin.bragg.prepare. "
             "With voxel vectors of your own: untwin.bragg.strain_of(image, support, vectors, q)"
         )
-    replicas = getattr(solution, "replicas", None) if replicas is None else replicas
+    image = _array("image", solution.image)
+    if replicas is None and (own := getattr(solution, "replicas", None)) is not None and len(own) > 1:
+        replicas = own
     sentences = (*getattr(pattern, "preparation", ()), *getattr(pattern, "warnings", ()))
     return strain_of(
         image,

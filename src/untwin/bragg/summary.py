@@ -122,7 +122,7 @@ def _lines(result: StrainMap, numbers: dict[str, float], radius: float) -> list[
     more = len(result.dislocations) - 5
     return [
         f"The phase winds about {'a dislocation line' if one else f'{len(result.dislocations)} dislocation lines'}, "
-        f"{numbers['dislocation_length'] * 1e9:.0f} nm of them in the crystal, their middles at x, y, z = {where} nm"
+        f"{numbers['dislocation_length'] * 1e9:.0f} nm of them in the crystal, their middles at x, y, z = {where} nm in the laboratory"
         f"{f' and {more} more' if more > 0 else ''}.",
         f"Within {radius:g} voxels of a line no strain is given, and the displacement has a cut that ends on it.",
     ]
@@ -130,7 +130,8 @@ def _lines(result: StrainMap, numbers: dict[str, float], radius: float) -> list[
 
 def _certainty(result: StrainMap, numbers: dict[str, float]) -> list[str]:
     if result.error is None:
-        return ["There is one result only: how far this strain can be believed is not known."]
+        unused = [] if result.limit is None else ["The limit of the standard error is not used: there is none."]
+        return ["There is one result only: how far this strain can be believed is not known.", *unused]
     sentences = [
         f"The strain of this crystal is known to {numbers['strain_error']:.1e}: the median standard error of a voxel in the bulk, from "
         f"{int(numbers['replicas'])} independent results."

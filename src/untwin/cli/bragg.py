@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from untwin.cli.notes import guesses_noted, note
+from untwin.cli.notes import guesses_noted
 from untwin.cli.reconstruct import Task, present, reconstructed, resumed
 from untwin.errors import InputError
 
@@ -54,7 +54,7 @@ class ScanOptions:
     energy: str | None = None
     distance: str | None = None
     pixel_size: str | None = None
-    direct_beam: str | None = None
+    direct_beam: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     flat: str | None = None
     dark: str | None = None
     mask: str | None = None
@@ -97,7 +97,7 @@ class StrainOptions:
     Parameters
     ----------
     voxel
-        Of the laboratory and crystal frames, such as 10nm; by default about that of the array.
+        Of the laboratory and crystal frames, such as 10nm; by default the shortest step of the array.
     second
         A direction of the crystal in the laboratory, x,y,z: it lies in the plane of x and z of the crystal's frame, whose z is along q.
     twin
@@ -109,10 +109,32 @@ class StrainOptions:
     """
 
     voxel: str | None = None
-    second: str | None = None
+    second: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     twin: bool | None = None
     limit: float | None = None
     calibrated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOptions:
+    """How the phases are found; by the automatic plan.
+
+    Parameters
+    ----------
+    starts
+        Independent starts.
+    effort
+        Factor on the work that the automatic plan may spend where its starts do not agree.
+    seed
+        Of all random numbers.
+    device
+        cpu (default), cuda or cuda:1.
+    """
+
+    starts: int | None = None
+    effort: float | None = None
+    seed: int | None = None
+    device: str | None = None
 
 
 def bragg(
@@ -120,11 +142,8 @@ def bragg(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     scan: Annotated[ScanOptions | None, Parameter(name="*")] = None,
     preparing: Annotated[PrepareOptions | None, Parameter(name="*")] = None,
+    phasing: Annotated[PhaseOptions | None, Parameter(name="*")] = None,
     showing: Annotated[StrainOptions | None, Parameter(name="*")] = None,
-    starts: int | None = None,
-    effort: float | None = None,
-    seed: int | None = None,
-    device: str | None = None,
     workers: int | None = None,
     resume: Path | None = None,
     overwrite: bool = False,
@@ -140,18 +159,10 @@ def bragg(
         repeats of one scan, which are aligned and added up; a log among them is that of each.
     output
         Folder for the results; by default SCAN_bragg beside you. It must not exist.
-    starts
-        Independent starts.
-    effort
-        Factor on the work that the automatic plan may spend where its starts do not agree.
-    seed
-        Of all random numbers.
-    device
-        cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
     resume
-        Go on with a run that was cut short: the folder of its results.
+        Go on with a run that was cut short: the folder of its results. Options that say how strain is shown are given again.
     overwrite
         Replace the results of an earlier run.
     """
@@ -159,21 +170,21 @@ def bragg(
     from untwin.runs.archive import fresh
     from untwin.runs.device import device_name
 
-    showing = showing or StrainOptions()
-    task = Task("bragg", lambda solution: _replicated(solution, seed, workers), lambda solution, at: _strain(solution, at, showing))
+    scan, preparing = scan or ScanOptions(), preparing or PrepareOptions()
+    phasing, showing = phasing or PhaseOptions(), showing or StrainOptions()
+    _settings(showing)
+    task = Task("bragg", lambda solution: _replicated(solution, workers), lambda solution, at: _strain(solution, at, showing))
     if resume is not None:
-        if scans or output:
-            raise InputError(f"--resume takes everything from {resume}; leave the scan and --output out")
-        resumed(resume, workers, {}, task)
+        options = {**vars(scan), **vars(preparing), **vars(phasing), "output": output, "overwrite": overwrite}
+        others = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        resumed(resume, workers, {"the scan": scans or None, **others}, task)
         return
     folder = fresh(output or Path(f"{_stem(scans)}_bragg"), overwrite)
-    _settings(showing)
-    settings = {"starts": starts, "effort": effort, "seed": seed, "device": device, "workers": workers}
+    settings = {**vars(phasing), "workers": workers, "keep_strays": preparing.keep_strays or None}
     run = resolved(None, {"file": folder / PATTERN, "output": folder} | {k: v for k, v in settings.items() if v is not None})
-    if device is not None:
-        device_name(device)
-    pattern = _prepared(scans, scan or ScanOptions(), preparing or PrepareOptions())
-    _write(pattern, folder / PATTERN)
+    if run.device is not None:
+        device_name(run.device)
+    _write(_prepared(scans, scan, preparing), folder / PATTERN)
     reconstructed(run, True, task=task)
 
 
@@ -204,16 +215,24 @@ def prepare(
 
 
 def strain(folder: Path, *, showing: Annotated[StrainOptions | None, Parameter(name="*")] = None) -> None:
-    """Displacement and strain of a result, with its error: files for ParaView, numbers and pictures in FOLDER/strain.
+    """Displacement and strain of a result, with its error: files for ParaView and numbers in FOLDER/strain, and the report again.
+
+    Of a result without replicas of counts drawn anew these are made first, which takes a minute or so.
 
     Parameters
     ----------
     folder
         What untwin bragg has written, or untwin reconstruct of a pattern that untwin prepare has.
     """
-    from untwin.runs.archive import load
+    from untwin.runs.archive import load, save
 
-    _strain(load(folder), folder if folder.is_dir() else folder.parent, showing or StrainOptions())
+    showing = showing or StrainOptions()
+    _settings(showing)
+    solution, root = load(folder), folder if folder.is_dir() else folder.parent
+    if "replicas" not in solution.numbers and solution.replicas is not None and len(solution.replicas):
+        solution = _replicated(solution)
+        save(solution, root, True)
+    _strain(solution, root, showing)
 
 
 def geometry(file: Path | None = None, *, new: bool = False, beamline: str = "34idc", overwrite: bool = False) -> None:
@@ -236,13 +255,15 @@ def geometry(file: Path | None = None, *, new: bool = False, beamline: str = "34
 
     if new:
         from untwin.data.atomic import atomic_write_text
+        from untwin.data.typed import typed
 
         target = file or Path("geometry.toml")
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists; choose another name or --overwrite")
         row = row_of(beamline)
         atomic_write_text(target, geometry_text(row, next(key for key, value in TABLE.items() if value is row)))
-        print(f"{target}: fill it in, check it with untwin geometry {target}, then: untwin bragg SCAN --geometry {target}")
+        name = typed(target)
+        print(f"{target}: fill it in, check it with untwin geometry {name}, then: untwin bragg SCAN --geometry {name}")
         return
     rows = {"": read_geometry(file).diffractometer} if file else TABLE
     for key, row in rows.items():
@@ -307,7 +328,10 @@ def _settings(showing: StrainOptions) -> dict[str, Any]:
     from untwin.data.units import detector_pixel
 
     settings: dict[str, Any] = {}
-    settings["voxel"] = None if showing.voxel is None else detector_pixel(showing.voxel)[0]
+    try:
+        settings["voxel"] = None if showing.voxel is None else float(detector_pixel([showing.voxel])[0])
+    except InputError:
+        raise InputError(f"voxel={showing.voxel}: expected one length, such as 10nm") from None
     settings["second"] = None if showing.second is None else _vector("second", showing.second, 3)
     if settings["second"] is not None and not any(settings["second"]):
         raise InputError(f"second={showing.second}: expected a direction, such as 1,0,0")
@@ -316,7 +340,7 @@ def _settings(showing: StrainOptions) -> dict[str, Any]:
     return settings
 
 
-def _replicated(solution: Reconstruction, seed: int | None, workers: int | None) -> Reconstruction:
+def _replicated(solution: Reconstruction, workers: int | None = None) -> Reconstruction:
     """With results of counts drawn anew, whose spread is the error of the strain; as it is where there are none to begin from."""
     from untwin.errors import NumericalFailure
     from untwin.runs.replicate import REPLICAS, replicate
@@ -325,10 +349,12 @@ def _replicated(solution: Reconstruction, seed: int | None, workers: int | None)
         return solution
     print(f"how far the strain is known: {REPLICAS} results from counts that are drawn anew")
     try:
-        return replicate(solution, seed=seed or 0, workers=workers)
+        return replicate(solution, seed=solution.seed, workers=workers)
     except NumericalFailure as failure:
-        note(f"{failure}; the strain has no error")
-        return replace(solution, replicas=None)
+        doubt = f"{failure}; the strain has no error"
+        verdict = solution.verdict
+        verdict = replace(verdict, trusted=None, text=f"{verdict.text}; but {doubt}") if verdict.trusted else verdict
+        return replace(solution, replicas=None, verdict=verdict, warnings=(*solution.warnings, doubt))
 
 
 def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> None:
@@ -337,8 +363,16 @@ def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> N
     from untwin.bragg.strain import strain as strain_of
 
     settings = _settings(showing)
-    shown = solution.averaged() if solution.replicas is not None and len(solution.replicas) > 1 else solution
-    native = strain_of(shown, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
+    count = 0 if solution.replicas is None else len(solution.replicas)
+    shown = solution.averaged() if count > 1 else solution
+    try:
+        native = strain_of(shown, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
+    except InputError:
+        present(solution, folder)
+        raise
+    if count > 1:
+        what = f"Strain is that of the mean of {count} replicas, R = {shown.numbers['r_factor']:.3f}; the verdict is "
+        native = replace(native, notes=(what + "that of the image in result.cxi.", *native.notes))
     laboratory = native.in_frame("laboratory", voxel=settings["voxel"])
     crystal = native.in_frame("crystal", voxel=settings["voxel"], second=settings["second"])
     paths = write_maps(folder / STRAIN, native, laboratory, crystal)

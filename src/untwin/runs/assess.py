@@ -224,10 +224,12 @@ def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
     """Of the object that is shown. Statistics of counting noise are NaN where the numbers are no counts: they tell nothing there."""
     t, p, best = problem.counts, problem.pattern, choice.best
     f = problem.predict(choice.image.unsqueeze(0))
+    explained, distance = _explained(problem, choice, f)
     unmeasured = float((f[0].where(~t.measured, f.new_zeros(()))).sum(dtype=f.dtype))
     return {
         "r_factor": float(metrics.r_factor(f, t.intensity, t.measured)),
-        **_statistics(problem, f, best.state, _explained(problem, choice, f)),
+        **_statistics(problem, f, best.state, explained),
+        **distance,
         "support_pixels": float(best.pixels[0]),
         "support_fraction": float(best.pixels[0]) / f[0].numel(),
         "photons": p.photons,
@@ -237,13 +239,14 @@ def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
     }
 
 
-def _explained(problem: Problem, choice: Choice, f: Tensor) -> Tensor:
+def _explained(problem: Problem, choice: Choice, f: Tensor) -> tuple[Tensor, dict[str, float]]:
     """(1, *grid): the prediction by which the model is judged. That of the object that is shown, f; and where it is an average, which
-    damps what is faint, that of a more likely object beside it, or else the damping would pass for a fault of the model."""
+    damps what is faint, that of a more likely object beside it, or else the damping would pass for a fault of the model. How far that one
+    is from the object that is shown is a number of its own: of another object the counts say nothing of this one."""
     if not choice.outcome.averaged:
-        return f
+        return f, {}
     x, _, _ = most_likely(problem, choice.image, choice.best.state.support[0], iterations=LIKELY)
-    return problem.predict(x[None])
+    return problem.predict(x[None]), {"likely_error": float(problem.symmetry.align(x[None], choice.image).error[0])}
 
 
 def _statistics(problem: Problem, f: Tensor, state: State, explained: Tensor) -> dict[str, float]:
@@ -270,6 +273,8 @@ def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | N
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
+    if numbers.get("likely_error", 0.0) >= trust.SIMILAR_ERROR:
+        clauses.append(f"a few steps towards the most likely object lead to another one (error {numbers['likely_error']:.2f})")
     if numbers.get("misfit", 0.0) > trust.MAX_MISFIT:
         clauses.append(f"it misses the counts by {numbers['misfit']:.1f} times what noise would")
     elif numbers.get("worst_shell_misfit", 0.0) > trust.MAX_SHELL_MISFIT:

@@ -51,6 +51,8 @@ def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, wo
         raise InputError("this result keeps no independent results to begin from; expected one of a 3D scan with its geometry")
     if solution.physics is None:
         raise InputError("the physics of this result is not known here; reconstruct the pattern again")
+    if solution.positivity:
+        raise InputError("the object was taken as real and nowhere negative, and has no displacement; leave positivity out")
     problem = Problem(solution.pattern, physics=solution.physics)
     starts, d = fourier.cornered(solution.replicas, problem.ndim), problem.ndim
     jobs = [(problem, recipe, starts[k % len(starts)], derive(seed, "replica", k)) for k, recipe in enumerate(recipes(count, seed))]
@@ -64,8 +66,11 @@ def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, wo
         alike = (aligned.error < trust.SIMILAR_ERROR).tolist()
     if sum(alike) < 2:
         raise NumericalFailure(f"{sum(alike)} of {count} replicas are like the image: its error cannot be told")
-    numbers = solution.numbers | {"replicas": float(sum(alike))}
-    return replace(solution, replicas=fourier.centred(x[alike], d), numbers=numbers, warnings=solution.warnings + _doubts(solution, alike))
+    numbers, warnings = solution.numbers | {"replicas": float(sum(alike))}, solution.warnings + _doubts(solution, alike)
+    verdict = solution.verdict
+    if verdict.trusted and sum(alike) <= count // 2:
+        verdict = trust.Verdict(None, f"{verdict.text}; but {count - sum(alike)} of {count} replicas came out unlike it: trust the outline")
+    return replace(solution, replicas=fourier.centred(x[alike], d), numbers=numbers, warnings=warnings, verdict=verdict)
 
 
 def averaged(solution: Reconstruction) -> Reconstruction:
@@ -122,7 +127,7 @@ def _doubts(solution: Reconstruction, alike: list[bool]) -> tuple[str, ...]:
         doubts.append("the numbers are no counts of photons: the error of the strain holds none of their noise")
     each = solution.pattern.photons / max(1, int(solution.support.sum()))
     if solution.pattern.counted and each < FEW:
-        doubts.append(f"with {each:.0f} photons for each voxel the error of strain may be half as large again as its replicas say")
+        doubts.append(f"with {each:.0f} photons for each voxel the error of strain may be half as large again as its replicas say, or more")
     if solution.replicas is not None and len(solution.replicas) < 2:
         doubts.append("a single independent result is like the image: the error of the strain holds nothing of the search")
     if not all(alike):
