@@ -609,3 +609,23 @@ def test_orderings_of_the_axes_of_an_array_give_one_and_the_same_laboratory():
     for order in permutations(range(3)):
         other = strain_of(x.transpose(order), body.transpose(order), a[list(order)], q).in_frame("laboratory", voxel=15e-9)
         assert np.array_equal(first.support, other.support) and np.allclose(first.strain, other.strain, atol=1e-9, equal_nan=True)
+
+
+# files
+
+
+def test_a_map_that_is_written_reads_back_and_what_is_none_is_refused(tmp_path):
+    from untwin.bragg.export import MAP, read_map, write_maps
+
+    a, q, x, copies = replicas(2, 6, 0.05)
+    m = strain_of(x, ball(), a, q, replicas=copies, limit=1e-4)
+    paths = write_maps(tmp_path, m, m.in_frame("laboratory"), m.in_frame("crystal"))
+    assert [p.name for p in paths] == ["array.vts", "laboratory.vti", "crystal.vti", MAP, "numbers.csv"] and all(p.is_file() for p in paths)
+    again = read_map(tmp_path / MAP)
+    for name in ("image", "support", "surface", "core", "displacement", "strain", "error", "vectors", "origin", "q"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(m, name))
+    assert (again.frame, again.axes, again.notes, again.limit) == (m.frame, m.axes, m.notes, m.limit)
+    np.testing.assert_array_equal(again.in_frame("laboratory").strain, m.in_frame("laboratory").strain)
+    (tmp_path / "other.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="cannot be read as a strain map"):
+        read_map(tmp_path / "other.npz")

@@ -14,6 +14,9 @@ from untwin.bragg.maps import CONVENTION, StrainMap
 from untwin.bragg.numbers import write_numbers
 from untwin.data.atomic import atomic_write_bytes
 from untwin.data.paraview import NM, write_vti, write_vts
+from untwin.errors import readable_errors
+
+MAP = "strain.npz"
 
 
 def write_maps(folder: str | Path, native: StrainMap, *others: StrainMap) -> tuple[Path, ...]:
@@ -29,7 +32,7 @@ def write_maps(folder: str | Path, native: StrainMap, *others: StrainMap) -> tup
         about = {"texts": _texts(regular), "vectors": {"q (1/nm)": regular.q / NM}}
         paths.append(write_vti(folder / f"{regular.frame}.vti", _fields(regular), origin=regular.origin, spacing=spacing, **about))
     table = write_numbers(folder / "numbers.csv", others[0] if others else native, named)
-    return (*paths, _write_npz(folder / "strain.npz", native), table)
+    return (*paths, _write_npz(folder / MAP, native), table)
 
 
 def _fields(m: StrainMap) -> dict[str, np.ndarray]:
@@ -76,3 +79,20 @@ def _write_npz(path: Path, m: StrainMap) -> Path:
     np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
     atomic_write_bytes(path, buffer.getvalue())
     return path
+
+
+def read_map(path: str | Path) -> StrainMap:
+    """The map on the array's own grid that `write_maps` wrote; the points of its dislocations are in no file. Raises InputError."""
+    path = Path(path)
+    with readable_errors(path, "a strain map"), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        about = json.loads(str(file["about"]))
+        arrays = {name: file[name] for name in file.files if name != "about"}
+        numbers = {str(name): float(value) for name, value in about["numbers"].items()}
+        return StrainMap(
+            **{"error": None, **arrays},
+            frame=str(about["frame"]),
+            axes=tuple(about["axes"]),
+            notes=tuple(about["notes"]),
+            numbers=numbers,
+            limit=numbers.get("strain_error_limit"),
+        )

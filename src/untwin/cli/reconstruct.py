@@ -229,16 +229,19 @@ RECONSTRUCT = Task("reconstruct", lambda solution: solution, lambda solution, fo
 
 
 def report(folder: Path) -> None:
-    """Write report.html and figures/ again from a result folder.
+    """Write report.html and figures/ again from a result folder, with the strain where untwin bragg or untwin strain has written it.
 
     Parameters
     ----------
     folder
         What untwin reconstruct has written.
     """
+    from untwin.bragg.export import MAP, read_map
     from untwin.runs.archive import load
 
-    present(load(folder), folder if folder.is_dir() else folder.parent)
+    solution, root = load(folder), folder if folder.is_dir() else folder.parent
+    path = root / "strain" / MAP
+    present(solution, root, read_map(path).in_frame("laboratory") if path.is_file() else None)
 
 
 def demo(

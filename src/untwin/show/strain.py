@@ -78,7 +78,8 @@ def _framed(axis: Axes, up: int, across: int, window: list[tuple[int, int]], spa
 
 
 def plot_strain_surface(m: StrainMap) -> Figure | None:
-    """The surface at half the bulk's magnitude, coloured by the strain of the nearest voxel inside, from two opposite sides."""
+    """The surface at half the bulk's magnitude, coloured by the strain of the nearest voxel inside, grey where its error is above the map's
+    limit, from two opposite sides."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from scipy import ndimage
@@ -95,6 +96,8 @@ def plot_strain_surface(m: StrainMap) -> Figure | None:
     index = np.rint(surface.indices[surface.faces].mean(1)).astype(int).clip(0, np.array(m.strain.shape) - 1)
     values = m.strain[tuple(nearest[(slice(None), *index.T)])]
     scale = Normalize(style["vmin"], style["vmax"], clip=True)
-    figure, axes = paint_surface(surface, np.asarray(style["cmap"](scale(values)))[:, :3], "nm", upright=True)
+    grey = m.uncertain[tuple(nearest[(slice(None), *index.T)])]
+    colours = np.asarray(style["cmap"](np.ma.masked_array(scale(values), grey)))[:, :3]
+    figure, axes = paint_surface(surface, colours, "nm", upright=True)
     figure.colorbar(ScalarMappable(scale, style["cmap"]), ax=list(axes), label="strain", format=_scientific())
     return figure
