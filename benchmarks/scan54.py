@@ -3,7 +3,7 @@
     UNTWIN_DATA=path/to/data python benchmarks/scan54.py --seeds 0,7,13 --json benchmarks/results/scan54.json
     python benchmarks/scan54.py --results run_0 run_7 run_13       # folders that untwin bragg has written
 
-The frames (real/34idc_scan54) are not part of untwin. Each run is `untwin bragg FOLDER --seed S`, without any other option. For each pair of
+The frames (real/34idc_scan54) are not part of untwin. Each run is `untwin bragg FOLDER --seed S`, without another option. For each pair of
 runs: objects: correlation of the images in result.cxi after shift, twin and phase; strain: correlation of their strain in the bulk of both,
 and the rms of its difference; expected: what the standard errors of both expect of that difference, rms. known: median standard error.
 """
