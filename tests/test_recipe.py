@@ -102,6 +102,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Grid(), Adam(), loss=Absolute())",
     "Fit(Grid(), Adam(), loss=Huber())",
     "Fit(Grid(), Adam(), loss=Gamma())",
+    "Fit(Grid(), Adam(), loss=SSIM(), kernel=Softmax(Perceptron()))",
 )
 RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()")
 
