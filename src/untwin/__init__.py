@@ -59,6 +59,8 @@ _HOME = {
     "solve.fit": ("Fit",),
     "solve.stopping": ("Plateau",),
     "solve.variance": ("WMV", "EMV"),
+    "solve.discrepancy": ("Discrepancy",),
+    "model.noise_level": ("estimate_sigma",),
     "solve.heldout": ("HeldOut", "Thinned"),
     "solve.selfvalidation": ("SelfValidation",),
     "solve.run": ("iterate",),
