@@ -144,7 +144,8 @@ def test_every_recipe_takes_its_steps_or_says_why_not(kind):
         if isinstance(after, str):
             continue
         taken += 1
-        if after.x.shape != first(problem).x.shape or after.image.shape != after.x.shape or after.step != 2:
+        steps = (1, 2) if "Discrepancy" in text else (2,)  # which stops where all of a picture may be noise
+        if after.x.shape != first(problem).x.shape or after.image.shape != after.x.shape or after.step not in steps:
             wrong.append(f"{text}: x {tuple(after.x.shape)}, image {tuple(after.image.shape)} after {after.step} steps")
         elif not bool(after.x.isfinite().all() & after.image.isfinite().all()):
             wrong.append(f"{text}: NaN or infinity")
