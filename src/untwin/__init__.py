@@ -61,6 +61,8 @@ _HOME = {
     "solve.pnp": ("Smooth", "PnP", "HQS", "PnPADMM", "RED", "GradientStep"),
     "solve.stopping": ("Plateau",),
     "solve.variance": ("WMV", "EMV"),
+    "solve.discrepancy": ("Discrepancy",),
+    "model.noise_level": ("estimate_sigma",),
     "solve.heldout": ("HeldOut", "Thinned"),
     "solve.selfvalidation": ("SelfValidation",),
     "solve.run": ("iterate",),

@@ -10,11 +10,13 @@ from untwin.errors import InputError
 from untwin.model.image.base import Identity, ImagePhysics
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Squared
+from untwin.model.noise_level import noise_of_picture, relative_misfit
 from untwin.model.symmetry import NoSymmetry, Symmetry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from untwin.model.noise_level import Noise
     from untwin.model.unknown import Nuisance, Unknown
 
 
@@ -119,6 +121,12 @@ class Picture(InverseProblem):
 
     def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
         return self.loss(self.predict(x), self.y, self.measured if where is None else where)
+
+    def noise(self, sigma: float | None) -> Noise:
+        return noise_of_picture(self.y, self.measured, self.loss, sigma)
+
+    def relative_misfit(self, x: Tensor, noise: Noise) -> Tensor:
+        return relative_misfit(self.predict(x), self.y, self.measured, noise)
 
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:
         """x: nothing is known of it beside the picture."""

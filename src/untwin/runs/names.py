@@ -40,6 +40,7 @@ from untwin.solve.begin import BoxSupport, FrameSupport, RandomStart, ResetSuppo
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
+from untwin.solve.discrepancy import Discrepancy
 from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.likelihood import MaximumLikelihood
@@ -79,7 +80,7 @@ PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
-RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation)
+RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *PLUGGED, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
