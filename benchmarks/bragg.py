@@ -4,8 +4,8 @@
     python benchmarks/bragg.py --seed 50 --count 1 --dislocation
 
 Gold, 300 nm, strain 3e-4 rms with a layer at the facets, 1e7 counts, partial coherence, flat field as a file, monitor, hot and dead pixels;
-frames through the curved Ewald sphere (untwin simulate scan). Then what untwin bragg does: the automatic plan, `replicate`, the mean
-of the replicas, strain. The object is laid on the truth (shift, twin, phase), and strain is compared on cubes in the laboratory, where the
+frames through the curved Ewald sphere (untwin simulate scan). Then what untwin bragg does: the automatic plan, `replicate`,
+strain. The object is laid on the truth (shift, twin, phase), and strain is compared on cubes in the laboratory, where the
 truth has a formula; voxels deeper than DEEP below the facets; beside a dislocation, farther than three voxels from its line.
 
 corr: of the objects. error: rms of the difference of the strains about its mean. spread / error: rms of the standard errors over it.
@@ -51,8 +51,7 @@ def measured(key: str, seed: int, dislocation: bool, workers: int) -> dict[str, 
     vectors = pattern.geometry.voxel_vectors(pattern.shape)
     points = (np.indices(pattern.shape).reshape(3, -1).T - np.array(pattern.shape) // 2) @ vectors
     target = fourier.cornered(torch.from_numpy(truth.image(points).reshape(pattern.shape).astype(np.complex64)), 3)
-    shown = solution.averaged().image
-    every = fourier.cornered(torch.cat([shown[None], solution.replicas]), 3)
+    every = fourier.cornered(torch.cat([solution.image[None], solution.replicas]), 3)
     aligned = ut.align(every, target, 3)
     x = fourier.centred(aligned.x, 3).numpy()
     support = np.abs(x[0]) > 0.2 * np.abs(x[0]).max()

@@ -1,114 +1,98 @@
-"""A raw scan of a gold crystal (34-ID-C scan 54): do runs that share no start agree, in the object and in the strain?
+"""A raw scan of a gold crystal (34-ID-C scan 54): do runs of the whole command that share no start agree, in the object and in the strain?
 
-    UNTWIN_DATA=path/to/data python benchmarks/scan54.py --json benchmarks/results/scan54.json
+    UNTWIN_DATA=path/to/data python benchmarks/scan54.py --seeds 0,7,13 --json benchmarks/results/scan54.json
+    python benchmarks/scan54.py --results run_0 run_7 run_13       # folders that untwin bragg has written
 
-The frames (real/34idc_scan54) are not part of untwin. Cut out by hand about the brightest voxel with the first 256 x 256 pixels of flat and
-dark (pixels of more than one count in the dark, or of less than 0.3 of the median flat, are masked), or, with --prepared, a pattern that
-`untwin prepare` has written. Of the mean of each run's replicas: objects: correlation after shift, twin and phase; strain: correlation of
-the maps one voxel within both supports, their rms, and the rms of their difference; beside it what the replicas expect of that difference,
-the rms of both spreads added.
+The frames (real/34idc_scan54) are not part of untwin. Each run is `untwin bragg FOLDER --seed S`, without another option. For each pair of
+runs: objects: correlation of the images in result.cxi after shift, twin and phase; strain: correlation of their strain in the bulk of both,
+and the rms of its difference; expected: what the standard errors of both expect of that difference, rms. known: median standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 import untwin as ut
-from strain_scene import strain_of
 from untwin import fourier
-from untwin.bragg.beamlines import beamline
-from untwin.bragg.instrument import Instrument
-
-CENTRE, FRAMES = (99, 126, 127), 201
+from untwin.bragg.strain import strain_of
 
 
-def pattern(folder: Path, shape: tuple[int, ...]) -> ut.Pattern:
-    import tifffile
-
-    frames = np.stack([tifffile.imread(f) for f in sorted((folder / "frames").glob("*.tif"))])
-    inside = tuple(slice(c - n // 2, c - n // 2 + n) for c, n in zip(CENTRE, shape))
-    flat, dark = (tifffile.imread(folder / f"{name}.tif")[:256, :256][inside[1:]].astype(float) for name in ("whitefield", "dark"))
-    bad = (dark > 1) | (flat < 0.3 * np.median(flat))
-    measured = np.broadcast_to(~bad, shape)
-    sample = np.stack([-0.28 + 0.005 * np.arange(FRAMES), np.full(FRAMES, 90.0), np.full(FRAMES, -5.0)], 1)
-    detector = np.tile([32.174, 12.6346], (FRAMES, 1))
-    at = Instrument(beamline("34idc"), sample, detector, np.full(FRAMES, 9000.0), 0.5, (55e-6, 55e-6), (128.0, 128.0))
-    flat = np.broadcast_to(np.where(bad, 1.0, flat / flat[~bad].mean()), shape)
-    counts, measured, flat = (np.fft.ifftshift(a) for a in (np.where(measured, frames[inside], 0), measured, flat))
-    return ut.Pattern(counts.astype(np.float32), measured, geometry=at.geometry(*CENTRE), sensitivity=flat.astype(np.float32))
+def run(scan: Path, folder: Path, seed: int) -> dict[str, float]:
+    """The command, and what it took: s on the clock, s of CPU."""
+    began, cpu = time.perf_counter(), sum(os.times()[2:4])
+    command = [sys.executable, "-m", "untwin", "bragg", str(scan), "-o", str(folder), "--seed", str(seed)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return {"seconds": time.perf_counter() - began, "cpu": sum(os.times()[2:4]) - cpu}
 
 
-def maps(solution: ut.Reconstruction, reference: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(*grid) strain of the mean of the replicas, laid on the reference (centred); its spread over the replicas; and its support."""
-    copies = fourier.cornered(solution.replicas, 3)
-    ideal = fourier.cornered(solution.averaged().image, 3)
-    by = ut.align(ideal[None], fourier.cornered(reference, 3), 3)
-    copies = ut.align(torch.cat([by.x, copies]), by.x[0], 3).x
-    copies = fourier.centred(copies, 3).numpy()
-    inside = np.abs(copies[0]) > 0.2 * np.abs(copies[0]).max()
-    strains = [strain_of(x, inside, solution.pattern.geometry) for x in copies]
-    return strains[0], np.var([s - np.nanmean(s) for s in strains[1:]], axis=0, ddof=1), inside
+def described(solution: ut.Reconstruction, took: dict[str, float]) -> dict[str, Any]:
+    n, m = solution.numbers, ut.bragg.strain(solution)
+    row = {"seed": solution.seed, **took, "trusted": solution.verdict.trusted, "verdict": solution.verdict.text}
+    row |= {name: n.get(name) for name in ("r_factor", "misfit", "agreement", "replicas", "cpu_seconds")}
+    row |= {"bulk": int(m.bulk.sum()), "strain": m.numbers["strain_rms"], "known": m.numbers["strain_error"], "warnings": solution.warnings}
+    return row | {f"extent_{axis}": m.numbers[f"extent_{axis}"] for axis in "xyz"}
+
+
+def compared(one: ut.Reconstruction, other: ut.Reconstruction) -> dict[str, float]:
+    """The other is laid on the first, its replicas, too."""
+    images = fourier.cornered(torch.cat([other.image[None], other.replicas]), 3)
+    aligned = ut.align(images, fourier.cornered(one.image, 3), 3)
+    x = fourier.centred(aligned.x, 3).numpy()
+    m = ut.bragg.strain(one)
+    k = strain_of(x[0], np.abs(x[0]) > 0.2 * np.abs(x[0]).max(), m.vectors, np.array(one.pattern.geometry.q), replicas=x[1:])
+    both = m.bulk & k.bulk & np.isfinite(m.error) & np.isfinite(k.error)
+    a, b = m.strain[both], k.strain[both]
+    return {
+        "objects": (1 - float(aligned.error[0]) ** 2) ** 0.5,
+        "strain": float(np.corrcoef(a, b)[0, 1]),
+        "difference": float((a - b).std()),
+        "expected": float(np.sqrt((m.error[both] ** 2 + k.error[both] ** 2).mean())),
+        "voxels": int(both.sum()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=540)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--shape", type=int, nargs=3, default=(64, 96, 96))
-    parser.add_argument("--prepared", type=Path)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", default="0,7,13")
+    parser.add_argument("--results", type=Path, nargs="+", help="compare these and run nothing")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    folder = Path(os.environ.get("UNTWIN_DATA", "")) / "real" / "34idc_scan54"
-    if not folder.is_dir() and not args.prepared:
-        sys.exit(f"no {folder}; set UNTWIN_DATA to the folder that holds real/")
     warnings.simplefilter("ignore")
-    measured = ut.read(args.prepared) if args.prepared else pattern(folder, tuple(args.shape))
-    rows: list[dict] = []
-    runs: list[ut.Reconstruction] = []
-    for seed in range(args.seed, args.seed + args.seeds):
-        began = time.perf_counter()
-        solution = ut.reconstruct(measured, seed=seed, workers=args.workers)
-        cpu, plan = solution.numbers["cpu_seconds"], time.perf_counter() - began
-        solution = ut.replicate(solution, seed=solution.seed, workers=args.workers)  # counts drawn anew for each run, as untwin bragg does
-        n = solution.numbers
-        row = {"seed": seed, "r_factor": n["r_factor"], "misfit": n["misfit"], "support": n["support_pixels"], "agreement": n["agreement"]}
-        row |= {"coherence": [n.get("coherence_major"), n.get("coherence_minor")], "cpu_plan": cpu, "seconds_plan": plan}
-        row |= {"seconds": time.perf_counter() - began, "trusted": solution.verdict.trusted, "verdict": solution.verdict.text}
-        runs.append(solution)
-        strain, variance, inside = maps(solution, runs[0].averaged().image)
-        bulk = ndimage.binary_erosion(inside) & np.isfinite(strain) & np.isfinite(variance)
-        row |= {
-            "strain": float(strain[bulk].std()),
-            "median": float(np.median(np.sqrt(variance[bulk]))),
-            "bulk": int(bulk.sum()),
-            "pairs": [],
-        }
-        row |= {"warnings": solution.warnings}
-        for other in runs[:-1]:
-            theirs, spread, region = maps(other, runs[0].averaged().image)
-            both = bulk & ndimage.binary_erosion(region) & np.isfinite(theirs) & np.isfinite(spread)
-            a, b = strain[both] - strain[both].mean(), theirs[both] - theirs[both].mean()
-            images = [fourier.cornered(s.averaged().image, 3) for s in (solution, other)]
-            error = float(ut.align(images[0][None], images[1], 3).error[0])
-            pair = {"object": (1 - error**2) ** 0.5, "strain": float(np.corrcoef(a, b)[0, 1]), "difference": float((a - b).std())}
-            row["pairs"].append(pair | {"expected": float(np.sqrt((variance + spread)[both].mean()))})
-        rows.append(row)
-        print(json.dumps(row, indent=1), flush=True)
-        if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            about = {"script": "scan54", "untwin": ut.__version__, "torch": torch.__version__, "shape": measured.shape}
-            args.json.write_text(json.dumps({**about, "rows": rows}, indent=1))
+    took: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as place:
+        folders = args.results or [Path(place) / seed for seed in args.seeds.split(",")]
+        scan = Path(os.environ.get("UNTWIN_DATA", "")) / "real" / "34idc_scan54"
+        if not args.results and not scan.is_dir():
+            sys.exit(f"no {scan}; set UNTWIN_DATA to the folder that holds real/")
+        took = [{} if args.results else run(scan, folder, int(folder.name)) for folder in folders]
+        solutions = [ut.load(folder) for folder in folders]
+    rows = [described(s, t) for s, t in zip(solutions, took)]
+    pairs = [{"seeds": [a.seed, b.seed], **compared(a, b)} for a, b in itertools.combinations(solutions, 2)]
+    print("| seed | verdict | R | strain, rms | known to | replicas |\n|---|---|---|---|---|---|")
+    for r in rows:
+        words = {True: "TRUST", None: "CANNOT SAY", False: "DO NOT TRUST"}[r["trusted"]]
+        print(f"| {r['seed']} | {words} | {r['r_factor']:.3f} | {r['strain']:.1e} | {r['known']:.1e} | {r['replicas']:.0f} |")
+    print("\n| seeds | objects | strain | difference, rms | expected |\n|---|---|---|---|---|")
+    for p in pairs:
+        seeds = ", ".join(map(str, p["seeds"]))
+        print(f"| {seeds} | {p['objects']:.4f} | {p['strain']:.3f} | {p['difference']:.1e} | {p['expected']:.1e} |")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        about = {"script": "scan54", "untwin": ut.__version__, "torch": torch.__version__, "rows": rows, "pairs": pairs}
+        args.json.write_text(json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

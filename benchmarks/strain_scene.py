@@ -106,17 +106,3 @@ def grid(n: int, a: np.ndarray) -> np.ndarray:
 
 def middle(x: np.ndarray, size: int) -> np.ndarray:
     return x[tuple(slice(n // 2 - size // 2, n // 2 - size // 2 + size) for n in x.shape)]
-
-
-def strain_of(image: np.ndarray, support: np.ndarray, place: Geometry) -> np.ndarray:
-    """(*grid): strain along q by the mean of forward and backward differences of neighbours' phases within the support; NaN elsewhere."""
-    a, q = place.voxel_vectors(image.shape), np.array(place.q)
-    along = np.linalg.inv(a.T) @ (q / np.linalg.norm(q))
-    total = np.zeros(image.shape)
-    for axis in range(3):
-        step = np.angle(np.roll(image, -1, axis) * image.conj())
-        ok = support & np.roll(support, -1, axis)
-        d, n = np.where(ok, step, 0), ok.astype(float)
-        d, n = d + np.roll(d, 1, axis), n + np.roll(n, 1, axis)
-        total += along[axis] * np.where(n > 0, d / np.maximum(n, 1), np.nan)
-    return np.where(support, -total / np.linalg.norm(q), np.nan)

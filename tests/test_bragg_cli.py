@@ -152,6 +152,7 @@ REJECTED = [
     ("bragg good -o out --device tpu", r"no device 'tpu'"),
     ("bragg good -o out --second 0,0,0", r"second=0,0,0: expected a direction"),
     ("bragg good -o out --limit -1", r"limit=-1\.0: expected a number above 0"),
+    ("bragg good -o out --second {q}", r"second=\(.*\) is along q; expected a direction across it"),
     ("strain good", r"no result\.cxi in good"),
 ]
 
@@ -160,7 +161,7 @@ REJECTED = [
 def test_bad_input_has_one_message_and_exit_code_2_and_leaves_nothing(line, expected, folders, monkeypatch, capsys):
     monkeypatch.chdir(folders)
     before = sorted(folders.rglob("*"))
-    code, _, err = run(capsys, line)
+    code, _, err = run(capsys, line.format(q=",".join(f"{v:.6g}" for v in RockingScan("34idc", **SMALL).crystal().q)))
     message = [text for text in err.splitlines() if not text.startswith("note: ")]
     assert code == 2 and len(message) == 1 and message[0].startswith("untwin: "), err
     assert re.search(expected, message[0]), message[0]

@@ -91,6 +91,12 @@ def test_a_ball_has_no_facets_and_its_surface(radius):
     assert (np.einsum("ij,ij->i", out, normals) > 0).all()
 
 
+def test_a_crystal_of_a_few_voxels_has_no_facets():
+    x, vectors = image(lambda r: 50e-9 - np.linalg.norm(r - 4e-9, axis=-1))
+    m = mapped(x, vectors)
+    assert 60 < m.support.sum() < 150 and facets(m) == facets(m.in_frame("laboratory")) == ()
+
+
 def test_a_cavity_is_no_facet():
     normals, heights = wulff(140e-9, 150e-9)
     outside = polyhedron(normals @ axes(), heights)

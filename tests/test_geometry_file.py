@@ -26,13 +26,13 @@ def test_a_new_file_states_the_row_that_it_was_begun_with(tmp_path, key):
 
 def test_angles_are_numbers_ranges_or_columns_of_the_log(tmp_path):
     text = (
-        'rows = "y-"\ncolumns = "x+"\nenergy = "9 keV"\ndistance = "500 mm"\npixel_size = ["55 um", "75 um"]\n'
+        'rows = "y-"\ncolumns = "x+"\nenergy = "9 keV"\ndistance = "500 mm"\npixel_size = ["55 um", "75 um"]\nmonitor = "ic3"\n'
         '[[sample]]\nname = "theta"\naxis = "y+"\nangle = { start = -0.28, step = 0.005 }\n'
         '[[sample]]\nname = "chi"\naxis = "z-"\nangle = 90\n[[detector]]\nname = "delta"\naxis = "y+"\nangle = "Delta"\n'
     )
     stated = read_geometry(written(tmp_path, text))
     assert stated.angles == {"theta": (-0.28, 0.005), "chi": 90.0, "delta": "Delta"}
-    assert stated.energy == pytest.approx(9000)
+    assert stated.energy == pytest.approx(9000) and stated.monitor == "ic3"
     assert stated.distance == pytest.approx(0.5)
     assert stated.pixel_size == pytest.approx((55e-6, 75e-6))
 

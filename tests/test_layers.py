@@ -50,7 +50,6 @@ CIRCLES = {
     ("runs/solution.py", "untwin.show.object"),
     ("runs/solution.py", "untwin.show.restored"),
     ("runs/solution.py", "untwin.runs.archive"),
-    ("runs/solution.py", "untwin.runs.replicate"),
     ("bragg/scan.py", "untwin.bragg.prepare"),  # and a scan prepares itself
 }
 

@@ -102,6 +102,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Grid(), Adam(), loss=Absolute())",
     "Fit(Grid(), Adam(), loss=Huber())",
     "Fit(Grid(), Adam(), loss=Gamma())",
+    "Smooth(weight=0.1) + 8*HQS(Denoiser(), noise=0.05) + 3*PnP(level=0.1) + PnPADMM() + RED() + GradientStep()",
 )
 RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()")
 

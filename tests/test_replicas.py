@@ -1,4 +1,4 @@
-"""Independent results, averaged and kept: what they share is shown, and how far they differ is its error."""
+"""Independent results, averaged and kept: what starts share is shown, and how far replicas are from it is its error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import untwin as ut
 from untwin import fourier
 from untwin.data.measurement import Geometry
 from untwin.errors import InputError, NumericalFailure
-from untwin.judge.metrics import r_factor
 from untwin.model.alignment import carried, shift, twin
 from untwin.runs import auto
 from untwin.runs.population import Population, start
@@ -81,21 +80,12 @@ def test_no_ordinary_pattern_keeps_replicas():
     assert ordinary.replicas is None
     with pytest.raises(InputError, match="no independent results"):
         replicate(ordinary)
-    with pytest.raises(InputError, match="no replicas"):
-        ordinary.averaged()
 
 
-def test_their_mean_is_nearer_to_the_truth_than_one_of_them(replicated):
+def test_the_image_stays_and_is_nearer_to_the_truth_than_a_replica(solution, replicated):
     truth = torch.from_numpy(crystal())
-    single = ut.align(replicated.replicas, truth, 3).error
-    averaged = replicated.averaged()
-    assert torch.equal(averaged.support, (replicated.replicas != 0).float().mean(0) > 0.5)
-    assert bool((averaged.image[~averaged.support] == 0).all())
-    assert float(ut.align(averaged.image[None], truth, 3).error[0]) < float(single.mean())
-    assert averaged.numbers["support_pixels"] == float(averaged.support.sum())
-    own = ut.Problem(averaged.pattern, physics=averaged.physics)
-    f = own.predict(fourier.cornered(averaged.image, 3)[None])
-    assert averaged.numbers["r_factor"] == pytest.approx(float(r_factor(f, own.counts.intensity, own.measured)), rel=1e-5)
+    assert torch.equal(replicated.image, solution.image) and torch.equal(replicated.support, solution.support)
+    assert float(ut.align(solution.image[None], truth, 3).error[0]) < float(ut.align(replicated.replicas, truth, 3).error.mean())
     assert replicated.numbers["replicas"] == len(replicated.replicas)
 
 
@@ -106,6 +96,18 @@ def test_replicas_survive_a_file_to_the_bit(replicated, tmp_path):
     with h5py.File(tmp_path / "run" / "result.cxi") as file:
         box = file["/entry_1/image_1/replicas"]
         assert box.size < replicated.replicas.numel() / 2 and box.compression == "gzip", "the box around them alone"
+
+
+def test_a_new_result_removes_the_maps_of_the_one_before(solution, tmp_path):
+    solution.save(tmp_path / "run")
+    (tmp_path / "run" / "strain").mkdir()
+    for name in ("strain.npz", "laboratory.vti", "array.vts", "numbers.csv", "crystal.vti"):
+        (tmp_path / "run" / "strain" / name).write_text("of the one before")
+    with pytest.raises(InputError):
+        solution.save(tmp_path / "run")
+    assert (tmp_path / "run" / "strain" / "strain.npz").exists()
+    solution.save(tmp_path / "run", overwrite=True)
+    assert not (tmp_path / "run" / "strain").exists()
 
 
 @pytest.mark.parametrize("change", ["box", "place", "values"])

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from untwin.bragg.strain import ISOSURFACE, level
 from untwin.data.measurement import Geometry, Pattern, Source
 from untwin.errors import InputError
 from untwin.judge.resolution import Curve
 from untwin.judge.trust import Verdict
 from untwin.runs.solution import History, Reconstruction, Start
-from untwin.show.object import _viewed, compare_figure, edge_widths, isosurface_level, plot_object, surface_of
+from untwin.show.object import _viewed, compare_figure, edge_widths, plot_object, surface_of
 from untwin.show.pattern import plot_intensity, plot_pattern
 from untwin.show.report import FIGURES, report
 
@@ -164,10 +165,9 @@ def test_the_eye_sees_right_handed_axes():
 
 def test_the_surface_of_a_body_is_where_half_of_it_begins():
     image = solved(ball(24)).image.numpy()
-    level = isosurface_level(np.abs(image), np.abs(image) > 0)
-    assert level == pytest.approx(15, rel=1e-3)
-    level = isosurface_level(np.abs(image), np.abs(image) > 0)
-    surface = surface_of(image, level, np.diag([1.0, 1.0, 2.0])[:, ::-1])
+    half = ISOSURFACE * level(image, np.abs(image) > 0)
+    assert half == pytest.approx(15, rel=1e-3)
+    surface = surface_of(image, half, np.diag([1.0, 1.0, 2.0])[:, ::-1])
     assert surface is not None
     np.testing.assert_allclose(surface.points.mean(0), [24, 12, 12], atol=0.3)  # x, y, z in nm
     np.testing.assert_allclose(np.ptp(surface.points, axis=0) / 2, [2 * 6.5, 4.5, 5.5], atol=0.1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -289,11 +287,11 @@ def test_the_command_writes_a_scan_and_its_truth_or_nothing(tmp_path, monkeypatc
     def write_scan(folder, key, scan):
         scans[key] = scan
         (folder / "log").write_text("angles")
-        if key == "bm02":
+        if key == "cristal":
             raise InputError("no writer")
         return (folder / "log",)
 
-    monkeypatch.setitem(sys.modules, "untwin.simulate.beamline_files", SimpleNamespace(write_scan=write_scan, unsaid=lambda key, scan: {}))
+    monkeypatch.setattr("untwin.simulate.beamline_files.write_scan", write_scan)
     monkeypatch.chdir(tmp_path)
     options = "--diameter 90 --size 40,40 --frames 21 --dislocation --seed 3"
     cli.app(f"simulate scan -o new --beamline id01 {options}".split(), result_action="return_value")
@@ -307,9 +305,14 @@ def test_the_command_writes_a_scan_and_its_truth_or_nothing(tmp_path, monkeypatc
         assert np.allclose(stored["image"][stored["support"]], crystal.image(points), atol=1e-5)
         assert np.allclose(stored["core"][stored["support"]], crystal.screw.distance(points))  # type: ignore[union-attr]
         assert "-q.u" in json.loads(str(stored["settings"]))["convention"]
-    for again in ("-o new", "-o other --beamline bm02"):
+    drawn = RockingScan.draw
+    monkeypatch.setattr(RockingScan, "draw", lambda self: drawn(self) if self.key == "cristal" else pytest.fail("drawn too early"))
+    for again, why in (
+        ("-o new", "is no empty folder"),
+        ("-o other --beamline cristal", "no writer"),
+        ("-o other --beamline bm02", "beamline 'bm02': what it writes is not known"),
+    ):
         with pytest.raises(SystemExit) as stop:
             cli.main(f"simulate scan {again} {options}".split())
-        assert stop.value.code == 2
-    assert "is no empty folder" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["new"]
+        assert stop.value.code == 2 and why in capsys.readouterr().err
+        assert [p.name for p in tmp_path.iterdir()] == ["new"]

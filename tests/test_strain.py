@@ -319,8 +319,22 @@ def test_the_standard_error_is_the_scatter_of_independent_results():
     assert np.median(m.error[m.surface]) > np.median(m.error[m.bulk])
 
 
-def test_the_standard_error_of_two_maps_is_their_difference_over_the_square_root_of_two():
-    assert np.allclose(standard_error(np.array([[[[1e-4]]], [[[3e-4]]]])), 2e-4 / 2**0.5)
+def test_the_standard_error_about_the_mean_of_two_maps_is_their_difference_over_the_square_root_of_two():
+    assert np.allclose(standard_error(np.array([[[[-1e-4]]], [[[1e-4]]]])), 2e-4 / 2**0.5)
+    assert np.allclose(standard_error(np.array([[[[1e-4]]], [[[1e-4]]], [[[np.nan]]]])), 2**0.5 * 1e-4), "all of them elsewhere"
+    assert np.isnan(standard_error(np.array([[[[1e-4]]], [[[np.nan]]]]))).all()
+
+
+def test_a_replica_says_nothing_where_it_is_0():
+    a, q, x, copies = replicas(3, 6, 0.05)
+    cut = copies.copy()
+    cut[:2, :, :, : SHAPE[2] // 2] = 0
+    m, without = (strain_of(x, ball(), a, q, replicas=c) for c in (cut, copies[2:]))
+    assert m.error is not None and without.error is not None
+    far = m.bulk & (np.arange(SHAPE[2]) < SHAPE[2] // 2 - 2)
+    assert far.sum() > 100 and np.allclose(m.error[far], without.error[far], rtol=1e-5)
+    lone = strain_of(x, ball(), a, q, replicas=np.stack([copies[0], cut[0]])).error
+    assert lone is not None and np.isnan(lone[far]).all()
 
 
 def test_ramps_and_offsets_of_the_replicas_are_no_error():
@@ -615,7 +629,7 @@ def test_orderings_of_the_axes_of_an_array_give_one_and_the_same_laboratory():
 
 
 def test_a_map_that_is_written_reads_back_and_what_is_none_is_refused(tmp_path):
-    from untwin.bragg.export import MAP, read_map, write_maps
+    from untwin.bragg.export import MAP, read_map, remove_maps, write_maps
 
     a, q, x, copies = replicas(2, 6, 0.05)
     m = strain_of(x, ball(), a, q, replicas=copies, limit=1e-4)
@@ -626,6 +640,10 @@ def test_a_map_that_is_written_reads_back_and_what_is_none_is_refused(tmp_path):
         np.testing.assert_array_equal(getattr(again, name), getattr(m, name))
     assert (again.frame, again.axes, again.notes, again.limit) == (m.frame, m.axes, m.notes, m.limit)
     np.testing.assert_array_equal(again.in_frame("laboratory").strain, m.in_frame("laboratory").strain)
+    assert b'Name="spacing (nm)"' in paths[0].read_bytes() and np.allclose(m.spacing[m.bulk].mean(), m.numbers["d_spacing"])
+    (tmp_path / "notes.txt").write_text("mine")
+    remove_maps(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "other.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="cannot be read as a strain map"):
         read_map(tmp_path / "other.npz")

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from untwin.bragg.facets import facets
+from untwin.bragg.frame import FRAMES
 from untwin.bragg.maps import CONVENTION, StrainMap
 from untwin.bragg.numbers import write_numbers
 from untwin.data.atomic import atomic_write_bytes
 from untwin.data.paraview import NM, write_vti, write_vts
-from untwin.errors import readable_errors
+from untwin.errors import InputError, readable_errors
 
-MAP = "strain.npz"
+FOLDER, MAP = "strain", "strain.npz"  # within that of a result
 
 
 def write_maps(folder: str | Path, native: StrainMap, *others: StrainMap) -> tuple[Path, ...]:
@@ -35,6 +36,20 @@ def write_maps(folder: str | Path, native: StrainMap, *others: StrainMap) -> tup
     return (*paths, _write_npz(folder / MAP, native), table)
 
 
+def remove_maps(folder: str | Path) -> None:
+    """Whatever `write_maps` has written there, and the folder where nothing else is in it. Raises InputError."""
+    folder = Path(folder)
+    try:
+        for name in ("array.vts", *(f"{frame}.vti" for frame in FRAMES), "numbers.csv", MAP):
+            (folder / name).unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"{folder} of an earlier result cannot be removed: {error.strerror}; remove it, or choose another folder"
+        ) from None
+
+
 def _fields(m: StrainMap) -> dict[str, np.ndarray]:
     """What ParaView shows. Outside the support there is the value of the nearest voxel inside, so that the colours of a surface are those
     of the crystal; `support` says where it ends."""
@@ -48,6 +63,7 @@ def _fields(m: StrainMap) -> dict[str, np.ndarray]:
         "uncertain": m.uncertain.astype(np.uint8),
         "displacement (nm)": _filled(NM * m.displacement),
         "strain": _filled(m.strain),
+        "spacing (nm)": _filled(NM * m.spacing),
     }
     return fields if m.error is None else fields | {"strain error": _filled(m.error)}
 
@@ -64,7 +80,8 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 def _texts(m: StrainMap) -> dict[str, str]:
     texts = {"convention": CONVENTION, "frame": m.frame, "axes": ", ".join(m.axes), "lengths": "nm"}
-    texts["outside"] = "outside the support and in core, displacement, strain and its error are those of the nearest voxel"
+    texts["outside"] = "outside the support and in core, displacement, strain, spacing and error are those of the nearest voxel"
+    texts["axes in the laboratory (x, y, z)"] = "; ".join(", ".join(f"{v:.9f}" for v in axis) for axis in m.rotation)
     return texts | ({"notes": "\n".join(m.notes)} if m.notes else {})
 
 

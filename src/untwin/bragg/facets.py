@@ -25,6 +25,9 @@ REACH = np.radians(40.0)  # farther from every facet's normal a triangle belongs
 # 2.2 to 3.3 in the array's
 FLAT = 2.4
 SHARE = 0.01  # of the surface: smaller facets are not listed
+# Voxels of the reconstruction: a smaller crystal is given none. Balls of 55 to 69 cubes have up to twelve, of 85 one in two of five, of 118
+# and more none; in oblique voxels those of 80 have up to four, of 138 and more none (five balls of each size)
+FEWEST = 150
 SOFT = 0.7  # voxels, of the amplitude: without, a ball's peaks go up to 2.6
 NEAR = 1.5  # steps of the grid: over so much the normals are averaged
 STAIR = 0.65  # of the longest step of the reconstruction's grid, and at least over so much: a cut in voxels of 15 x 5 x 5 nm has stairs
@@ -52,9 +55,11 @@ class Facet:
 def facets(result: StrainMap, isosurface: float = 0.5) -> tuple[Facet, ...]:
     """Of the crystal in a map of any frame, largest first. isosurface: of the amplitude that half of its power lies above.
 
-    Best from a map in the laboratory or the crystal, whose voxels are cubes: coarse steps of an oblique grid hide small facets. Raises
-    InputError."""
+    None of a crystal of fewer than 150 voxels: they would be the grid's. Best from a map in the laboratory or the crystal, whose voxels
+    are cubes: coarse steps of an oblique grid hide small facets. Raises InputError."""
     centres, normals, areas = surface(result, isosurface)
+    if result.numbers.get("support_voxels", np.inf) < FEWEST:
+        return ()
     longest = max(result.numbers.get(f"voxel_{k}", 0.0) for k in range(3))  # of the reconstruction's grid: there are its stairs
     smooth = _averaged(centres, normals, areas, max(STAIR * longest, NEAR * float(np.cbrt(result.grid.cell))))
     peaks = _peaks(smooth, areas)

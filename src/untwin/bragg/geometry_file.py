@@ -47,6 +47,7 @@ class _File(BaseModel):
     distance: str | float | None = None
     pixel_size: tuple[str | float, str | float] | None = None
     direct_beam: tuple[float, float] | None = None
+    monitor: str | None = Field(default=None, min_length=1)
     rows: str
     columns: str
     picture: Literal["as seen from the sample", "as seen from behind"] | None = None
@@ -96,6 +97,7 @@ def _stated(content: _File, row: Diffractometer) -> Stated:
         distance=None if content.distance is None else units.detector_distance(content.distance),
         pixel_size=None if size is None else units.detector_pixel(size),
         direct_beam=content.direct_beam,
+        monitor=content.monitor,
     )
 
 
@@ -138,6 +140,7 @@ def geometry_text(row: Diffractometer, key: str) -> str:
         '# pixel_size = ["55 um", "55 um"]   # along a column (from row to row), along a row',
         "# direct_beam = [127.5, 127.5]  # row, column where the beam falls when all detector angles are 0;",
         "#                               leave it out where the detector's angles are those of the Bragg peak",
+        '# monitor = "Monitor"          # the column of the log that has the intensity of the beam',
         "",
         "# Where row and column numbers grow when all detector angles are 0: x+, x-, y+, y-, z+ or z-",
         f'rows = "{row.slow}"',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Scan:
     frames: they. instrument: where each was taken. window: (first row, rows, first column, columns) of the detector that the frames show,
     or None. dark, flat: (rows, columns) of the frames or of the whole detector, or None. monitor: (frames,), the intensity of the beam, in
     any unit, or None. exposure: s, or None. detector: its name, or nothing. label: sample and number of the scan, for titles and names of
-    files. log: columns of the beamline's log by name, (frames,) each. files: where all this comes from. notes: every guess and doubt, as
+    files. files: where all this comes from. notes: every guess and doubt, as
     sentences.
     """
 
@@ -54,7 +54,6 @@ class Scan:
     exposure: float | None = None
     detector: str = ""
     label: str = ""
-    log: dict[str, np.ndarray] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -47,7 +47,8 @@ def strain(
     """Displacement and strain of a crystal, in the frame of its array.
 
     solution: with `image`, `support` (centred at N//2) and `pattern.geometry` of a scan. replicas: (k, *grid) complex, independent results
-    for the same crystal, aligned with the image, for the standard error; None: those of the solution, where it has any.
+    for the same crystal, aligned with the image, how far they are from which is the standard error; None: those of the solution, where it
+    has any.
     limit: of the standard error; voxels above it are `uncertain`. twin: True takes the twin, False says that the image is not one, None
     leaves it undecided. isosurface: of the amplitude that half of the power lies above, in [0, 1): darker voxels of the support are
     outside the crystal. radius: about a dislocation, voxels, no strain is given. calibrated: the direct beam on the detector was measured,
@@ -112,7 +113,8 @@ def strain_of(
     steps = _Steps.of(crystal, core(defects, crystal, radius))
     flat, ramp = steps.flattened(x[box])
     k = reference + np.linalg.solve(a, ramp)
-    error = None if copies is None else _error(copies[:, *box], steps, a, reference)
+    values = steps.strain(flat, a, k)
+    error = None if copies is None else _error(copies[:, *box], values, steps, a, reference)
     put = _Embedding(x.shape, box)
     origin = -(np.array(x.shape) // 2) @ a
     corner = origin + np.array([s.start for s in box]) @ a
@@ -122,7 +124,7 @@ def strain_of(
         surface=put(steps.surface, False, bool),
         core=put(steps.core, False, bool),
         displacement=put(_displacement(flat, steps, k), np.nan, np.float32),
-        strain=put(steps.strain(flat, a, k), np.nan, np.float32),
+        strain=put(values, np.nan, np.float32),
         error=None if error is None else put(error, np.nan, np.float32),
         vectors=a,
         origin=origin,
@@ -143,16 +145,17 @@ def strain_of(
     return described(result, extra, twin=twin, isosurface=isosurface, radius=radius, calibrated=calibrated, notes=tuple(notes))
 
 
-def standard_error(strains: np.ndarray) -> np.ndarray:
-    """(*grid): of the strain of each voxel, from maps (k, *grid) of independent results: the standard deviation from one result to another
-    (k − 1 below), its square averaged over 3 × 3 × 3 voxels, as far as they have one. A few results tell it to a quarter only in a single
-    voxel: averaged, 92 to 97 % of the voxels are within two of it, and 88 to 94 % before (docs/bragg.md). What all results have in common,
-    such as a model that is wrong, is not in it."""
+def standard_error(deviations: np.ndarray) -> np.ndarray:
+    """(*grid): of the strain of each voxel, from how far independent results (k, *grid) are from it: the root of the sum of squares over
+    k − 1, and the mean of these squares over 3 × 3 × 3 voxels, as far as they have one. NaN: a result that has no strain there and does not
+    count; below two of them there is no error. A few results tell it to a quarter only in a single voxel (docs/bragg.md has both figures).
+    What all results have in common with the image, such as a model that is wrong, is not in it."""
     from scipy.ndimage import uniform_filter
 
-    variance = np.var(strains, axis=0, ddof=1)
-    valid = np.isfinite(variance)
-    total, weight = (uniform_filter(v.astype(np.float64), 3, mode="constant") for v in (np.where(valid, variance, 0), valid))
+    count = np.isfinite(deviations).sum(0)
+    valid = count > 1
+    variance = np.where(valid, np.nan_to_num(deviations**2).sum(0) / np.maximum(count - 1, 1), 0)
+    total, weight = (uniform_filter(v.astype(np.float64), 3, mode="constant") for v in (variance, valid))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(valid, np.sqrt(np.maximum(total, 0) / weight), np.nan)
 
@@ -164,8 +167,11 @@ def turn(x: np.ndarray) -> np.ndarray:
 
 
 def level(image: np.ndarray, support: np.ndarray) -> float:
-    """Amplitude of a crystal: half of the power in the support is in voxels above it. A rim and a loose support weigh nothing."""
+    """Amplitude of a crystal: half of the power in the support is in voxels above it. A rim and a loose support weigh nothing. 0 where
+    there is nothing."""
     size = np.sort(np.abs(image[support]))
+    if not size.any():
+        return 0.0
     power = np.cumsum(size**2)
     return float(size[np.searchsorted(power, power[-1] / 2)])
 
@@ -287,13 +293,16 @@ def _holes(crystal: np.ndarray, defects: tuple[Line, ...], radius: float) -> int
     return int((holes & ~core(defects, holes, radius)).sum())
 
 
-def _error(replicas: np.ndarray, steps: _Steps, vectors: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """(*grid): each of the replicas loses its own ramp and is referred to its own mean."""
-    maps = []
+def _error(replicas: np.ndarray, strain: np.ndarray, steps: _Steps, vectors: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """(*grid): by how far the replicas are from the strain, each without its own ramp and referred to its own mean. Where a replica is 0
+    in a voxel or beside it, the strain there is no derivative of its phases, and it has no say."""
+    deviations = []
     for image in replicas:
-        flat, ramp = steps.flattened(image.astype(np.complex128))
-        maps.append(steps.strain(flat, vectors, q + np.linalg.solve(vectors, ramp)))
-    return standard_error(np.stack(maps))
+        own = _Steps.of(steps.inside & (image != 0), steps.core)
+        flat, ramp = own.flattened(image.astype(np.complex128))
+        same = np.logical_and.reduce([a == b for a, b in zip(own.sides, steps.sides, strict=True)])
+        deviations.append(np.where(same, own.strain(flat, vectors, q + np.linalg.solve(vectors, ramp)) - strain, np.nan))
+    return standard_error(np.stack(deviations))
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.runs.solution import Reconstruction
 
-PATTERN, STRAIN = "pattern.cxi", "strain"
+PATTERN = "pattern.cxi"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +175,10 @@ def bragg(
     _settings(showing)
     task = Task("bragg", lambda solution: _replicated(solution, workers), lambda solution, at: _strain(solution, at, showing))
     if resume is not None:
+        if (resume / PATTERN).is_file() and showing.second is not None:
+            from untwin.data.read import read
+
+            _require_across(read(resume / PATTERN), showing)
         options = {**vars(scan), **vars(preparing), **vars(phasing), "output": output, "overwrite": overwrite}
         others = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
         resumed(resume, workers, {"the scan": scans or None, **others}, task)
@@ -184,7 +188,9 @@ def bragg(
     run = resolved(None, {"file": folder / PATTERN, "output": folder} | {k: v for k, v in settings.items() if v is not None})
     if run.device is not None:
         device_name(run.device)
-    _write(_prepared(scans, scan, preparing), folder / PATTERN)
+    pattern = _prepared(scans, scan, preparing)
+    _require_across(pattern, showing)
+    _write(pattern, folder / PATTERN)
     reconstructed(run, True, task=task)
 
 
@@ -229,6 +235,7 @@ def strain(folder: Path, *, showing: Annotated[StrainOptions | None, Parameter(n
     showing = showing or StrainOptions()
     _settings(showing)
     solution, root = load(folder), folder if folder.is_dir() else folder.parent
+    _require_across(solution.pattern, showing)
     if "replicas" not in solution.numbers and solution.replicas is not None and len(solution.replicas):
         solution = _replicated(solution)
         save(solution, root, True)
@@ -340,6 +347,17 @@ def _settings(showing: StrainOptions) -> dict[str, Any]:
     return settings
 
 
+def _require_across(pattern: Pattern, showing: StrainOptions) -> None:
+    """Raise InputError where the second direction is along the pattern's wave vector."""
+    import numpy as np
+
+    from untwin.bragg.frame import orientation
+
+    second, q = _settings(showing)["second"], pattern.geometry.q
+    if second is not None and q is not None:
+        orientation("crystal", np.array(q), second, None)
+
+
 def _replicated(solution: Reconstruction, workers: int | None = None) -> Reconstruction:
     """With results of counts drawn anew, whose spread is the error of the strain; as it is where there are none to begin from."""
     from untwin.errors import NumericalFailure
@@ -359,23 +377,18 @@ def _replicated(solution: Reconstruction, workers: int | None = None) -> Reconst
 
 def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> None:
     """Write the maps, and the report with them."""
-    from untwin.bragg.export import write_maps
+    from untwin.bragg.export import FOLDER, write_maps
     from untwin.bragg.strain import strain as strain_of
 
     settings = _settings(showing)
-    count = 0 if solution.replicas is None else len(solution.replicas)
-    shown = solution.averaged() if count > 1 else solution
     try:
-        native = strain_of(shown, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
+        native = strain_of(solution, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
     except InputError:
         present(solution, folder)
         raise
-    if count > 1:
-        what = f"Strain is that of the mean of {count} replicas, R = {shown.numbers['r_factor']:.3f}; the verdict is "
-        native = replace(native, notes=(what + "that of the image in result.cxi.", *native.notes))
     laboratory = native.in_frame("laboratory", voxel=settings["voxel"])
     crystal = native.in_frame("crystal", voxel=settings["voxel"], second=settings["second"])
-    paths = write_maps(folder / STRAIN, native, laboratory, crystal)
+    paths = write_maps(folder / FOLDER, native, laboratory, crystal)
     present(solution, folder, laboratory)
     for sentence in native.notes:
         print(f"  {sentence}")

@@ -236,11 +236,11 @@ def report(folder: Path) -> None:
     folder
         What untwin reconstruct has written.
     """
-    from untwin.bragg.export import MAP, read_map
+    from untwin.bragg.export import FOLDER, MAP, read_map
     from untwin.runs.archive import load
 
     solution, root = load(folder), folder if folder.is_dir() else folder.parent
-    path = root / "strain" / MAP
+    path = root / FOLDER / MAP
     present(solution, root, read_map(path).in_frame("laboratory") if path.is_file() else None)
 
 

@@ -200,7 +200,7 @@ def simulate_scan(
     ideal
         Full coherence, a perfect detector, an even beam, no noise.
     """
-    from untwin.simulate.beamline_files import unsaid, write_scan
+    from untwin.simulate.beamline_files import require_writer, unsaid, write_scan
     from untwin.simulate.scan import RockingScan
     from untwin.simulate.truth import write_truth
 
@@ -210,6 +210,7 @@ def simulate_scan(
     if (shape := _shape_of(size)) is not None:
         settings["window"] = shape
     recipe = RockingScan(beamline, **settings)
+    require_writer(recipe.key)
     with new_folder(output) as folder:
         scan, truth = (recipe.ideal() if ideal else recipe).draw()
         write_scan(folder, recipe.key, scan)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import untwin
+from untwin.bragg.export import FOLDER as MAPS
+from untwin.bragg.export import remove_maps
 from untwin.data import cxi
 from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.data.typed import typed
@@ -172,12 +174,14 @@ def fresh(folder: Path, overwrite: bool) -> Path:
 
 
 def save(solution: Reconstruction, folder: Path, overwrite: bool = False, run: dict[str, Any] | None = None) -> Path:
-    """Write the three files; each is complete or not there. run: what run.toml holds, by default what the solution knows; where no
-    options repeat the run, a sentence that says why. Raises InputError where the folder holds something already."""
+    """Write the three files; each is complete or not there. Strain maps of an earlier result there are removed. run: what run.toml holds,
+    by default what the solution knows; where no options repeat the run, a sentence that says why. Raises InputError where the folder holds
+    something already."""
     import torch
 
     fresh(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_maps(folder / MAPS)
     text, table = _run_text(solution, run)
     image = solution.image.numpy()
     process = {

@@ -9,6 +9,7 @@ from untwin import expression
 from untwin.errors import InputError
 from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, RealValued, Support
 from untwin.model.counts import Modulus
+from untwin.model.denoiser import Denoiser
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
 from untwin.model.losses import Absolute, Amplitude, Gamma, Huber, Intensity, Poisson, Squared
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
@@ -44,6 +45,7 @@ from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.likelihood import MaximumLikelihood
 from untwin.solve.penalized import Penalized
+from untwin.solve.pnp import HQS, RED, GradientStep, PnP, PnPADMM, Smooth
 from untwin.solve.predict import Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
@@ -77,10 +79,11 @@ NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
+PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {
-    c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
+    c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *PLUGGED, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
 CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap)

@@ -100,7 +100,7 @@ class Reconstruction(Solution):
     modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
     replicas: (k, *grid) complex64, centred, aligned with the image (shift, twin, phase), 0 outside the support of each: results that share
         the counts and nothing else, of a scan about a Bragg peak; after `replicate` results of counts that were drawn anew. Their spread
-        is the standard error of the image. None where nobody has kept any.
+        about the image is its standard error. None where nobody has kept any.
     reason: why the result is partial (more than half of the starts failed), or nothing.
     """
 
@@ -118,16 +118,6 @@ class Reconstruction(Solution):
     mode_weights: tuple[float, ...] = ()
     replicas: Tensor | None = None
     reason: str = ""
-
-    def averaged(self) -> Reconstruction:
-        """The same with the mean of its replicas for an image, where most of them have their support.
-
-        R, chi-squares, likelihood and support in its numbers are those of the mean; all else and the verdict are those of the image
-        before. Raises InputError where it has fewer than two.
-        """
-        from untwin.runs.replicate import averaged
-
-        return averaged(self)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """result.cxi, run.toml and summary.json."""

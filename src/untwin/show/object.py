@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from untwin.bragg.strain import ISOSURFACE, level
 from untwin.show.style import (
     BLUE,
     OUTSIDE,
@@ -106,7 +107,7 @@ def plot_isosurface(solution: Reconstruction) -> Figure | None:
     image, pattern = _without_mean_phase(solution), solution.pattern
     vectors, voxel = pattern.geometry.voxel_vectors(pattern.shape), pattern.voxel_size
     steps = 1e9 * vectors if vectors is not None else np.diag(pixel_scale(voxel)[0])[:, ::-1]
-    surface = surface_of(image, isosurface_level(np.abs(image), solution.support.numpy()), steps)
+    surface = surface_of(image, ISOSURFACE * level(image, solution.support.numpy()), steps)
     if surface is None:
         return None
     from matplotlib.cm import ScalarMappable
@@ -211,34 +212,26 @@ def _triad(axis: Axes, turn: float, upright: bool, x: float, y: float, length: f
         axis.text(x + 1.35 * length * tip[0], y + 1.35 * length * tip[1], name, ha="center", va="center")
 
 
-def isosurface_level(magnitude: np.ndarray, support: np.ndarray) -> float:
-    """Half the bulk's magnitude: where the edge of a uniform body lies after a symmetric blur. The bulk is the median
-    of what exceeds half the 99th percentile in the support: no bright speck and no dim rim moves it. 0 if empty."""
-    inside = magnitude[support & (magnitude > 0)]
-    if inside.size == 0:
-        return 0.0
-    return 0.5 * float(np.median(inside[inside >= 0.5 * np.percentile(inside, 99)]))
-
-
 def plot_magnitude(solution: Reconstruction) -> Figure | None:
-    """Histogram of the magnitude inside the support, with the isosurface's level."""
+    """Histogram of the magnitude inside the support, with the bulk's (bragg.strain.level) and the surface's."""
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
-    level = isosurface_level(magnitude, support)
-    if not level > 0:
+    bulk = level(magnitude, support)
+    if not bulk > 0:
         return None
     inside = magnitude[support]
     figure = new_figure(8.0, 4.0)
     axis = figure.subplots()
     bins = int(np.clip(np.sqrt(inside.size) * 2, 12, 100))
     axis.hist(inside, bins=bins, range=(0, float(inside.max())), color=BLUE, alpha=0.8)
-    axis.axvline(level, color=RED, linestyle="--", label=f"surface level, half the bulk: {level:.3g}")
-    axis.axvline(2 * level, color="black", linestyle=":", label=f"bulk (median): {2 * level:.3g}")
+    edge = ISOSURFACE * bulk
+    axis.axvline(edge, color=RED, linestyle="--", label=f"surface, half the bulk: {edge:.3g}")
+    axis.axvline(bulk, color="black", linestyle=":", label=f"bulk (half of the power is above): {bulk:.3g}")
     axis.set(xlabel="magnitude (√photons)", ylabel=f"{cell_name(magnitude.ndim)} in the support", xlim=(0, None))
     axis.legend(frameon=False)
     volume = solution.pattern.geometry.voxel_volume(solution.pattern.shape)
     axis.set_title(
         f"support {_extent_text(int(support.sum()), magnitude.ndim, volume)}, "
-        f"above the level {_extent_text(int((magnitude >= level).sum()), magnitude.ndim, volume)}"
+        f"above the surface {_extent_text(int((magnitude >= edge).sum()), magnitude.ndim, volume)}"
     )
     return figure
 

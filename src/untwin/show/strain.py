@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.show.object import isosurface_level, paint_surface, surface_of
+from untwin.bragg.strain import ISOSURFACE, level
+from untwin.show.object import paint_surface, surface_of
 from untwin.show.style import OUTSIDE, centre_pixel, colour_map, new_figure, scale_bar, window_around, with_bad
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def plot_strain_surface(m: StrainMap) -> Figure | None:
     from matplotlib.colors import Normalize
     from scipy import ndimage
 
-    level = isosurface_level(np.abs(m.image), m.support)
-    surface = surface_of(m.image, level, NM * m.vectors)
+    surface = surface_of(m.image, ISOSURFACE * level(m.image, m.support), NM * m.vectors)
     if surface is None:
         return None
     valid = np.isfinite(m.strain)

@@ -22,11 +22,16 @@ SAMPLE, NUMBER = "sample", 12
 def write_scan(folder: Path, key: str, scan: Scan) -> tuple[Path, ...]:
     """What the beamline of this key (34idc, id01, id01-spec, p10, nanomax, cristal, sixs, id27) writes of a scan, in a folder that is made.
     The files that read_scan is to be handed: a folder, or an HDF5 file. Raises InputError."""
-    if key not in WRITERS:
-        raise InputError(f"beamline {key!r}: what it writes is not known; expected one of {', '.join(WRITERS)}")
+    require_writer(key)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return WRITERS[key](folder, scan)
+
+
+def require_writer(key: str) -> None:
+    """Raise InputError for a beamline of which nobody knows here what it writes."""
+    if key not in WRITERS:
+        raise InputError(f"beamline {key!r}: what it writes is not known; expected one of {', '.join(WRITERS)}")
 
 
 def unsaid(key: str, scan: Scan) -> dict[str, Any]:

@@ -211,19 +211,16 @@ class RockingScan:
         gaps = s.camera.gaps()[cut]
         values = counts.astype(s.camera.dtype if self.noise else np.float32)
         values[:, gaps] = s.camera.blank if self.noise else 0
-        circle = [c.name for c in i.diffractometer.sample].index(s.rocking)
-        monitor = np.round(1e5 * beam)
         return Scan(
             frames=Frames(values.shape, values.dtype, values.__getitem__, gaps if s.camera.marked and gaps.any() else None),
             instrument=i,
             window=(first[0], rows, first[1], columns),
             dark=chip.dark_field(generator),
             flat=chip.white_field(generator),
-            monitor=monitor,
+            monitor=np.round(1e5 * beam),
             exposure=1.0,
             detector=s.camera.name,
             label=f"simulated_{self.seed}",
-            log={s.rocking: i.sample[:, circle], "monitor": monitor},
         )
 
     def _aliens(self, i: Instrument, q: np.ndarray, brightest: float, generator: np.random.Generator) -> np.ndarray:

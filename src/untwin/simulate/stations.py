@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from untwin.bragg.detectors import Detector, detector, gaps
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A photon-counting detector. name: as the beamline's files have it. shape: of all of it. pixel: m. gaps: rows and columns (first,
-    last + 1) without pixels. blank: what files hold there; dtype: of their numbers. marked: whether that number says by itself that the
-    pixel is none (the largest of its type: DECTRIS)."""
+    """A photon-counting detector. name: as the beamline's files have it; its pixels and gaps are those of bragg.detectors. dtype: of the
+    numbers in files; blank: what they hold in gaps. marked: whether that number says by itself that the pixel is none (the largest of its
+    type: DECTRIS)."""
 
     name: str
-    shape: tuple[int, int]
-    pixel: float
-    rows: tuple[tuple[int, int], ...] = ()
-    columns: tuple[tuple[int, int], ...] = ()
     dtype: str = "int32"
     blank: int = 0
     marked: bool = False
 
+    @cached_property
+    def detector(self) -> Detector:
+        row = detector(self.name)
+        assert row is not None and row.shape is not None, self.name
+        return row
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of all of it."""
+        assert self.detector.shape is not None
+        return self.detector.shape
+
+    @property
+    def pixel(self) -> float:
+        """m."""
+        return self.detector.pixel
+
     def gaps(self) -> np.ndarray:
         """bool, of the camera's shape."""
-        mask = np.zeros(self.shape, dtype=bool)
-        for first, stop in self.rows:
-            mask[first:stop] = True
-        for first, stop in self.columns:
-            mask[:, first:stop] = True
-        return mask
+        mask = gaps(self.detector, self.shape)
+        return np.zeros(self.shape, dtype=bool) if mask is None else mask
 
 
 @dataclass(frozen=True)
@@ -49,18 +61,12 @@ class Station:
     direct: tuple[float, float] = (0.0, 0.0)
 
 
-# Sizes and gaps: the detectors' data sheets as carnisj/bcdi (2024) states them. The camera of 34-ID-C: frames, flat and spec file of a scan
-# that the beamline wrote in 2020. Eiger2 9M: modules of 512 x 1028 pixels, 38 rows and 12 columns apart.
-MAXIPIX = Camera("mpxgaas", (516, 516), 55e-6, ((255, 261),), ((255, 261),), "uint32")
-MERLIN = Camera("merlin", (515, 515), 55e-6, ((255, 260),), ((255, 260),), "uint32")
-TIMEPIX = Camera("34idcTIM2", (512, 512), 55e-6)
-EIGER_4M = Camera(
-    "eiger4m", (2167, 2070), 75e-6, ((514, 551), (1065, 1102), (1616, 1653)), ((1030, 1040),), "uint32", 2**32 - 1, marked=True
-)
-EIGER_9M = Camera(
-    "eiger9m", (3262, 3108), 75e-6, tuple((k * 550 + 512, k * 550 + 550) for k in range(5)), ((1028, 1040), (2068, 2080)), "uint32",
-    2**32 - 1, marked=True,
-)  # fmt: skip
+# The camera of 34-ID-C: frames, flat and spec file of a scan that the beamline wrote in 2020
+MAXIPIX = Camera("mpxgaas", "uint32")
+MERLIN = Camera("merlin", "uint32")
+TIMEPIX = Camera("34idcTIM2")
+EIGER_4M = Camera("eiger4m", "uint32", 2**32 - 1, marked=True)
+EIGER_9M = Camera("eiger9m", "uint32", 2**32 - 1, marked=True)
 
 # Angles: 34-ID-C those of the same measured scan (gold 111 to 0.8 %); the others so that 2θ is gold's 111 (d = 0.23546 nm) at the energy to
 # 0.1 degrees, with a small angle beside it where the beamline has one. Distances: a field of view of about 1.3 µm with the camera's pixels.

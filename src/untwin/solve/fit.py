@@ -18,11 +18,14 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
 from untwin.random import derive
 from untwin.solve.descent import Adam, Descent
+from untwin.solve.parts import IMAGE, Part, joined, separated
 from untwin.solve.recipe import Algorithm
 from untwin.solve.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from untwin.solve.parts import Tensors
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,6 +89,10 @@ class Fit(Algorithm):
             raise InputError(f"{self!r} would imitate an image, and a picture comes without one; leave imitate out")
         self.prior.check(problem.canvas(self.box)[1:])
 
+    def parts(self, shape: tuple[int, ...]) -> dict[str, Part]:
+        """What is drawn, by name. shape: (channels, *grid) of the image."""
+        return {IMAGE: Part(self.prior, shape)}
+
     def begin(self, problem: InverseProblem, state: State) -> State:
         import torch
 
@@ -93,16 +100,15 @@ class Fit(Algorithm):
         shape = problem.canvas(self.box)
         mask, target = problem.window(state.image, state.support, shape, self.grow, self.imitate > 0)
         shape = shape if mask is None else (shape[0], *mask.shape[1:])
-        device = state.x.device
-        parts = [self.prior.begin(shape[1:], shape[0], torch.Generator().manual_seed(derive(s, "network"))).to(device) for s in state.seeds]
-        if not parts[0].trained:
-            raise InputError(f"{self.prior!r} has nothing to fit")
+        parts = self.parts(tuple(shape))
+        first = [{name: part.begin(s, name, state.x.device) for name, part in parts.items()} for s in state.seeds]
+        trained = tuple({name: p.trained for name, p in row.items()} for row in first)
         memory = {
             "count": 0,
             "shape": tuple(shape),
-            "trained": tuple(p.trained for p in parts),
-            "fixed": tuple(p.fixed for p in parts),
-            "descent": tuple(self.descent.begin(p.trained, self.prior.random) for p in parts),
+            "trained": trained,
+            "fixed": tuple({name: p.fixed for name, p in row.items()} for row in first),
+            "descent": tuple(self._descent(row) for row in trained),
             "mask": mask,
             "target": target,
             "mean": None,
@@ -112,19 +118,28 @@ class Fit(Algorithm):
         support = placed(mask.unsqueeze(1).to(torch.float32), problem.shape)[:, 0] > 0
         return state.replace(memory=memory, support=support, bounds=support)
 
+    def _descent(self, numbers: dict[str, Tensors]) -> dict[str, Any]:
+        return self.descent.begin(joined(numbers), self.prior.random)
+
+    def _rates(self, parts: dict[str, Part], numbers: dict[str, Tensors], factor: float) -> dict[str, float]:
+        """Of each number, by its joint name."""
+        own = {name: part.prior.rates(list(numbers[name])) for name, part in parts.items()}
+        return {f"{name}.{n}": r * factor for name, rates in own.items() for n, r in rates.items()}
+
     def step(self, problem: InverseProblem, state: State) -> State:
         import torch
 
         m = state.memory
-        count = m["count"]
+        count, parts = m["count"], self.parts(m["shape"])
         fresh = self.imitate > 0 and count == self.imitate
         factor = self._factor(count, state.progress)
         trained, descents, images = [], [], []
         for row, seed in enumerate(state.seeds):
-            rates = {n: r * factor for n, r in self.prior.rates(list(m["trained"][row])).items()}
-            memory = self.descent.begin(m["trained"][row], self.prior.random) if fresh else m["descent"][row]
-            new, memory, x = self.descent.step(m["trained"][row], memory, lambda t, r=row, s=seed: self._slope(problem, m, r, s, t), rates)
-            trained.append(new)
+            numbers = m["trained"][row]
+            rates = self._rates(parts, numbers, factor)
+            memory = self._descent(numbers) if fresh else m["descent"][row]
+            new, memory, x = self.descent.step(joined(numbers), memory, lambda t, r=row, s=seed: self._slope(problem, m, r, s, t), rates)
+            trained.append(separated(new))
             descents.append(memory)
             images.append(x)
         x = torch.stack(images)
@@ -151,13 +166,15 @@ class Fit(Algorithm):
         """Loss, gradient and the image at some numbers."""
         import torch
 
-        shape, count = m["shape"], m["count"]
+        parts, count = self.parts(m["shape"]), m["count"]
         with torch.enable_grad(), single_precision():
             leaves = {n: t.detach().requires_grad_() for n, t in numbers.items()}
             some = next(iter(leaves.values()))
+            own, fixed = separated(leaves), m["fixed"][row]
             generator = torch.Generator().manual_seed(derive(seed, "jitter", count))
             with torch.autocast(some.device.type, torch.bfloat16, enabled=self.bfloat16):
-                g = self.prior.image(Parts(leaves, m["fixed"][row]), shape[1:], shape[0], generator)
+                drawn = {name: part.draw(Parts(own[name], fixed[name]), generator) for name, part in parts.items()}
+            g = drawn[IMAGE]
             g = g if g.is_complex() else g.float()
             if m["mask"] is not None:
                 g = g.where(m["mask"][row], g.new_zeros(()))

@@ -265,7 +265,6 @@ def _scan(
         exposure=float(np.nanmedian(seconds[1])) if seconds is not None else source.exposure,
         detector=source.detector or (parts.detector.name if parts.detector else ""),
         label=source.label,
-        log={name: values[match.row] for name, values in log.columns.items() if len(values) == log.rows},
         files=tuple(dict.fromkeys([*(str(f) for f, _ in files.logs), *(n.partition("::")[0] for n in source.names)])),
         notes=tuple(dict.fromkeys(notes)),
     )
