@@ -187,6 +187,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "twins_turned": ("twins", "of those, how many came out turned and conjugate, which the data cannot tell", 1, ""),
     "families": ("families", "groups of starts that never saw one another", 1, ""),
     "families_agreeing": ("families that agree", f"whose result is within {SAME_ERROR:g} of the solution, with its own", 1, ""),
+    "families_overruled": ("families overruled", "whose most likely start the others are not like", 1, ""),
     "runs_kept": ("runs kept", "results and starts that ended alike: for modes and PRTF", 1, ""),
     "first_mode_weight": ("first mode", "share of the power that the runs have in common; 1 is perfect", 1, ""),
     "support_pixels": ("support", "pixels in which the object may be", 1, "pixels"),
