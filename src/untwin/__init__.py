@@ -83,6 +83,7 @@ _HOME = {
     "runs.replicate": ("replicate",),
     "runs.checkpoint": ("save_state", "load_state"),
     "runs.restore": ("restore",),
+    "runs.deconvolve": ("deconvolve_sparse", "Deconvolved"),
     "runs.archive": ("load",),
     "simulate.dataset": ("Crystals",),
     "show.report": ("report",),
