@@ -55,6 +55,5 @@ from matplotlib.figure import Figure  # noqa: E402
 
 shown["truth"], figure = truth / 255, Figure(figsize=(12, 3.2), layout="constrained")
 for axis, (name, image) in zip(figure.subplots(1, 5), shown.items()):
-    axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-    axis.set(title=name, xticks=[], yticks=[])
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1).axes.set(title=name, xticks=[], yticks=[])
 figure.savefig((*sys.argv, "jpeg.png")[1])
