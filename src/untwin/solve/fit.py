@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -17,6 +19,7 @@ from untwin.model.priors.base import Parts, Prior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
 from untwin.random import derive
+from untwin.solve.constrained import Bound, bounded_loss, excesses, penalties, require_bounds, require_room, updated
 from untwin.solve.descent import Adam, Descent
 from untwin.solve.parts import IMAGE, Part, joined, separated
 from untwin.solve.recipe import Algorithm
@@ -46,6 +49,8 @@ class Fit(Algorithm):
     rate: factor on the prior's learning rates on the data. warm: iterations until it is reached. decay: share of it that is left at the
         end, by a cosine.
     bfloat16: networks compute in that precision, numbers and physics stay as they are. For processors with units for it.
+    constraints: bounds that the image is brought to meet, such as [AtMost(Squared(), sigma**2)] (solve.constrained). A loss that is bounded
+        is no part of what is minimised: that is the regulariser alone.
     """
 
     prior: Prior = field(default_factory=Untrained)
@@ -61,6 +66,7 @@ class Fit(Algorithm):
     warm: int = 0
     decay: float = 1.0
     bfloat16: bool = False
+    constraints: Sequence[Bound] = ()
 
     def __post_init__(self) -> None:
         for name, kind, example in (("prior", Prior, "Untrained()"), ("descent", Descent, "Adam()")):
@@ -78,6 +84,14 @@ class Fit(Algorithm):
         require_int(self, "warm", 0, 1_000_000)
         if self.grow is not None:
             require_int(self, "grow", 0, 1000)
+        self._require_constraints()
+
+    def _require_constraints(self) -> None:
+        object.__setattr__(self, "constraints", require_bounds(self.constraints))  # a list is what users write
+        if self.constraints and not isinstance(self.descent, Adam):
+            raise InputError(f"Fit(descent={self.descent!r}): what is minimised changes with every step of a constraint; expected Adam()")
+        if bounded_loss(self.constraints) is not None and self.regularizer is None:
+            raise InputError("Fit(constraints=...) bounds the loss, and nothing is left to minimise; give a regularizer, such as TV(1.0)")
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -88,6 +102,7 @@ class Fit(Algorithm):
         if self.imitate and not problem.imitable:
             raise InputError(f"{self!r} would imitate an image, and a picture comes without one; leave imitate out")
         self.prior.check(problem.canvas(self.box)[1:])
+        require_room(self.constraints, math.prod(problem.shape))
 
     def parts(self, shape: tuple[int, ...]) -> dict[str, Part]:
         """What is drawn, by name. shape: (channels, *grid) of the image."""
@@ -112,6 +127,7 @@ class Fit(Algorithm):
             "mask": mask,
             "target": target,
             "mean": None,
+            "multipliers": tuple((None,) * len(self.constraints) for _ in state.seeds),
         }
         if mask is None:
             return state.replace(memory=memory)
@@ -133,12 +149,14 @@ class Fit(Algorithm):
         count, parts = m["count"], self.parts(m["shape"])
         fresh = self.imitate > 0 and count == self.imitate
         factor = self._factor(count, state.progress)
-        trained, descents, images = [], [], []
+        trained, descents, images, multipliers = [], [], [], []
         for row, seed in enumerate(state.seeds):
             numbers = m["trained"][row]
             rates = self._rates(parts, numbers, factor)
             memory = self._descent(numbers) if fresh else m["descent"][row]
-            new, memory, x = self.descent.step(joined(numbers), memory, lambda t, r=row, s=seed: self._slope(problem, m, r, s, t), rates)
+            slope = partial(self._slope, problem, m, row, seed)
+            new, memory, (x, c) = self.descent.step(joined(numbers), memory, slope, rates)
+            multipliers.append(updated(self.constraints, m["multipliers"][row], c) if c else m["multipliers"][row])
             trained.append(separated(new))
             descents.append(memory)
             images.append(x)
@@ -149,6 +167,7 @@ class Fit(Algorithm):
             if before is not None:
                 mean = torch.lerp(before, problem.symmetry.follow(x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
+        memory["multipliers"] = tuple(multipliers)
         return state.replace(x=x, image=mean, error=None, memory=memory)
 
     def _factor(self, count: int, progress: float) -> float:
@@ -163,7 +182,7 @@ class Fit(Algorithm):
         return self.rate * min(1.0, (k + 1) / self.warm if self.warm else 1.0) * _cosine(share, self.decay)
 
     def _slope(self, problem: InverseProblem, m: dict[str, Any], row: int, seed: int, numbers: dict[str, Tensor]) -> Any:
-        """Loss, gradient and the image at some numbers."""
+        """Loss, gradient and, at some numbers, the image and by how much it misses each of the constraints."""
         import torch
 
         parts, count = self.parts(m["shape"]), m["count"]
@@ -178,6 +197,7 @@ class Fit(Algorithm):
             g = g if g.is_complex() else g.float()
             if m["mask"] is not None:
                 g = g.where(m["mask"][row], g.new_zeros(()))
+            c: tuple[Tensor, ...] = ()
             if count < self.imitate:
                 target = m["target"][row].reshape(g.shape)
                 loss = (g - target).abs().square().sum() / target.abs().square().sum().clamp(min=1e-30)
@@ -185,10 +205,13 @@ class Fit(Algorithm):
             else:
                 x, loss = problem.start(row).render(g, self.loss)
                 loss = (loss + 1e-12).sqrt() if self.root else loss
+                loss = loss if bounded_loss(self.constraints) is None else loss.new_zeros(())
                 loss = loss if self.regularizer is None else loss + self.regularizer(g)
+                c = excesses(self.constraints, problem.start(row), g, x)
+                loss = loss + penalties(self.constraints, m["multipliers"][row], c) if c else loss
             slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         gradient = {n: torch.zeros_like(t) if s is None else s for (n, t), s in zip(leaves.items(), slopes)}
-        return loss.detach(), gradient, x.detach()
+        return loss.detach(), gradient, (x.detach(), tuple(v.detach() for v in c))
 
 
 def _cosine(share: float, end: float) -> float:
