@@ -2,9 +2,9 @@
 
     python benchmarks/constrained.py --seed 5 --steps 5000 --json benchmarks/results/constrained.json
 
-One deep image prior (hourglass of 16 channels, 3 scales, no jitter, mean of outputs 0.9) on a grey picture of 64 x 64 with Gaussian noise that
-is not clipped. "plain": least squares. "constrained": min TV subject to the mean squared misfit <= sigma². "penalty": the root of the
-misfit and 0.45 TV. dB of the mean output: the best of the run, the last, and that at the stop of Discrepancy(sigma).
+One deep image prior (hourglass of 16 channels, 3 scales, no jitter, mean of outputs 0.9) on a grey picture of 64 x 64 with Gaussian
+noise that is not clipped. "plain": least squares. "constrained": min TV subject to the mean squared misfit <= sigma². "penalty": the
+root of the misfit and 0.45 TV. dB of the mean output: the best of the run, the last, and that at the stop of Discrepancy(sigma).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stopping import clean, psnr
 
 import untwin as ut
+from stopping import clean, psnr
 from untwin.processes import one_thread
 
 PRIOR = ut.Untrained(ut.Skip(depth=3, width=16), jitter=0.0)
@@ -36,9 +36,9 @@ def forms(sigma: float) -> dict[str, ut.Fit]:
 def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.Fit, seed: int, steps: int) -> dict:
     problem = ut.Picture(y)
     noise, values, stop = problem.noise(sigma), [], None
-    state = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
+    begun = state = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
     clock = time.process_time()
-    for state in ut.iterate(problem, steps * fit, state):
+    for state in ut.iterate(problem, steps * fit, begun):
         values.append(psnr(state.image[0], truth))
         ratio = float(problem.relative_misfit(state.image, noise)[0])
         stop = state.step if stop is None and ratio <= ut.Discrepancy().tau else stop
@@ -57,8 +57,8 @@ def table(runs: list[dict]) -> list[str]:
     ]
     for r in runs:
         lines.append(
-            f"| {r['image']} | {r['sigma']:g} | {r['form']} | {r['best']:.2f} ({r['best_at']}) | {r['last']:.2f} | {r['last'] - r['best']:+.2f} | "
-            f"{r['ratio']:.3f} | {r['stop']:.2f} ({r['stop_at'] or 'not at all'}) | {r['cpu']:.0f} |"
+            f"| {r['image']} | {r['sigma']:g} | {r['form']} | {r['best']:.2f} ({r['best_at']}) | {r['last']:.2f} | "
+            f"{r['last'] - r['best']:+.2f} | {r['ratio']:.3f} | {r['stop']:.2f} ({r['stop_at'] or 'not at all'}) | {r['cpu']:.0f} |"
         )
     return lines
 
