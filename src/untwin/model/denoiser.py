@@ -65,7 +65,7 @@ class Denoiser:
             return
         if self.channels not in (None, 1, channels):
             raise InputError(f"{self!r} takes {self.channels} channels, the picture has {channels}; take another denoiser")
-        self(torch.full(problem.shape, self.black, device=problem.device), LEVEL)
+        self(torch.full((1, *problem.shape), float(self.black), device=problem.device), LEVEL)
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """(starts, channels, *grid), real or complex, like x. Raises InputError where a function returns another shape, or sigma is below
