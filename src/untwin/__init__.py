@@ -60,6 +60,8 @@ _HOME = {
     "solve.descent": ("Adam", "LBFGS"),
     "solve.fit": ("Fit",),
     "solve.pnp": ("Smooth", "PnP", "HQS", "PnPADMM", "RED", "GradientStep"),
+    "solve.constrained": ("AtMost", "AtLeast", "Equal"),
+    "model.measures": ("Total", "Magnitude", "Volume"),
     "solve.stopping": ("Plateau",),
     "solve.variance": ("WMV", "EMV"),
     "solve.discrepancy": ("Discrepancy",),
