@@ -250,11 +250,13 @@ def _data(Y: Any, measured: Any) -> tuple[np.ndarray, np.ndarray]:
     values = np.where(known, a, 0).astype(np.float64)
     if np.ptp(values[:, known], axis=1).max() <= 0:
         raise InputError(f"the data are constant in every channel ({values[0][known][0]:g} in the first); nothing repeats in them")
-    if not np.isfinite(values.astype(np.float32)).all() or not np.ptp(values.astype(np.float32)[:, known], axis=1).max() > 0:
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if not np.isfinite(single).all() or not np.ptp(single[:, known], axis=1).max() > 0:
         raise InputError(
             "the numbers are beyond single precision (up to 3e38, differences above 1e-7 of the mean); scale them, take an offset out"
         )
-    return values.astype(np.float32), known
+    return single, known
 
 
 def _size(size: Any, shape: tuple[int, int]) -> tuple[int, int]:
