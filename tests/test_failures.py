@@ -194,7 +194,7 @@ def test_a_fit_that_is_lost_gives_its_last_good_image_and_says_so(monkeypatch):
         after = step(self, problem, state)
         if state.step + 1 != 30:
             return after
-        numbers = tuple({name: t * math.nan for name, t in one.items()} for one in after.memory["trained"])
+        numbers = tuple({"image": {name: t * math.nan for name, t in one["image"].items()}} for one in after.memory["trained"])
         return replace(after, memory={**after.memory, "trained": numbers})
 
     monkeypatch.setattr(Fit, "step", spoilt)

@@ -230,7 +230,7 @@ def test_only_priors_that_are_the_same_in_each_step_have_their_slope_remembered(
 def test_a_part_with_rate_zero_stays():
     p, s = far(starts=1)
     frozen = ut.Polar(ut.Untrained(SMALL, rate=0.0, jitter=0.0), ut.Untrained(SMALL, jitter=0.0))
-    a, b = (last(p, n * Fit(frozen), s).memory["trained"][0] for n in (1, 5))
+    a, b = (last(p, n * Fit(frozen), s).memory["trained"][0]["image"] for n in (1, 5))
     moved = {n for n in a if not torch.equal(a[n], b[n])}
     assert moved and all(n.startswith("phase.") for n in moved)
 
@@ -239,7 +239,7 @@ def test_the_slope_is_that_of_central_differences():
     p, s = far(starts=1)
     fit = Fit(ut.Cartesian(ut.Grid(), ut.Grid()), box=0.3, regularizer=ut.TV(0.1))
     s = fit.begin(p, s)
-    numbers = {n: t.double() for n, t in s.memory["trained"][0].items()}
+    numbers = {n: t.double() for n, t in s.memory["trained"][0]["image"].items()}
     p = p.to(dtype=torch.float64)
 
     def value(t: dict) -> float:
@@ -248,7 +248,7 @@ def test_the_slope_is_that_of_central_differences():
     def _loss(fit, p, memory, t):
         from untwin.model.priors.base import Parts
 
-        g = fit.prior.image(Parts(t, {}), memory["shape"][1:], 1)
+        g = fit.prior.image(Parts(t, {}), memory["shapes"]["image"][1:], 1)
         return p.render(g, fit.loss)[1] + fit.regularizer(g)
 
     leaves = {n: t.clone().requires_grad_() for n, t in numbers.items()}
@@ -390,5 +390,5 @@ def test_a_line_says_it_all():
 def test_bfloat16_networks_leave_the_rest_in_float32():
     p, _ = picture()
     after = last(p, 3 * Fit(DIP, bfloat16=True), blank(p))
-    assert after.x.dtype == torch.float32 and all(t.dtype == torch.float32 for t in after.memory["trained"][0].values())
+    assert after.x.dtype == torch.float32 and all(t.dtype == torch.float32 for t in after.memory["trained"][0]["image"].values())
     assert bool(after.x.isfinite().all())

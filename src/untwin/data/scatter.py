@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 _LONG = {2: 16, 3: 12}  # pixels of a block along an axis
 _MOST = {2: 3000, 3: 1200}  # blocks that are looked at: 0.05 s for 512 x 512, 0.4 s for 64 x 64 x 64
+_AT_ONCE = 200_000  # pixels of blocks that are worked on together: 10 MB at most
 _FEW = 12  # blocks, and fewer tell nothing
 _TAPER = 8.0  # of Kaiser's window: what lies more than 2.7 bins away leaks by less than 1e-6 of its power
 # Relative error of one block's variance, overlap with its neighbours included: a mean over n blocks errs by this over sqrt(n), within 20 %
@@ -184,26 +186,30 @@ def scatter_of(values: np.ndarray, measured: np.ndarray, hot: bool = False) -> S
     Along an axis of fewer pixels than a block has, all of it."""
     d = values.ndim
     long = tuple(min(_LONG[d], n) for n in values.shape)
-    blocks = _blocks(values, measured, long)
-    blocks = blocks if hot else _without_hot(blocks)
+    corners = _corners(values, measured, long)
+    usual = np.inf if hot else _usual(values, corners, long)
     window = np.ones(())
     for n in long:
         window = np.multiply.outer(window, np.kaiser(n, _TAPER))
     axes, power = tuple(range(1, d + 1)), (window**2).sum()
-    level = (blocks * window**2).sum(axes) / power
-    # the corner and the frequencies next to it, by transforms of these alone
-    waves = blocks * window
-    for n in long:
-        k = np.array([n // 2 - 1, n // 2, n // 2 + 1]) if n > 3 else np.array([n // 2])
-        waves = np.tensordot(waves, np.exp(-2j * np.pi * np.outer(np.arange(n), k) / n), axes=([1], [0]))
-    variance = (np.abs(waves) ** 2).mean(axes) / power
+    levels, variances = [np.zeros(0)], [np.zeros(0)]
+    for blocks in _blocks(values, corners, long):
+        blocks = blocks if hot else _without_hot(blocks, usual)
+        levels.append((blocks * window**2).sum(axes) / power)
+        # the corner and the frequencies next to it, by transforms of these alone
+        waves = blocks * window
+        for n in long:
+            k = np.array([n // 2 - 1, n // 2, n // 2 + 1]) if n > 3 else np.array([n // 2])
+            waves = np.tensordot(waves, np.exp(-2j * np.pi * np.outer(np.arange(n), k) / n), axes=([1], [0]))
+        variances.append((np.abs(waves) ** 2).mean(axes) / power)
+    level, variance = np.concatenate(levels), np.concatenate(variances)
     order = np.argsort(level, kind="stable")
     return Scatter(level[order], variance[order], d, float(power**2 / (window**4).sum()))
 
 
-def _blocks(values: np.ndarray, measured: np.ndarray, long: tuple[int, ...]) -> np.ndarray:
-    """(blocks, *long) float64, each a third of its length from the next. Of too many, those are taken that lie evenly in the order of
-    brightness, and half as many of the brightest."""
+def _corners(values: np.ndarray, measured: np.ndarray, long: tuple[int, ...]) -> np.ndarray:
+    """(blocks, dimensions) where the blocks begin, each a third of its length from the next. Of too many, those are taken that lie evenly
+    in the order of brightness, and half as many of the brightest."""
     d = values.ndim
     starts = [np.unique(np.linspace(0, n - m, -(-(n - m) // max(m // 3, 1)) + 1).astype(int)) for n, m in zip(values.shape, long)]
     corners = np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, d)
@@ -220,8 +226,22 @@ def _blocks(values: np.ndarray, measured: np.ndarray, long: tuple[int, ...]) -> 
         chosen = np.concatenate([order[np.linspace(0, len(order) - 1 - part, 2 * part).astype(int)], order[-part:]])
         corners = corners[np.unique(chosen)]
     good = np.lib.stride_tricks.sliding_window_view(measured, long)[tuple(corners.T)]
-    corners = corners[good.reshape(len(good), -1).all(1)]
-    return np.lib.stride_tricks.sliding_window_view(values, long)[tuple(corners.T)].astype(np.float64)
+    return corners[good.reshape(len(good), -1).all(1)]
+
+
+def _blocks(values: np.ndarray, corners: np.ndarray, long: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """(blocks, *long) float64, some at a time."""
+    view = np.lib.stride_tricks.sliding_window_view(values, long)
+    some = max(1, _AT_ONCE // int(np.prod(long)))
+    for k in range(0, len(corners), some):
+        yield view[tuple(corners[k : k + some].T)].astype(np.float64)
+
+
+def _usual(values: np.ndarray, corners: np.ndarray, long: tuple[int, ...]) -> float:
+    """The median of the positive numbers of the blocks, 0 without any; of many, of a sample."""
+    each = len(corners) * int(np.prod(long)) // 100_000 + 1
+    positive = np.concatenate([np.zeros(0), *(blocks[blocks > 0][::each] for blocks in _blocks(values, corners, long))])
+    return float(np.median(positive)) if len(positive) else 0.0
 
 
 def _without_strays(ratio: np.ndarray) -> np.ndarray:
@@ -230,15 +250,11 @@ def _without_strays(ratio: np.ndarray) -> np.ndarray:
     return ratio[ratio <= _STRAY * middle] if middle > 0 else ratio
 
 
-def _without_hot(blocks: np.ndarray) -> np.ndarray:
+def _without_hot(blocks: np.ndarray, usual: float) -> np.ndarray:
     """Without those in which a pixel stands alone in its frame, as a hot pixel does."""
-    if not len(blocks):
-        return blocks
     top = blocks.reshape(len(blocks), -1, *blocks.shape[-2:]).max(axis=1)  # a hot pixel is hot in every frame
     padded = np.pad(top, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     rows, columns = top.shape[1:]
     ring = [padded[:, i : i + rows, j : j + columns] for i in (0, 1, 2) for j in (0, 1, 2) if (i, j) != (1, 1)]
     around = np.partition(np.stack(ring), 4, axis=0)[4]  # another one beside it does not count
-    positive = blocks[blocks > 0]
-    usual = float(np.median(positive[:: len(positive) // 100_000 + 1])) if len(positive) else 0.0
     return blocks[~(top > _HOT * np.maximum(around, usual)).any(axis=(1, 2))]

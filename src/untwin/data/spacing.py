@@ -28,10 +28,11 @@ class Comb:
     start: float = 0.0
 
     def counts(self, values: np.ndarray) -> np.ndarray:
-        """k, rounded, float64."""
+        """k, rounded, float64; integers that are k already, as they are."""
         if values.dtype.kind in "iu" and (self.start, self.step) == (0, 1):
-            return values.astype(np.float64)
-        return np.rint((values - self.start) / self.step)
+            return values
+        k = (values - self.start) / self.step
+        return np.rint(k, out=k) if isinstance(k, np.ndarray) else np.rint(k)
 
 
 def sample(values: np.ndarray, bright: bool = False) -> np.ndarray:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.losses import Loss
+    from untwin.model.noise_level import Noise
     from untwin.model.symmetry import Symmetry
     from untwin.model.unknown import Nuisance, Unknown
 
@@ -54,16 +55,21 @@ class InverseProblem(ABC):
 
     @property
     @abstractmethod
+    def unknown_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of those of the unknowns that are tensors: each needs a prior of its own in a fit."""
+
+    @property
+    @abstractmethod
     def precision(self) -> torch.dtype | None:
         """Real type that x must have; None where any will do."""
 
     @abstractmethod
     def first_values(self, starts: int) -> Nuisance:
-        """Where the search for the unknowns begins, (starts,) float64 each."""
+        """Where the search for the unknowns begins, (starts,) float64 each, of tensors (starts, *shape)."""
 
     @abstractmethod
     def holding(self, nuisance: Nuisance) -> InverseProblem:
-        """The same problem with values for the unknowns, (starts,) each."""
+        """The same problem with values for the unknowns, (starts,) each, of tensors (starts, *shape)."""
 
     @abstractmethod
     def start(self, row: int) -> InverseProblem:
@@ -76,6 +82,14 @@ class InverseProblem(ABC):
     @abstractmethod
     def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
         """(starts,) float64: the loss of x over what was measured; where: bool like the data, over that instead."""
+
+    @abstractmethod
+    def noise(self, sigma: float | None) -> Noise:
+        """What is known of the noise of the data. sigma: its deviation; None where the data must tell. Raises InputError."""
+
+    @abstractmethod
+    def relative_misfit(self, x: Tensor, noise: Noise) -> Tensor:
+        """(starts,) float64: the mean squared misfit of x in units of the variance of the noise: about 1 for the truth."""
 
     @abstractmethod
     def without(self, hidden: Tensor) -> InverseProblem:

@@ -19,6 +19,7 @@ from untwin.model.detection import Ideal, Sensitivity
 from untwin.model.imposition import STILL, Sets, engine_for, update
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson
+from untwin.model.noise_level import COUNTS, relative_misfit
 from untwin.model.physics import Physics
 from untwin.model.waves.base import Waves
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.detection import Detection
+    from untwin.model.noise_level import Noise
     from untwin.model.outline import Outline
     from untwin.model.symmetry import Symmetry
     from untwin.model.unknown import Nuisance, Unknown
@@ -115,6 +117,10 @@ class Problem(InverseProblem):
     def unknowns(self) -> dict[str, Unknown]:
         return self.physics.unknowns
 
+    @property
+    def unknown_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     @cached_property
     def model(self) -> Physics:
         """The physics with values for its unknowns: those of `nuisance`, or else the first ones."""
@@ -170,6 +176,16 @@ class Problem(InverseProblem):
 
     def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
         return self.loss(self.predict(x), self.counts.intensity, self.measured if where is None else where)
+
+    def noise(self, sigma: float | None) -> Noise:
+        if sigma is not None:
+            raise InputError(f"sigma={sigma!r}: a pattern of counts knows its own noise; leave sigma out")
+        if not self.pattern.counted:
+            raise InputError("the noise of this pattern is not known, since it holds no counts of photons; try HeldOut()")
+        return COUNTS
+
+    def relative_misfit(self, x: Tensor, noise: Noise) -> Tensor:
+        return relative_misfit(self.predict(x), self.counts.intensity, self.measured, noise, counts=True)
 
     def brightness(self, f: Tensor) -> Tensor:
         """(starts,): the factor on |W x|² that gives what is predicted as many counts as were measured. f: D(|W x|²)."""

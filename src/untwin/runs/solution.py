@@ -138,10 +138,12 @@ class Restored(Solution):
 
     image: (channels, *grid) float32, 0 to 1 where the prior is bounded, or complex64. data: y, as it was given.
     recipe: the fit and its rule. numbers: steps, best_at, stopped_itself, misfit, seconds, ...
+    choice: which prior was taken, and why.
     statistic, variance: the rule's statistic (NaN where there is none) and the moving variance of the outputs (EMV) after each step.
     """
 
     data: Tensor
+    choice: str = ""
     statistic: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
 

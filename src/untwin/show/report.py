@@ -225,7 +225,7 @@ _STRAIN: dict[str, tuple[str, float, str]] = {
     "d_spacing": ("2π/q", 1e9, " nm"),
 }
 
-_STATES = {  # colour is never the only sign: each has its symbol and its words
+VERDICTS = {  # colour is never the only sign: each has its symbol and its words
     True: ("trusted", "✔", "Trusted"),
     False: ("doubted", "✘", "Do not trust"),
     None: ("unknown", "?", "Cannot say"),
@@ -289,7 +289,7 @@ def _section(name: str, drawing: Drawing, figure: Figure, folder: Path) -> str:
 
 def _page(solution: Reconstruction, sections: list[str], strain: StrainMap | None) -> str:
     source = solution.pattern.source.path or "pattern"
-    kind, symbol, words = _STATES[solution.verdict.trusted]
+    kind, symbol, words = VERDICTS[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{STYLE_SHEET}</style></head><body>

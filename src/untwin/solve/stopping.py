@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class RuleState:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
-    at: (starts,) the step it belonged to; image, x, support: (starts, *grid), nuisance: (starts,) each, what is kept of it;
+    at: (starts,) the step it belonged to; image, x, support: (starts, *grid), nuisance: (starts, ...) each, what is kept of it;
     stopped: (starts,) bool; aux: the rule's own."""
 
     value: Tensor
@@ -38,23 +38,12 @@ class RuleState:
     nuisance: Nuisance = field(default_factory=dict)
 
 
-class KeepBest(Rule):
-    """Stops a start when its statistic has not fallen by `tolerance` (relative) for `patience` looks, or when it has come to NaN."""
-
-    patience: int
-    tolerance: float
+class Keeper(Rule):
+    """A rule whose state is a RuleState: it says which starts have stopped, and holds the images that go on."""
 
     @abstractmethod
     def first(self, problem: InverseProblem, state: State) -> Any:
-        """What the statistic needs to remember, before the first step."""
-
-    @abstractmethod
-    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
-        """(starts,) float64, NaN where there is none yet; and what it remembers now."""
-
-    @abstractmethod
-    def candidate(self, state: State, aux: Any) -> Tensor:
-        """(starts, *grid): the image to keep if the statistic is at its least."""
+        """What the rule needs to remember, before the first step."""
 
     def begin(self, problem: InverseProblem, state: State) -> State:
         import torch
@@ -67,6 +56,31 @@ class KeepBest(Rule):
             best * math.nan, best, zero, zero, state.image, state.x, state.support, zero.bool(), aux, dict(state.nuisance)
         )
         return state.replace(rule_state=rule_state)
+
+    def done(self, state: State) -> Tensor:
+        return state.rule_state.stopped
+
+    def restore_best(self, state: State) -> State:
+        w: RuleState = state.rule_state
+        return state.replace(image=w.image, x=w.x, support=w.support, nuisance=w.nuisance, memory=None, rule_state=None)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+class KeepBest(Keeper):
+    """Stops a start when its statistic has not fallen by `tolerance` (relative) for `patience` looks, or when it has come to NaN."""
+
+    patience: int
+    tolerance: float
+
+    @abstractmethod
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
+        """(starts,) float64, NaN where there is none yet; and what it remembers now."""
+
+    @abstractmethod
+    def candidate(self, state: State, aux: Any) -> Tensor:
+        """(starts, *grid): the image to keep if the statistic is at its least."""
 
     def observe(self, problem: InverseProblem, state: State) -> State:
         import torch
@@ -92,19 +106,12 @@ class KeepBest(Rule):
             support=torch.where(wide, state.support, w.support),
             stopped=stopped,
             aux=aux,
-            nuisance={name: torch.where(better, values, w.nuisance[name]) for name, values in state.nuisance.items()},
+            nuisance={
+                name: torch.where(better.reshape((-1,) + (1,) * (values.ndim - 1)), values, w.nuisance[name])
+                for name, values in state.nuisance.items()
+            },
         )
         return state.replace(rule_state=rule_state)
-
-    def done(self, state: State) -> Tensor:
-        return state.rule_state.stopped
-
-    def restore_best(self, state: State) -> State:
-        w: RuleState = state.rule_state
-        return state.replace(image=w.image, x=w.x, support=w.support, nuisance=w.nuisance, memory=None, rule_state=None)
-
-    def __repr__(self) -> str:
-        return expression.write(self)
 
 
 def require_steps(rule: KeepBest, **least: int) -> None:
