@@ -100,7 +100,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Cartesian(Projector(ConvDecoder()), Implicit(Siren())), Adam(), loss=Intensity(), regularizer=L1())",
     "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
     "Fit(Grid(), Adam(), loss=Absolute())",
-    "Fit(Grid(), Adam(), loss=Huber())",
+    "Fit(Grid(), Adam(), loss=Huber()) + Fit(Generator('digits.safetensors'))",
     "Fit(Grid(), Adam(), loss=Gamma())",
     "Smooth(weight=0.1) + 8*HQS(Denoiser(), noise=0.05) + 3*PnP(level=0.1) + PnPADMM() + RED() + GradientStep()",
 )

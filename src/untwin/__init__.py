@@ -34,6 +34,7 @@ _HOME = {
     "model.priors.grid": ("Grid", "Uniform"),
     "model.priors.untrained": ("Untrained", "Implicit"),
     "model.priors.projector": ("Projector",),
+    "model.priors.generator": ("Generator",),
     "model.priors.combine": ("Polar", "Cartesian", "DoubleDIP"),
     "model.regularizers": ("TV", "IsotropicTV", "L1", "GradientRatio"),
     "model.problem": ("Problem",),

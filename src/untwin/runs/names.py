@@ -17,6 +17,7 @@ from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
 from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
+from untwin.model.priors.generator import Generator
 from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
@@ -76,7 +77,7 @@ OTHERS: tuple[type, ...] = (
     Mean,
 )
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
-PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
+PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Generator, Polar, Cartesian, DoubleDIP)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
