@@ -44,6 +44,8 @@ def unsuited(problem: Picture) -> str:
     """Why a denoiser of photographs is not taken for a picture unless the user asks for it; empty where it is."""
     if not isinstance(problem.loss, Squared):
         return f"the noise is not white and Gaussian (the loss is {problem.loss!r})"
+    if problem.unknowns:
+        return f"numbers of the physics are unknown ({', '.join(problem.unknowns)})"
     if problem.y.is_complex():
         return "the data are complex"
     if len(problem.grid) != 2:
