@@ -100,7 +100,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Cartesian(Projector(ConvDecoder()), Implicit(Siren())), Adam(), loss=Intensity(), regularizer=L1())",
     "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
     "Fit(Grid(), Adam(), loss=Absolute())",
-    "Fit(Grid(), Adam(), loss=Huber())",
+    "Fit(Grid(), Adam(), loss=Huber()) + Fit(Generator('digits.safetensors'))",
     "Fit(Grid(), Adam(), loss=Gamma())",
     "Fit(Grid(), Adam(), constraints=(AtMost(Magnitude(), 1.0), AtLeast(Volume(), 0.01), Equal(Total(), 30.0)))",
     "Fit(Grid(), Adam(), loss=SSIM(), kernel=Softmax(Perceptron()))",
