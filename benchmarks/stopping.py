@@ -5,9 +5,10 @@
     (both with --json benchmarks/results/stopping.json)
 
 Each run is one trajectory of one prior on one noisy picture with 5 % of its pixels hidden from the fit (for HeldOut). Every statistic
-follows it, and each rule, which is a statistic with a patience and a tolerance, ends where it would have ended it. The run goes on until
-all rules but those with the published window or patience have stopped, or to --steps. Gap: dB between the image that a rule returns and
-the best image of that kind in the run ("raw" an output of the network, "mean" the moving mean of the outputs). PSNR is against the clean
+follows it, and each rule, which is a statistic with a patience and a tolerance, ends where it would have ended it. Discrepancy looks at the
+pixels that the fit sees, at Gaussian noise only, whose sigma it is given, or estimates. The run goes on until all rules but those with the
+published window or patience have stopped, or to --steps. Gap: dB between the image that a rule returns and the best image of that kind in
+the run ("raw" an output of the network, "mean" the moving mean of the outputs). PSNR is against the clean
 picture, on all pixels. Noise is clipped to [0, 1]. Images: those of scikit-image that are CC0 or in the public domain.
 A run that is in the JSON already is not made again; --budget ends the script after so many minutes with what is complete.
 """
@@ -117,24 +118,28 @@ def walked(values: list[float], patience: int, tolerance: float, burn_in: int) -
     return at, None
 
 
-def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit, seed: int, steps: int) -> dict:
-    """One run with every statistic looking on."""
+def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit, seed: int, steps: int, sigma: float | None = None) -> dict:
+    """One run with every statistic looking on. sigma: of Gaussian noise, which Discrepancy is given, and which it estimates."""
     problem = ut.Picture(y, loss=loss)
     given = STATISTICS["HeldOut"].problem_for_steps(problem)
     zero = torch.zeros(1, *problem.shape)
     begun = ut.State.of(zero, seeds=(seed,))
-    watches = {name: rule.begin(problem, begun).rule_state for name, rule in STATISTICS.items()}
-    values: dict[str, list[float]] = {name: [] for name in STATISTICS}
-    looking = dict.fromkeys(STATISTICS, 0.0)
+    statistics: dict[str, ut.Rule] = {**STATISTICS}
+    if sigma is not None:
+        statistics |= {"Discrepancy, σ given": ut.Discrepancy(sigma), "Discrepancy, σ estimated": ut.Discrepancy()}
+    watches = {name: rule.begin(problem, begun).rule_state for name, rule in statistics.items()}
+    values: dict[str, list[float]] = {name: [] for name in statistics}
+    looking = dict.fromkeys(statistics, 0.0)
     raw, mean, fitting, decisive = [], [], 0.0, [rule for rule in RULES.values() if rule[0] != "WMV, W = 100" and rule[1] < 1000]
     clock = time.process_time()
     for state in ut.iterate(given, steps * fit, begun):
         fitting += time.process_time() - clock
         raw.append(psnr(state.x[0], truth))
         mean.append(psnr(state.image[0], truth))
-        for name, rule in STATISTICS.items():
+        for name, rule in statistics.items():
             clock = time.process_time()
-            watches[name] = rule.observe(problem, state.replace(rule_state=watches[name])).rule_state
+            seen = given if isinstance(rule, ut.Discrepancy) else problem
+            watches[name] = rule.observe(seen, state.replace(rule_state=watches[name])).rule_state
             looking[name] += time.process_time() - clock
             values[name].append(float(watches[name].value[0]))
         if state.step % 20 == 0 and all(walked(values[s], p, t, b)[1] for s, p, t, b in decisive):
@@ -146,6 +151,11 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
         at, stop = walked(values[statistic], patience, tolerance, burn_in)
         cpu = (fitting + looking[statistic]) / n * (stop or n)
         ended[name] = {"raw": raw[at - 1], "image": mean[at - 1], "best_at": at, "stopped_at": stop, "cpu": cpu}
+    for name in statistics.keys() - STATISTICS.keys():
+        stop = next((k for k, value in enumerate(values[name], 1) if value <= ut.Discrepancy().tau), None)
+        cpu = (fitting + looking[name]) / n * (stop or n)
+        ended[name] = {"raw": raw[(stop or n) - 1], "image": mean[(stop or n) - 1], "best_at": stop or n, "stopped_at": stop, "cpu": cpu}
+        ended[name]["sigma"] = problem.noise(None)["sigma"]
     return {
         "steps": n,
         "cpu_step": fitting / n,
@@ -170,7 +180,7 @@ def told(runs: list[dict]) -> list[str]:
     ]
     for prior, size in dict.fromkeys((r["prior"], r["size"]) for r in runs):
         same = [r for r in runs if (r["prior"], r["size"]) == (prior, size)]
-        for name in RULES:
+        for name in (*RULES, "Discrepancy, σ given", "Discrepancy, σ estimated"):
             mine = [r for r in same if name in r["rules"]]
             if not mine:
                 continue
@@ -246,7 +256,8 @@ def main() -> None:
                     rng = np.random.default_rng([args.seed, IMAGES.index(image), list(NOISES).index(noise), round(100 * level)])
                     y = noisy(truth, noise, level, rng)
                     with one_thread():
-                        run = trajectory(truth, y, NOISES[noise][1], (FITS | SEARCHED)[prior], args.seed, args.steps)
+                        sigma = level if noise == "gaussian" else None
+                        run = trajectory(truth, y, NOISES[noise][1], (FITS | SEARCHED)[prior], args.seed, args.steps, sigma)
                     runs[key] = dict(zip(("image", "noise", "level", "prior", "size", "seed"), key)) | run
                     own = ", ".join(
                         f"{k} {v['image']:.2f} at {v['best_at']}/{v['stopped_at']}"

@@ -247,3 +247,118 @@ def test_a_picture_is_deblurred_with_its_kernel():
     y = ut.Blur(kernel)(padded)[0]
     y = y + 0.01 * noise(y.shape)
     assert psnr(deblurred(y, kernel, 0.01), x) > psnr(y, x) + 6
+
+
+@pytest.mark.parametrize("task", ["denoise", "inpaint", "superres", "deblur"])
+def test_restore_takes_a_denoiser_for_a_photograph_and_makes_it_better(task):
+    x = scene(64)
+    hidden = noise((64, 64), 5) > 0.3
+    given = {
+        "denoise": (x + 0.1 * noise(x.shape), None, {}, x),
+        "inpaint": (x.where(~hidden, torch.zeros(())), ut.Mask(~hidden), {}, x),
+        "superres": (ut.Downsample(2)(x[None])[0], ut.Downsample(2), {}, x),
+        "deblur": (ut.Blur(KERNEL)(x[None])[0] + 0.01 * noise((1, 62, 61)), ut.Blur(KERNEL), {"sigma": 0.01}, x),
+    }
+    y, physics, options, truth = given[task]
+    done = ut.restore(y, physics, **options)
+    assert done.choice.startswith("pnp") and done.image.shape == truth.shape and "HQS" in done.recipe or task == "denoise"
+    assert psnr(done.image, truth) > {"denoise": 28, "inpaint": 28, "superres": 26, "deblur": 26}[task]
+    assert done.numbers["sigma_estimated"] == (task != "deblur") and not done.statistic and len(done.plot().axes) == 2
+    assert abs(done.numbers["sigma"] - {"denoise": 0.1, "deblur": 0.01}.get(task, 0.0)) < 0.012
+
+
+def test_where_a_smooth_picture_is_nearer_to_data_that_were_left_out_it_is_taken():
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 40), indexing="ij")
+    truth = (0.5 + 0.3 * torch.sin(3 * x + 2 * y))[None]
+    known = noise((40, 40), 3) > 0.8
+    done = ut.restore(truth.where(known, torch.zeros(())), ut.Mask(known), measured=known)
+    assert done.choice.startswith("biharmonic, because") and "HQS" not in done.recipe and psnr(done.image, truth) > 45
+    asked = ut.restore(truth.where(known, torch.zeros(())), ut.Mask(known), "pnp", measured=known)
+    assert "HQS" in asked.recipe and psnr(asked.image, truth) < psnr(done.image, truth)
+
+
+def test_a_picture_without_noise_stays_as_it_is():
+    x = scene(64)
+    done = ut.restore(x)
+    assert torch.allclose(done.image, x, atol=1e-6) and done.numbers["sigma"] == 0 and "taken as none" in done.warnings[0]
+    assert not ut.restore(x, sigma=0.02).warnings
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"loss": ut.Poisson(0.01)}, "the noise is not white and Gaussian"),
+        ({"stop": ut.EMV()}, "a stop or a number of steps"),
+        ({"y": torch.zeros(1, 40)}, "1 axes"),
+        ({"y": torch.zeros(1, 9, 9)}, "smaller than 16"),
+        ({"y": torch.zeros(2, 20, 20)}, "2 channels"),
+        ({"physics": lambda x: x.square()}, "not linear"),
+        ({"y": torch.zeros(1, 20, 20, dtype=torch.complex64), "physics": ut.MRI(torch.ones(20, 20) > 0)}, "complex"),
+        ({"physics": lambda x: 2 * x}, "pnp, a trained denoiser, because"),
+        ({"prior": "pnp"}, "as asked for"),
+        ({"prior": ut.Fit(ut.Grid())}, "as asked for"),
+    ],
+    ids=str,
+)
+def test_the_result_says_which_prior_was_taken_and_why(given, why):
+    from untwin.runs.restore import PRIORS, _chosen
+
+    given = dict(given)
+    problem = ut.Picture(given.pop("y", torch.zeros(1, 20, 20)), given.pop("physics", ut.Identity()), loss=given.pop("loss", ut.Squared()))
+    prior, choice = _chosen(given.get("prior"), problem, "stop" in given)
+    assert why in choice and "auto" in PRIORS
+    assert isinstance(prior, ut.Denoiser) == choice.startswith("pnp")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"prior": "pnp", "sigma": -0.1}, "sigma=-0.1"),
+        ({"prior": "pnp", "stop": ut.EMV()}, "are for a fit"),
+        ({"prior": "pnp", "steps": 4}, "are for a fit"),
+        ({"prior": "dip", "sigma": 0.1}, "is for a denoiser"),
+        ({"prior": "pnp", "loss": ut.Poisson()}, "white Gaussian noise"),
+        ({"prior": ut.Denoiser(lambda x, s: x, channels=3)}, "takes 3 channels"),
+    ],
+    ids=str,
+)
+def test_what_restore_cannot_do_with_a_denoiser_is_refused(given, says):
+    with pytest.raises(InputError, match=says):
+        ut.restore(scene(32), **given)
+
+
+def test_an_interrupted_plug_and_play_goes_on_with_the_same_numbers(tmp_path):
+    y, reports = ut.Blur(KERNEL)(scene(40)[None])[0], []
+
+    def interrupt(*_):
+        reports.append(1)
+        if len(reports) == 5:
+            raise KeyboardInterrupt
+
+    options = {"physics": ut.Blur(KERNEL), "sigma": 0.01}
+    complete = ut.restore(y, **options)
+    with pytest.raises(KeyboardInterrupt):
+        ut.restore(y, **options, checkpoint=tmp_path / "c", report=interrupt)
+    again = ut.restore(y, **options, checkpoint=tmp_path / "c", report=lambda *a: reports.append(a[0]))
+    assert torch.equal(again.image, complete.image) and reports[5] == 4
+
+
+def test_the_command_says_what_it_took(tmp_path, monkeypatch, capsys):
+    from untwin import cli
+
+    np.save(tmp_path / "y.npy", (scene(40)[0] + 0.1 * noise((40, 40))).numpy())
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in ((["--sigma", "0.1"], "(given)"), ([], "(estimated)"), (["--prior", "pnp"], "as asked for")):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["restore", "y.npy", "--overwrite", *arguments])
+        assert not stop.value.code and said in capsys.readouterr().out
+    page = (tmp_path / "y_restored" / "report.html").read_text()
+    assert "Prior: pnp" in page and "statistic of the stopping rule" not in page
+    for arguments, says in (
+        (["--prior", "pnp", "--noise", "shot"], "for gaussian noise"),
+        (["--prior", "pnp", "--stop", "EMV"], "is a rule for a fit"),
+        (["--prior", "drp", "--sigma", "0.1"], "is for a denoiser"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["restore", "y.npy", "-o", "out", *arguments])
+        assert stop.value.code == 2 and says in capsys.readouterr().err and not (tmp_path / "out").exists()

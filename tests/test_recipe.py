@@ -102,6 +102,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Grid(), Adam(), loss=Absolute())",
     "Fit(Grid(), Adam(), loss=Huber())",
     "Fit(Grid(), Adam(), loss=Gamma())",
+    "Fit(Grid(), Adam(), constraints=(AtMost(Magnitude(), 1.0), AtLeast(Volume(), 0.01), Equal(Total(), 30.0)))",
     "Fit(Grid(), Adam(), loss=SSIM(), kernel=Softmax(Perceptron()))",
     "Smooth(weight=0.1) + 8*HQS(Denoiser(), noise=0.05) + 3*PnP(level=0.1) + PnPADMM() + RED() + GradientStep()",
 )

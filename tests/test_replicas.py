@@ -179,7 +179,7 @@ def test_a_mask_is_carried_where_its_object_goes():
     assert torch.equal(carried(inside, back, 3)[0], x.abs() > 0.45)
 
 
-def test_the_mean_of_a_family_leaves_out_what_is_unlike_its_best():
+def test_the_mean_of_a_family_is_that_of_its_largest_group_whatever_the_likelihood():
     problem = ut.Problem(pattern())
     x = fourier.cornered(torch.from_numpy(crystal()), 3).to(torch.complex64)
     x = x * problem.brightness(problem.predict(x[None])).sqrt()
@@ -196,6 +196,10 @@ def test_the_mean_of_a_family_leaves_out_what_is_unlike_its_best():
     family = Population.of(problem, replace(ut.begin(problem, members), x=stack, image=stack, support=stack != 0))
     errors = ut.align(stack, x, 3).error
     assert float(errors[3]) > 0.25 > float(errors[:3].max())
+    assert family.order(problem)[0] != 3
+    loner = replace(family, deviance=family.deviance - torch.tensor([0, 0, 0, 1e12], dtype=torch.float64))
+    assert loner.order(problem)[0] == 3
+    assert torch.equal(family_mean(problem, loner).state.image, family_mean(problem, family).state.image)
     mean = family_mean(problem, family)
     assert len(mean.state.seeds) == 1 and float(ut.align(mean.state.image, x, 3).error[0]) < 0.7 * float(errors[:3].min())
     lone = family_mean(problem, family.rows([3]))

@@ -1,4 +1,4 @@
-"""untwin restore: a picture, by an untrained network that knows when to stop."""
+"""untwin restore: a picture, by a trained denoiser or by an untrained network that knows when to stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FILES = ("image", "mask", "kernel", "sampling")  # settings that name one
-USUAL = {"task": "denoise", "prior": "drp", "noise": "gaussian", "steps": 5000, "seed": 0, "device": "cpu"}
+USUAL = {"task": "denoise", "prior": "auto", "noise": "gaussian", "seed": 0, "device": "cpu"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,16 @@ class RestoreOptions:
     sampling
         File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
     prior
-        drp (deep random projector, fast, by default) or dip (deep image prior).
+        auto (by default: pnp for grey and coloured pictures with gaussian noise, drp for all else; it says which and
+        why), pnp (plug-and-play with a trained denoiser, seconds), drp (deep random projector) or dip (deep image prior).
     noise
         gaussian (by default), impulse, shot or speckle (multiplicative): which loss suits it.
+    sigma
+        Deviation of the noise for pnp, black to white being 1; by default estimated from the picture, 0 for none.
     stop
-        A rule, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
+        A rule for drp and dip, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
     steps
-        At most; by default 5000.
+        Of a fit (drp, dip), at most; by default 5000.
     seed
         Of the network, by default 0; the same seed repeats the run.
     device
@@ -65,6 +68,7 @@ class RestoreOptions:
     sampling: Path | None = None
     prior: str | None = None
     noise: str | None = None
+    sigma: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None
     stop: str | None = None
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = None
     seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
@@ -78,7 +82,7 @@ class RestoreOptions:
 
 
 def restore(image: Path | None = None, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> None:
-    """Restore a picture with an untrained network that knows when to stop: PNG, JPEG, TIFF or .npy, grey or colour.
+    """Restore a picture with a trained denoiser, or an untrained network that knows when to stop: PNG, JPEG, TIFF or .npy, grey or colour.
 
     The folder gets result.png, result.npy, summary.json and report.html.
 
@@ -126,7 +130,16 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
         planes = {k: read_plane(path, f"the {k}", graded=k == "kernel") for k, path in files.items() if k != "image"}
         known = planes["mask"] == 0 if "mask" in planes else None
         values, scale, offset = _read_image(files["image"], settings["task"], known)
-        work = job(values, settings["task"], settings["prior"], settings["noise"], rule, factor=_factor(settings["factor"]), **planes)
+        work = job(
+            values,
+            settings["task"],
+            settings["prior"],
+            settings["noise"],
+            rule,
+            settings["sigma"],
+            factor=_factor(settings["factor"]),
+            **planes,
+        )
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
     with checkpointed("restore", checkpoint, folder, resume):
         with progress.iterations("restoring", "statistic") as report:
@@ -138,7 +151,12 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     n = result.numbers
     for text in result.warnings:
         note(text)
-    print(f"restored: stopped after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
+    print(f"prior: {result.choice}")
+    if "sigma" in n:
+        origin = "estimated" if n["sigma_estimated"] else "given"
+        print(f"restored: {n['steps']:.0f} steps for noise of {n['sigma']:.2g} ({origin}); {n['seconds']:.1f} s")
+    else:
+        print(f"restored: stopped after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
     print(f"results: {folder}/result.png, result.npy, summary.json\nreport:  {page}")
 
 

@@ -21,9 +21,9 @@ Noise = dict[str, Any]  # sigma, power, and low and high, where a picture was cl
 COUNTS: Noise = {"sigma": 1.0, "power": 1, "low": -math.inf, "high": math.inf}
 WINDOWS = 100  # at least, for a median that is right to 10 %
 SATURATED = 2e-3  # share of the numbers that are the least or the largest of all; of 7 unclipped pictures with noise: below 2e-4
-LEFT = 0.6  # of the variance of the noise, in windows that are looked at where the picture was clipped; and means of 5 x 5 pixels: with
-# these the estimate is right to 2 to 4 % (root mean square; 7 pictures, 64 and 128 pixels, sigma 0.05 to 0.26, two seeds), with others to
-# 2 to 8 %
+# Of the variance, in the windows that are looked at where the picture was clipped. With it and means of 5 x 5 pixels sigma is right to 2 to
+# 4 % (root mean square; 7 pictures, 64 and 128 pixels, sigma 0.05 to 0.26, two seeds), with others that were tried to 2 to 8 %
+LEFT = 0.6
 MEDIAN = 0.6745  # of |n| where n is normal with deviation 1
 
 

@@ -346,7 +346,7 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
     write_image(folder / "result.png", plane(visible) / max(1.0, float(visible.max())))
     content: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
     content |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
-    content |= {"numbers": restored.numbers, "warnings": restored.warnings}
+    content |= {"prior": restored.choice, "numbers": restored.numbers, "warnings": restored.warnings}
     content |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
     atomic_write_text(folder / "summary.json", json.dumps(content, indent=1))
     return folder

@@ -101,8 +101,8 @@ class Blind:
 
 @dataclass(frozen=True, eq=False)
 class Deblurred:
-    """What a blind deblurring leaves. image: (channels, height, width), the frame of the picture. kernel: of sum 1, odd sizes, its centre of
-    mass in the middle. kernels: of each search."""
+    """What a blind deblurring leaves. image: (channels, height, width), the frame of the picture. kernel: of sum 1, odd sizes, its centre
+    of mass in the middle. kernels: of each search."""
 
     image: Tensor
     kernel: Tensor
@@ -230,7 +230,7 @@ def _together(
     state = part.state
     tick(state.step)
     with checkpoint.part(name) as reached:
-        for state in iterate(problem, settings.steps * settings.fit, state) if settings.steps else ():
+        for state in iterate(problem, settings.steps * settings.fit, state) if settings.steps else ():  # noqa: B020
             tick(1)
             reached(state, [])
     checkpoint.finish_part(name, PartState(state, []))
@@ -256,8 +256,7 @@ def _picture(problem: Picture, kernel: Tensor, sigma: float, settings: Blind) ->
     state = State.of(x)
     level = max(settings.strength * sigma, settings.least_level)
     with torch.no_grad():
-        for state in iterate(known, settings.levels * HQS(noise=level), state):  # noqa: B020
-            pass
+        *_, state = iterate(known, settings.levels * HQS(noise=level), state)
         left = math.sqrt(float(known.misfit(state.x)[0] / known.measured.sum()))
     inside = tuple(slice(a, a + n) for a, n in zip(low, known.pixels))
     return state.x[0][(slice(None), *inside)].contiguous(), left

@@ -12,6 +12,7 @@ from untwin.model.counts import Modulus
 from untwin.model.denoiser import Denoiser
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
 from untwin.model.losses import SSIM, Absolute, Amplitude, Gamma, Huber, Intensity, Poisson, Squared
+from untwin.model.measures import Magnitude, Total, Volume
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
@@ -39,6 +40,7 @@ from untwin.runs.stages.strays import Strays
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import BoxSupport, FrameSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
+from untwin.solve.constrained import AtLeast, AtMost, Equal
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.discrepancy import Discrepancy
@@ -78,8 +80,8 @@ OTHERS: tuple[type, ...] = (
 )
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
-FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
+FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)

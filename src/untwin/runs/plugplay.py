@@ -1,46 +1,88 @@
-"""Plug-and-play runs: which steps a picture with a linear physics takes, and the pictures they come to."""
+"""Plug-and-play runs: which pictures suit a denoiser, which steps they take, and what is made of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from untwin.errors import NumericalFailure
-from untwin.model.denoiser import Denoiser
+from untwin.checks import number_argument
+from untwin.errors import InputError, NumericalFailure
+from untwin.model.denoiser import LEAST, Denoiser
 from untwin.model.image.base import Identity
 from untwin.model.image.blur import Blur
+from untwin.model.losses import Squared
+from untwin.model.noise_level import estimate_sigma
 from untwin.model.picture import Picture
+from untwin.random import derive
+from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.runs.solution import Restored
+from untwin.solve.normal import require_linear
 from untwin.solve.pnp import HQS, PnP, Smooth
-from untwin.solve.recipe import Recipe
+from untwin.solve.recipe import Ramp, Recipe, length, require_suited
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# (4 pictures of 128 x 128 that the tables do not use, one seed; docs/denoisers.md)
-WEIGHT = 0.3  # of HQS: deblurring at 1 and 5 % 34.1 and 29.0 dB; with 0.23 34.1 and 28.8, with 0.15 33.3 and 23.1 (it begins to diverge)
-STEPS = 12  # of HQS: 0.1 to 0.2 dB better than the 8 of DPIR
-HOLES = 16  # steps where pixels or frequencies are missing and the rest is sharp
-HOLES_FIRST, FLOOR = 0.05, 0.01  # levels from and to, there: 36.4 dB; from 49/255 35.8, from 0.025 36.0; to 0.005 36.1
+# Pictures of 128 x 128 that the tables of docs/denoisers.md do not use, one seed: coins, moon, clock, camera; means in dB.
+WEIGHT = 0.3  # of HQS: deblurring at 1 and 5 % 34.3 and 29.2; with 0.25 34.3 and 29.1, with 0.15 33.3 and 23.1 (it begins to diverge)
+STEPS = 12  # of HQS, deblurring: 0.1 to 0.2 better than the 8 of DPIR, 24 are no better
+SHARP_STEPS, SHARP_WEIGHT = 16, 0.23  # where what was measured is as sharp as the picture (holes, coarse pixels, k-space),
+SHARP_FIRST, SHARP_LAST = 0.05, 0.01  # levels there, where the noise is below: 36.4 (60 % hidden); 35.8 from 49/255, 36.0 from 0.025
+BIHARMONIC = Smooth() + Smooth(weight=1e-4, order=2)  # 0.1 better than Smooth() as their start; the numbers of inpaint_biharmonic to 0.01
+LEFT_OUT = 0.1  # of the data, to choose between the two where there is no noise: smooth pictures with few pixels are the biharmonic's
+LEAST_NOISE, LEAST_SHARP_NOISE = 0.001, 0.005  # of HQS: a blur without noise 36.2 (0.002: 35.8, 0.005: 34.8; 3 pictures)
+CLEAN = 0.007  # what the estimate makes of pictures without noise: 0.002 to 0.006, of a meadow 0.03 (10 pictures of 256 x 256)
 
 
-def steps(problem: Picture, denoiser: Denoiser, sigma: float) -> Recipe:
-    """The recipe for a picture whose noise has this deviation: D(y) where only noise is to go, else HQS from a smooth picture."""
+def unsuited(problem: Picture) -> str:
+    """Why a denoiser of photographs is not taken for a picture unless the user asks for it; empty where it is."""
+    if not isinstance(problem.loss, Squared):
+        return f"the noise is not white and Gaussian (the loss is {problem.loss!r})"
+    if problem.y.is_complex():
+        return "the data are complex"
+    if len(problem.grid) != 2:
+        return f"it has {len(problem.grid)} axes, and a photograph has two"
+    if problem.shape[0] not in (1, 3):
+        return f"it has {problem.shape[0]} channels, neither grey nor colour"
+    if min(problem.grid) < LEAST:
+        return f"it is smaller than {LEAST} pixels"
+    try:
+        require_linear(PnP(), problem)
+    except InputError:
+        return "the physics is not linear"
+    return ""
+
+
+def recipe_for(problem: Picture, denoiser: Denoiser, sigma: float) -> Recipe:
+    """For a picture whose noise has this deviation: D(y) where only noise is to go, else HQS from a smooth picture."""
     if isinstance(problem.physics, Identity) and bool(problem.measured.all()):
         return 1 * PnP(denoiser, level=sigma)
-    return Smooth() + STEPS * HQS(denoiser, noise=max(sigma, 1e-3), weight=WEIGHT)
+    if isinstance(problem.physics, Blur):
+        return Smooth() + STEPS * HQS(denoiser, noise=max(sigma, LEAST_NOISE), weight=WEIGHT)
+    last = max(sigma, SHARP_LAST)
+    level = Ramp(max(SHARP_FIRST, last), last)
+    noise = max(sigma, LEAST_SHARP_NOISE)
+    return BIHARMONIC + SHARP_STEPS * HQS(denoiser, noise=noise, level=level, weight=SHARP_WEIGHT, polish=sigma < CLEAN)
+
+
+def nearer(problem: Picture, recipes: tuple[Recipe, Recipe], seed: int) -> tuple[int, tuple[float, float]]:
+    """Which of two recipes comes nearer to a tenth of the data that it is not shown, and the mean squares by which they miss it."""
+    import torch
+
+    drawn = torch.rand(problem.y.shape, generator=torch.Generator().manual_seed(derive(seed, "left out")))
+    hidden = problem.measured & (drawn < LEFT_OUT).to(problem.device)
+    fewer = problem.without(hidden)
+    misses = [float(problem.misfit(image(fewer, r).unsqueeze(0), hidden)[0] / hidden.sum().clamp(min=1)) for r in recipes]
+    return int(misses[1] < misses[0]), (misses[0], misses[1])
 
 
 def image(problem: Picture, recipe: Recipe) -> Tensor:
     """(channels, *grid): where the recipe comes to from zeros. Raises NumericalFailure where that is no picture."""
-    import torch
-
-    state = State.of(torch.zeros(1, *problem.shape, device=problem.y.device, dtype=problem.y.dtype))
-    for state in iterate(problem, recipe, state):  # noqa: B007, B020
-        pass
-    if not bool(state.finite().all()):
-        raise NumericalFailure("plug-and-play came to nothing (NaN); try a larger weight of HQS, or another prior")
-    return state.image[0]
+    return _run(problem, recipe, Checkpoint(), None)[0]
 
 
 def deblurred(y: Tensor, kernel: Tensor, sigma: float, denoiser: Denoiser | None = None) -> Tensor:
@@ -50,5 +92,84 @@ def deblurred(y: Tensor, kernel: Tensor, sigma: float, denoiser: Denoiser | None
     nearly right wants a larger sigma than that of the noise: 0.03 for one with a similarity of 0.9.
     """
     problem = Picture(y, Blur(kernel))
-    x = image(problem, steps(problem, denoiser or Denoiser(), sigma))
+    x = image(problem, recipe_for(problem, denoiser or Denoiser(), sigma))
     return x[(slice(None), *(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(kernel.shape, y.shape[1:])))].contiguous()
+
+
+def restored(
+    problem: Picture,
+    denoiser: Denoiser,
+    sigma: float | None,
+    seed: int,
+    choice: str,
+    automatic: bool,
+    provenance: dict[str, str | int],
+    checkpoint: Checkpoint,
+    report: Callable[[int, float | None, int], None] | None,
+    about: dict[str, Any],
+) -> Restored:
+    """The picture by plug-and-play.
+
+    sigma: of the noise, of |noise| where y is complex; by default estimated. choice: why this prior. automatic: nobody asked for it, so
+    that a smooth picture may be taken where that is nearer to data that were left out. about: what the run is, beside its recipe.
+    Raises InputError where the denoiser, the physics or the loss do not suit, before anything is computed.
+    """
+    require_suited(problem, 1 * HQS(denoiser))
+    clock, cpu = time.perf_counter(), time.process_time()
+    estimated = sigma is None
+    noise, doubts = _estimated(problem) if sigma is None else (number_argument("sigma", sigma, 0), ())
+    part = noise / math.sqrt(2) if problem.y.is_complex() else noise
+    recipe = recipe_for(problem, denoiser, part)
+    if automatic and not noise and length(recipe) > SHARP_STEPS:
+        smooth, misses = nearer(problem, (recipe, BIHARMONIC), seed)
+        if smooth:
+            recipe, text = BIHARMONIC, "biharmonic, because it came nearer to a tenth of the data that was left out"
+            choice = f"{text} than a trained denoiser (root mean square {misses[1] ** 0.5:.2g} against {misses[0] ** 0.5:.2g})"
+    checkpoint.begin({**provenance, **about, "recipe": repr(recipe), "seed": seed})
+    x, taken = _run(problem, recipe, checkpoint, report)
+    misfit = float((problem.misfit(x.unsqueeze(0)) / problem.measured.sum())[0])
+    numbers = {"steps": float(taken), "best_at": float(taken), "stopped_itself": 1.0, "misfit": misfit, "sigma": noise}
+    numbers |= {"sigma_estimated": float(estimated), "measured_fraction": float(problem.measured.double().mean())}
+    numbers |= {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+    return Restored(
+        image=x.detach().cpu(), recipe=repr(recipe), seed=seed, numbers=numbers, warnings=doubts, made=provenance,
+        data=problem.y.cpu(), choice=choice,
+    )  # fmt: skip
+
+
+def _estimated(problem: Picture) -> tuple[float, tuple[str, ...]]:
+    """The deviation of the noise, 0 where it cannot be told from none; and a sentence about that."""
+    import torch
+
+    probe = 1 + torch.cos(torch.arange(math.prod(problem.shape), device=problem.y.device, dtype=torch.float32)).reshape(1, *problem.shape)
+    sampled = problem.measured & (problem.predict(probe)[0] != 0)  # a physics may itself say that something was not measured
+    try:
+        noise = estimate_sigma(problem.y.cpu().numpy(), sampled.cpu().numpy())
+    except InputError:
+        return 0.0, ("too few pixels were measured to tell the noise, which is taken as none; give sigma= (--sigma) if there is some",)
+    if noise >= CLEAN:
+        return noise, ()
+    text = f"noise of {noise:.2g} is no more than what fine texture looks like, and is taken as none"
+    return 0.0, (f"{text}; give sigma= (--sigma) if there is some",)
+
+
+def _run(
+    problem: Picture, recipe: Recipe, checkpoint: Checkpoint, report: Callable[[int, float | None, int], None] | None
+) -> tuple[Tensor, int]:
+    """(channels, *grid) and the steps taken, from zeros or from where the checkpoint stands."""
+    import torch
+
+    name = checkpoint.name("plug and play") if checkpoint.folder else ""
+    zeros = torch.zeros(1, *problem.shape, device=problem.y.device, dtype=problem.y.dtype)
+    part = (checkpoint.read(name, problem.device) if name else None) or PartState(State.of(zeros), [])
+    state, total = part.state, length(recipe)
+    if report and state.step:
+        report(state.step, None, total)
+    with checkpoint.part(name) as reached:
+        for state in iterate(problem, recipe, state):  # noqa: B020
+            if report:
+                report(1, None, total)
+            reached(state, [])
+    if not bool(state.finite().all()) or not bool(state.image.isfinite().all()):
+        raise NumericalFailure("plug-and-play came to nothing (NaN); try a larger weight of HQS, or another prior")
+    return state.image[0], state.step

@@ -14,6 +14,7 @@ import numpy as np
 from untwin.checks import int_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
+from untwin.model.denoiser import Denoiser
 from untwin.model.losses import Loss, Squared
 from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Prior
@@ -23,6 +24,7 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
+from untwin.runs import plugplay
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 
     from untwin.model.picture import Picture
 
-PRIORS = ("dip", "drp")
+PRIORS = ("auto", "pnp", "dip", "drp")
+UNTRAINED = ("dip", "drp")
 STEPS = 5000
 
 Report = Callable[[int, float | None, int], None]
@@ -49,8 +52,8 @@ Report = Callable[[int, float | None, int], None]
 def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
     """The settings that have a name, for an image of this grid. dip: deep image prior, an hourglass of 32 channels, its scales as many as
     the image allows, five at most. drp: deep random projector. Raises InputError for another name, and for an image that is too small."""
-    if prior not in PRIORS:
-        raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
+    if prior not in UNTRAINED:
+        raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(UNTRAINED)}")
     if prior == "dip":
         depth = max((d for d in range(1, 6) if min(grid) > 2 * 2**d), default=1)
         base: Prior = Untrained(Skip(depth=depth, width=32))
@@ -64,14 +67,15 @@ def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
 def restore(
     y: Any,
     physics: Any = None,
-    prior: Prior | Fit | str | None = None,
+    prior: Prior | Fit | Denoiser | str | None = None,
     stop: Rule | None = None,
     seed: int = 0,
     *,
+    sigma: float | None = None,
     measured: Any = None,
     loss: Loss | None = None,
     channels: int | None = None,
-    steps: int = STEPS,
+    steps: int | None = None,
     device: str | torch.device = "cpu",
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
@@ -80,10 +84,14 @@ def restore(
 
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
-    prior: "drp" (default), "dip", a Prior, or a Fit with everything. seed: of the prior. stop: a rule; by default
-        EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others (docs/deep-priors.md).
+    prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for all else a deep
+        random projector; the result's `choice` says which and why. "pnp" or a Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip",
+        a Prior, or a Fit with everything: an untrained one. seed: of the prior.
+    stop: a rule, which only a fit has; by default EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others
+        (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only a denoiser asks for; by default
+        estimated from y, 0 for none.
     measured: bool like y, False where nothing is known. loss: by default Squared().
-    channels: of the image, by default those of y. steps: at most. device: "cpu", "cuda", a torch.device.
+    channels: of the image, by default those of y. steps: of a fit, at most; by default 5000. device: "cpu", "cuda", a torch.device.
     checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
         same bits (same machine, versions, device, threads). It stays until you delete it.
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
@@ -91,19 +99,42 @@ def restore(
     """
     device = device_name(device)
     problem = _picture(y, physics, measured, channels, loss, device)
-    fit = _fit(prior, problem)
+    seed, fitted = seed_argument(seed), stop is not None or steps is not None
+    steps = STEPS if steps is None else int_argument("steps", steps, 1)
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
+    provenance = made_with(device)
+    about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    automatic = prior is None or prior == "auto"
+    prior, choice = _chosen(prior, problem, fitted)
+    if isinstance(prior, Denoiser):
+        if fitted:
+            raise InputError(f"stop= and steps= are for a fit, and {prior!r} is none; leave them out, or take another prior")
+        return plugplay.restored(problem, prior, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
+    if sigma is not None:
+        raise InputError(f"sigma={sigma!r} is for a denoiser, and the prior is {prior!r}; leave it out, or take prior='pnp'")
+    return _fitted(problem, _fit(prior, problem), stop, seed, steps, choice, provenance, checkpoint, report, about)
+
+
+def _fitted(
+    problem: Picture,
+    fit: Fit,
+    stop: Rule | None,
+    seed: int,
+    steps: int,
+    choice: str,
+    provenance: dict[str, str | int],
+    checkpoint: Checkpoint,
+    report: Report | None,
+    about: dict[str, str],
+) -> Restored:
+    """The picture by a fit. about: what the run is, beside its recipe."""
     fit.check(problem)
     rule = _rule(fit) if stop is None else stop
     if not isinstance(rule, Rule):
         raise InputError(f"stop={stop!r}: expected a rule, such as EMV() or HeldOut()")
-    seed, steps = seed_argument(seed), int_argument("steps", steps, 1)
     recipe = Until(rule, steps * fit)
     clock, cpu = time.perf_counter(), time.process_time()
-    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    provenance = made_with(device)
-    checkpoint.begin(
-        {**provenance, "data of SHA-256": _problem_digest(problem), "recipe": repr(recipe), "loss": repr(problem.loss), "seed": seed}
-    )
+    checkpoint.begin({**provenance, **about, "recipe": repr(recipe), "seed": seed})
     result = _run_fit(problem, recipe, seed, steps, checkpoint, report)
     seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
     image = result.state.image[0].detach().cpu()
@@ -117,6 +148,7 @@ def restore(
         warnings=_fit_warnings(fit, rule, result, steps),
         made=provenance,
         data=problem.y.cpu(),
+        choice=choice,
         statistic=result.statistic,
         variance=result.variance,
     )
@@ -148,13 +180,28 @@ def _problem_digest(problem: Picture) -> str:
     return digest(problem.y, problem.measured, problem.predict(ramp))
 
 
-def _fit(prior: Prior | Fit | str | None, problem: Picture) -> Fit:
-    if prior is None or isinstance(prior, str):
-        return fit_for(prior or "drp", problem.grid, problem.y.is_complex())
+def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted: bool) -> tuple[Prior | Fit | Denoiser | str, str]:
+    """The prior that is meant, and why it is that one: "auto" and None take a denoiser for what may be a photograph (docs/denoisers.md).
+    fitted: something was given that only a fit has."""
+    if isinstance(prior, str) and prior not in PRIORS:
+        raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
+    if prior == "pnp":
+        return Denoiser(), "pnp, a trained denoiser, as asked for"
+    if prior is not None and prior != "auto":
+        return prior, f"{prior!r}, as asked for".replace("'", "") if isinstance(prior, str) else "as asked for"
+    why = "a stop or a number of steps was given, which only a fit has" if fitted else plugplay.unsuited(problem)
+    if why:
+        return "drp", f"drp, an untrained network, because {why}"
+    return Denoiser(), "pnp, a trained denoiser, because it is a grey or coloured picture with a linear physics and Gaussian noise"
+
+
+def _fit(prior: Prior | Fit | str, problem: Picture) -> Fit:
+    if isinstance(prior, str):
+        return fit_for(prior, problem.grid, problem.y.is_complex())
     if isinstance(prior, Fit):
         return prior
     if not isinstance(prior, Prior):
-        raise InputError(f"prior={prior!r}: expected one of {', '.join(PRIORS)}, a prior such as Untrained(), or a Fit")
+        raise InputError(f"prior={prior!r}: expected one of {', '.join(PRIORS)}, a prior such as Untrained(), a Denoiser, or a Fit")
     return _fit_of(prior)
 
 

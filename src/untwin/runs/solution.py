@@ -26,7 +26,7 @@ working_log_likelihood free_log_likelihood score agreement refined refined_agree
 photons measured_fraction hidden_speckles power_unmeasured resolution_pixels resolution_metres first_mode_weight starts starts_failed
 misfit worst_shell_misfit worst_shell outliers strays coherence_ratio coherence_explained coherence_sigma coherence_major coherence_minor
 background background_error starts_agreeing twins_turned runs_kept runs_failed replicas likely_error families families_agreeing
-seconds cpu_seconds
+families_overruled seconds cpu_seconds
 """
 NUMBERS = frozenset(_NUMBERS.split())  # of a Reconstruction, beside what is unknown in its physics
 
@@ -138,10 +138,12 @@ class Restored(Solution):
 
     image: (channels, *grid) float32, 0 to 1 where the prior is bounded, or complex64. data: y, as it was given.
     recipe: the fit and its rule. numbers: steps, best_at, stopped_itself, misfit, seconds, ...
+    choice: which prior was taken, and why.
     statistic, variance: the rule's statistic (NaN where there is none) and the moving variance of the outputs (EMV) after each step.
     """
 
     data: Tensor
+    choice: str = ""
     statistic: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
 

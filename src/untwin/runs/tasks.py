@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from untwin.checks import number_argument
 from untwin.errors import GuessWarning, InputError
+from untwin.model.denoiser import LEAST
 from untwin.model.losses import Absolute, Gamma, Loss, Poisson, Squared
 from untwin.runs.checkpoint import Checkpoint
-from untwin.runs.restore import PRIORS, Report, fit_for, restore
+from untwin.runs.restore import PRIORS, UNTRAINED, Report, fit_for, restore
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Rule
@@ -27,15 +29,16 @@ class Job:
 
     y: np.ndarray
     task: str
-    fit: Fit
+    prior: Fit | str
     stop: Rule | None
     loss: Loss
+    sigma: float | None = None
     measured: np.ndarray | None = None
     kernel: np.ndarray | None = None
     factor: int = 1
     sampled: np.ndarray | None = None
 
-    def run(self, seed: int, steps: int, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
+    def run(self, seed: int, steps: int | None, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
         import torch
 
         from untwin.model.image.base import Identity
@@ -54,7 +57,7 @@ class Job:
         if self.sampled is not None:
             measured = np.broadcast_to(self.sampled, self.y.shape)
         restored = restore(
-            self.y, physics, self.fit, self.stop, seed, measured=measured, loss=self.loss, steps=steps, device=device,
+            self.y, physics, self.prior, self.stop, seed, sigma=self.sigma, measured=measured, loss=self.loss, steps=steps, device=device,
             checkpoint=checkpoint, report=report,
         )  # fmt: skip
         if self.kernel is not None:  # the frame of the measured picture
@@ -68,9 +71,10 @@ class Job:
 def job(
     y: np.ndarray,
     task: str,
-    prior: str = "drp",
+    prior: str = "auto",
     noise: str = "gaussian",
     stop: Rule | None = None,
+    sigma: float | None = None,
     mask: np.ndarray | None = None,
     factor: int | None = None,
     kernel: np.ndarray | None = None,
@@ -79,7 +83,8 @@ def job(
     """A task on a picture, every part checked against the others without computing anything.
 
     y: (channels, height, width), 0 to 1; for mri complex k-space (coils, height, width), zero frequency in the middle, or a picture, of
-    which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured.
+    which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured. sigma: deviation of the noise,
+    for a denoiser.
     Raises InputError.
     """
     for option, choice, choices in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
@@ -117,8 +122,25 @@ def job(
     sampled = None
     if task == "mri":
         y, sampled = _kspace(y, sampling)
-    fit = fit_for(prior, grid, complex_=task == "mri")
-    return Job(y, task, fit, stop, NOISES[noise], measured, kernel, factor or 1, sampled)
+    return Job(y, task, _prior(prior, noise, stop, sigma, grid, task), stop, NOISES[noise], sigma, measured, kernel, factor or 1, sampled)
+
+
+def _prior(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid: tuple[int, ...], task: str) -> Fit | str:
+    """An untrained prior as the fit that its name stands for, others by their name. Raises InputError where they do not suit."""
+    if sigma is not None:
+        number_argument("sigma", sigma, 0)
+    if prior == "pnp":
+        if noise != "gaussian":
+            raise InputError(f"prior 'pnp' is for gaussian noise, not for {noise!r}; take drp or dip, or leave prior= (--prior) out")
+        if stop is not None:
+            raise InputError(f"stop={stop!r} (--stop) is a rule for a fit, and prior 'pnp' has none; leave one of them out")
+        if min(grid) < LEAST:
+            raise InputError(f"prior 'pnp' takes pictures of {LEAST} pixels at least along each axis, this one has {grid}; take drp or dip")
+        return prior
+    untrained = fit_for(prior if prior in UNTRAINED else "drp", grid, complex_=task == "mri")
+    if sigma is not None and prior in UNTRAINED:
+        raise InputError(f"sigma={sigma!r} (--sigma) is for a denoiser, and the prior is {prior}; leave one of them out")
+    return untrained if prior in UNTRAINED else prior
 
 
 def _check_convention(y: np.ndarray, known: np.ndarray) -> None:

@@ -25,6 +25,8 @@ _MEANINGS = {
     "steps": "iterations until it stopped, patience included",
     "best_at": "the iteration whose image is shown",
     "stopped_itself": "1 where the rule stopped the fit, 0 where the steps ran out",
+    "sigma": "deviation of the noise",
+    "sigma_estimated": "1 where it was estimated from the picture, 0 where it was given",
     "misfit": "loss of the image for each measured number",
     "measured_fraction": "share of the numbers that were measured",
     "seconds": "on the clock",
@@ -33,11 +35,14 @@ _MEANINGS = {
 
 
 def figure(restored: Restored) -> Figure:
-    """What was given (of k-space the magnitude), the image, and where the rule stopped."""
-    f = new_figure(12.0, 4.0)
-    axes = f.subplots(1, 3)
+    """What was given (of k-space the magnitude), the image, and where the rule stopped, if there was one."""
+    stopped = bool(restored.statistic)
+    f = new_figure(12.0 if stopped else 8.0, 4.0)
+    axes = f.subplots(1, 3 if stopped else 2)
     _draw_image(axes[0], _displayable(restored.data.numpy()), "given")
     _draw_image(axes[1], restored.image.numpy(), "restored")
+    if not stopped:
+        return f
     steps = np.arange(1, len(restored.statistic) + 1)
     statistic, variance = (np.array(v, dtype=float) for v in (restored.statistic, restored.variance))
     axes[2].plot(steps, statistic, color="#0072B2", label="statistic of the rule")
@@ -90,15 +95,19 @@ def restored_page(restored: Restored, path: Path, name: str) -> Path:
     items = "".join(f"<li>{escape(w)}</li>" for w in restored.warnings)
     doubts = f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>' if items else ""
     picture = base64.b64encode(png).decode("ascii")
+    what, caption = "The picture as given and as restored", "Taken by a denoiser that was trained on other pictures."
+    if restored.statistic:
+        what += ", and the statistic of the stopping rule against the iteration"
+        caption = "The image belongs to the least of the rule's statistic (dotted). Before it the image still moves towards the picture, "
+        caption += "afterwards towards the noise."
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(name)} (untwin restore)</title><style>{STYLE_SHEET}</style></head><body>
 <header><h1>{escape(name)}</h1><div class="sub">Restored by untwin</div></header><main>{doubts}
-<section><figure><img alt="The picture as given and as restored, and the statistic of the stopping rule against the iteration"
-src="data:image/png;base64,{picture}"><figcaption>The image belongs to the least of the rule's statistic (dotted). Before it the image still
-moves towards the picture, afterwards towards the noise.</figcaption></figure></section>
+<section><figure><img alt="{what}" src="data:image/png;base64,{picture}"><figcaption>{caption}</figcaption></figure></section>
 <section><h2>Numbers</h2><div class="scroll"><table>{rows}</table></div></section>
-<section><h2>How it was made</h2><pre>{escape(restored.recipe)}</pre><p class="note">seed {restored.seed}</p></section>
+<section><h2>How it was made</h2><p>Prior: {escape(restored.choice)}</p>
+<pre>{escape(restored.recipe)}</pre><p class="note">seed {restored.seed}</p></section>
 </main></body></html>
 """
     atomic_write_bytes(path, page.encode("utf-8", "backslashreplace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from untwin.model.priors.kernel import KernelPrior
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
 from untwin.random import derive
+from untwin.solve.constrained import Bound, bounded_loss, excesses, penalties, require_bounds, require_room, updated
 from untwin.solve.descent import Adam, Descent
 from untwin.solve.parts import IMAGE, Part, joined, separated
 from untwin.solve.recipe import Algorithm
@@ -50,6 +52,8 @@ class Fit(Algorithm):
         end, by a cosine.
     later: the loss from iteration `after` on (SSIM() in SelfDeblur, after squares).
     bfloat16: networks compute in that precision, numbers and physics stay as they are. For processors with units for it.
+    constraints: bounds that the image is brought to meet, such as [AtMost(Squared(), sigma**2)] (solve.constrained). A loss that is bounded
+        is no part of what is minimised: that is the regulariser alone.
     """
 
     prior: Prior = field(default_factory=Untrained)
@@ -68,6 +72,7 @@ class Fit(Algorithm):
     kernel: KernelPrior | None = None
     later: Loss | None = None
     after: int = 0
+    constraints: Sequence[Bound] = ()
 
     def __post_init__(self) -> None:
         for name, kind, example in (("prior", Prior, "Untrained()"), ("descent", Descent, "Adam()")):
@@ -90,6 +95,14 @@ class Fit(Algorithm):
         require_int(self, "warm", 0, 1_000_000)
         if self.grow is not None:
             require_int(self, "grow", 0, 1000)
+        self._require_constraints()
+
+    def _require_constraints(self) -> None:
+        object.__setattr__(self, "constraints", require_bounds(self.constraints))  # a list is what users write
+        if self.constraints and not isinstance(self.descent, Adam):
+            raise InputError(f"Fit(descent={self.descent!r}): what is minimised changes with every step of a constraint; expected Adam()")
+        if bounded_loss(self.constraints) is not None and self.regularizer is None:
+            raise InputError("Fit(constraints=...) bounds the loss, and nothing is left to minimise; give a regularizer, such as TV(1.0)")
 
     def __repr__(self) -> str:
         return expression.write(self)
@@ -107,6 +120,7 @@ class Fit(Algorithm):
             raise InputError(f"Fit({known[0]}={priors[known[0]]!r}): the physics knows it; leave it out, or try Blur(Unknown())")
         for name, prior in priors.items():
             prior.check(shapes[name])
+        require_room(self.constraints, math.prod(problem.shape))
 
     def _others(self) -> dict[str, KernelPrior]:
         """The priors of what the physics does not know, by name."""
@@ -136,6 +150,7 @@ class Fit(Algorithm):
             "mask": mask,
             "target": target,
             "mean": None,
+            "multipliers": tuple((None,) * len(self.constraints) for _ in state.seeds),
         }
         if mask is None:
             return state.replace(memory=memory)
@@ -163,13 +178,14 @@ class Fit(Algorithm):
         count, parts = m["count"], self._parts(m["shapes"])
         fresh = self.imitate > 0 and count == self.imitate
         factor = self._factor(count, state.progress)
-        trained, descents, drawn = [], [], []
+        trained, descents, drawn, multipliers = [], [], [], []
         for row, seed in enumerate(state.seeds):
             numbers = m["trained"][row]
             rates = self._rates(parts, numbers, factor)
             memory = self._descent(numbers) if fresh else m["descent"][row]
             slope = partial(self._slope, problem, m, row, seed)
-            new, memory, output = self.descent.step(joined(numbers), memory, slope, rates)
+            new, memory, (output, c) = self.descent.step(joined(numbers), memory, slope, rates)
+            multipliers.append(updated(self.constraints, m["multipliers"][row], c) if c else m["multipliers"][row])
             trained.append(separated(new))
             descents.append(memory)
             drawn.append(output)
@@ -181,6 +197,7 @@ class Fit(Algorithm):
             if before is not None:
                 mean = torch.lerp(before, problem.symmetry.follow(x, before), max(1 - self.average, 1 / (count + 1)))
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
+        memory["multipliers"] = tuple(multipliers)
         return state.replace(x=x, image=mean, error=None, memory=memory, nuisance=nuisance)
 
     def _factor(self, count: int, progress: float) -> float:
@@ -195,7 +212,7 @@ class Fit(Algorithm):
         return self.rate * min(1.0, (k + 1) / self.warm if self.warm else 1.0) * _cosine(share, self.decay)
 
     def _slope(self, problem: InverseProblem, m: dict[str, Any], row: int, seed: int, numbers: dict[str, Tensor]) -> Any:
-        """Loss, gradient and what is drawn, by name, at some numbers."""
+        """Loss, gradient and, at some numbers, what is drawn, by name, and by how much it misses each of the constraints."""
         import torch
 
         parts, count = self._parts(m["shapes"]), m["count"]
@@ -211,6 +228,7 @@ class Fit(Algorithm):
             g = g if g.is_complex() else g.float()
             if m["mask"] is not None:
                 g = g.where(m["mask"][row], g.new_zeros(()))
+            c: tuple[Tensor, ...] = ()
             if count < self.imitate:
                 target = m["target"][row].reshape(g.shape)
                 loss = (g - target).abs().square().sum() / target.abs().square().sum().clamp(min=1e-30)
@@ -219,10 +237,14 @@ class Fit(Algorithm):
                 later = self.later is not None and count >= self.after
                 x, loss = problem.render(g, self.later if later else self.loss)
                 loss = (loss + 1e-12).sqrt() if self.root else loss
+                loss = loss if bounded_loss(self.constraints) is None else loss.new_zeros(())
                 loss = loss if self.regularizer is None else loss + self.regularizer(g)
+                c = excesses(self.constraints, problem, g, x)
+                loss = loss + penalties(self.constraints, m["multipliers"][row], c) if c else loss
             slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         gradient = {n: torch.zeros_like(t) if s is None else s for (n, t), s in zip(leaves.items(), slopes)}
-        return loss.detach(), gradient, {IMAGE: x.detach(), **{name: k[0].detach() for name, k in others.items()}}
+        output = {IMAGE: x.detach(), **{name: k[0].detach() for name, k in others.items()}}
+        return loss.detach(), gradient, (output, tuple(v.detach() for v in c))
 
 
 def _cosine(share: float, end: float) -> float:
