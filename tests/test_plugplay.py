@@ -267,6 +267,16 @@ def test_restore_takes_a_denoiser_for_a_photograph_and_makes_it_better(task):
     assert abs(done.numbers["sigma"] - {"denoise": 0.1, "deblur": 0.01}.get(task, 0.0)) < 0.012
 
 
+def test_where_a_smooth_picture_is_nearer_to_data_that_were_left_out_it_is_taken():
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 40), indexing="ij")
+    truth = (0.5 + 0.3 * torch.sin(3 * x + 2 * y))[None]
+    known = noise((40, 40), 3) > 0.8
+    done = ut.restore(truth.where(known, torch.zeros(())), ut.Mask(known), measured=known)
+    assert done.choice.startswith("biharmonic, because") and "HQS" not in done.recipe and psnr(done.image, truth) > 45
+    asked = ut.restore(truth.where(known, torch.zeros(())), ut.Mask(known), "pnp", measured=known)
+    assert "HQS" in asked.recipe and psnr(asked.image, truth) < psnr(done.image, truth)
+
+
 def test_a_picture_without_noise_stays_as_it_is():
     x = scene(64)
     done = ut.restore(x)

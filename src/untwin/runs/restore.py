@@ -104,11 +104,12 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser):
         if fitted:
             raise InputError(f"stop= and steps= are for a fit, and {prior!r} is none; leave them out, or take another prior")
-        return plugplay.restored(problem, prior, sigma, seed, choice, provenance, checkpoint, report, about)
+        return plugplay.restored(problem, prior, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
     if sigma is not None:
         raise InputError(f"sigma={sigma!r} is for a denoiser, and the prior is {prior!r}; leave it out, or take prior='pnp'")
     return _fitted(problem, _fit(prior, problem), stop, seed, steps, choice, provenance, checkpoint, report, about)

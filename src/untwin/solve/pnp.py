@@ -60,19 +60,21 @@ def reoriented(denoiser: Denoiser, x: Tensor, level: float, count: int) -> Tenso
 
 @dataclass(frozen=True, repr=False)
 class Smooth(Algorithm):
-    """x = argmin |A x - y|^2 + weight |gradient of x|^2 (Tikhonov), by conjugate gradients: where a search among pictures may begin.
+    """x = argmin |A x - y|^2 + weight |gradient of x|^2 (Tikhonov), by conjugate gradients from x: where a search among pictures may begin.
 
-    weight: above 0. iterations: at most.
+    weight: above 0. iterations: at most. order: 2 for the Laplacian of x in the place of its gradient: biharmonic.
     """
 
     needs: ClassVar = Picture
 
     weight: float = 0.01
     iterations: int = 100
+    order: int = 1
 
     def __post_init__(self) -> None:
         require_number(self, "weight", 0, above=True)
         require_int(self, "iterations", 1, 100_000)
+        require_int(self, "order", 1, 2)
 
     def check(self, problem: Picture) -> None:
         require_linear(self, problem)
@@ -80,7 +82,8 @@ class Smooth(Algorithm):
     def step(self, problem: Picture, state: State) -> State:
         import torch
 
-        x = least_squares(problem, torch.zeros_like(state.x), self.weight, self.iterations, state.x, laplacian)
+        rough = laplacian if self.order == 1 else lambda v: laplacian(laplacian(v))
+        x = least_squares(problem, torch.zeros_like(state.x), self.weight, self.iterations, state.x, rough)
         return state.replace(x=x, image=x)
 
     def __repr__(self) -> str:
