@@ -1,7 +1,7 @@
 """Unrolling: sixteen iterations as a network, trained for one operator, against the same iterations by the book.
 
-y = A x + noise, x sparse. ISTA is x' = soft(x - t A*(A x - y), s); unrolled (Gregor and LeCun, ICML 2010), each of 16 iterations has its own
-matrix and threshold, fitted to pairs (x, y). It needs tens of thousands of pairs, and is for this A and this noise alone.
+y = A x + noise, x sparse. ISTA is x' = soft(x - t A*(A x - y), s); unrolled (Gregor and LeCun, ICML 2010), each of 16 iterations has its
+own matrix and threshold, fitted to pairs (x, y). It needs tens of thousands of pairs, and is for this A and this noise alone.
 """
 
 # %% Pairs without end, and the operator.
