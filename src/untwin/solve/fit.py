@@ -50,6 +50,7 @@ class Fit(Algorithm):
         iterations and a cosine to a tenth. Then the descent begins anew, on the data.
     rate: factor on the prior's learning rates on the data. warm: iterations until it is reached. decay: share of it that is left at the
         end, by a cosine.
+    later: the loss from iteration `after` on (SSIM() in SelfDeblur, after squares).
     bfloat16: networks compute in that precision, numbers and physics stay as they are. For processors with units for it.
     constraints: bounds that the image is brought to meet, such as [AtMost(Squared(), sigma**2)] (solve.constrained). A loss that is bounded
         is no part of what is minimised: that is the regulariser alone.
@@ -69,6 +70,8 @@ class Fit(Algorithm):
     decay: float = 1.0
     bfloat16: bool = False
     kernel: KernelPrior | None = None
+    later: Loss | None = None
+    after: int = 0
     constraints: Sequence[Bound] = ()
 
     def __post_init__(self) -> None:
@@ -81,7 +84,10 @@ class Fit(Algorithm):
             raise InputError(f"Fit(regularizer={self.regularizer!r}): expected such as TV(0.45)")
         if self.loss is not None and not isinstance(self.loss, Loss):
             raise InputError(f"Fit(loss={self.loss!r}): expected such as Poisson(0.1) or Amplitude()")
+        if self.later is not None and not isinstance(self.later, Loss):
+            raise InputError(f"Fit(later={self.later!r}): expected a loss, such as SSIM()")
         require_number(self, "average", 0, 0.99999)
+        require_int(self, "after", 0, 1_000_000)
         require_number(self, "box", 0.05, 1)
         require_number(self, "rate", 0)
         require_number(self, "decay", 0, 1)
@@ -228,7 +234,8 @@ class Fit(Algorithm):
                 loss = (g - target).abs().square().sum() / target.abs().square().sum().clamp(min=1e-30)
                 x, _ = problem.render(g, self.loss)
             else:
-                x, loss = problem.render(g, self.loss)
+                later = self.later is not None and count >= self.after
+                x, loss = problem.render(g, self.later if later else self.loss)
                 loss = (loss + 1e-12).sqrt() if self.root else loss
                 loss = loss if bounded_loss(self.constraints) is None else loss.new_zeros(())
                 loss = loss if self.regularizer is None else loss + self.regularizer(g)
