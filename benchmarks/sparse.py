@@ -22,7 +22,7 @@ import numpy as np
 
 import untwin as ut
 from untwin.model.motifs import offset, paired
-from untwin.simulate.quasiparticles import quasiparticles
+from untwin.simulate.interference import quasiparticles
 
 SIZES = (9, 15, 21)  # asked for; the motif has 15
 CASES: dict[str, list[dict]] = {

@@ -223,7 +223,7 @@ def simulate_stm(
 
     from untwin.data.atomic import new_file
     from untwin.data.maps import write_array, write_maps
-    from untwin.simulate.quasiparticles import quasiparticles
+    from untwin.simulate.interference import quasiparticles
 
     o = options or StmOptions()
     truth = truth or output.with_name(f"{output.stem}_truth.npz")
