@@ -286,7 +286,7 @@ def test_a_phase_in_k_space_does_not_spoil_the_picture(turns):
     physics = ut.MRI(sampled)
     y = physics(torch.polar(x, turns * torch.linspace(-1, 1, 48).expand(1, 48, 48))[None])[0]
     image = ut.restore(y, physics, "pnp", measured=sampled.expand(y.shape), sigma=0).image.abs()
-    assert psnr(image, x) > psnr(physics.adjoint(y[None])[0].abs(), x) + 2
+    assert psnr(image, x) > psnr(physics.adjoint(y[None])[0].abs(), x) + 1
 
 
 def test_a_picture_without_noise_stays_as_it_is():
