@@ -277,6 +277,18 @@ def test_where_a_smooth_picture_is_nearer_to_data_that_were_left_out_it_is_taken
     assert "HQS" in asked.recipe and psnr(asked.image, truth) < psnr(done.image, truth)
 
 
+@pytest.mark.parametrize("turns", [0.0, 3.0])
+def test_a_phase_in_k_space_does_not_spoil_the_picture(turns):
+    """Real and imaginary parts below black are pictures, too."""
+    x, g = scene(48), torch.Generator().manual_seed(2)
+    sampled = torch.rand((48, 48), generator=g) < 0.3
+    sampled[18:30, 18:30] = True
+    physics = ut.MRI(sampled)
+    y = physics(torch.polar(x, turns * torch.linspace(-1, 1, 48).expand(1, 48, 48))[None])[0]
+    image = ut.restore(y, physics, "pnp", measured=sampled.expand(y.shape), sigma=0).image.abs()
+    assert psnr(image, x) > psnr(physics.adjoint(y[None])[0].abs(), x) + 1
+
+
 def test_a_picture_without_noise_stays_as_it_is():
     x = scene(64)
     done = ut.restore(x)
