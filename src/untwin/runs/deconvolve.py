@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AGREE = 0.9  # correlation of the motifs of two starts that count as one answer (docs/sparse-deconvolution.md)
-SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: 20 right pairs, 0.37 at least)
+SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: 19 of 20 pairs above 0.9, one 0.37)
 LATTICE = 0.02  # of the variance in plane waves, above which they are doubted (benchmarks/sparse.py: without a lattice 0.00)
 SURFACE = 0.05  # of the variance in a surface of second order (160 simulated maps without one, 64 x 64 to 128 x 128: 0.011 at most)
 STOP = 0.97  # two starts this alike end the search; below, more are tried
