@@ -11,7 +11,7 @@ from untwin.cli import main
 from untwin.errors import InputError
 from untwin.model import motifs as symmetry
 from untwin.runs.deconvolve import noise_level
-from untwin.simulate.quasiparticles import quasiparticles
+from untwin.simulate.interference import quasiparticles
 from untwin.solve import sparse
 
 SMALL = {"shape": (64, 60), "channels": 2, "size": 9, "density": 0.01, "snr": 4.0}
@@ -242,7 +242,7 @@ def test_a_periodic_map_is_the_convolution_and_the_noise_has_its_variance():
 
 
 def test_rings_get_narrower_with_energy():
-    from untwin.simulate.quasiparticles import motif
+    from untwin.simulate.interference import motif
 
     a = motif(41, 3, np.random.default_rng(0))
     spectra = np.abs(np.fft.fft2(a))
