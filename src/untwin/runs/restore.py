@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.checks import int_argument, seed_argument
+from untwin.checks import int_argument, number_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
 from untwin.model.denoiser import Denoiser
@@ -24,7 +24,9 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
-from untwin.runs import plugplay
+from untwin.runs import blind, plugplay
+from untwin.runs.blind import Blind
+from untwin.runs.blind_methods import METHODS
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
@@ -67,7 +69,7 @@ def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
 def restore(
     y: Any,
     physics: Any = None,
-    prior: Prior | Fit | Denoiser | str | None = None,
+    prior: Prior | Fit | Denoiser | Blind | str | None = None,
     stop: Rule | None = None,
     seed: int = 0,
     *,
@@ -86,7 +88,8 @@ def restore(
         MRI, Forward, or any function of torch.
     prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for all else a deep
         random projector; the result's `choice` says which and why. "pnp" or a Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip",
-        a Prior, or a Fit with everything: an untrained one. seed: of the prior.
+        a Prior, or a Fit with everything: an untrained one. Of Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default
+        Blind(), a Blind with settings, "selfdeblur" or "siren" (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
     stop: a rule, which only a fit has; by default EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others
         (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only a denoiser asks for; by default
         estimated from y, 0 for none.
@@ -104,6 +107,14 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    if problem.unknown_shapes and not isinstance(prior, Prior | Fit):
+        settings = _blind(prior)
+        if isinstance(settings, Blind):
+            if fitted:
+                raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
+            settings = settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0))
+            return blind.restored(problem, settings, seed, provenance, checkpoint, report, about)
+        prior = settings
     automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser):
@@ -149,6 +160,7 @@ def _fitted(
         made=provenance,
         data=problem.y.cpu(),
         choice=choice,
+        kernel=result.state.nuisance["kernel"][0].cpu() if "kernel" in problem.unknown_shapes else None,
         statistic=result.statistic,
         variance=result.variance,
     )
@@ -193,6 +205,19 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
     if why:
         return "drp", f"drp, an untrained network, because {why}"
     return Denoiser(), "pnp, a trained denoiser, because it is a grey or coloured picture with a linear physics and Gaussian noise"
+
+
+def _blind(prior: Denoiser | Blind | str | None) -> Blind | Fit:
+    """How a kernel that is not known is found."""
+    if isinstance(prior, Blind):
+        return prior
+    if isinstance(prior, Denoiser):
+        return Blind(denoiser=prior)
+    if prior in (None, "auto", "pnp"):
+        return Blind()
+    if prior in METHODS:
+        return METHODS[str(prior)]()
+    raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit with kernel=Softmax(), or {', '.join(METHODS)}")
 
 
 def _fit(prior: Prior | Fit | str, problem: Picture) -> Fit:
