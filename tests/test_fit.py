@@ -248,7 +248,7 @@ def test_the_slope_is_that_of_central_differences():
     def _loss(fit, p, memory, t):
         from untwin.model.priors.base import Parts
 
-        g = fit.prior.image(Parts(t, {}), memory["shape"][1:], 1)
+        g = fit.prior.image(Parts(t, {}), memory["shapes"]["image"][1:], 1)
         return p.render(g, fit.loss)[1] + fit.regularizer(g)
 
     leaves = {n: t.clone().requires_grad_() for n, t in numbers.items()}

@@ -42,6 +42,7 @@ HEIGHT = {
 # file -> (module, reason)
 UPWARD = {
     "runs/solution.py": ("untwin.show.", "plot: a method that users expect there"),
+    "runs/deconvolve.py": ("untwin.show.", "plot: likewise"),
 }
 
 # (file, module that it imports, inside functions): what closes a circle of files. Without these, the imports of the package form none.
@@ -50,6 +51,7 @@ CIRCLES = {
     ("runs/solution.py", "untwin.show.object"),
     ("runs/solution.py", "untwin.show.restored"),
     ("runs/solution.py", "untwin.runs.archive"),
+    ("runs/deconvolve.py", "untwin.show.deconvolved"),
     ("bragg/scan.py", "untwin.bragg.prepare"),  # and a scan prepares itself
 }
 

@@ -14,8 +14,10 @@ import untwin as ut
 from untwin import fourier
 from untwin.data.measurement import Geometry
 from untwin.errors import InputError, NumericalFailure
+from untwin.judge import trust
 from untwin.model.alignment import carried, shift, twin
 from untwin.runs import auto
+from untwin.runs.assess import _contradictions
 from untwin.runs.population import Population, start
 from untwin.runs.replicate import RELAXATIONS, THRESHOLDS, recipes, redrawn, replicate
 from untwin.runs.stages.average import family_mean
@@ -179,7 +181,7 @@ def test_a_mask_is_carried_where_its_object_goes():
     assert torch.equal(carried(inside, back, 3)[0], x.abs() > 0.45)
 
 
-def test_the_mean_of_a_family_leaves_out_what_is_unlike_its_best():
+def test_the_mean_of_a_family_is_that_of_its_largest_group_whatever_the_likelihood():
     problem = ut.Problem(pattern())
     x = fourier.cornered(torch.from_numpy(crystal()), 3).to(torch.complex64)
     x = x * problem.brightness(problem.predict(x[None])).sqrt()
@@ -196,6 +198,10 @@ def test_the_mean_of_a_family_leaves_out_what_is_unlike_its_best():
     family = Population.of(problem, replace(ut.begin(problem, members), x=stack, image=stack, support=stack != 0))
     errors = ut.align(stack, x, 3).error
     assert float(errors[3]) > 0.25 > float(errors[:3].max())
+    assert family.order(problem)[0] != 3
+    loner = replace(family, deviance=family.deviance - torch.tensor([0, 0, 0, 1e12], dtype=torch.float64))
+    assert loner.order(problem)[0] == 3
+    assert torch.equal(family_mean(problem, loner).state.image, family_mean(problem, family).state.image)
     mean = family_mean(problem, family)
     assert len(mean.state.seeds) == 1 and float(ut.align(mean.state.image, x, 3).error[0]) < 0.7 * float(errors[:3].min())
     lone = family_mean(problem, family.rows([3]))
@@ -208,3 +214,12 @@ def test_the_plan_for_a_bragg_scan_averages_and_others_do_not():
     single = auto.plan(ut.Problem(pattern()), starts=1)
     assert single.search.starts == single.search.families == 1
     assert "Average(" not in repr(auto.plan(ut.Problem.of(pattern(), positivity=False), fixed=True)), "a support that is given stays"
+
+
+def test_nothing_is_trusted_where_the_likelihood_prefers_another_start_than_the_families_do(solution):
+    assert solution.numbers["families_overruled"] == 0
+    plan = auto.plan(ut.Problem(pattern()))
+    clauses = [_contradictions(plan, {"families_overruled": n}, None, True) for n in (0.0, 1.0)]
+    assert clauses[0] == () and len(clauses[1]) == 1
+    sure = trust.Evidence(r_factor=0.1, errors=(0.02,), starts=8, agreeing=8, twins=0)
+    assert trust.verdict(sure).trusted and trust.verdict(replace(sure, contradictions=clauses[1])).trusted is None

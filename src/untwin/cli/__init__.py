@@ -1,6 +1,6 @@
 """The command line: options -> the objects of the package -> one call. No numerics, and no torch before an input has been checked."""
 
-from untwin.cli import bragg, inspect, learn, reconstruct, restore, simulate
+from untwin.cli import bragg, deconvolve, inspect, learn, reconstruct, restore, simulate
 from untwin.cli.app import app, main
 
 __all__ = ["main"]
@@ -12,6 +12,7 @@ for command in (  # in the order in which a message lists them
     bragg.strain,
     bragg.geometry,
     restore.restore,
+    deconvolve.deconvolve,
     reconstruct.demo,
     simulate.simulate,
     inspect.inspect,
@@ -22,3 +23,5 @@ for command in (  # in the order in which a message lists them
     learn.predict,
 ):
     app.command(command)
+
+simulate.simulate.command(deconvolve.simulate_stm, name="stm")

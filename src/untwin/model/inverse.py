@@ -56,16 +56,21 @@ class InverseProblem(ABC):
 
     @property
     @abstractmethod
+    def unknown_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of those of the unknowns that are tensors: each needs a prior of its own in a fit."""
+
+    @property
+    @abstractmethod
     def precision(self) -> torch.dtype | None:
         """Real type that x must have; None where any will do."""
 
     @abstractmethod
     def first_values(self, starts: int) -> Nuisance:
-        """Where the search for the unknowns begins, (starts,) float64 each."""
+        """Where the search for the unknowns begins, (starts,) float64 each, of tensors (starts, *shape)."""
 
     @abstractmethod
     def holding(self, nuisance: Nuisance) -> InverseProblem:
-        """The same problem with values for the unknowns, (starts,) each."""
+        """The same problem with values for the unknowns, (starts,) each, of tensors (starts, *shape)."""
 
     @abstractmethod
     def start(self, row: int) -> InverseProblem:

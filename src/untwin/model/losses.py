@@ -119,3 +119,43 @@ class Gamma(Loss):
         b = self.offset * mean
         q = (y + b) / (f.double().clamp(min=0) + b)
         return (mean + b).square() * _total(q - 1 - q.log(), measured)
+
+
+@dataclass(frozen=True)
+class SSIM(Loss):
+    """Σ (1 − SSIM) over the pixels (Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13, 2004), of pictures from 0 to 1, with
+    a Gaussian window; what is not measured counts as equal. It finds a kernel better than squares do, and a poorer picture (SelfDeblur).
+
+    sigma: of the window, pixels, which ends at 11/3 of it; near the border the window is what lies inside.
+    """
+
+    sigma: float = 1.5
+
+    def __post_init__(self) -> None:
+        require_number(self, "sigma", 0.3, 100)
+
+    def __call__(self, f: Tensor, intensity: Tensor, measured: Tensor) -> Tensor:
+        _require_counts(self, f, intensity)
+        f = f.where(measured, intensity)
+        y = intensity.expand(f.shape)
+        d = measured.ndim - 1
+        mf, my, ff, yy, fy = _windowed((f, y, f * f, y * y, f * y), self.sigma, d)
+        vf, vy, c = ff - mf * mf, yy - my * my, fy - mf * my
+        a, b = 0.01**2, 0.03**2
+        return _total(1 - (2 * mf * my + a) * (2 * c + b) / ((mf * mf + my * my + a) * (vf + vy + b)), measured)
+
+
+def _windowed(images: tuple[Tensor, ...], sigma: float, d: int) -> tuple[Tensor, ...]:
+    """Means of (..., *grid) under a Gaussian along the last d axes, within the grid."""
+    import torch
+
+    stacked = torch.stack([*images, torch.ones_like(images[0])])
+    shape = stacked.shape
+    r = int(11 * sigma / 3)
+    window = torch.exp(-torch.arange(-r, r + 1, dtype=stacked.dtype, device=stacked.device).square() / (2 * sigma**2))
+    for axis in range(len(shape) - d, len(shape)):
+        line = stacked.movedim(axis, -1)
+        flat = torch.nn.functional.conv1d(line.reshape(-1, 1, line.shape[-1]), window.reshape(1, 1, -1), padding=r)
+        stacked = flat.reshape(line.shape).movedim(-1, axis)
+    *means, weight = stacked
+    return tuple(m / weight for m in means)

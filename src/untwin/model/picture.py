@@ -13,12 +13,12 @@ from untwin.model.image.base import Identity, ImagePhysics, Linear
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson, Squared
 from untwin.model.noise_level import noise_of_picture, relative_misfit
-from untwin.model.symmetry import NoSymmetry, Symmetry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.noise_level import Noise
+    from untwin.model.symmetry import Symmetry
     from untwin.model.unknown import Nuisance, Unknown
 
 
@@ -28,7 +28,7 @@ class Picture(InverseProblem):
 
     y: (channels, *grid), real or complex. physics: an ImagePhysics; any other callable is taken as Forward. measured: bool like y, False
     where nothing is known; by default everything is. channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson,
-        Gamma.
+        Gamma, SSIM. nuisance: values for what is unknown in the physics, (starts, *shape) each; by default its first values.
     """
 
     y: Tensor = field(repr=False)
@@ -36,6 +36,7 @@ class Picture(InverseProblem):
     measured: Tensor = field(default=None, repr=False)  # type: ignore[assignment]
     channels: int | None = None
     loss: Loss = field(default_factory=Squared)
+    nuisance: Nuisance = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         import torch
@@ -48,7 +49,7 @@ class Picture(InverseProblem):
             if not callable(self.physics):
                 raise InputError(f"{self.physics!r} is no physics; expected one such as Blur(kernel), or a function of torch")
             object.__setattr__(self, "physics", Forward(self.physics))
-        object.__setattr__(self, "physics", self.physics.on(self.y.device))
+        object.__setattr__(self, "physics", self.physics.on(self.y.device).for_grid(tuple(self.y.shape[1:])))
         measured = torch.ones_like(self.y, dtype=torch.bool) if self.measured is None else self.measured.to(self.y.device)
         try:
             measured = measured.expand(self.y.shape)
@@ -93,33 +94,52 @@ class Picture(InverseProblem):
 
     @property
     def symmetry(self) -> Symmetry:
-        return NoSymmetry()
+        return self.physics.symmetry
 
     @property
     def unknowns(self) -> dict[str, Unknown]:
-        return {}
+        return self.physics.unknowns
+
+    @property
+    def unknown_shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.physics.shapes()
 
     @property
     def precision(self) -> None:
         return None
 
     def first_values(self, starts: int) -> Nuisance:
-        return {}
+        first = {n: v.to(self.y.device).expand(starts, *v.shape).clone() for n, v in self.physics.first_values().items()}
+        return first | {n: v.expand(starts, *v.shape[1:]) for n, v in self.nuisance.items() if len(v) in (1, starts)}
 
     def holding(self, nuisance: Nuisance) -> Picture:
-        return self
+        if not nuisance:
+            return self
+        other = copy.copy(self)  # what was checked and filled need not be again
+        object.__setattr__(other, "nuisance", nuisance)
+        return other
 
     def start(self, row: int) -> Picture:
-        return self
+        return self.holding({n: v[row : row + 1] for n, v in self.nuisance.items()})
 
     def predict(self, x: Tensor) -> Tensor:
         """(starts, *y's shape) what would be measured."""
-        f = self.physics(x)
+        f = self._modelled(x)
         if tuple(f.shape[1:]) != tuple(self.y.shape):
             raise InputError(
                 f"the physics gives {tuple(f.shape[1:])} for an image of {tuple(x.shape[1:])}, measured is {tuple(self.y.shape)}"
             )
         return f
+
+    def _modelled(self, x: Tensor) -> Tensor:
+        """physics(x), each start with its own values of the unknowns."""
+        import torch
+
+        if not self.unknowns:
+            return self.physics(x)
+        values = self.first_values(len(x))
+        rows = [self.physics.holding({n: v[row] for n, v in values.items()})(x[row : row + 1]) for row in range(len(x))]
+        return torch.cat(rows)
 
     def misfit(self, x: Tensor, where: Tensor | None = None) -> Tensor:
         return self.loss(self.predict(x), self.y, self.measured if where is None else where)

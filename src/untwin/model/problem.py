@@ -117,6 +117,10 @@ class Problem(InverseProblem):
     def unknowns(self) -> dict[str, Unknown]:
         return self.physics.unknowns
 
+    @property
+    def unknown_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     @cached_property
     def model(self) -> Physics:
         """The physics with values for its unknowns: those of `nuisance`, or else the first ones."""

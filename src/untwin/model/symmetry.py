@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from untwin.model import alignment
+from untwin.model import alignment, translation
 from untwin.model.alignment import Alignment
 
 if TYPE_CHECKING:
@@ -95,6 +95,51 @@ class GlobalPhase(Symmetry):
     @property
     def global_phase(self) -> bool:
         return True
+
+
+@dataclass(frozen=True)
+class ShiftAndScale(Symmetry):
+    """A picture behind an unknown blur: shifted one way, with the kernel shifted the other way, or brighter, with a kernel of a smaller
+    sum, it is measured the same. Not periodic: what leaves on one side does not come back.
+
+    x is (batch, ..., *grid) with two or more axes of space last; a kernel is (*box).
+    """
+
+    axes: int = 2
+
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        """The shift of least error where both are known, then the factor."""
+        return translation.shifted_and_scaled(x, reference, self.axes, subpixel)
+
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        """As it is: the kernel would have to follow, and between two steps both hardly move."""
+        return x
+
+    def canonical(self, x: Tensor) -> Tensor:
+        """As it is: only the kernel says where its middle is (`canonical_pair`)."""
+        return x
+
+    def canonical_pair(self, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """The same pair with the kernel's sum 1 and its centre of mass in the middle of its box, to half a pixel; x (..., *grid) is cut on
+        one side and repeats its border on the other, as does the kernel with zeros."""
+        import torch
+
+        d = kernel.ndim
+        total = kernel.sum()
+        by = []
+        for axis in range(d):
+            line = kernel.sum([a for a in range(d) if a != axis]) if d > 1 else kernel
+            mean = (line * torch.arange(len(line), dtype=line.dtype, device=line.device)).sum() / total
+            by.append(round(float((len(line) - 1) / 2 - mean)))
+        centred = translation.translated(kernel, by, zero=True) / total
+        return translation.translated(x, [-b for b in by]) * total, centred
+
+    def origin(self, x: Tensor) -> list[int]:
+        return [0] * x.ndim
+
+    @property
+    def global_phase(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)

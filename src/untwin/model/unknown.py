@@ -1,4 +1,4 @@
-"""Numbers of the physics that nobody knows: found beside the object, one of each for every start."""
+"""What of the physics nobody knows: numbers that are found beside the object, one of each for every start, and whole tensors."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from untwin.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Nuisance = dict[str, "Tensor"]  # by name: (starts,) float64, what moves beside x
+Nuisance = dict[str, "Tensor"]  # by name: (starts,) float64, or (starts, *shape) float32 of a tensor: what moves beside x
 
 
 @dataclass(frozen=True, repr=False)
 class Unknown:
-    """A setting of waves or detection that is to be found, such as Coherent(sigma=Unknown(0.5, 0, 3)).
+    """A setting of waves or detection that is to be found, such as Coherent(sigma=Unknown(0.5, 0, 3)); without numbers a tensor of which
+    nothing is known, such as Blur(Unknown()).
 
-    first: where the search begins. low, high: it stays between them.
+    first: where the search begins; None for a tensor. low, high: it stays between them.
     """
 
-    first: float
+    first: float | None = None
     low: float = -math.inf
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        if self.first is None:
+            if (self.low, self.high) != (-math.inf, math.inf):
+                raise InputError(f"{self!r}: limits without a first value; expected such as Unknown(0.5, 0, 3), or Unknown() for a tensor")
+            return
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (self.first, self.low, self.high))
         if not numbers or not (self.low <= self.first <= self.high and math.isfinite(self.first)):
             raise InputError(
@@ -44,10 +49,12 @@ P = TypeVar("P")
 
 def unknowns(part: Any) -> dict[str, Unknown]:
     """What of a frozen description is Unknown, by the name of its field; in a tuple with its place, such as factor_0. The parts of a Series
-    have their own names."""
+    have their own names. Raises InputError where a number has no first value."""
     collected: dict[str, Unknown] = {}
 
     def collect(name: str, unknown: Unknown) -> Unknown:
+        if unknown.first is None:
+            raise InputError(f"{name}=Unknown(): a number is searched from a first value; expected such as Unknown(0.5, 0, 3)")
         if name in collected:
             raise InputError(f"{part!r} has two unknowns of the name {name}; make one of them a number")
         collected[name] = unknown

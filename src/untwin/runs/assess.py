@@ -273,6 +273,8 @@ def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | N
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
+    if numbers.get("families_overruled", 0.0) > 0:
+        clauses.append("a start that the others of its family are not like explains the counts better than they do")
     if numbers.get("likely_error", 0.0) >= trust.SIMILAR_ERROR:
         clauses.append(f"a few steps towards the most likely object lead to another one (error {numbers['likely_error']:.2f})")
     if numbers.get("misfit", 0.0) > trust.MAX_MISFIT:

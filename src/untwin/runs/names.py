@@ -11,14 +11,16 @@ from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative
 from untwin.model.counts import Modulus
 from untwin.model.denoiser import Denoiser
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
-from untwin.model.losses import Absolute, Amplitude, Gamma, Huber, Intensity, Poisson, Squared
+from untwin.model.losses import SSIM, Absolute, Amplitude, Gamma, Huber, Intensity, Poisson, Squared
 from untwin.model.measures import Magnitude, Total, Volume
 from untwin.model.networks.decoder import ConvDecoder, DeepDecoder
 from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
 from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
+from untwin.model.priors.generator import Generator
 from untwin.model.priors.grid import Grid, Uniform
+from untwin.model.priors.kernel import Perceptron, Softmax
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
@@ -78,9 +80,9 @@ OTHERS: tuple[type, ...] = (
     Mean,
 )
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
-PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP)
+PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Generator, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
+LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
-LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)

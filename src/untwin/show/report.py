@@ -187,6 +187,7 @@ _NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "twins_turned": ("twins", "of those, how many came out turned and conjugate, which the data cannot tell", 1, ""),
     "families": ("families", "groups of starts that never saw one another", 1, ""),
     "families_agreeing": ("families that agree", f"whose result is within {SAME_ERROR:g} of the solution, with its own", 1, ""),
+    "families_overruled": ("families overruled", "whose most likely start the others are not like", 1, ""),
     "runs_kept": ("runs kept", "results and starts that ended alike: for modes and PRTF", 1, ""),
     "first_mode_weight": ("first mode", "share of the power that the runs have in common; 1 is perfect", 1, ""),
     "support_pixels": ("support", "pixels in which the object may be", 1, "pixels"),
@@ -224,7 +225,7 @@ _STRAIN: dict[str, tuple[str, float, str]] = {
     "d_spacing": ("2π/q", 1e9, " nm"),
 }
 
-_STATES = {  # colour is never the only sign: each has its symbol and its words
+VERDICTS = {  # colour is never the only sign: each has its symbol and its words
     True: ("trusted", "✔", "Trusted"),
     False: ("doubted", "✘", "Do not trust"),
     None: ("unknown", "?", "Cannot say"),
@@ -288,7 +289,7 @@ def _section(name: str, drawing: Drawing, figure: Figure, folder: Path) -> str:
 
 def _page(solution: Reconstruction, sections: list[str], strain: StrainMap | None) -> str:
     source = solution.pattern.source.path or "pattern"
-    kind, symbol, words = _STATES[solution.verdict.trusted]
+    kind, symbol, words = VERDICTS[solution.verdict.trusted]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{STYLE_SHEET}</style></head><body>

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
 from untwin.model.priors.base import Parts, Prior
+from untwin.model.priors.kernel import KernelPrior
 from untwin.random import derive
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Part:
         if not parts.trained:
             raise InputError(f"{self.prior!r} has nothing to fit")
         return parts
+
+    def begin_at(self, value: Tensor, seed: int, name: str, device: torch.device) -> Parts:
+        """First numbers that stand near a value (*grid) of what is drawn."""
+        parts = self.begin(seed, name, device)
+        return self.prior.shifted_to(value.unsqueeze(0), parts) if isinstance(self.prior, KernelPrior) else parts
 
     def draw(self, parts: Parts, generator: Any) -> Tensor:
         """(channels, *grid)."""

@@ -43,7 +43,8 @@ class State:
     error: (starts,) float64, Σ (|F x| − √I)² over the imposed pixels, of the object that the last modulus projection was given; not
         finite where a start has gone wrong.
     members: one per start: its seed, number and family.
-    nuisance: what moves beside x and belongs to the physics (model.unknown), by name, (starts,) float64 each.
+    nuisance: what moves beside x and belongs to the physics (model.unknown), by name, (starts,) float64 each, of tensors
+        (starts, *shape) float32.
     progress: how far the step now taken is through its own repetitions in the recipe, 0 at its first and 1 at its last.
     step: steps taken. at: position in the flattened recipe, from where a run goes on.
     memory: what the current algorithm carries from step to step. rule_state: the same for the current stopping rule.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class RuleState:
     """value: (starts,) the statistic now, NaN while there is none; best: (starts,) the lowest so far; since: (starts,) looks since then;
-    at: (starts,) the step it belonged to; image, x, support: (starts, *grid), nuisance: (starts,) each, what is kept of it;
+    at: (starts,) the step it belonged to; image, x, support: (starts, *grid), nuisance: (starts, ...) each, what is kept of it;
     stopped: (starts,) bool; aux: the rule's own."""
 
     value: Tensor
@@ -106,7 +106,10 @@ class KeepBest(Keeper):
             support=torch.where(wide, state.support, w.support),
             stopped=stopped,
             aux=aux,
-            nuisance={name: torch.where(better, values, w.nuisance[name]) for name, values in state.nuisance.items()},
+            nuisance={
+                name: torch.where(better.reshape((-1,) + (1,) * (values.ndim - 1)), values, w.nuisance[name])
+                for name, values in state.nuisance.items()
+            },
         )
         return state.replace(rule_state=rule_state)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from untwin.checks import require_number
+from untwin.errors import InputError
+from untwin.solve.parts import IMAGE
 from untwin.solve.stopping import KeepBest, require_steps
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ class WMV(KeepBest):
     object, afterwards towards the noise. In a far-field problem the iterates are held in place first (shift, global phase).
 
     window: W. patience: looks without a new least. tolerance: a new least is lower by this share. burn_in: steps before the first look
-    counts. mean: keep the mean of the window instead of the image of its last step. The defaults are those that were measured to end near
+    counts. mean: keep the mean of the window instead of the image of its last step. of: what is looked at, the image or an unknown of the
+    physics by its name, such as kernel. The defaults are those that were measured to end near
     the best image (docs/deep-priors.md); `WMV.published()` has the paper's.
     """
 
@@ -35,6 +38,7 @@ class WMV(KeepBest):
     tolerance: float = 0.02
     burn_in: int = 20
     mean: bool = False
+    of: str = "image"
 
     @classmethod
     def published(cls) -> WMV:
@@ -45,13 +49,15 @@ class WMV(KeepBest):
         require_steps(self, window=2, burn_in=0)
 
     def first(self, problem: InverseProblem, state: State) -> Any:
+        _moving(state, self.of)
         return {"frames": (), "sum": None, "square": None, "count": 0}
 
     def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
         frames, total = aux["frames"], aux["sum"]
-        x = state.x if total is None else problem.symmetry.follow(state.x, (total / len(frames)).to(state.x.dtype))
+        x = _moving(state, self.of)
+        x = x if total is None or self.of != IMAGE else problem.symmetry.follow(x, (total / len(frames)).to(x.dtype))
         power = _power(x)
         if total is None:
             total, square = x.to(_double(x)), power
@@ -69,7 +75,7 @@ class WMV(KeepBest):
         return ((square / w - _power(total) / w**2) / x[0].numel()).clamp(min=0), aux
 
     def candidate(self, state: State, aux: Any) -> Tensor:
-        return (aux["sum"] / len(aux["frames"])).to(state.x.dtype) if self.mean else state.image
+        return (aux["sum"] / len(aux["frames"])).to(state.x.dtype) if self.mean and self.of == IMAGE else state.image
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,8 +84,8 @@ class EMV(KeepBest):
 
         mean' = (1 − α) mean + α x;   EMV' = (1 − α) (EMV + α |x − mean|² / n).
 
-    alpha: α. patience, tolerance, burn_in: as in WMV. mean: keep the moving mean instead of the image. `EMV.published()` has the paper's
-    numbers.
+    alpha: α. patience, tolerance, burn_in: as in WMV. mean: keep the moving mean instead of the image. of: as in WMV.
+    `EMV.published()` has the paper's numbers.
     """
 
     alpha: float = 0.2
@@ -87,6 +93,7 @@ class EMV(KeepBest):
     tolerance: float = 0.02
     burn_in: int = 20
     mean: bool = False
+    of: str = "image"
 
     @classmethod
     def published(cls) -> EMV:
@@ -98,16 +105,18 @@ class EMV(KeepBest):
         require_number(self, "alpha", 0, 1, above=True)
 
     def first(self, problem: InverseProblem, state: State) -> Any:
+        _moving(state, self.of)
         return {"mean": None, "variance": None, "count": 0}
 
     def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
         mean = aux["mean"]
+        x = _moving(state, self.of)
         if mean is None:
-            mean, variance = state.x, torch.zeros(len(state.x), dtype=torch.float64, device=state.x.device)
+            mean, variance = x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
         else:
-            away = problem.symmetry.follow(state.x, mean) - mean
+            away = (problem.symmetry.follow(x, mean) if self.of == IMAGE else x) - mean
             variance = (1 - self.alpha) * (aux["variance"] + self.alpha * _power(away) / away[0].numel())
             mean = mean + self.alpha * away
         count = aux["count"] + 1
@@ -115,7 +124,17 @@ class EMV(KeepBest):
         return value, {"mean": mean, "variance": variance, "count": count}
 
     def candidate(self, state: State, aux: Any) -> Tensor:
-        return aux["mean"] if self.mean else state.image
+        return aux["mean"] if self.mean and self.of == IMAGE else state.image
+
+
+def _moving(state: State, name: str) -> Tensor:
+    """(starts, ...) what is looked at. Raises InputError where the state has none of the name."""
+    if name == IMAGE:
+        return state.x
+    if name not in state.nuisance:
+        known = ", ".join([IMAGE, *sorted(state.nuisance)])
+        raise InputError(f"a rule that looks at {name!r}: the physics has no such unknown; expected one of {known}")
+    return state.nuisance[name]
 
 
 def _power(x: Tensor) -> Tensor:

@@ -10,8 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from untwin.model.symmetry import NoSymmetry, Symmetry
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from untwin.model.unknown import Nuisance, Unknown
 
 
 class ImagePhysics(ABC):
@@ -27,6 +31,32 @@ class ImagePhysics(ABC):
     def on(self, device: Any) -> ImagePhysics:
         """The same physics with its tensors on a device."""
         return self
+
+    def for_grid(self, measured: tuple[int, ...]) -> ImagePhysics:
+        """The same for measurements of this grid, with the sizes that follow from it. Raises InputError where it does not suit."""
+        return self
+
+    @property
+    def unknowns(self) -> dict[str, Unknown]:
+        """Tensors of the physics of which nothing is known, by name."""
+        return {}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the unknowns, once the grid is known (for_grid)."""
+        return {}
+
+    def first_values(self) -> Nuisance:
+        """Where the search for the unknowns begins, *shape each; without an opinion."""
+        return {}
+
+    def holding(self, values: Nuisance) -> ImagePhysics:
+        """The same with values for its unknowns, *shape each."""
+        return self
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """What of x and of the unknowns the measurement cannot tell apart."""
+        return NoSymmetry()
 
 
 class Linear(ImagePhysics):

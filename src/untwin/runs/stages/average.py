@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Average(Stage):
-    """All starts go through this recipe; the result of a family is the mean of its best and of those that are like it, in the support that
-    most of them have. What is shown is the mean of all that are alike, whatever their scores.
+    """All starts go through this recipe; the result of a family is the mean of its largest group of starts that are alike, in the support
+    that most of them have. What is shown is the mean of all that are alike, whatever their scores: the likelihood may prefer a start that
+    no other is like. In how many families it does is `families_overruled`; with any, nothing is trusted.
 
     A search ends in one of many minima that counting noise makes around the right one: starts differ by more than their noise, and their
     mean is nearer to the truth than any. A running mean of relaxed projections, 60*RAAR(beta=0.75) + 100*Mean(RAAR(beta=0.75)), wanders
@@ -54,20 +55,26 @@ class Average(Stage):
         living, failures = ended.living(), cohort.failures + failed
         if not living.state.seeds:
             raise NumericalFailure(Failure.ALL.format(first=failures[0][1], count=len(failures)))
-        families = [m.family for m in living.state.members]
-        means = gather([family_mean(problem, living.rows([i for i, f in enumerate(families) if f == k])) for k in dict.fromkeys(families)])
-        results = means.rows(means.order(problem))
-        return replace(cohort, families=(), results=results, candidates=living, failures=failures, averaged=True)
+        of = [m.family for m in living.state.members]
+        families = [living.rows([i for i, f in enumerate(of) if f == k]) for k in dict.fromkeys(of)]
+        means = [family_mean(problem, family) for family in families]
+        overruled = sum(m.state.members[0] != f.state.members[f.order(problem)[0]] for m, f in zip(means, families, strict=True))
+        results = gather(means)
+        results, numbers = results.rows(results.order(problem)), cohort.numbers | {"families_overruled": float(overruled)}
+        return replace(cohort, families=(), results=results, candidates=living, failures=failures, averaged=True, numbers=numbers)
 
 
 def family_mean(problem: Problem, family: Population) -> Population:
-    """One result: the mean of the best and of those like it, as far as most of their supports reach; a single one stays as it is."""
+    """One result: the mean of those of a family that are alike, as far as most of their supports reach: of the start to which most others
+    are alike, the best of several, and of these. Where no two are alike the best one as it is."""
     family = family.rows(family.order(problem))
     x = objects(problem, family)
-    aligned = problem.symmetry.align(x, x[0])
-    alike = (aligned.error < trust.SIMILAR_ERROR).nonzero().flatten().tolist()
-    if len(alike) < 2:
+    alike = problem.symmetry.distances(x) < trust.SIMILAR_ERROR
+    middle = int(alike.sum(1).argmax())  # the first of several, which is the best
+    rows = alike[middle].nonzero().flatten().tolist()
+    if len(rows) < 2:
         return family.rows([0])
-    inside = carried(family.state.support, aligned, problem.ndim)[alike].float().mean(0, keepdim=True) > 0.5
-    mean = problem.project_object(aligned.x[alike].mean(0, keepdim=True).to(family.state.image.dtype), inside)
-    return Population.of(problem, replace(family.state[[0]], x=mean, image=mean, support=inside))
+    aligned = problem.symmetry.align(x[rows], x[middle])
+    inside = carried(family.state.support[rows], aligned, problem.ndim).float().mean(0, keepdim=True) > 0.5
+    mean = problem.project_object(aligned.x.mean(0, keepdim=True).to(family.state.image.dtype), inside)
+    return Population.of(problem, replace(family.state[[rows[0]]], x=mean, image=mean, support=inside))

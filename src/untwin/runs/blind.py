@@ -1,0 +1,262 @@
+"""Blind deblurring: a picture and the kernel that blurred it, in a box much larger than the kernel, and whether to believe them.
+
+1. The kernel from the brightness alone, coarse to fine (solve.marginal), from two levels of noise: two searches that can be compared. Where
+   the noise is strong, in the picture as a denoiser leaves it.
+2. From each of them picture and kernel together, by an untrained network and a softmax in a box a little larger than the kernel.
+3. Kernel: cut, trimmed, centred. Picture: half-quadratic splitting with a denoiser (Zhang et al., DPIR), every channel.
+4. Verdict: do the two kernels agree, is the picture explained, does the kernel lie well within its box. If not, the blurred picture is
+   given back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from untwin import expression
+from untwin.checks import require_int, require_number
+from untwin.errors import InputError
+from untwin.judge.blur import BlurEvidence, blur_verdict, kernel_similarity
+from untwin.judge.trust import Verdict
+from untwin.model.denoiser import Denoiser
+from untwin.model.image.blur import Blur
+from untwin.model.networks.skip import Skip
+from untwin.model.noise_level import clipped_at, estimate_sigma
+from untwin.model.picture import Picture
+from untwin.model.priors.grid import Grid
+from untwin.model.priors.kernel import Softmax
+from untwin.model.priors.untrained import Untrained
+from untwin.model.regularizers import GradientRatio
+from untwin.model.unknown import Unknown
+from untwin.random import derive
+from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.solve.fit import Fit
+from untwin.solve.kernels import surrounded, trimmed
+from untwin.solve.marginal import Marginal
+from untwin.solve.pnp import HQS
+from untwin.solve.run import iterate
+from untwin.solve.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
+LEAST = 32  # pixels along an axis
+
+
+def _joint() -> Fit:
+    """Rates and weight: docs/deblurring.md. A weight of l1/l2 a hundred times larger makes the picture collapse."""
+    network = Skip(depth=4, width=16, skip=16, inputs=8)
+    return Fit(
+        Untrained(network, jitter=0.001, rate=0.01),
+        kernel=Softmax(Grid(spread=0.01, rate=0.01)),
+        regularizer=GradientRatio(2e-6),
+        average=0.95,
+        decay=0.1,
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Blind:
+    """The settings of a blind deblurring.
+
+    noise: deviation of the noise; by default estimated from the picture. first_noises: where the searches begin, at least two.
+    quiet: deviation of the noise above which the kernel is sought in the picture as a denoiser leaves it, and below which each kernel is
+        worked out `again` times anew at full size.
+    fit, steps: picture and kernel together. margin: pixels around each kernel for it. again: see quiet.
+    levels: the picture's restoration, steps; strength: noise of the picture for it, in deviations, which stands for the kernel's error,
+        and `least_level` at least.
+    """
+
+    noise: float | None = None
+    first_noises: tuple[float, ...] = (0.02, 0.04)
+    quiet: float = 0.015
+    again: int = 2
+    fit: Fit = field(default_factory=_joint)
+    steps: int = 300
+    margin: int = 4
+    levels: int = 8
+    strength: float = 1.2
+    least_level: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.noise is not None:
+            require_number(self, "noise", 0, 1)
+        if len(self.first_noises) < 2 or not all(isinstance(v, float) and 0 < v < 1 for v in self.first_noises):
+            raise InputError(f"Blind(first_noises={self.first_noises!r}): expected two numbers at least, from 0 to 1: a verdict compares")
+        for name, low in (("again", 0), ("steps", 0), ("margin", 0), ("levels", 1)):
+            require_int(self, name, low, 1_000_000)
+        for name in ("quiet", "strength", "least_level"):
+            require_number(self, name, 0)
+        if not isinstance(self.fit, Fit) or self.fit.kernel is None:
+            raise InputError(f"Blind(fit={self.fit!r}): expected a Fit with the prior of a kernel, such as Fit(kernel=Softmax())")
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Deblurred:
+    """What a blind deblurring leaves. image: (channels, height, width), the frame of the picture. kernel: of sum 1, odd sizes, its centre
+    of mass in the middle. kernels: of each search."""
+
+    image: Tensor
+    kernel: Tensor
+    kernels: tuple[Tensor, ...]
+    verdict: Verdict
+    numbers: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """One kernel and how well it explains the brightness: root mean square of what is left."""
+
+    kernel: Tensor
+    left: float
+
+
+def check(problem: Picture) -> None:
+    """Raise InputError where a picture is none for a blind deblurring."""
+    grid = problem.pixels
+    if len(grid) != 2 or min(grid) < LEAST or problem.y.is_complex():
+        kind = "complex" if problem.y.is_complex() else f"of {grid}"
+        raise InputError(
+            f"blind deblurring takes real pictures of two axes with {LEAST} pixels at least along each, this one is {kind}; try a Fit with "
+            f"kernel=Softmax(), or give the kernel"
+        )
+
+
+def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint, tick: Callable[[int], None]) -> Deblurred:
+    """The picture behind a blurred one, and the kernel. tick: called with how many steps were taken since."""
+    clock = time.perf_counter()
+    brightness, known, clipped = _brightness(problem)
+    sigma = estimate_sigma(brightness[None].numpy(), known[None].numpy()) if settings.noise is None else settings.noise
+    box = problem.unknown_shapes["kernel"]
+    searches = [
+        _search(brightness, known, sigma, (box[0], box[1]), level, settings, derive(seed, "search", i), checkpoint, tick)
+        for i, level in enumerate(settings.first_noises)
+    ]
+    best = min(searches, key=lambda s: s.left)
+    kernels = tuple(s.kernel for s in searches)
+    agreement = min(kernel_similarity(best.kernel, s.kernel) for s in searches if s is not best)
+    image, left = _picture(problem, best.kernel, sigma, settings)
+    reach = max(n / b for n, b in zip(best.kernel.shape, box))
+    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), reach, float(best.kernel.max()))
+    verdict = blur_verdict(evidence)
+    warnings = []
+    if clipped > 0:
+        warnings.append(f"{100 * clipped:.2g} % of the pixels are saturated and were left out while the kernel was sought")
+    if verdict.trusted is False:
+        warnings.append(f"what is shown is the blurred picture: {verdict.text}")
+        image = problem.y.cpu()
+    elif verdict.trusted is None:
+        warnings.append(f"the kernel is doubtful: {verdict.text}")
+    numbers = {
+        "noise": sigma,
+        "kernel_agreement": agreement,
+        "kernel_height": float(best.kernel.shape[0]),
+        "kernel_width": float(best.kernel.shape[1]),
+        "misfit_over_noise": evidence.misfit,
+        "saturated_fraction": clipped,
+        "seconds_searching": time.perf_counter() - clock,
+    }
+    return Deblurred(image, best.kernel, kernels, verdict, numbers, tuple(warnings))
+
+
+def steps(problem: Picture, settings: Blind) -> int:
+    """Ticks of `deblur`."""
+    box = problem.unknown_shapes["kernel"]
+    marginal = Marginal()
+    one = marginal.steps(problem.pixels, (box[0], box[1])) + settings.again * marginal.iterations + settings.steps
+    return one * len(settings.first_noises)
+
+
+def _brightness(problem: Picture) -> tuple[Tensor, Tensor, float]:
+    """(height, width): the luminance, what of it was measured and not saturated, and the share that was."""
+    import torch
+
+    y, known = problem.y.cpu().float(), problem.measured.cpu()
+    weights = y.new_tensor(LUMINANCE if len(y) == 3 else [1 / len(y)] * len(y))
+    high = clipped_at(y[known].numpy())[1]
+    saturated = (y >= high) & known if math.isfinite(high) else torch.zeros_like(known)
+    clipped = float(saturated.any(0).double().mean())
+    return torch.einsum("c,chw->hw", weights, y), (known & ~saturated).all(0), clipped
+
+
+def _search(
+    y: Tensor, known: Tensor, sigma: float, box: tuple[int, int], level: float, settings: Blind, seed: int, checkpoint: Checkpoint,
+    tick: Callable[[int], None],
+) -> _Search:  # fmt: skip
+    """A kernel from one first level of noise."""
+    import torch
+
+    name = checkpoint.name("search", level)
+    part = checkpoint.read(name)
+    if part is not None and part.ended:
+        tick(steps_of(y, box, settings))
+        return _of_state(y, known, part.state)
+    with torch.no_grad():
+        quiet = Denoiser()(y[None, None], sigma)[0, 0] if sigma > settings.quiet else y
+        marginal = Marginal(first_noise=level)
+        kernel = marginal.kernel(quiet, known, box, lambda: tick(1))
+        if sigma <= settings.quiet:
+            for _ in range(settings.again):
+                kernel = marginal.polished(quiet, known, kernel, lambda: tick(1))
+    state = _together(y, known, trimmed(kernel), box, settings, seed, checkpoint, name, part, tick)
+    return _of_state(y, known, state)
+
+
+def steps_of(y: Tensor, box: tuple[int, int], settings: Blind) -> int:
+    return Marginal().steps((y.shape[0], y.shape[1]), box) + settings.steps
+
+
+def _together(
+    y: Tensor, known: Tensor, kernel: Tensor, box: tuple[int, int], settings: Blind, seed: int, checkpoint: Checkpoint, name: str,
+    part: PartState | None, tick: Callable[[int], None],
+) -> State:  # fmt: skip
+    """Picture and kernel after the joint fit from this kernel."""
+    import torch
+
+    room = tuple(min(b, n + 2 * settings.margin) for n, b in zip(kernel.shape, box))
+    problem = Picture(y[None], Blur(Unknown(), box=room), known[None])
+    if part is None:
+        x = torch.zeros(1, *problem.shape)
+        part = PartState(State.of(x, seeds=(seed,)).replace(nuisance={"kernel": surrounded(kernel, room)[None]}), [])
+    state = part.state
+    tick(state.step)
+    with checkpoint.part(name) as reached:
+        for state in iterate(problem, settings.steps * settings.fit, state) if settings.steps else ():  # noqa: B020
+            tick(1)
+            reached(state, [])
+    checkpoint.finish_part(name, PartState(state, []))
+    return state
+
+
+def _of_state(y: Tensor, known: Tensor, state: State) -> _Search:
+    kernel = trimmed(state.nuisance["kernel"][0])
+    box = tuple(int(n) for n in state.nuisance["kernel"].shape[1:])
+    problem = Picture(y[None], Blur(Unknown(), box=box), known[None])
+    left = problem.holding(state.nuisance).misfit(state.x) / known.sum()
+    return _Search(kernel, math.sqrt(float(left[0])))
+
+
+def _picture(problem: Picture, kernel: Tensor, sigma: float, settings: Blind) -> tuple[Tensor, float]:
+    """(channels, height, width) in the frame of y, and the root mean square of what is left of y."""
+    import torch
+
+    known = Picture(problem.y.cpu(), Blur(kernel), problem.measured.cpu())
+    low = [(n - 1) // 2 for n in kernel.shape]
+    pad = (low[1], kernel.shape[1] - 1 - low[1], low[0], kernel.shape[0] - 1 - low[0])
+    x = torch.nn.functional.pad(known.y[None], pad, mode="replicate")
+    state = State.of(x)
+    level = max(settings.strength * sigma, settings.least_level)
+    with torch.no_grad():
+        *_, state = iterate(known, settings.levels * HQS(noise=level), state)
+        left = math.sqrt(float(known.misfit(state.x)[0] / known.measured.sum()))
+    inside = tuple(slice(a, a + n) for a, n in zip(low, known.pixels))
+    return state.x[0][(slice(None), *inside)].contiguous(), left

@@ -1,0 +1,74 @@
+"""What is done to the kernel of a blur: cut, trimmed, centred, brought to another size. (height, width), non-negative, of sum 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from untwin.model.translation import translated
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALL_PART = 0.1  # of the sum, below which a part that touches no other is noise
+
+
+def cleaned(kernel: Tensor, share: float) -> Tensor:
+    """Zero below this share of the greatest value, and without parts that hold less than a tenth."""
+    import numpy as np
+    import torch
+    from scipy import ndimage
+
+    k = kernel.detach().cpu().double().numpy()
+    k = np.where(k < share * k.max(), 0, k)
+    parts, count = ndimage.label(k > 0, np.ones((3, 3)))
+    if count > 1:
+        sums = ndimage.sum(k, parts, range(1, count + 1))
+        large = np.flatnonzero(sums > SMALL_PART * k.sum())
+        large = large if large.size else [int(np.argmax(sums))]
+        k = np.where(np.isin(parts, 1 + np.asarray(large)), k, 0)
+    return torch.from_numpy(k / max(k.sum(), 1e-30)).to(kernel)
+
+
+def centred(kernel: Tensor) -> Tensor:
+    """Its centre of mass in the middle of its box, to half a pixel; what leaves the box is lost."""
+    import torch
+
+    by = []
+    for axis in (0, 1):
+        line = kernel.sum(1 - axis)
+        mean = (line * torch.arange(len(line), dtype=line.dtype, device=line.device)).sum() / line.sum()
+        by.append(round(float((len(line) - 1) / 2 - mean)))
+    k = translated(kernel, by, zero=True)
+    return k / k.sum()
+
+
+def trimmed(kernel: Tensor, share: float = 0.07) -> Tensor:
+    """Cut (0.05 to 0.1 of its greatest value are alike), and no larger than what is left, of odd sizes, its centre of mass in the middle
+    to half a pixel."""
+    k = centred(surrounded(cleaned(kernel, share), tuple(3 * n for n in kernel.shape)))
+    inside = (k > 0).nonzero()
+    middle = [n // 2 for n in k.shape]
+    reach = [int((inside[:, axis] - middle[axis]).abs().amax()) for axis in (0, 1)]
+    k = k[tuple(slice(m - r, m + r + 1) for m, r in zip(middle, reach))]
+    return k / k.sum()
+
+
+def surrounded(kernel: Tensor, box: tuple[int, ...]) -> Tensor:
+    """The middle of a kernel, or with zeros around it: (*box)."""
+    out = kernel.new_zeros(box)
+    both = [(min(n, b), n, b) for n, b in zip(kernel.shape, box)]
+    target = tuple(slice((b - m) // 2, (b - m) // 2 + m) for m, _, b in both)
+    source = tuple(slice((n - m) // 2, (n - m) // 2 + m) for m, n, _ in both)
+    out[target] = kernel[source]
+    return out
+
+
+def resized(kernel: Tensor, factor: float) -> Tensor:
+    """With so many times more pixels, an odd number along each axis."""
+    import math
+
+    import torch
+
+    size = [math.ceil(n * factor) | 1 for n in kernel.shape]
+    k = torch.nn.functional.interpolate(kernel[None, None], size=size, mode="bilinear", antialias=factor < 1, align_corners=False)[0, 0]
+    return k / k.sum()
