@@ -52,7 +52,7 @@ def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.Fit, seed: i
 
 def table(runs: list[dict]) -> list[str]:
     lines = [
-        "| image | σ | form | steps | best of the run: dB (at) | last | last − best | misfit / σ² at the end | Discrepancy: dB (at) | CPU s |",
+        "| image | σ | form | steps | best of the run: dB (at) | last | last − best | misfit / σ² | Discrepancy: dB (at) | CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in runs:

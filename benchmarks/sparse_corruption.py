@@ -2,9 +2,9 @@
 
     python benchmarks/sparse_corruption.py --seed 71 --steps 3000 --json benchmarks/results/sparse_corruption.json
 
-min ‖y − G(θ) − (g∘g − h∘h)‖²/n (You, Zhu, Qu and Ma, NeurIPS 2020): gradient descent with rate 1 for θ and 500 for g and h, which begin at 1e-5;
-their authors take 150,000 steps. The same network (hourglass of 16 channels, 3 scales, jitter 1/30) with the loss Absolute() and Adam, whole
-and stopped by HeldOut. Grey picture of 64 x 64.
+min ‖y − G(θ) − (g∘g − h∘h)‖²/n (You, Zhu, Qu and Ma, NeurIPS 2020): gradient descent with rate 1 for θ and 500 for g and h, which begin
+at 1e-5; their authors take 150,000 steps. The same network (hourglass of 16 channels, 3 scales, jitter 1/30) with the loss Absolute() and
+Adam, whole and stopped by HeldOut. Grey picture of 64 x 64.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def main() -> None:
         one, stopped, at = absolute(y, truth, args.seed, min(steps, 1000))
     rows = {
         "image": args.image, "seed": args.seed, "noisy": psnr(y, truth),
-        "double over-parameterisation": {"best": max(two), "last": two[-1], "steps": steps, "cpu": cpu, "curve": two[:: max(1, steps // 50)]},
+        "double over-parameterisation": {
+            "best": max(two), "last": two[-1], "steps": steps, "cpu": cpu, "curve": two[:: max(1, steps // 50)],
+        },
         "Absolute": {"best": max(one), "last": one[-1], "steps": len(one), "stopped": stopped, "stopped_at": at},
     }  # fmt: skip
     print(json.dumps(rows, indent=1)[:1500])
