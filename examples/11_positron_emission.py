@@ -46,9 +46,7 @@ oracle = max(curve, key=lambda v: v[0])
 fit = ut.Fit(ut.Untrained(ut.Skip(depth=4, width=16, inputs=8)), average=0.97)
 restored = ut.restore(counts, physics, fit, ut.Thinned(patience=60), loss=ut.Poisson(0.1), steps=500)
 reached = -10 * float((restored.image - truth).square().mean().log10())
-print(
-    f"MLEM at its best {oracle[0]:.2f} dB, after 60 iterations {curve[-1][0]:.2f} dB; "
-    f"by the fit {reached:.2f} dB, {restored.numbers['steps']:.0f} steps"
-)
+print(f"MLEM at its best {oracle[0]:.2f} dB, after 60 iterations {curve[-1][0]:.2f} dB")
+print(f"the fit {reached:.2f} dB, the image of step {restored.numbers['best_at']:.0f}; over MLEM at its best {reached - oracle[0]:+.2f} dB")
 if len(sys.argv) > 1:
     restored.plot().savefig(sys.argv[1], dpi=120)

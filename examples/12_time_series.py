@@ -29,10 +29,11 @@ window, order = max(settings, key=lambda s: decibels(savgol_filter(noisy, *s)))
 print(f"noisy {decibels(noisy):.2f} dB; Savitzky-Golay (31, 3) {decibels(savgol_filter(noisy, 31, 3)):.2f} dB, ", end="")
 print(f"at its best ({window}, {order}) {decibels(savgol_filter(noisy, window, order)):.2f} dB")
 
-# %% The default prior is for pictures. Along one axis a deeper network does, whose only way is through its coarse scales (skip=0).
+# %% A projector is made for pictures. Along one axis a deeper network does, whose only way is through its coarse scales (skip=0): the
+# default there.
 y = torch.from_numpy(noisy)[None].float()
 results = {}
-for name, prior in {"drp": "drp", "hourglass": ut.Untrained(ut.Skip(depth=5, width=32, skip=0))}.items():
+for name, prior in {"projector": "drp", "hourglass": None}.items():
     results[name] = ut.restore(y, prior=prior, steps=450).image[0].numpy()
     print(f"{name}: {decibels(results[name]):.2f} dB")
 
