@@ -107,7 +107,9 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
-    if problem.unknown_shapes and not isinstance(prior, Prior | Fit):
+    if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
+        if not problem.unknown_shapes:
+            raise InputError(f"{prior!r} is for a blur that is not known; expected ut.Blur(ut.Unknown()), or leave it out")
         settings = _blind(prior)
         if isinstance(settings, Blind):
             if fitted:
