@@ -52,12 +52,12 @@ def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.Fit, seed: i
 
 def table(runs: list[dict]) -> list[str]:
     lines = [
-        "| image | σ | form | best of the run: dB (at) | last | last − best | misfit / σ² at the end | Discrepancy: dB (at) | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| image | σ | form | steps | best of the run: dB (at) | last | last − best | misfit / σ² | Discrepancy: dB (at) | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in runs:
         lines.append(
-            f"| {r['image']} | {r['sigma']:g} | {r['form']} | {r['best']:.2f} ({r['best_at']}) | {r['last']:.2f} | "
+            f"| {r['image']} | {r['sigma']:g} | {r['form']} | {r['steps']} | {r['best']:.2f} ({r['best_at']}) | {r['last']:.2f} | "
             f"{r['last'] - r['best']:+.2f} | {r['ratio']:.3f} | {r['stop']:.2f} ({r['stop_at'] or 'not at all'}) | {r['cpu']:.0f} |"
         )
     return lines

@@ -6,7 +6,8 @@
 Maps of `untwin.simulate.quasiparticles`: rings around defects of strength 1, defects outside the field reach in. Kernel: correlation of the
 motif with the true one, any shift and sign, all channels together; of two motifs the smaller one. Map: correlation of the map with the true
 one after a blur by a pixel, at the shift of the motif. Right: kernel above 0.95. Wrong: kernel below 0.9; flagged: not called trusted.
-CPU: seconds of the process, starts and verdict included. Each seed draws motifs, defects, noise and windows anew.
+CPU: seconds of the process, starts and verdict included. Each seed draws motifs, defects, noise and windows anew. What the JSON file holds
+already is not done again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 import untwin as ut
 from untwin.model.motifs import offset, paired
-from untwin.simulate.quasiparticles import quasiparticles
+from untwin.simulate.interference import quasiparticles
 
 SIZES = (9, 15, 21)  # asked for; the motif has 15
 CASES: dict[str, list[dict]] = {
@@ -54,6 +55,10 @@ CASES: dict[str, list[dict]] = {
         {"channels": 1, "density": 1.2 / 225, "snr": 0.1, "ask": 15, "name": "overlap 1.2, SNR 0.1, 1 channel"},
         {"channels": 3, "density": 1.2 / 225, "snr": 4.0, "ask": 15, "lattice": 1.0,
          "name": "overlap 1.2, SNR 4, 3 channels, a lattice as strong"},
+        {"channels": 3, "density": 1.2 / 225, "snr": 4.0, "ask": 15, "lattice": 1.0, "removed": True,
+         "name": "the same, lattice=True"},
+        {"channels": 3, "density": 1.2 / 225, "snr": 4.0, "ask": 15, "lattice": 1.0, "removed": True, "drift": 2.0,
+         "name": "the same, drift 2 pixels"},
         {"channels": 3, "density": 1.2 / 225, "snr": 4.0, "ask": 15, "drift": 3.0, "spread": 0.3,
          "name": "overlap 1.2, SNR 4, 3 channels, drift 3 pixels, strengths +-30 %"},
         {"channels": 3, "density": 1e-9, "snr": 1e-9, "ask": 15, "name": "noise alone, 3 channels"},
@@ -63,7 +68,7 @@ CASES: dict[str, list[dict]] = {
 
 def one(case: dict, seed: int) -> dict:
     """Draw, deconvolve and score."""
-    options = {k: v for k, v in case.items() if k not in ("name", "ask")}
+    options = {k: v for k, v in case.items() if k not in ("name", "ask", "removed")}
     if case["name"].startswith("noise"):
         drawn = quasiparticles(seed=seed, **{**options, "density": 0.005, "snr": 1.0})
         values = np.random.default_rng(seed).standard_normal(drawn.values.shape).astype(np.float32)
@@ -71,7 +76,7 @@ def one(case: dict, seed: int) -> dict:
         drawn = quasiparticles(seed=seed, **options)
         values = drawn.values
     began = time.process_time()
-    result = ut.deconvolve_sparse(values, case["ask"], case.get("kinds", 1), seed=seed)
+    result = ut.deconvolve_sparse(values, case["ask"], case.get("kinds", 1), seed=seed, lattice=case.get("removed", False))
     cpu = time.process_time() - began
     order, kernels = paired(drawn.motifs, result.motifs)
     return {
@@ -132,15 +137,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     count = 2 if args.quick else args.count
-    table = {}
+    content = {"script": "sparse", "seed": args.seed, "count": count, "untwin": ut.__version__, "machine": platform.machine()}
+    past = json.loads(args.json.read_text()) if args.json and args.json.exists() else {**content, "results": {}}
+    if any(past[k] != v for k, v in content.items()):
+        parser.error(f"{args.json} holds other runs: { ({k: past[k] for k in content}) }; choose another name, or remove it")
+    table = past["results"]
     print(HEAD, flush=True)
     for case in (c for group in args.cases.split(",") for c in CASES[group]):
-        results = [one(case, args.seed + i) for i in range(count)]
-        table[case["name"]] = results
+        results = table[case["name"]] = table.get(case["name"]) or [one(case, args.seed + i) for i in range(count)]
         print(row(case["name"], results), flush=True)
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
-            content = {"script": "sparse", "seed": args.seed, "count": count, "untwin": ut.__version__, "machine": platform.machine()}
             args.json.write_text(json.dumps({**content, "results": table}, indent=1))
     everything = [r for results in table.values() for r in results]
     wrong = [r for r in everything if r["kernel"] < 0.9]

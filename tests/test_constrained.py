@@ -41,7 +41,6 @@ def test_a_bound_that_is_met_anyway_does_nothing():
         (AtLeast(ut.Magnitude(), 0.4, penalty=10.0), lambda x: 0.4 / x.min()),
         (AtMost(ut.Volume(0.5), 0.3, penalty=10.0), lambda x: ut.Volume(0.5).value(x) / 0.3),
     ],
-    ids=repr,
 )
 def test_sums_magnitudes_and_volumes_are_brought_to_their_limits(bound, value):
     p, _ = picture(noise=0.02)

@@ -7,7 +7,7 @@ from untwin.cli import main
 from untwin.data.maps import read_maps
 from untwin.data.nanonis import read_header
 from untwin.errors import GuessWarning, InputError
-from untwin.simulate.quasiparticles import quasiparticles
+from untwin.simulate.interference import quasiparticles
 
 CHANNELS = ("Current (A)", "LI Demod 1 X (A)", "Current [bwd] (A)", "LI Demod 1 X [bwd] (A)")
 SWEEP = (-0.1, 0.2)
@@ -28,6 +28,11 @@ def write_3ds(path, spectra, channels=CHANNELS, sweep=SWEEP, points=None, dim=No
         f"Experiment size (bytes)={4 * n * len(channels)}",
         f"Points={n if points is None else points}",
         f'Channels="{";".join(channels)}"',
+        "Delay before measuring (s)=0.000000E+0",
+        'Experiment="Grid Spectroscopy"',
+        'Start time="01.02.2026 10:11:12"',
+        'End time="01.02.2026 20:21:22"',
+        "User=",
         'Comment="a = b"',
         ":HEADER_END:",
     ]

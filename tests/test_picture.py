@@ -95,6 +95,9 @@ def test_coarse_pixels_keep_a_constant_and_their_place():
         ramp = torch.arange(32.0).reshape(1, 1, 1, 32).expand(1, 1, 8, 32)
         inside = physics(ramp)[0, 0, 0, 2:-2]
         assert torch.allclose(inside, torch.arange(2, 6) * 4 + 1.5, atol=1e-4), "the middle of four pixels"
+    ramp = torch.arange(30.0).expand(1, 1, 30, 30)
+    for physics in (ut.Downsample(3), ut.Downsample(3, mean=True)):
+        assert torch.allclose(physics(ramp)[0, 0, :, 2:-2], (torch.arange(2.0, 8) * 3 + 1).expand(10, 6), atol=1e-4), "of three"
 
 
 def test_the_zero_frequency_of_mri_is_in_the_middle():

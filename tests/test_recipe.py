@@ -99,14 +99,14 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Polar(Untrained(Skip()), Untrained(DeepDecoder())), LBFGS(), loss=Poisson(), regularizer=IsotropicTV())",
     "Fit(Cartesian(Projector(ConvDecoder()), Implicit(Siren())), Adam(), loss=Intensity(), regularizer=L1())",
     "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
+    "Fit(Grid(), constraints=(AtMost(Magnitude(), 2.0), AtLeast(Volume(level=0.1), 0.1), Equal(Total(), 5.0)))",
     "Fit(Grid(), Adam(), loss=Absolute())",
-    "Fit(Grid(), Adam(), loss=Huber())",
+    "Fit(Grid(), Adam(), loss=Huber()) + Fit(Generator('digits.safetensors'))",
     "Fit(Grid(), Adam(), loss=Gamma())",
-    "Fit(Grid(), Adam(), constraints=(AtMost(Magnitude(), 1.0), AtLeast(Volume(), 0.01), Equal(Total(), 30.0)))",
     "Fit(Grid(), Adam(), loss=SSIM(), kernel=Softmax(Perceptron()))",
     "Smooth(weight=0.1) + 8*HQS(Denoiser(), noise=0.05) + 3*PnP(level=0.1) + PnPADMM() + RED() + GradientStep()",
 )
-RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()", "Discrepancy()")
+RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()", "Discrepancy(sigma=0.1)")
 
 
 def test_every_name_is_in_some_test_below():

@@ -14,8 +14,10 @@ import untwin as ut
 from untwin import fourier
 from untwin.data.measurement import Geometry
 from untwin.errors import InputError, NumericalFailure
+from untwin.judge import trust
 from untwin.model.alignment import carried, shift, twin
 from untwin.runs import auto
+from untwin.runs.assess import _contradictions
 from untwin.runs.population import Population, start
 from untwin.runs.replicate import RELAXATIONS, THRESHOLDS, recipes, redrawn, replicate
 from untwin.runs.stages.average import family_mean
@@ -212,3 +214,12 @@ def test_the_plan_for_a_bragg_scan_averages_and_others_do_not():
     single = auto.plan(ut.Problem(pattern()), starts=1)
     assert single.search.starts == single.search.families == 1
     assert "Average(" not in repr(auto.plan(ut.Problem.of(pattern(), positivity=False), fixed=True)), "a support that is given stays"
+
+
+def test_nothing_is_trusted_where_the_likelihood_prefers_another_start_than_the_families_do(solution):
+    assert solution.numbers["families_overruled"] == 0
+    plan = auto.plan(ut.Problem(pattern()))
+    clauses = [_contradictions(plan, {"families_overruled": n}, None, True) for n in (0.0, 1.0)]
+    assert clauses[0] == () and len(clauses[1]) == 1
+    sure = trust.Evidence(r_factor=0.1, errors=(0.02,), starts=8, agreeing=8, twins=0)
+    assert trust.verdict(sure).trusted and trust.verdict(replace(sure, contradictions=clauses[1])).trusted is None

@@ -379,3 +379,10 @@ def test_masks_of_one_bit_and_the_first_of_several_images_are_read(tmp_path):
         for n in (12, 6):
             file.write(np.full((n, n), n, np.uint8))
     assert read_array(tmp_path / "two.tif", "picture").shape == (12, 12)
+
+
+def test_a_series_takes_a_prior_for_one_axis_and_a_projector_is_warned_of():
+    y = 0.5 + 0.1 * torch.randn(1, 40, generator=torch.Generator().manual_seed(0))
+    done = ut.restore(y, steps=3)
+    assert "hourglass without short cuts" in done.choice and "skip=0" in done.recipe and done.image.shape == y.shape
+    assert any("one axis" in text for text in ut.restore(y, prior="drp", steps=3).warnings)

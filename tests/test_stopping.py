@@ -276,9 +276,23 @@ def test_held_out_values_tell_when_noise_is_being_fitted():
     assert errors[-1] < 1.4 * min(errors)
 
 
+def test_a_picture_of_counts_is_thinned_and_comes_back_as_bright():
+    x = 0.2 + 0.6 * torch.rand(1, 12, 14, generator=torch.Generator().manual_seed(0))
+    y = torch.poisson(500 * x, generator=torch.Generator().manual_seed(1))
+    p, rule = ut.Picture(y, lambda v: v, loss=ut.Poisson(0.1)), Thinned(share=0.25)
+    with pytest.raises(InputError, match="linear physics"):
+        last(p, Until(rule, 2 * ut.Fit(DIP)), blank(p))
+    p = ut.Picture(y, loss=ut.Poisson(0.1))
+    left = rule.problem_for_steps(p).y
+    assert float(left.sum() / y.sum()) == pytest.approx(0.75, abs=0.01) and bool((left == left.round()).all()) and bool((left <= y).all())
+    shown_left = last(p, Until(rule, 3 * Film(left.expand(1, 3, 1, 12, 14))), blank(p))
+    assert torch.allclose(shown_left.image[0], left / 0.75)
+    assert bool((last(p, Until(rule, 30 * ut.Fit(ut.Grid())), blank(p)).image > 0).all())
+
+
 def test_thinning_needs_a_pattern_of_counts():
     p, _ = picture()
-    with pytest.raises(InputError, match="a step for a pattern"):
+    with pytest.raises(InputError, match="whole counts and the loss Poisson"):
         last(p, Until(Thinned(), 2 * ut.Fit(DIP)), blank(p))
     q = problem(pattern(thing((12, 12))))
     with pytest.raises(InputError, match="whole counts"):

@@ -243,6 +243,12 @@ def test_the_ratio_of_gradients_does_not_see_contrast():
     assert GradientRatio(1.0)(torch.zeros(1, 4, 4)).item() == 0
 
 
+def test_the_ratio_of_gradients_is_that_of_a_picture_of_any_size():
+    small, large = (torch.rand(1, n, n, generator=dice(n)) for n in (16, 128))
+    assert GradientRatio(1.0)(small).item() == pytest.approx(GradientRatio(1.0)(large).item(), rel=0.05)
+    assert 0.5 < GradientRatio(1.0)(large).item() < 2**0.5
+
+
 @pytest.mark.parametrize("kind", [TV, IsotropicTV, L1, GradientRatio])
 def test_slopes_of_regularisers_are_those_of_central_differences(kind):
     g = torch.rand(1, 5, 6, generator=dice(1), dtype=torch.float64).requires_grad_()

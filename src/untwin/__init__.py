@@ -35,6 +35,7 @@ _HOME = {
     "model.priors.untrained": ("Untrained", "Implicit"),
     "model.priors.kernel": ("Softmax", "Perceptron"),
     "model.priors.projector": ("Projector",),
+    "model.priors.generator": ("Generator",),
     "model.priors.combine": ("Polar", "Cartesian", "DoubleDIP"),
     "model.regularizers": ("TV", "IsotropicTV", "L1", "GradientRatio"),
     "model.problem": ("Problem",),

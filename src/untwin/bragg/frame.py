@@ -68,7 +68,8 @@ def orientation(
         direction = _vector("second", second)
     across = direction - (direction @ z) * z
     if np.linalg.norm(across) < PARALLEL * np.linalg.norm(direction):
-        raise InputError(f"second={tuple(direction)} is along q; expected a direction across it, such as {tuple(np.roll(direction, 1))}")
+        along, other = (",".join(f"{v:.6g}" for v in vector) for vector in (direction, np.eye(3)[np.abs(z).argmin()]))
+        raise InputError(f"second={along} is along q; expected a direction across it, such as {other}")
     x = across / np.linalg.norm(across)
     return np.array([x, np.cross(z, x), z]), ("across q", "across q", "q"), notes
 

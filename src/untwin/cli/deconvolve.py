@@ -37,6 +37,10 @@ class DeconvolveOptions:
         A motif may occur with both signs; by default strengths are positive.
     periodic
         The picture goes on at the opposite border; by default motifs may stand outside and reach in.
+    lattice
+        Take an atomic lattice out first.
+    flatten
+        Order of a polynomial that is taken out of every channel first, such as 2; by default none.
     starts
         At most; fewer where they agree.
     seed
@@ -53,6 +57,8 @@ class DeconvolveOptions:
     mask: Path | None = None
     signed: bool = False
     periodic: bool = False
+    lattice: bool = False
+    flatten: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=8))] = 0
     starts: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))] = 15
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0
     overwrite: bool = False
@@ -117,6 +123,8 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
             seed=options.seed,
             nonnegative=not options.signed,
             periodic=options.periodic,
+            lattice=options.lattice,
+            flatten=options.flatten,
             measured=measured,
             report=report,
         )
@@ -219,7 +227,7 @@ def simulate_stm(
 
     from untwin.data.atomic import new_file
     from untwin.data.maps import write_array, write_maps
-    from untwin.simulate.quasiparticles import quasiparticles
+    from untwin.simulate.interference import quasiparticles
 
     o = options or StmOptions()
     truth = truth or output.with_name(f"{output.stem}_truth.npz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from untwin import expression
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.1  # noise above is brought down to it by less contrast, which gains 0.9 dB at 0.2 (docs/denoisers.md)
 LEAST = 16  # pixels along an axis
+NEGATIVE = 0.25  # of white less black: how far below black the network still knows what it sees
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,13 +75,21 @@ class Denoiser:
 
         sigma = number_argument("sigma", sigma, 0)
         if x.is_complex():
-            return torch.complex(self(x.real, sigma), self(x.imag, sigma))
+            return torch.complex(self._signed(x.real, sigma), self._signed(x.imag, sigma))
         if not sigma:
             return x
         span = self.white - self.black
         unit = ((x - self.black) / span).float()
         z = self._network(unit, sigma / span) if isinstance(self.source, str) else self._function(unit, sigma / span)
         return (z * span + self.black).to(x.dtype)
+
+    def _signed(self, x: Tensor, sigma: float) -> Tensor:
+        """Of a real or imaginary part: where it goes far below black, grey stands for what is black to the user, since the network makes
+        nothing of negative pictures (with a phase k-space came to 5 and 12 dB, docs/denoisers.md)."""
+        span = self.white - self.black
+        if float(x.min()) >= self.black - NEGATIVE * span:
+            return self(x, sigma)
+        return replace(self, black=self.black - span)(x, sigma)
 
     def _network(self, x: Tensor, sigma: float) -> Tensor:
         """Each channel at a contrast at which its noise is no more than LEVEL. Three channels as brightness and differences, whose noise is

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -94,6 +95,18 @@ class InverseProblem(ABC):
     @abstractmethod
     def without(self, hidden: Tensor) -> InverseProblem:
         """The same problem with some of the data declared unmeasured, and what repeats them. hidden: bool, like the data."""
+
+    @abstractmethod
+    def photons(self) -> np.ndarray:
+        """The data, like them, where they are whole counts of photons. Raises InputError where they are not."""
+
+    @abstractmethod
+    def recounted(self, intensity: np.ndarray) -> InverseProblem:
+        """The same problem with other counts."""
+
+    @abstractmethod
+    def brightened(self, image: float, by: float) -> float:
+        """What an image becomes that gives so many times the counts."""
 
     @abstractmethod
     def project_object(self, x: Tensor, support: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def unit(motifs: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def centred(motifs: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The centre of energy of every motif in the middle of its box, by whole pixels; the map moves the other way. What leaves the box is
     lost. maps: for motifs whose origin is their first pixel."""
-    shifted, rolled = [], []
+    recentred, rolled = [], []
     for motif, m in zip(motifs, maps):
         energy = np.square(motif).sum(0)
         shift = []
@@ -82,12 +82,12 @@ def centred(motifs: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarra
             line = energy.sum(1 - axis)
             middle = float(line @ np.arange(len(line))) / max(float(line.sum()), 1e-30)
             shift.append(round((len(line) - 1) / 2 - middle))
-        shifted.append(_shifted(motif, shift[0], shift[1]))
+        recentred.append(shifted(motif, shift[0], shift[1]))
         rolled.append(np.roll(m, (-shift[0], -shift[1]), (0, 1)))
-    return np.stack(shifted), np.stack(rolled)
+    return np.stack(recentred), np.stack(rolled)
 
 
-def _shifted(motif: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def shifted(motif: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Shifted in its box; what leaves it is lost, what comes in is 0."""
     out = np.zeros_like(motif)
     h, w = motif.shape[1:]

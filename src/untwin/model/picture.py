@@ -6,10 +6,12 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from untwin.errors import InputError
-from untwin.model.image.base import Identity, ImagePhysics
+from untwin.model.image.base import Identity, ImagePhysics, Linear
 from untwin.model.inverse import InverseProblem
-from untwin.model.losses import Loss, Squared
+from untwin.model.losses import Loss, Poisson, Squared
 from untwin.model.noise_level import noise_of_picture, relative_misfit
 
 if TYPE_CHECKING:
@@ -144,6 +146,25 @@ class Picture(InverseProblem):
 
     def noise(self, sigma: float | None) -> Noise:
         return noise_of_picture(self.y, self.measured, self.loss, sigma)
+
+    def photons(self) -> np.ndarray:
+        y = self.y.real.cpu().double().numpy()
+        fractions = float(np.abs(y - np.rint(y)).sum()) > 1e-3 * float(np.abs(y).sum())
+        if self.y.is_complex() or fractions or not isinstance(self.loss, Poisson):
+            raise InputError(f"whole counts and the loss Poisson are needed; this picture has {self.loss!r}: try HeldOut()")
+        if not isinstance(self.physics, Linear):
+            raise InputError(f"counts of {self.physics!r} may not grow with the image; expected a linear physics, or try HeldOut()")
+        return y
+
+    def recounted(self, intensity: np.ndarray) -> Picture:
+        import torch
+
+        other = copy.copy(self)
+        object.__setattr__(other, "y", torch.from_numpy(np.asarray(intensity)).to(self.y).where(self.measured, self.y.new_zeros(())))
+        return other
+
+    def brightened(self, image: float, by: float) -> float:
+        return image * by
 
     def relative_misfit(self, x: Tensor, noise: Noise) -> Tensor:
         return relative_misfit(self.predict(x), self.y, self.measured, noise)

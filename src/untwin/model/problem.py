@@ -184,6 +184,17 @@ class Problem(InverseProblem):
             raise InputError("the noise of this pattern is not known, since it holds no counts of photons; try HeldOut()")
         return COUNTS
 
+    def photons(self) -> np.ndarray:
+        counts = self.pattern.intensity
+        if float(np.abs(counts - np.rint(counts)).sum()) > 1e-3 * float(counts.sum()):
+            raise InputError("whole counts are needed, and this pattern has fractions of a photon; try HeldOut()")
+        if self.pattern.noise is not None and not self.pattern.counted:
+            raise InputError("counts of photons are needed, and the noise of this pattern is not known; try HeldOut()")
+        return counts
+
+    def brightened(self, image: float, by: float) -> float:
+        return image * math.sqrt(by)
+
     def relative_misfit(self, x: Tensor, noise: Noise) -> Tensor:
         return relative_misfit(self.predict(x), self.counts.intensity, self.measured, noise, counts=True)
 

@@ -18,6 +18,7 @@ from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
 from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
+from untwin.model.priors.generator import Generator
 from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.kernel import Perceptron, Softmax
 from untwin.model.priors.projector import Projector
@@ -79,7 +80,7 @@ OTHERS: tuple[type, ...] = (
     Mean,
 )
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
-PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
+PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Generator, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)

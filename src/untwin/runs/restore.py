@@ -66,6 +66,12 @@ def fit_for(prior: str, grid: tuple[int, ...], complex_: bool = False) -> Fit:
     return fit
 
 
+def along_one_axis(n: int) -> Fit:
+    """For a series of so many samples, which a projector does not suit: docs/defaults.md, One axis."""
+    depth = max((d for d in range(1, 6) if n > 2 * 2**d), default=1)
+    return _fit_of(Untrained(Skip(depth=depth, width=32, skip=0)))
+
+
 def restore(
     y: Any,
     physics: Any = None,
@@ -86,10 +92,11 @@ def restore(
 
     y: (channels, height, width), 0 to 1, tensor or array; complex for k-space. physics: by default the identity; Mask, Blur, Downsample,
         MRI, Forward, or any function of torch.
-    prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for all else a deep
-        random projector; the result's `choice` says which and why. "pnp" or a Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip",
-        a Prior, or a Fit with everything: an untrained one. Of Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default
-        Blind(), a Blind with settings, "selfdeblur" or "siren" (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
+    prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for one axis an
+        hourglass without short cuts, for all else a deep random projector; the result's `choice` says which and why. "pnp" or a
+        Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip", a Prior, or a Fit with everything: an untrained one. Of
+        Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default Blind(), a Blind with settings, "selfdeblur" or "siren"
+        (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
     stop: a rule, which only a fit has; by default EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others
         (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only a denoiser asks for; by default
         estimated from y, 0 for none.
@@ -204,6 +211,8 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
     if prior is not None and prior != "auto":
         return prior, f"{prior!r}, as asked for".replace("'", "") if isinstance(prior, str) else "as asked for"
     why = "a stop or a number of steps was given, which only a fit has" if fitted else plugplay.unsuited(problem)
+    if why and len(problem.grid) == 1 and not problem.y.is_complex():
+        return along_one_axis(problem.grid[0]), f"an untrained hourglass without short cuts, because {why}"
     if why:
         return "drp", f"drp, an untrained network, because {why}"
     return Denoiser(), "pnp, a trained denoiser, because it is a grey or coloured picture with a linear physics and Gaussian noise"
@@ -328,6 +337,8 @@ def _fit_warnings(fit: Fit, rule: Rule, result: _FitResult, steps: int) -> tuple
         texts.append(f"the fit came to NaN or infinity before step {result.state.step}; what is shown is the best image before that")
     elif result.state.step == steps:
         texts.append(f"the rule had not stopped after {steps} steps; what is shown is its best so far")
+    if _projects(fit.prior) and result.state.x.ndim == 3:
+        texts.append("a deep random projector is made for pictures, and gains little along one axis; leave prior= out")
     if isinstance(rule, EMV | WMV) and fit.prior.random:
         texts.append("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0")
     return tuple(texts)

@@ -224,14 +224,14 @@ def plot_magnitude(solution: Reconstruction) -> Figure | None:
     bins = int(np.clip(np.sqrt(inside.size) * 2, 12, 100))
     axis.hist(inside, bins=bins, range=(0, float(inside.max())), color=BLUE, alpha=0.8)
     edge = ISOSURFACE * bulk
-    axis.axvline(edge, color=RED, linestyle="--", label=f"surface, half the bulk: {edge:.3g}")
-    axis.axvline(bulk, color="black", linestyle=":", label=f"bulk (half of the power is above): {bulk:.3g}")
+    axis.axvline(bulk, color="black", linestyle=":", label=f"bulk: {bulk:.3g}")
+    axis.axvline(edge, color=RED, linestyle="--", label=f"surface, half of it: {edge:.3g}")
     axis.set(xlabel="magnitude (√photons)", ylabel=f"{cell_name(magnitude.ndim)} in the support", xlim=(0, None))
     axis.legend(frameon=False)
     volume = solution.pattern.geometry.voxel_volume(solution.pattern.shape)
     axis.set_title(
         f"support {_extent_text(int(support.sum()), magnitude.ndim, volume)}, "
-        f"above the surface {_extent_text(int((magnitude >= edge).sum()), magnitude.ndim, volume)}"
+        f"inside {_extent_text(int((magnitude >= edge).sum()), magnitude.ndim, volume)}"
     )
     return figure
 

@@ -10,7 +10,7 @@ _HOME = {
     "crystals": ("RECIPES", "Copies", "Samples", "Simulation", "crystal", "simulation"),
     "detector": ("Detector", "Peak", "Total"),
     "scan": ("RockingScan",),
-    "quasiparticles": ("Quasiparticles", "quasiparticles"),
+    "interference": ("Quasiparticles", "quasiparticles"),
     "settings": ("Between", "OneOf"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from untwin.checks import require_number
 from untwin.errors import InputError
-from untwin.model.problem import Problem
 from untwin.random import derive
 from untwin.solve.stopping import KeepBest, require_steps
 
@@ -71,12 +70,11 @@ class HeldOut(KeepBest):
 @dataclass(frozen=True, repr=False)
 class Thinned(KeepBest):
     """Poisson thinning: every photon goes to one of two patterns by chance, which makes them exactly independent Poisson patterns. The
-    steps see one; the statistic is the half deviance of the estimate from the other. Far-field patterns in whole counts only.
+    steps see one; the statistic is the half deviance of the estimate from the other. Whole counts only: patterns, and pictures with the
+    loss Poisson whose physics is linear (no background in it).
 
     share: of the photons that is kept back. patience, tolerance, burn_in: as in WMV. seed: of the chance.
     """
-
-    needs: ClassVar = Problem
 
     share: float = 0.1
     patience: int = 200
@@ -88,30 +86,21 @@ class Thinned(KeepBest):
         require_steps(self, burn_in=0, seed=0)
         require_number(self, "share", 0, 0.9, above=True)
 
-    def _kept_back(self, problem: Problem) -> np.ndarray:
-        counts = problem.pattern.intensity
-        rounded = np.rint(counts)
-        if float(np.abs(counts - rounded).sum()) > 1e-3 * float(counts.sum()):
-            raise InputError("Thinned needs whole counts, and this pattern has fractions of a photon; try HeldOut()")
-        if problem.pattern.noise is not None and not problem.pattern.counted:
-            raise InputError("Thinned needs counts of photons, and the noise of this pattern is not known; try HeldOut()")
-        return (
-            np.random.default_rng(derive(self.seed, "thinned"))
-            .binomial(rounded.clip(min=0).astype(np.int64), self.share)
-            .astype(np.float64)
-        )
+    def _kept_back(self, problem: InverseProblem) -> np.ndarray:
+        counts = np.rint(problem.photons()).clip(min=0).astype(np.int64)
+        return np.random.default_rng(derive(self.seed, "thinned")).binomial(counts, self.share).astype(np.float64)
 
-    def problem_for_steps(self, problem: Problem) -> Problem:
-        left = problem.pattern.intensity - self._kept_back(problem)
+    def problem_for_steps(self, problem: InverseProblem) -> InverseProblem:
+        left = problem.photons() - self._kept_back(problem)
         return problem.recounted(left.clip(min=0))  # counts may be almost whole
 
-    def first(self, problem: Problem, state: State) -> Any:
+    def first(self, problem: InverseProblem, state: State) -> Any:
         import torch
 
-        back = torch.from_numpy(self._kept_back(problem)).to(problem.counts.intensity)
-        return {"back": back, "count": 0}
+        back = torch.from_numpy(self._kept_back(problem)).to(problem.measured.device, state.x.real.dtype)
+        return {"back": back, "count": 0, "scale": problem.brightened(1.0, 1 / (1 - self.share))}
 
-    def statistic(self, problem: Problem, state: State, aux: Any) -> tuple[Tensor, Any]:
+    def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
         import torch
 
         from untwin.model.losses import Poisson
@@ -122,4 +111,4 @@ class Thinned(KeepBest):
         return (value if count > self.burn_in else torch.full_like(value, math.nan)), {**aux, "count": count}
 
     def candidate(self, state: State, aux: Any) -> Tensor:
-        return state.image / math.sqrt(1 - self.share)  # as bright as all the photons
+        return state.image * aux["scale"]  # as bright as all the photons

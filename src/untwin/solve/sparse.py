@@ -26,6 +26,7 @@ import numpy as np
 from untwin.model import motifs as symmetry
 
 Array = np.ndarray
+SHARED = 0.6  # of a map, that stands where another one does: random maps share 0.24 at most (overlap 0.5 to 4.5 each, 90 pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +101,60 @@ def start(observed: Observation, corners: Any, box: tuple[int, int]) -> Estimate
     return Estimate(windows, maps, bias, spectrum=_forward(full))
 
 
+def extended(observed: Observation, estimate: Estimate, choice: float) -> Estimate:
+    """One motif more, a window of what the others leave unexplained, and no maps. choice: in [0, 1), which of the hundredth of all windows
+    that hold most."""
+    left = observed.residual(model(observed, estimate))
+    h, w = estimate.motifs.shape[2:]
+    energy = np.pad(np.square(left).sum(0).cumsum(0, dtype=np.float64).cumsum(1), ((1, 0), (1, 0)))
+    sums = energy[h:, w:] - energy[:-h, w:] - energy[h:, :-w] + energy[:-h, :-w]
+    most = np.argsort(sums.ravel())[-max(1, sums.size // 100) :]
+    i, j = np.unravel_index(most[int(choice * len(most))], sums.shape)
+    window = left[:, i : i + h, j : j + w]
+    motifs = np.concatenate([estimate.motifs, window[None]])
+    motifs, maps = symmetry.unit(motifs, np.zeros((len(motifs), *observed.grid), np.float32))
+    return replace(estimate, motifs=motifs, maps=maps, penalty=math.inf)
+
+
+def unmixed(observed: Observation, estimate: Estimate, settings: Descent) -> Estimate:
+    """Where a motif stands only where another one does, too, it may be the difference of two: their sum in its place, if that explains the
+    same with less."""
+    for a, b in ((a, b) for a in range(len(estimate.motifs)) for b in range(len(estimate.motifs)) if a != b):
+        share, shift = _coincidence(estimate.maps[a], estimate.maps[b], estimate.motifs.shape[2:])
+        if share < SHARED:
+            continue
+        other = _near(np.roll(estimate.maps[a], (-shift[0], -shift[1]), (0, 1)), estimate.maps[b])
+        ratio = float(other[0].sum() / max(float(np.abs(estimate.maps[b]).sum()), 1e-30))
+        motifs, maps = estimate.motifs.copy(), estimate.maps.copy()
+        motifs[b] += ratio * symmetry.shifted(estimate.motifs[a], *shift)
+        maps[a] -= np.roll(other[0], shift, (0, 1))
+        motifs, maps = symmetry.unit(motifs, maps)
+        tried = descend(observed, replace(estimate, motifs=motifs, maps=maps), estimate.penalty, settings)
+        if tried.objective < estimate.objective:
+            estimate = tried
+    return estimate
+
+
+def _coincidence(a: Array, b: Array, box: tuple[int, ...]) -> tuple[float, tuple[int, int]]:
+    """The largest share of map b that stands within a pixel of where map a does, over shifts of up to half a box, and that shift."""
+    from scipy.ndimage import maximum_filter
+
+    near = maximum_filter((np.abs(a) > 0.25 * typical(a[None])[0]).astype(np.float32), 3, mode="wrap")
+    both = _inverse(_forward(near) * _forward(np.abs(b)).conj(), (a.shape[0], a.shape[1]))
+    rows, columns = (np.r_[0 : n // 2 + 1, -(n // 2) : 0] for n in box)
+    part = both[np.ix_(rows, columns)]
+    i, j = np.unravel_index(int(part.argmax()), part.shape)
+    return float(part.max()) / max(float(np.abs(b).sum()), 1e-30), (int(rows[i]), int(columns[j]))
+
+
+def _near(a: Array, b: Array) -> tuple[Array, Array]:
+    """Of map a what stands within a pixel of map b, and the rest."""
+    from scipy.ndimage import maximum_filter
+
+    near = maximum_filter((np.abs(b) > 0.25 * typical(b[None])[0]).astype(np.uint8), 3, mode="wrap").astype(bool)
+    return np.where(near, a, 0), np.where(near, 0, a)
+
+
 def largest_penalty(observed: Observation, estimate: Estimate) -> float:
     """The lambda at which the maps become zero."""
     transfer = _forward(estimate.motifs, observed.grid)
@@ -161,7 +216,8 @@ def trimmed(observed: Observation, estimate: Estimate, smallest: int = 3) -> Est
     """Every motif cut to the window of largest norm, of a size that is the same for all. It is the size that loses least: what lies outside
     is lost, and inside every number costs twice its own variance, that of a least squares fit (Mallows, Technometrics 15, 1973)."""
     h, w = estimate.motifs.shape[2:]
-    noise = estimate.energy / observed.count / np.maximum(np.square(estimate.maps).sum((1, 2)), 1e-30)  # of each number of a motif
+    power = np.square(estimate.maps).sum((1, 2), dtype=np.float64)
+    noise = np.minimum(estimate.energy / observed.count / np.maximum(power, 1e-30), 1.0)  # variance of each number of a motif; of norm 1
     best, size = -math.inf, (h, w)
     for rows in range(min(smallest, h), h + 1):
         columns = max(1, round(rows * w / h))

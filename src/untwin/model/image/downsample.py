@@ -33,7 +33,8 @@ class Downsample(Linear):
         n = self.factor
         if self.mean:
             return [1 / n] * n
-        places = [(i - (4 * n - 1) / 2) / n for i in range(4 * n)]  # symmetric about the middle of the coarse pixel
+        taps = 4 * n - n % 2
+        places = [(i - (taps - 1) / 2) / n for i in range(taps)]  # symmetric about the middle of the coarse pixel
         w = [math.sin(math.pi * t) * math.sin(math.pi * t / 2) * 2 / (math.pi * t) ** 2 if t else 1.0 for t in places]
         return [v / sum(w) for v in w]
 
