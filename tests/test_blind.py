@@ -151,8 +151,7 @@ def test_the_folder_holds_the_kernel_and_the_page_the_verdict(tmp_path, monkeypa
 
     y, _ = blocks((32, 32))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "Blind", Blind)
-    monkeypatch.setattr(module, "_blind", lambda prior: QUICK)
+    monkeypatch.setattr(module, "_blind", lambda *_: QUICK)
     write_image(tmp_path / "y.png", y[None])
     assert ran(["restore", "y.png", "--task", "deblur", "--box", "9"]) == 0
     folder = tmp_path / "y_restored"
@@ -184,6 +183,7 @@ def test_what_does_not_fit_ends_with_two_before_anything_is_computed(arguments, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ({"prior": QUICK, "physics": ut.Blur(line())}, "is for a blur that is not known"),
         ({"prior": "drp"}, "of a blur that is not known"),
         ({"steps": 5}, "stop= and steps= are for a fit"),
         ({"loss": ut.Poisson(0.1)}, "white Gaussian noise"),
@@ -191,7 +191,7 @@ def test_what_does_not_fit_ends_with_two_before_anything_is_computed(arguments, 
 )
 def test_settings_of_others_are_refused(arguments, says):
     with pytest.raises(InputError, match=says):
-        ut.restore(blocks((32, 32))[0][None], ut.Blur(ut.Unknown()), **arguments)
+        ut.restore(blocks((32, 32))[0][None], **{"physics": ut.Blur(ut.Unknown()), **arguments})
 
 
 @pytest.mark.parametrize("settings", [{"first_noises": (0.1,)}, {"steps": -1}, {"fit": ut.Fit()}, {"noise": -1.0}])

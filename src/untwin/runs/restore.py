@@ -114,14 +114,10 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
-    if problem.unknown_shapes and not isinstance(prior, Prior | Fit):
-        settings = _blind(prior)
-        if isinstance(settings, Blind):
-            if fitted:
-                raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
-            settings = settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0))
-            return blind.restored(problem, settings, seed, provenance, checkpoint, report, about)
-        prior = settings
+    if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
+        prior = _blind(prior, problem, fitted, sigma)
+        if isinstance(prior, Blind):
+            return blind.restored(problem, prior, seed, provenance, checkpoint, report, about)
     automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser):
@@ -216,17 +212,18 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
     return Denoiser(), "pnp, a trained denoiser, because it is a grey or coloured picture with a linear physics and Gaussian noise"
 
 
-def _blind(prior: Denoiser | Blind | str | None) -> Blind | Fit:
-    """How a kernel that is not known is found."""
-    if isinstance(prior, Blind):
-        return prior
-    if isinstance(prior, Denoiser):
-        return Blind(denoiser=prior)
-    if prior in (None, "auto", "pnp"):
-        return Blind()
-    if prior in METHODS:
-        return METHODS[str(prior)]()
-    raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit with kernel=Softmax(), or {', '.join(METHODS)}")
+def _blind(prior: Denoiser | Blind | str | None, problem: Picture, fitted: bool, sigma: float | None) -> Blind | Fit:
+    """How a kernel that is not known is found. fitted: something was given that only a fit has. sigma: of the noise."""
+    if not problem.unknown_shapes:
+        raise InputError(f"{prior!r} is for a blur that is not known; expected the physics ut.Blur(ut.Unknown()), or leave it out")
+    if isinstance(prior, str) and prior in METHODS:
+        return METHODS[prior]()
+    if isinstance(prior, str) and prior not in ("auto", "pnp"):
+        raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit(kernel=Softmax()) or {', '.join(METHODS)}")
+    if fitted:
+        raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
+    settings = prior if isinstance(prior, Blind) else Blind(denoiser=prior) if isinstance(prior, Denoiser) else Blind()
+    return settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0, 1))
 
 
 def _fit(prior: Prior | Fit | str, problem: Picture) -> Fit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from untwin.model.translation import translated
 
@@ -20,7 +20,8 @@ def cleaned(kernel: Tensor, share: float) -> Tensor:
 
     k = kernel.detach().cpu().double().numpy()
     k = np.where(k < share * k.max(), 0, k)
-    parts, count = ndimage.label(k > 0, np.ones((3, 3)))
+    labelled: Any = ndimage.label(k > 0, np.ones((3, 3)))
+    parts, count = labelled
     if count > 1:
         sums = ndimage.sum(k, parts, range(1, count + 1))
         large = np.flatnonzero(sums > SMALL_PART * k.sum())

@@ -119,6 +119,8 @@ class Marginal:
 
     def _kernel(self, grid: _Grid, data: Tensor, known: Tensor, x: Tensor, spread: Tensor, kernel: Tensor) -> Tensor:
         """argmin |M ∇(y − k * x)|² + Σ |D|² |K|² S over k >= 0, cut and of sum 1."""
+        import torch
+
         gradients = [(a, b, known * known.roll(-1, axis)) for axis, (a, b) in enumerate(zip(_gradient(x), _gradient(data)))]
         parts = [(grid.forward(a), m) for a, _, m in gradients]
         box = tuple(kernel.shape)
@@ -130,7 +132,7 @@ class Marginal:
                 total = total + grid.forward(grid.inverse(s * a) * m) * a.conj()
             return grid.inverse(total)[: box[0], : box[1]]
 
-        right = sum(grid.forward(b * m) * grid.forward(a).conj() for a, b, m in gradients)
+        right = torch.stack([grid.forward(b * m) * grid.forward(a).conj() for a, b, m in gradients]).sum(0)
         kernel = _nonnegative(normal, grid.inverse(right)[: box[0], : box[1]], kernel, self.descents)
         return cleaned(kernel, self.share)
 
@@ -146,7 +148,7 @@ class _Grid:
     def size(self) -> tuple[int, ...]:
         from scipy.fft import next_fast_len
 
-        return tuple(next_fast_len(n + k - 1, real=True) for n, k in zip(self.shape, self.box))
+        return tuple(next_fast_len(n + k - 1, real=True) or 0 for n, k in zip(self.shape, self.box))
 
     @cached_property
     def laplacian(self) -> Tensor:
