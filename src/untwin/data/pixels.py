@@ -39,7 +39,7 @@ def pixels(stored: Stored, reading: Reading, guesses: list[str]) -> tuple[frames
     dark = None if dark is None else detector.dark_counts(dark, values.shape, what)
     if reading.monitor is not None:
         beam, gone = detector.beam(frames_of(stored, reading.monitor), values.shape, asked.axis, what, guesses)
-        flat, bad = np.float32(beam if flat is None else flat * beam), bad | gone
+        flat, bad = (beam if flat is None else flat * beam).astype(np.float32), bad | gone
     bad = _not_measured(stored, bad, guesses)
     values, bad, flat, dark = (asked.of(a) for a in (values, bad, flat, dark))
     assert values is not None and bad is not None
