@@ -2,7 +2,7 @@
 
     python benchmarks/blind.py --seed 20261 --json benchmarks/results/blind.json
     python benchmarks/blind.py --seed 20261 --quick
-    python benchmarks/blind.py --seed 20262 --methods "tight selfdeblur,box selfdeblur,box siren 2e-4,box siren 2e-6" --paths 1 --claims
+    python benchmarks/blind.py --seed 20262 --methods "tight selfdeblur,box selfdeblur,box siren 2e-4,box siren 2e-6" --paths 1
 
 A picture of 256 x 256 (means of pixels) is blurred by a smooth random path; a window of 128 x 128, whose surroundings were blurred in, gets
 Gaussian noise and is clipped to [0, 1]. gain: PSNR after the best shift to 1/4 pixel over that of the blurred window, 8 pixels of border

@@ -172,7 +172,7 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
         kernel = _together(brightness, known, kernel, box, settings, derive(seed, "together"), checkpoint, tick)
     image, left = _picture(problem, kernel, sigma, settings)
     reach = max(n / b for n, b in zip(kernel.shape, box))
-    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), reach, float(kernel.max()))
+    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), reach, sigma)
     verdict = blur_verdict(evidence)
     warnings = []
     if clipped > 0:
