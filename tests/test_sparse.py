@@ -166,6 +166,33 @@ def test_tensors_one_channel_masks_signs_and_periodic_maps():
     assert symmetry.correlation(r.motifs[0], drawn.motifs[0]) > 0.9 and r.maps.min() < -0.5 < 0.5 < r.maps.max()
 
 
+def test_a_lattice_and_a_slow_background_are_seen_and_taken_out(drawn):
+    y, x = np.mgrid[-1:1:64j, -1:1:60j]
+    wave = np.cos(2 * np.pi * (0.21 * np.arange(64)[:, None] + 0.137 * np.arange(60)))
+    for disturbed, setting, number in (
+        (drawn.values + drawn.values.std() * 1.5 * wave, {"lattice": True}, "lattice_fraction"),
+        (drawn.values + drawn.values.std() * 2 * (x + y * y), {"flatten": 2}, "surface_fraction"),
+    ):
+        seen = ut.deconvolve_sparse(disturbed, 9, seed=1, starts=5)
+        assert seen.verdict.trusted is not True and seen.numbers[number] > 0.3 and "--" in " ".join(seen.warnings)
+        mended = ut.deconvolve_sparse(disturbed, 9, seed=1, **setting)
+        assert mended.verdict.trusted is True and mended.numbers[number] < 0.02
+        assert symmetry.correlation(mended.motifs[0], drawn.motifs[0]) > 0.97
+
+
+def test_two_kinds_come_apart():
+    both = quasiparticles((72, 72), channels=3, size=9, density=0.004, kinds=2, seed=8)
+    r = ut.deconvolve_sparse(both.values, 9, 2, seed=0, starts=8)
+    assert min(symmetry.paired(r.motifs, both.motifs)[1]) > 0.95 and r.numbers["demixing"] > 0.7
+
+
+def test_a_single_point_and_a_grid_of_points_are_not_trusted():
+    point = np.zeros((40, 40))
+    point[20, 20] = 1
+    assert ut.deconvolve_sparse(point, 5, starts=5).verdict.trusted is not True
+    assert ut.deconvolve_sparse(np.tile(np.eye(16), (3, 3)), 8, starts=5).verdict.trusted is not True
+
+
 def test_noise_alone_is_not_trusted():
     r = ut.deconvolve_sparse(np.random.default_rng(0).standard_normal((2, 48, 48)), 9, seed=1, starts=6)
     assert r.verdict.trusted is not True

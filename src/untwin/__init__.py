@@ -86,6 +86,8 @@ _HOME = {
     "runs.replicate": ("replicate",),
     "runs.checkpoint": ("save_state", "load_state"),
     "runs.restore": ("restore",),
+    "runs.blind": ("Blind",),
+    "judge.blur": ("kernel_similarity",),
     "runs.deconvolve": ("deconvolve_sparse", "Deconvolved"),
     "runs.archive": ("load",),
     "simulate.dataset": ("Crystals",),

@@ -39,6 +39,8 @@ class DeconvolveOptions:
         The picture goes on at the opposite border; by default motifs may stand outside and reach in.
     lattice
         Take an atomic lattice out first.
+    flatten
+        Order of a polynomial that is taken out of every channel first, such as 2; by default none.
     starts
         At most; fewer where they agree.
     seed
@@ -56,6 +58,7 @@ class DeconvolveOptions:
     signed: bool = False
     periodic: bool = False
     lattice: bool = False
+    flatten: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=8))] = 0
     starts: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))] = 15
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0
     overwrite: bool = False
@@ -121,6 +124,7 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
             nonnegative=not options.signed,
             periodic=options.periodic,
             lattice=options.lattice,
+            flatten=options.flatten,
             measured=measured,
             report=report,
         )

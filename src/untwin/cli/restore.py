@@ -27,7 +27,8 @@ class RestoreOptions:
     Parameters
     ----------
     task
-        denoise (by default), inpaint (with --mask), superres (--factor), deblur (--kernel) or mri.
+        denoise (by default), inpaint (with --mask), superres (--factor), deblur (--kernel; without it the blur
+        is found, too) or mri.
     output
         Folder for the results; by default IMAGE_restored beside you. It must not exist.
     mask
@@ -37,6 +38,8 @@ class RestoreOptions:
         How many times more pixels along each axis.
     kernel
         File with the blur, centred, no larger than the image.
+    box
+        Of an unknown blur, pixels along each axis that it is sought in; by default half the picture.
     sampling
         File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
     prior
@@ -65,6 +68,7 @@ class RestoreOptions:
     mask: Path | None = None
     factor: str | None = None
     kernel: Path | None = None
+    box: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     sampling: Path | None = None
     prior: str | None = None
     noise: str | None = None
@@ -138,6 +142,7 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
             rule,
             settings["sigma"],
             factor=_factor(settings["factor"]),
+            box=settings.get("box"),
             **planes,
         )
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
@@ -152,12 +157,16 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     for text in result.warnings:
         note(text)
     print(f"prior: {result.choice}")
-    if "sigma" in n:
+    if result.verdict is not None:
+        print(f"verdict: {result.verdict.text}")
+        print(f"restored: a kernel of {n['kernel_height']:.0f} x {n['kernel_width']:.0f} pixels; {n['seconds']:.1f} s")
+    elif "sigma" in n:
         origin = "estimated" if n["sigma_estimated"] else "given"
         print(f"restored: {n['steps']:.0f} steps for noise of {n['sigma']:.2g} ({origin}); {n['seconds']:.1f} s")
     else:
         print(f"restored: stopped after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
-    print(f"results: {folder}/result.png, result.npy, summary.json\nreport:  {page}")
+    others = ", kernel.png, kernel.npy" if result.kernel is not None else ""
+    print(f"results: {folder}/result.png, result.npy, summary.json{others}\nreport:  {page}")
 
 
 def _read_image(file: Path, task: str, known: np.ndarray | None) -> tuple[np.ndarray, float, float]:

@@ -21,7 +21,7 @@ _END = b":HEADER_END:"
 _HEADER = 2**20  # bytes of a header, at most
 _LOCK_IN = re.compile(r"\bLI|lock-?in|dI/?dV|omega", re.IGNORECASE)
 _CURRENT = re.compile(r"^current\b", re.IGNORECASE)
-GROUPS = 12  # energies that are taken by default, each the mean of its neighbours: more cost time and add little (benchmarks/sparse.py)
+GROUPS = 12  # energies that are taken by default, each the mean of its neighbours (unmeasured)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class Problem(InverseProblem):
     def first_values(self, starts: int) -> Nuisance:
         import torch
 
-        first = {n: torch.full((starts,), float(u.first), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
+        first = {n: torch.full((starts,), float(u.first or 0.0), dtype=torch.float64, device=self.device) for n, u in self.unknowns.items()}
         return first | {n: v.expand(starts) for n, v in self.nuisance.items() if len(v) in (1, starts)}
 
     @cached_property

@@ -344,12 +344,33 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
     atomic_write_bytes(folder / "result.npy", buffer.getvalue())
     visible = np.abs(values) if np.iscomplexobj(values) else values
     write_image(folder / "result.png", plane(visible) / max(1.0, float(visible.max())))
+    _save_kernel(restored, folder)
     content: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
     content |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
     content |= {"prior": restored.choice, "numbers": restored.numbers, "warnings": restored.warnings}
     content |= {"statistic": [v if math.isfinite(v) else None for v in restored.statistic], "variance": restored.variance}
+    if restored.verdict is not None:
+        content |= {"verdict": dataclasses.asdict(restored.verdict)}
     atomic_write_text(folder / "summary.json", json.dumps(content, indent=1))
     return folder
+
+
+def _save_kernel(restored: Restored, folder: Path) -> None:
+    """kernel.npy, of sum 1, and kernel.png, its greatest value white; those of an earlier run are taken away where there is none."""
+    import io
+
+    from untwin.data.atomic import atomic_write_bytes
+    from untwin.data.image import write_image
+
+    if restored.kernel is None:
+        for name in ("kernel.npy", "kernel.png"):
+            (folder / name).unlink(missing_ok=True)
+        return
+    kernel = restored.kernel.numpy()
+    buffer = io.BytesIO()
+    np.save(buffer, kernel)
+    atomic_write_bytes(folder / "kernel.npy", buffer.getvalue())
+    write_image(folder / "kernel.png", kernel[None] / max(float(kernel.max()), 1e-30))
 
 
 def plane(image: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 1. The kernel from the brightness alone, coarse to fine (solve.marginal), from two levels of noise: two searches that can be compared. Where
    the noise is strong, in the picture as a denoiser leaves it.
-2. From each of them picture and kernel together, by an untrained network and a softmax in a box a little larger than the kernel.
+2. From the first of them picture and kernel together, by an untrained network and a softmax in a box a little larger than the kernel.
 3. Kernel: cut, trimmed, centred. Picture: half-quadratic splitting with a denoiser (Zhang et al., DPIR), every channel.
-4. Verdict: do the two kernels agree, is the picture explained, does the kernel lie well within its box. If not, the blurred picture is
+4. Verdict: do the two searches agree, is the picture explained, does the kernel lie well within its box. If not, the blurred picture is
    given back.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from untwin import expression
@@ -22,6 +22,7 @@ from untwin.judge.blur import BlurEvidence, blur_verdict, kernel_similarity
 from untwin.judge.trust import Verdict
 from untwin.model.denoiser import Denoiser
 from untwin.model.image.blur import Blur
+from untwin.model.losses import Squared
 from untwin.model.networks.skip import Skip
 from untwin.model.noise_level import clipped_at, estimate_sigma
 from untwin.model.picture import Picture
@@ -31,11 +32,12 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import GradientRatio
 from untwin.model.unknown import Unknown
 from untwin.random import derive
+from untwin.runs import plugplay
 from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.kernels import surrounded, trimmed
 from untwin.solve.marginal import Marginal
-from untwin.solve.pnp import HQS
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 
@@ -67,19 +69,21 @@ class Blind:
     noise: deviation of the noise; by default estimated from the picture. first_noises: where the searches begin, at least two.
     quiet: deviation of the noise above which the kernel is sought in the picture as a denoiser leaves it, and below which each kernel is
         worked out `again` times anew at full size.
-    fit, steps: picture and kernel together. margin: pixels around each kernel for it. again: see quiet.
-    levels: the picture's restoration, steps; strength: noise of the picture for it, in deviations, which stands for the kernel's error,
-        and `least_level` at least.
+    search: the settings of the searches. fit, steps: picture and kernel together, from the first search. margin: pixels around its kernel
+        for that. again: see quiet.
+    denoiser: of the search and of the picture. strength: the noise for which the picture is restored, in deviations: the kernel's error is
+        noise, too; and `least_level` at least.
     """
 
     noise: float | None = None
     first_noises: tuple[float, ...] = (0.02, 0.04)
     quiet: float = 0.015
     again: int = 2
+    search: Marginal = field(default_factory=Marginal)
     fit: Fit = field(default_factory=_joint)
     steps: int = 300
     margin: int = 4
-    levels: int = 8
+    denoiser: Denoiser = field(default_factory=Denoiser)
     strength: float = 1.2
     least_level: float = 0.02
 
@@ -88,10 +92,14 @@ class Blind:
             require_number(self, "noise", 0, 1)
         if len(self.first_noises) < 2 or not all(isinstance(v, float) and 0 < v < 1 for v in self.first_noises):
             raise InputError(f"Blind(first_noises={self.first_noises!r}): expected two numbers at least, from 0 to 1: a verdict compares")
-        for name, low in (("again", 0), ("steps", 0), ("margin", 0), ("levels", 1)):
+        for name, low in (("again", 0), ("steps", 0), ("margin", 0)):
             require_int(self, name, low, 1_000_000)
         for name in ("quiet", "strength", "least_level"):
             require_number(self, name, 0)
+        if not isinstance(self.search, Marginal):
+            raise InputError(f"Blind(search={self.search!r}): expected Marginal()")
+        if not isinstance(self.denoiser, Denoiser):
+            raise InputError(f"Blind(denoiser={self.denoiser!r}): expected Denoiser(), or Denoiser(function)")
         if not isinstance(self.fit, Fit) or self.fit.kernel is None:
             raise InputError(f"Blind(fit={self.fit!r}): expected a Fit with the prior of a kernel, such as Fit(kernel=Softmax())")
 
@@ -112,41 +120,59 @@ class Deblurred:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """One kernel and how well it explains the brightness: root mean square of what is left."""
-
-    kernel: Tensor
-    left: float
-
-
-def check(problem: Picture) -> None:
-    """Raise InputError where a picture is none for a blind deblurring."""
+def check(problem: Picture, settings: Blind) -> None:
+    """Raise InputError where a picture is none for a blind deblurring, before anything is computed."""
     grid = problem.pixels
     if len(grid) != 2 or min(grid) < LEAST or problem.y.is_complex():
         kind = "complex" if problem.y.is_complex() else f"of {grid}"
         raise InputError(
-            f"blind deblurring takes real pictures of two axes with {LEAST} pixels at least along each, this one is {kind}; try a Fit with "
-            f"kernel=Softmax(), or give the kernel"
+            f"blind deblurring takes real pictures of two axes with {LEAST} pixels at least along each, this one is {kind}; give the "
+            f"kernel, or try a Fit with kernel=Softmax()"
         )
+    if not isinstance(problem.loss, Squared):
+        raise InputError(f"blind deblurring is for white Gaussian noise, Squared(), and the loss is {problem.loss!r}; give the kernel")
+    settings.denoiser.check(problem)
+
+
+def restored(
+    problem: Picture, settings: Blind, seed: int, provenance: dict[str, str | int], checkpoint: Checkpoint,
+    report: Callable[[int, float | None, int], None] | None, about: dict[str, str],
+) -> Restored:  # fmt: skip
+    """What `restore` gives for a blur that is not known. report: called with steps since, None, and steps in all."""
+    check(problem, settings)
+    clock, cpu, total = time.perf_counter(), time.process_time(), steps(problem, settings)
+    recipe = repr(settings)
+    checkpoint.begin({**provenance, **about, "recipe": recipe, "seed": seed})
+    result = deblur(problem, settings, seed, checkpoint, lambda count: report(count, None, total) if report and count else None)
+    seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+    return Restored(
+        image=result.image,
+        recipe=recipe,
+        seed=seed,
+        numbers=result.numbers | seconds,
+        warnings=result.warnings,
+        made=provenance,
+        data=problem.y.cpu(),
+        choice="blind deblurring: the kernel from the picture, the picture by a trained denoiser",
+        kernel=result.kernel,
+        verdict=result.verdict,
+    )
 
 
 def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint, tick: Callable[[int], None]) -> Deblurred:
     """The picture behind a blurred one, and the kernel. tick: called with how many steps were taken since."""
-    clock = time.perf_counter()
     brightness, known, clipped = _brightness(problem)
     sigma = estimate_sigma(brightness[None].numpy(), known[None].numpy()) if settings.noise is None else settings.noise
-    box = problem.unknown_shapes["kernel"]
-    searches = [
-        _search(brightness, known, sigma, (box[0], box[1]), level, settings, derive(seed, "search", i), checkpoint, tick)
-        for i, level in enumerate(settings.first_noises)
-    ]
-    best = min(searches, key=lambda s: s.left)
-    kernels = tuple(s.kernel for s in searches)
-    agreement = min(kernel_similarity(best.kernel, s.kernel) for s in searches if s is not best)
-    image, left = _picture(problem, best.kernel, sigma, settings)
-    reach = max(n / b for n, b in zip(best.kernel.shape, box))
-    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), reach, float(best.kernel.max()))
+    rows, columns = problem.unknown_shapes["kernel"]
+    box = (rows, columns)
+    searches = [_searched(brightness, known, sigma, box, level, settings, tick) for level in settings.first_noises]
+    agreement = min(kernel_similarity(searches[0], other) for other in searches[1:])
+    kernel = searches[0]
+    if settings.steps:
+        kernel = _together(brightness, known, kernel, box, settings, derive(seed, "together"), checkpoint, tick)
+    image, left = _picture(problem, kernel, sigma, settings)
+    reach = max(n / b for n, b in zip(kernel.shape, box))
+    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), reach, float(kernel.max()))
     verdict = blur_verdict(evidence)
     warnings = []
     if clipped > 0:
@@ -159,21 +185,23 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     numbers = {
         "noise": sigma,
         "kernel_agreement": agreement,
-        "kernel_height": float(best.kernel.shape[0]),
-        "kernel_width": float(best.kernel.shape[1]),
+        "kernel_height": float(kernel.shape[0]),
+        "kernel_width": float(kernel.shape[1]),
         "misfit_over_noise": evidence.misfit,
         "saturated_fraction": clipped,
-        "seconds_searching": time.perf_counter() - clock,
+        "steps": float(steps(problem, settings)),
+        "best_at": float(steps(problem, settings)),
+        "stopped_itself": 1.0,
     }
-    return Deblurred(image, best.kernel, kernels, verdict, numbers, tuple(warnings))
+    return Deblurred(image, kernel, tuple(searches), verdict, numbers, tuple(warnings))
 
 
 def steps(problem: Picture, settings: Blind) -> int:
-    """Ticks of `deblur`."""
-    box = problem.unknown_shapes["kernel"]
-    marginal = Marginal()
-    one = marginal.steps(problem.pixels, (box[0], box[1])) + settings.again * marginal.iterations + settings.steps
-    return one * len(settings.first_noises)
+    """Ticks of `deblur`, at most."""
+    rows, columns = problem.unknown_shapes["kernel"]
+    search = settings.search
+    one = search.steps(problem.pixels, (rows, columns)) + settings.again * search.iterations
+    return one * len(settings.first_noises) + settings.steps
 
 
 def _brightness(problem: Picture) -> tuple[Tensor, Tensor, float]:
@@ -188,61 +216,43 @@ def _brightness(problem: Picture) -> tuple[Tensor, Tensor, float]:
     return torch.einsum("c,chw->hw", weights, y), (known & ~saturated).all(0), clipped
 
 
-def _search(
-    y: Tensor, known: Tensor, sigma: float, box: tuple[int, int], level: float, settings: Blind, seed: int, checkpoint: Checkpoint,
-    tick: Callable[[int], None],
-) -> _Search:  # fmt: skip
-    """A kernel from one first level of noise."""
+def _searched(
+    y: Tensor, known: Tensor, sigma: float, box: tuple[int, int], level: float, settings: Blind, tick: Callable[[int], None]
+) -> Tensor:
+    """A kernel from one first level of noise, trimmed."""
     import torch
 
-    name = checkpoint.name("search", level)
-    part = checkpoint.read(name)
-    if part is not None and part.ended:
-        tick(steps_of(y, box, settings))
-        return _of_state(y, known, part.state)
+    search = replace(settings.search, first_noise=level)
     with torch.no_grad():
-        quiet = Denoiser()(y[None, None], sigma)[0, 0] if sigma > settings.quiet else y
-        marginal = Marginal(first_noise=level)
-        kernel = marginal.kernel(quiet, known, box, lambda: tick(1))
+        quiet = settings.denoiser(y[None, None], sigma)[0, 0] if sigma > settings.quiet else y
+        kernel = search.kernel(quiet, known, box, lambda: tick(1))
         if sigma <= settings.quiet:
             for _ in range(settings.again):
-                kernel = marginal.polished(quiet, known, kernel, lambda: tick(1))
-    state = _together(y, known, trimmed(kernel), box, settings, seed, checkpoint, name, part, tick)
-    return _of_state(y, known, state)
-
-
-def steps_of(y: Tensor, box: tuple[int, int], settings: Blind) -> int:
-    return Marginal().steps((y.shape[0], y.shape[1]), box) + settings.steps
+                kernel = search.polished(quiet, known, kernel, box, lambda: tick(1))
+    return trimmed(kernel)
 
 
 def _together(
-    y: Tensor, known: Tensor, kernel: Tensor, box: tuple[int, int], settings: Blind, seed: int, checkpoint: Checkpoint, name: str,
-    part: PartState | None, tick: Callable[[int], None],
-) -> State:  # fmt: skip
-    """Picture and kernel after the joint fit from this kernel."""
+    y: Tensor, known: Tensor, kernel: Tensor, box: tuple[int, int], settings: Blind, seed: int, checkpoint: Checkpoint,
+    tick: Callable[[int], None],
+) -> Tensor:  # fmt: skip
+    """The kernel after picture and kernel were fitted together from this one, trimmed."""
     import torch
 
     room = tuple(min(b, n + 2 * settings.margin) for n, b in zip(kernel.shape, box))
     problem = Picture(y[None], Blur(Unknown(), box=room), known[None])
+    name = checkpoint.name("together")
+    part = checkpoint.read(name)
     if part is None:
         x = torch.zeros(1, *problem.shape)
         part = PartState(State.of(x, seeds=(seed,)).replace(nuisance={"kernel": surrounded(kernel, room)[None]}), [])
     state = part.state
     tick(state.step)
     with checkpoint.part(name) as reached:
-        for state in iterate(problem, settings.steps * settings.fit, state) if settings.steps else ():  # noqa: B020
+        for state in iterate(problem, settings.steps * settings.fit, state):  # noqa: B020
             tick(1)
             reached(state, [])
-    checkpoint.finish_part(name, PartState(state, []))
-    return state
-
-
-def _of_state(y: Tensor, known: Tensor, state: State) -> _Search:
-    kernel = trimmed(state.nuisance["kernel"][0])
-    box = tuple(int(n) for n in state.nuisance["kernel"].shape[1:])
-    problem = Picture(y[None], Blur(Unknown(), box=box), known[None])
-    left = problem.holding(state.nuisance).misfit(state.x) / known.sum()
-    return _Search(kernel, math.sqrt(float(left[0])))
+    return trimmed(state.nuisance["kernel"][0])
 
 
 def _picture(problem: Picture, kernel: Tensor, sigma: float, settings: Blind) -> tuple[Tensor, float]:
@@ -250,13 +260,9 @@ def _picture(problem: Picture, kernel: Tensor, sigma: float, settings: Blind) ->
     import torch
 
     known = Picture(problem.y.cpu(), Blur(kernel), problem.measured.cpu())
-    low = [(n - 1) // 2 for n in kernel.shape]
-    pad = (low[1], kernel.shape[1] - 1 - low[1], low[0], kernel.shape[0] - 1 - low[0])
-    x = torch.nn.functional.pad(known.y[None], pad, mode="replicate")
-    state = State.of(x)
     level = max(settings.strength * sigma, settings.least_level)
     with torch.no_grad():
-        *_, state = iterate(known, settings.levels * HQS(noise=level), state)
-        left = math.sqrt(float(known.misfit(state.x)[0] / known.measured.sum()))
-    inside = tuple(slice(a, a + n) for a, n in zip(low, known.pixels))
-    return state.x[0][(slice(None), *inside)].contiguous(), left
+        x = plugplay.image(known, plugplay.recipe_for(known, settings.denoiser, level))
+        left = math.sqrt(float(known.misfit(x[None])[0] / known.measured.sum()))
+    inside = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(kernel.shape, known.pixels))
+    return x[(slice(None), *inside)].contiguous(), left

@@ -16,6 +16,7 @@ from untwin.errors import InputError
 from untwin.judge.trust import Verdict
 from untwin.model import lattice as lattices
 from untwin.model import motifs as symmetry
+from untwin.model import slow
 from untwin.provenance import made_with
 from untwin.random import derive
 from untwin.solve import sparse
@@ -23,9 +24,10 @@ from untwin.solve import sparse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AGREE = 0.9  # correlation of the motifs of two starts that count as one answer (benchmarks/sparse.py, table of the verdict)
-SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: right pairs 0.82 and more)
+AGREE = 0.9  # correlation of the motifs of two starts that count as one answer (docs/sparse-deconvolution.md)
+SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: 19 of 20 pairs above 0.9, one 0.37)
 LATTICE = 0.02  # of the variance in plane waves, above which they are doubted (benchmarks/sparse.py: without a lattice 0.00)
+SURFACE = 0.05  # of the variance in a surface of second order (160 simulated maps without one, 64 x 64 to 128 x 128: 0.011 at most)
 STOP = 0.97  # two starts this alike end the search; below, more are tried
 FEWEST, MOST = 5, 15  # starts; one of each box at least
 BOXES = (
@@ -50,7 +52,7 @@ class Deconvolved:
     height, width) float32: the strength of what stands at a pixel, which is the middle (rows // 2, columns // 2) of its motif; 1 is
     typical. bias: (channels,), the data without motifs. residual: like the data, data minus model; motifs that stand outside the picture
     and reach in belong to the model, and are in no map. data: as passed, float32,
-    without a lattice where that was taken out. measured: (height, width) bool.
+    without a lattice and a surface where these were taken out. measured: (height, width) bool.
     noise: (channels,), its standard deviation as the fit leaves it.
     numbers: every figure by name. warnings: doubts, as sentences. verdict: trusted True, False or None, and a sentence.
     starts: of each start, best first, its objective, its number and its correlation with the motifs that are shown. settings, provenance:
@@ -100,6 +102,7 @@ def deconvolve_sparse(
     nonnegative: bool = True,
     periodic: bool = False,
     lattice: bool = False,
+    flatten: int = 0,
     measured: Any = None,
     report: Report | None = None,
 ) -> Deconvolved:
@@ -110,19 +113,18 @@ def deconvolve_sparse(
     motifs: how many kinds. starts: at most; fewer where they agree. seed: of the starts. nonnegative: the maps are; otherwise a motif may
     occur with both signs. periodic: the picture goes on at the opposite border; by default motifs may stand outside and reach in.
     lattice: take an atomic lattice out first, plane waves whose peaks stand sharply in the spectrum; they are then in no residual.
+    flatten: order of a polynomial that is taken out of every channel first, such as 2; a slow background is none of a motif.
     measured: (height, width) bool, False where a pixel means nothing. report: called with the starts since the last call, the best
     objective so far, the starts at most.
     Method and sources: `untwin.solve.sparse`. Raises InputError where something does not fit.
     """
     data, known = _data(Y, measured)
     box = _size(size, known.shape)
+    flatten = int_argument("flatten", flatten, 0, 8)
     motifs, starts, seed = int_argument("motifs", motifs, 1, 16), int_argument("starts", starts, 1, 10_000), seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     scale = noise_level(data, known)
-    cleaned, share = _without_lattice(data, known, scale)
-    if lattice:
-        data = cleaned
-        share = _without_lattice(data, known, scale)[1]
+    data, shares = _cleaned(data, known, scale, lattice, flatten)
     observed, wide = _observation(data / scale[:, None, None], known, box, periodic)
     settings = sparse.Descent(nonnegative=bool(nonnegative))
     search = _Search(observed, box, wide, motifs, seed, settings)
@@ -137,8 +139,7 @@ def deconvolve_sparse(
     agreement = _agreement(candidates)
     result = _in_units(observed, shown, scale, data, known)
     numbers = _numbers(observed, shown, result, candidates, agreement)
-    numbers |= {"lattice_fraction": share}
-    numbers |= {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+    numbers |= {**shares, "seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
     return replace(
         result,
         verdict=_verdict(numbers, len(candidates)),
@@ -146,9 +147,18 @@ def deconvolve_sparse(
         warnings=_warnings(shown, numbers, wide, lattice),
         starts=tuple((c.cost, c.number, _alike(c.estimate.motifs, shown.motifs)) for c in candidates),
         settings={"size": list(box), "motifs": motifs, "starts": starts, "seed": seed, "nonnegative": bool(nonnegative),
-                  "periodic": bool(periodic), "lattice": bool(lattice)},
+                  "periodic": bool(periodic), "lattice": bool(lattice), "flatten": flatten},
         provenance=made_with(),
     )  # fmt: skip
+
+
+def _cleaned(data: np.ndarray, known: np.ndarray, scale: np.ndarray, lattice: bool, flatten: int) -> tuple[np.ndarray, dict[str, float]]:
+    """The data without what was to be taken out, and which share of their variance a lattice and a surface still hold."""
+    data = slow.without_surface(data, flatten, known)
+    cleaned, share = _without_lattice(data, known, scale)
+    if lattice:
+        data, share = cleaned, _without_lattice(cleaned, known, scale)[1]
+    return data, {"lattice_fraction": share, "surface_fraction": _share(data, slow.without_surface(data, 2, known), known)}
 
 
 def _without_lattice(data: np.ndarray, known: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, float]:
@@ -161,8 +171,13 @@ def _without_lattice(data: np.ndarray, known: np.ndarray, scale: np.ndarray) -> 
         if not len(waves):
             break
         cleaned = lattices.without(cleaned, waves, known)
+    return cleaned, _share(data, cleaned, known)
+
+
+def _share(data: np.ndarray, cleaned: np.ndarray, known: np.ndarray) -> float:
+    """Of the variance of the data, what the cleaned ones lack, mean of the channels."""
     before, after = (np.array([v[known].var(dtype=np.float64) for v in a]) for a in (data, cleaned))
-    return cleaned, float(np.mean(1 - after[before > 0] / before[before > 0]))
+    return float(np.mean(1 - after[before > 0] / before[before > 0]))
 
 
 def noise_level(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
@@ -368,6 +383,8 @@ def _verdict(n: dict[str, float], starts: int) -> Verdict:
         return Verdict(
             None, f"{facts}, {alike}, but a lattice holds {100 * n['lattice_fraction']:.0f} % of the variance and is in the motifs"
         )
+    if n["surface_fraction"] > SURFACE:
+        return Verdict(None, f"{facts}, {alike}, but a slow background holds {100 * n['surface_fraction']:.0f} % of the variance")
     if n.get("demixing", 1.0) < SEPARATE:
         return Verdict(None, f"{facts}, {alike}, but motifs stand on one another (demixing {n['demixing']:.2f}): they may be mixtures")
     if n["defects"] < 3:
@@ -380,6 +397,10 @@ def _warnings(e: sparse.Estimate, n: dict[str, float], wide: tuple[int, int], la
     if n["lattice_fraction"] > LATTICE:
         advice = "it is not the same everywhere: correct the drift first" if lattice else "lattice=True (--lattice) takes it out first"
         texts.append(f"a lattice holds {100 * n['lattice_fraction']:.0f} % of the variance; {advice}")
+    if n["surface_fraction"] > SURFACE:
+        texts.append(
+            f"a slow background holds {100 * n['surface_fraction']:.0f} % of the variance; flatten=2 (--flatten 2) takes it out first"
+        )
     rows, columns = e.motifs.shape[2:]
     if rows >= wide[0] or columns >= wide[1]:
         texts.append(f"the motif fills the largest box, {wide[0]} x {wide[1]} pixels; try a larger size, {wide[0]} say")

@@ -29,7 +29,7 @@ from untwin.solve.state import State
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Pictures of 128 x 128 that the tables of docs/denoisers.md do not use, one seed: coins, moon, clock, camera; means in dB.
+# Means in dB over coins, moon, clock and camera, 128 x 128, one seed; the tables of docs/denoisers.md share only camera, with another seed.
 WEIGHT = 0.3  # of HQS: deblurring at 1 and 5 % 34.3 and 29.2; with 0.25 34.3 and 29.1, with 0.15 33.3 and 23.1 (it begins to diverge)
 STEPS = 12  # of HQS, deblurring: 0.1 to 0.2 better than the 8 of DPIR, 24 are no better
 SHARP_STEPS, SHARP_WEIGHT = 16, 0.23  # where what was measured is as sharp as the picture (holes, coarse pixels, k-space),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin.checks import int_argument, seed_argument
+from untwin.checks import int_argument, number_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure
 from untwin.model.denoiser import Denoiser
@@ -24,7 +24,9 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
-from untwin.runs import plugplay
+from untwin.runs import blind, plugplay
+from untwin.runs.blind import Blind
+from untwin.runs.blind_methods import METHODS
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.solution import Restored
@@ -73,7 +75,7 @@ def along_one_axis(n: int) -> Fit:
 def restore(
     y: Any,
     physics: Any = None,
-    prior: Prior | Fit | Denoiser | str | None = None,
+    prior: Prior | Fit | Denoiser | Blind | str | None = None,
     stop: Rule | None = None,
     seed: int = 0,
     *,
@@ -92,7 +94,9 @@ def restore(
         MRI, Forward, or any function of torch.
     prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for one axis an
         hourglass without short cuts, for all else a deep random projector; the result's `choice` says which and why. "pnp" or a
-        Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip", a Prior, or a Fit with everything: an untrained one. seed: of the prior.
+        Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip", a Prior, or a Fit with everything: an untrained one. Of
+        Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default Blind(), a Blind with settings, "selfdeblur" or "siren"
+        (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
     stop: a rule, which only a fit has; by default EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others
         (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only a denoiser asks for; by default
         estimated from y, 0 for none.
@@ -110,6 +114,10 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
+        prior = _blind(prior, problem, fitted, sigma)
+        if isinstance(prior, Blind):
+            return blind.restored(problem, prior, seed, provenance, checkpoint, report, about)
     automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser):
@@ -155,6 +163,7 @@ def _fitted(
         made=provenance,
         data=problem.y.cpu(),
         choice=choice,
+        kernel=result.state.nuisance["kernel"][0].cpu() if "kernel" in problem.unknown_shapes else None,
         statistic=result.statistic,
         variance=result.variance,
     )
@@ -201,6 +210,20 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
     if why:
         return "drp", f"drp, an untrained network, because {why}"
     return Denoiser(), "pnp, a trained denoiser, because it is a grey or coloured picture with a linear physics and Gaussian noise"
+
+
+def _blind(prior: Denoiser | Blind | str | None, problem: Picture, fitted: bool, sigma: float | None) -> Blind | Fit:
+    """How a kernel that is not known is found. fitted: something was given that only a fit has. sigma: of the noise."""
+    if not problem.unknown_shapes:
+        raise InputError(f"{prior!r} is for a blur that is not known; expected the physics ut.Blur(ut.Unknown()), or leave it out")
+    if isinstance(prior, str) and prior in METHODS:
+        return METHODS[prior]()
+    if isinstance(prior, str) and prior not in ("auto", "pnp"):
+        raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit(kernel=Softmax()) or {', '.join(METHODS)}")
+    if fitted:
+        raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
+    settings = prior if isinstance(prior, Blind) else Blind(denoiser=prior) if isinstance(prior, Denoiser) else Blind()
+    return settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0, 1))
 
 
 def _fit(prior: Prior | Fit | str, problem: Picture) -> Fit:

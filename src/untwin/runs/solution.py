@@ -139,6 +139,8 @@ class Restored(Solution):
     image: (channels, *grid) float32, 0 to 1 where the prior is bounded, or complex64. data: y, as it was given.
     recipe: the fit and its rule. numbers: steps, best_at, stopped_itself, misfit, seconds, ...
     choice: which prior was taken, and why.
+    kernel: (height, width) of an unknown blur, of sum 1, its centre of mass in the middle. verdict: whether to believe it; where it says
+        no, the image is the blurred one.
     statistic, variance: the rule's statistic (NaN where there is none) and the moving variance of the outputs (EMV) after each step.
     """
 
@@ -146,10 +148,12 @@ class Restored(Solution):
     choice: str = ""
     statistic: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
+    kernel: Tensor | None = None
+    verdict: Verdict | None = None
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """result.png, result.npy and summary.json. Of a complex image result.png is the magnitude, and phase.png the phase in cyclic
-        colours, −π to π."""
+        """result.png, result.npy and summary.json; kernel.png and kernel.npy of a kernel that was sought. Of a complex image
+        result.png is the magnitude, and phase.png the phase in cyclic colours, −π to π."""
         from untwin.runs.archive import fresh, save_restored
 
         folder = save_restored(self, fresh(Path(folder), overwrite))

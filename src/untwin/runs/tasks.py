@@ -12,6 +12,7 @@ from untwin.checks import number_argument
 from untwin.errors import GuessWarning, InputError
 from untwin.model.denoiser import LEAST
 from untwin.model.losses import Absolute, Gamma, Loss, Poisson, Squared
+from untwin.runs.blind import LEAST as LEAST_BLIND
 from untwin.runs.checkpoint import Checkpoint
 from untwin.runs.restore import PRIORS, UNTRAINED, Report, fit_for, restore
 from untwin.runs.solution import Restored
@@ -37,6 +38,7 @@ class Job:
     kernel: np.ndarray | None = None
     factor: int = 1
     sampled: np.ndarray | None = None
+    box: int | None = None
 
     def run(self, seed: int, steps: int | None, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
         import torch
@@ -45,10 +47,13 @@ class Job:
         from untwin.model.image.blur import Blur
         from untwin.model.image.downsample import Downsample
         from untwin.model.image.mri import MRI
+        from untwin.model.unknown import Unknown
 
         physics: Any = Identity()
         if self.kernel is not None:
             physics = Blur(torch.from_numpy(self.kernel))
+        elif self.task == "deblur":
+            physics = Blur(Unknown(), box=self.box)
         elif self.task == "superres":
             physics = Downsample(self.factor)
         elif self.sampled is not None:
@@ -79,11 +84,14 @@ def job(
     factor: int | None = None,
     kernel: np.ndarray | None = None,
     sampling: np.ndarray | None = None,
+    box: int | None = None,
 ) -> Job:
     """A task on a picture, every part checked against the others without computing anything.
 
     y: (channels, height, width), 0 to 1; for mri complex k-space (coils, height, width), zero frequency in the middle, or a picture, of
-    which it is made. mask: nonzero where nothing is known. sampling: nonzero where k-space was measured. sigma: deviation of the noise,
+    which it is made. kernel: of deblur; without it the kernel is
+    sought, in a box of `box` pixels, by default half the picture. mask: nonzero where nothing is known.
+    sampling: nonzero where k-space was measured. sigma: deviation of the noise,
     for a denoiser.
     Raises InputError.
     """
@@ -91,8 +99,9 @@ def job(
         if choice not in choices:
             raise InputError(f"unknown {option} {choice!r}; expected one of {', '.join(choices)}")
     needed = {"inpaint": ("mask", mask), "superres": ("factor", factor), "deblur": ("kernel", kernel)}
+    _check_box(task, box, kernel, tuple(y.shape[1:]))
     for name, (option, value) in needed.items():
-        if task == name and value is None:
+        if task == name and value is None and task != "deblur":
             raise InputError(f"task {task!r} needs {option}= (--{option})")
         if task != name and value is not None and not (option == "mask" and task != "mri"):
             raise InputError(f"{option}= (--{option}) belongs to task {name!r}, not to {task!r}; leave one of them out")
@@ -112,17 +121,40 @@ def job(
             raise InputError(f"factor={factor!r} (--factor): expected a whole number from 2 to 16")
         grid = tuple(n * factor for n in grid)
     if kernel is not None:
-        if any(k > n for k, n in zip(kernel.shape, grid)):
-            raise InputError(f"the kernel has shape {tuple(kernel.shape)}, the image {grid}; expected no larger a kernel: crop its border")
-        total = float(kernel.sum())
-        if not total > 0:
-            raise InputError(f"the kernel sums to {total:g}; expected a positive sum")
-        kernel = np.asarray(kernel / total, dtype=np.float32)
+        kernel = _sound_kernel(kernel, grid)
         grid = tuple(n + k - 1 for n, k in zip(grid, kernel.shape))
     sampled = None
     if task == "mri":
         y, sampled = _kspace(y, sampling)
+    if task == "deblur" and kernel is None:
+        _check_blind(prior, noise, stop, sigma, grid)
+        return Job(y, task, "auto", None, NOISES[noise], sigma, measured, box=box)
     return Job(y, task, _prior(prior, noise, stop, sigma, grid, task), stop, NOISES[noise], sigma, measured, kernel, factor or 1, sampled)
+
+
+def _sound_kernel(kernel: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    """Of sum 1. Raises InputError where it is none."""
+    if any(k > n for k, n in zip(kernel.shape, grid)):
+        raise InputError(f"the kernel has shape {tuple(kernel.shape)}, the image {grid}; expected no larger a kernel: crop its border")
+    total = float(kernel.sum())
+    if not total > 0:
+        raise InputError(f"the kernel sums to {total:g}; expected a positive sum")
+    return np.asarray(kernel / total, dtype=np.float32)
+
+
+def _check_blind(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid: tuple[int, ...]) -> None:
+    """Raise InputError where settings do not suit a blur that is not known."""
+    text = "without kernel= (--kernel) the blur is sought, which"
+    if prior not in ("auto", "pnp"):
+        raise InputError(f"{text} has priors of its own: leave prior={prior!r} (--prior) out, or give the kernel")
+    if noise != "gaussian":
+        raise InputError(f"{text} is for gaussian noise, not for {noise!r}; give the kernel, or leave noise= (--noise) out")
+    if stop is not None:
+        raise InputError(f"{text} has no rule: leave stop={stop!r} (--stop) out, or give the kernel")
+    if sigma is not None:
+        number_argument("sigma", sigma, 0)
+    if min(grid) < LEAST_BLIND:
+        raise InputError(f"{text} takes pictures of {LEAST_BLIND} pixels at least along each axis, this one has {grid}; give the kernel")
 
 
 def _prior(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid: tuple[int, ...], task: str) -> Fit | str:
@@ -141,6 +173,18 @@ def _prior(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid:
     if sigma is not None and prior in UNTRAINED:
         raise InputError(f"sigma={sigma!r} (--sigma) is for a denoiser, and the prior is {prior}; leave one of them out")
     return untrained if prior in UNTRAINED else prior
+
+
+def _check_box(task: str, box: int | None, kernel: np.ndarray | None, grid: tuple[int, ...]) -> None:
+    """Raise InputError unless a box of an unknown kernel is one."""
+    if box is None:
+        return
+    if task != "deblur":
+        raise InputError(f"box= (--box) belongs to task 'deblur', not to {task!r}; leave one of them out")
+    if kernel is not None:
+        raise InputError("box= (--box) is for a kernel that is not known, and kernel= (--kernel) gives one; leave one of them out")
+    if not 1 <= box <= min(grid):
+        raise InputError(f"box={box!r} (--box): expected pixels, from 1 to the smaller side of the picture, {min(grid)}")
 
 
 def _check_convention(y: np.ndarray, known: np.ndarray) -> None:

@@ -37,6 +37,7 @@ _MEANINGS = {
     "residual_over_noise": "residual, in standard deviations of what scatters from pixel to pixel",
     "demixing": "1 minus the largest correlation between the maps of two motifs",
     "lattice_fraction": "share of the variance in plane waves that stand sharply in the spectrum and were not taken out",
+    "surface_fraction": "share of the variance in a surface of second order, which no motif is",
     "seconds": "on the clock",
     "cpu_seconds": "all cores together",
 }

@@ -29,6 +29,12 @@ _MEANINGS = {
     "sigma_estimated": "1 where it was estimated from the picture, 0 where it was given",
     "misfit": "loss of the image for each measured number",
     "measured_fraction": "share of the numbers that were measured",
+    "noise": "deviation of the noise, as given or estimated",
+    "kernel_agreement": "similarity of the kernels of two searches, 0 to 1",
+    "kernel_height": "pixels",
+    "kernel_width": "pixels",
+    "misfit_over_noise": "root mean square of what is left of the picture, over the noise",
+    "saturated_fraction": "share of the pixels that were left out while the kernel was sought",
     "seconds": "on the clock",
     "cpu_seconds": "all cores together",
 }
@@ -36,12 +42,14 @@ _MEANINGS = {
 
 def figure(restored: Restored) -> Figure:
     """What was given (of k-space the magnitude), the image, and where the rule stopped, if there was one."""
-    stopped = bool(restored.statistic)
-    f = new_figure(12.0 if stopped else 8.0, 4.0)
-    axes = f.subplots(1, 3 if stopped else 2)
+    stopped, third = bool(restored.statistic), bool(restored.statistic) or restored.kernel is not None
+    f = new_figure(12.0 if third else 8.0, 4.0)
+    axes = f.subplots(1, 3 if third else 2)
     _draw_image(axes[0], _displayable(restored.data.numpy()), "given")
     _draw_image(axes[1], restored.image.numpy(), "restored")
     if not stopped:
+        if restored.kernel is not None:
+            _draw_kernel(axes[2], restored.kernel.numpy())
         return f
     steps = np.arange(1, len(restored.statistic) + 1)
     statistic, variance = (np.array(v, dtype=float) for v in (restored.statistic, restored.variance))
@@ -77,6 +85,13 @@ def _draw_image(axis: Any, image: np.ndarray, title: str) -> None:
     axis.set_yticks([])
 
 
+def _draw_kernel(axis: Any, kernel: np.ndarray) -> None:
+    axis.imshow(kernel, cmap="gray", vmin=0, interpolation="nearest")
+    axis.set_title(f"kernel, {' x '.join(map(str, kernel.shape))}")
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
 def save_phase(restored: Restored, path: Path) -> None:
     """The phase of a complex image as a PNG, −π to π once around the colours; of several channels the first."""
     phase = np.angle(plane(restored.image.numpy())[0])
@@ -100,10 +115,16 @@ def restored_page(restored: Restored, path: Path, name: str) -> Path:
         what += ", and the statistic of the stopping rule against the iteration"
         caption = "The image belongs to the least of the rule's statistic (dotted). Before it the image still moves towards the picture, "
         caption += "afterwards towards the noise."
+    verdict = ""
+    if restored.kernel is not None:
+        what += ", and the kernel of the blur"
+    if restored.verdict is not None:
+        verdict = f"<section><h2>Verdict</h2><p>{escape(restored.verdict.text)}</p></section>"
+        caption = "The kernel was found in the picture alone, the picture by a denoiser that was trained on other pictures."
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(name)} (untwin restore)</title><style>{STYLE_SHEET}</style></head><body>
-<header><h1>{escape(name)}</h1><div class="sub">Restored by untwin</div></header><main>{doubts}
+<header><h1>{escape(name)}</h1><div class="sub">Restored by untwin</div></header><main>{verdict}{doubts}
 <section><figure><img alt="{what}" src="data:image/png;base64,{picture}"><figcaption>{caption}</figcaption></figure></section>
 <section><h2>Numbers</h2><div class="scroll"><table>{rows}</table></div></section>
 <section><h2>How it was made</h2><p>Prior: {escape(restored.choice)}</p>

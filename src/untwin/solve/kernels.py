@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from untwin.model.translation import translated
 
@@ -20,7 +20,8 @@ def cleaned(kernel: Tensor, share: float) -> Tensor:
 
     k = kernel.detach().cpu().double().numpy()
     k = np.where(k < share * k.max(), 0, k)
-    parts, count = ndimage.label(k > 0, np.ones((3, 3)))
+    labelled: Any = ndimage.label(k > 0, np.ones((3, 3)))
+    parts, count = labelled
     if count > 1:
         sums = ndimage.sum(k, parts, range(1, count + 1))
         large = np.flatnonzero(sums > SMALL_PART * k.sum())
@@ -64,11 +65,17 @@ def surrounded(kernel: Tensor, box: tuple[int, ...]) -> Tensor:
 
 
 def resized(kernel: Tensor, factor: float) -> Tensor:
-    """With so many times more pixels, an odd number along each axis."""
+    """So many times larger about its middle, by linear interpolation; an odd number of pixels along each axis."""
     import math
 
     import torch
 
     size = [math.ceil(n * factor) | 1 for n in kernel.shape]
-    k = torch.nn.functional.interpolate(kernel[None, None], size=size, mode="bilinear", antialias=factor < 1, align_corners=False)[0, 0]
+    lines = []
+    for n, m in zip(kernel.shape, size):
+        at = (torch.arange(m, dtype=kernel.dtype) - (m - 1) / 2) / factor  # pixels of the old kernel from its middle
+        lines.append(2 * at / max(n - 1, 1))
+    rows, columns = torch.meshgrid(*lines, indexing="ij")
+    where = torch.stack([columns, rows], -1)[None].to(kernel.device)
+    k = torch.nn.functional.grid_sample(kernel[None, None], where, padding_mode="zeros", align_corners=True)[0, 0]
     return k / k.sum()

@@ -39,7 +39,7 @@ class Blur(Linear):
         elif self.box is not None:
             raise InputError(f"Blur(kernel, box={self.box!r}): a box belongs to an unknown kernel; expected Blur(Unknown(), box=31)")
         sizes = self.box if isinstance(self.box, tuple) else (self.box,)
-        if self.box is not None and not (sizes and all(is_int(n) and n > 0 for n in sizes)):
+        if self.box is not None and not (sizes and all(isinstance(n, int) and is_int(n) and n > 0 for n in sizes)):
             raise InputError(f"Blur(box={self.box!r}): expected pixels, such as 31 or (31, 25), each at least 1")
 
     @property

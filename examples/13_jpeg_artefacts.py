@@ -2,7 +2,7 @@
 
 A JPEG stores round(DCT(x) / q) of 8 x 8 blocks: every picture in that cell gives the same file, and a decoder takes its middle.
 
-    python examples/10_jpeg_artefacts.py jpeg.png
+    python examples/13_jpeg_artefacts.py jpeg.png
 """
 
 # %% A picture, stored at two qualities. Pillow hands out the file's own quantisation.

@@ -1,0 +1,200 @@
+"""Blind deblurring: kernels, their verdict, and the run from the front door and the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import untwin as ut
+from test_restore import ran
+from untwin.data.image import write_image
+from untwin.errors import InputError
+from untwin.judge.blur import BlurEvidence, blur_verdict
+from untwin.runs.blind import Blind
+from untwin.solve.kernels import centred, cleaned, resized, surrounded, trimmed
+from untwin.solve.marginal import Marginal
+
+QUICK = Blind(steps=2, again=1, noise=0.01, search=Marginal(iterations=3, inner=2, first_inner=3))
+
+
+def line() -> torch.Tensor:
+    k = torch.zeros(7, 7)
+    k[3, 1:6] = 0.2
+    return k
+
+
+def blocks(shape=(48, 48), seed: int = 3, noise: float = 0.005, kernel: torch.Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Bright rectangles, blurred along a line: what was measured, and the truth in its frame."""
+    g = np.random.default_rng(seed)
+    kernel = line() if kernel is None else kernel
+    pad = kernel.shape[0] - 1
+    x = np.full((shape[0] + pad, shape[1] + pad), 0.3, np.float32)
+    for _ in range(14):
+        a, b = g.integers(0, shape[0]), g.integers(0, shape[1])
+        x[a : a + g.integers(4, 18), b : b + g.integers(4, 18)] = g.random()
+    y = ut.Blur(kernel)(torch.from_numpy(x)[None, None])[0, 0].numpy()
+    y = y + noise * g.standard_normal(y.shape)
+    return np.clip(y, 0, 1).astype(np.float32), x[pad // 2 : -(pad // 2), pad // 2 : -(pad // 2)]
+
+
+# kernels
+
+
+def test_similarity_knows_no_shift_and_no_scale():
+    k, big = line(), surrounded(line(), (15, 17))
+    assert ut.kernel_similarity(k, 3 * big.roll((4, -2), (0, 1))) == pytest.approx(1)
+    assert ut.kernel_similarity(k, k.T) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_trimmed_kernel_is_centred_of_odd_sizes_and_sum_one():
+    k = surrounded(line(), (21, 21)).roll((5, -6), (0, 1)) + 0.001
+    k[0, 0] = 0.015
+    t = trimmed(k / k.sum())
+    assert t.shape == (1, 5) and float(t.sum()) == pytest.approx(1) and torch.allclose(t, t.flip(1))
+    away = surrounded(line(), (21, 21)).roll((5, -6), (0, 1))
+    assert torch.allclose(centred(away), surrounded(line(), (21, 21)), atol=1e-6)
+
+
+def test_a_kernel_of_another_size_is_as_long_as_many_times():
+    k = resized(surrounded(line(), (9, 9)), 2.0)
+    assert k.shape == (19, 19) and float(k.sum()) == pytest.approx(1) and int((k[9] > 0.02).sum()) in (9, 10, 11)
+    assert int((cleaned(k, 0.6)[:, 9] > 0).sum()) == 1
+
+
+def test_the_kernel_of_simple_pictures_is_found():
+    y, _ = blocks((64, 64), noise=0.002)
+    k = Marginal(noise=0.005).kernel(torch.from_numpy(y), torch.ones(64, 64, dtype=torch.bool), (31, 31))
+    assert ut.kernel_similarity(trimmed(k), line()) > 0.85 and float(k.sum()) == pytest.approx(1) and float(k.min()) >= 0
+
+
+def test_pixels_that_were_not_measured_are_not_looked_at():
+    y, _ = blocks((40, 40))
+    known = torch.ones(40, 40, dtype=torch.bool)
+    known[10:14, 20:26] = False
+    spoilt = torch.from_numpy(y).clone()
+    spoilt[~known] = 9.0
+    clean = torch.from_numpy(y).clone()
+    clean[~known] = 0.0
+    one = Marginal(iterations=3)
+    assert torch.equal(one.kernel(spoilt, known, (9, 9)), one.kernel(clean, known, (9, 9)))
+
+
+# the verdict
+
+
+@pytest.mark.parametrize(
+    ("evidence", "trusted"),
+    [
+        (BlurEvidence(0.95, 1.0, 0.3, 0.1), True),
+        (BlurEvidence(0.7, 1.0, 0.3, 0.1), None),
+        (BlurEvidence(0.3, 1.0, 0.3, 0.1), False),
+        (BlurEvidence(0.95, 2.0, 0.3, 0.1), False),
+        (BlurEvidence(0.95, 1.0, 1.0, 0.1), False),
+    ],
+)
+def test_the_verdict_needs_agreement_an_explained_picture_and_room_in_the_box(evidence, trusted):
+    assert blur_verdict(evidence).trusted is trusted
+
+
+def test_where_the_verdict_is_no_the_blurred_picture_is_given_back(monkeypatch):
+    import untwin.runs.blind as module
+
+    y, _ = blocks((32, 32))
+    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.Verdict(False, "no: as a test wants it"))
+    result = ut.restore(y[None], ut.Blur(ut.Unknown()), QUICK)
+    assert torch.equal(result.image, torch.from_numpy(y[None])) and any("is the blurred picture" in w for w in result.warnings)
+
+
+# the run
+
+
+def test_a_run_repeats_and_goes_on_from_its_checkpoint(tmp_path):
+    y, _ = blocks((32, 34))
+    first = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2)
+    reports: list[int] = []
+
+    def interrupt(count, *_):
+        reports.append(count)
+        if sum(reports) > 0.8 * first.numbers["steps"]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c", report=interrupt)
+    again = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c")
+    assert torch.equal(first.image, again.image) and torch.equal(first.kernel, again.kernel) and first.verdict == again.verdict
+    assert first.image.shape == (1, 32, 34) and max(first.kernel.shape) <= 9
+
+
+def test_colours_and_saturated_pixels():
+    y, _ = blocks((32, 32))
+    colour = np.stack([y, 0.8 * y, 0.6 * y])
+    colour[:, 8:11, 8:11] = 1.0
+    colour = np.minimum(colour, 1.0).astype(np.float32)
+    result = ut.restore(colour, ut.Blur(ut.Unknown(), box=9), QUICK)
+    assert result.image.shape == (3, 32, 32) and result.kernel.ndim == 2
+    assert result.numbers["saturated_fraction"] == pytest.approx(9 / 1024)
+    assert any("saturated" in w for w in result.warnings)
+
+
+def test_a_named_method_is_a_joint_fit_with_a_kernel_of_its_own():
+    y, _ = blocks((32, 32))
+    fit = ut.Fit(ut.Untrained(ut.Skip(depth=1, width=4, inputs=3)), kernel=ut.Softmax(), later=ut.SSIM(), after=1)
+    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=7), fit, steps=3, stop=ut.Plateau())
+    assert result.kernel.shape == (7, 7) and float(result.kernel.sum()) == pytest.approx(1) and result.verdict is None
+
+
+def test_the_folder_holds_the_kernel_and_the_page_the_verdict(tmp_path, monkeypatch, capsys):
+    import untwin.runs.restore as module
+
+    y, _ = blocks((32, 32))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "_blind", lambda *_: QUICK)
+    write_image(tmp_path / "y.png", y[None])
+    assert ran(["restore", "y.png", "--task", "deblur", "--box", "9"]) == 0
+    folder = tmp_path / "y_restored"
+    assert {p.name for p in folder.iterdir()} >= {"kernel.npy", "kernel.png", "result.png", "summary.json", "report.html"}
+    assert np.load(folder / "kernel.npy").sum() == pytest.approx(1, abs=1e-4)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["verdict"]["text"] in (folder / "report.html").read_text()
+    assert "verdict: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--box", "33"], "from 1 to the smaller side"),
+        (["--box", "9", "--kernel", "k.npy"], "leave one of them out"),
+        (["--prior", "dip"], "priors of its own"),
+        (["--noise", "shot"], "for gaussian noise"),
+        (["--stop", "EMV()"], "has no rule"),
+    ],
+)
+def test_what_does_not_fit_ends_with_two_before_anything_is_computed(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "y.png", blocks((32, 32))[0][None])
+    np.save(tmp_path / "k.npy", line().numpy())
+    assert ran(["restore", "y.png", "--task", "deblur", *arguments]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"prior": QUICK, "physics": ut.Blur(line())}, "is for a blur that is not known"),
+        ({"prior": "drp"}, "of a blur that is not known"),
+        ({"steps": 5}, "stop= and steps= are for a fit"),
+        ({"loss": ut.Poisson(0.1)}, "white Gaussian noise"),
+    ],
+)
+def test_settings_of_others_are_refused(arguments, says):
+    with pytest.raises(InputError, match=says):
+        ut.restore(blocks((32, 32))[0][None], **{"physics": ut.Blur(ut.Unknown()), **arguments})
+
+
+@pytest.mark.parametrize("settings", [{"first_noises": (0.1,)}, {"steps": -1}, {"fit": ut.Fit()}, {"noise": -1.0}])
+def test_settings_that_are_none(settings):
+    with pytest.raises(InputError):
+        Blind(**settings)
