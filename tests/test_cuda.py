@@ -91,6 +91,14 @@ REAL = {
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
+BOUNDS = "AtMost(Squared(), 0.01), AtLeast(Volume(), 0.01), Equal(Total(), 30.0), AtMost(Magnitude(), 1.0)"
+PICTURE_STEPS = {  # on a blurred picture
+    "Smooth(weight=0.1) + 2*HQS(Denoiser(), noise=0.05)": set(),
+    "2*PnP(level=0.1) + 2*PnPADMM() + 2*RED() + 2*GradientStep()": set(),
+    f"2*Fit(Grid(), regularizer=TV(1.0), constraints=({BOUNDS}))": set(),
+    f"Until(Discrepancy(sigma=0.1), {STEPS}*Fit(Grid()))": DONE | {"model/noise_level.py noise_of_picture"},
+    "2*Fit(Grid(), loss=SSIM(), kernel=Softmax(Perceptron()))": {"model/picture.py Picture.first_values"},
+}
 
 
 @pytest.fixture
@@ -177,8 +185,11 @@ def test_a_detection_with_an_unknown_stays_on_the_device(plain):
 
 
 def test_everything_that_a_recipe_can_name_is_tried():
-    tried = " ".join([UNKNOWN, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES])
-    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [c.__name__ for c in names.STAGES]
+    tried = " ".join([UNKNOWN, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
+    assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [
+        "Generator",
+        *(c.__name__ for c in names.STAGES),
+    ]  # it reads a file
 
 
 def test_a_fetched_number_and_a_mixed_device_are_seen(monkeypatch, plain):
@@ -225,6 +236,28 @@ def test_a_restored_picture_is_that_of_the_cpu(loss, plain):
         asked = waits["runs/restore.py _run"], waits["solve/run.py iterate"], waits["model/picture.py Picture.__post_init__"]
     assert torch.equal(here.image, there.image) and here.statistic == pytest.approx(there.statistic, nan_ok=True)
     assert asked[0] <= 2 * (STEPS // CHECK + 1) and asked[1] <= STEPS // CHECK + 1 and asked[2] <= 8  # not in each step
+
+
+@pytest.mark.parametrize("text", PICTURE_STEPS)
+def test_steps_of_pictures_stay_on_the_device(text, plain):
+    y = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
+    kernel = ut.Unknown() if "kernel" in text else torch.full((3, 3), 1 / 9)
+
+    def end(device):
+        problem = ut.Picture(y.to(device), ut.Blur(kernel))
+        state = ut.State.of(torch.zeros(2, *problem.shape, device=device)).replace(nuisance=problem.first_values(2))
+        waits.clear()
+        *_, state = iterate(problem, parse(text), state)
+        return state
+
+    here = end("cpu")
+    with cuda():
+        there = end("cuda:0")
+        places, asked = set(waits), waits["solve/run.py iterate"]
+    assert isinstance(there.x, OnCuda)
+    torch.testing.assert_close(here.image, held(there.image), rtol=1e-3, atol=1e-3)  # convolutions are not the same to the bit
+    assert places <= PICTURE_STEPS[text] | FIRST, f"{text} waits for the device in {places - PICTURE_STEPS[text] - FIRST}"
+    assert asked <= STEPS // CHECK + 1
 
 
 def test_predictions_go_to_the_device(plain):
