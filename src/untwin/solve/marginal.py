@@ -33,9 +33,9 @@ LEAST_VARIANCE = 1e-6  # of a gradient; with 1e-8 the kernels are 0.05 to 0.1 le
 class Marginal:
     """The settings. Their source: kernels of 13 to 27 pixels on camera, astronaut and coins, 128 x 128, noise 0.01 and 0.05.
 
-    noise: deviation of what is left where k is right, at full size. first_noise: at which every scale begins; two values lead to kernels
-        that are independent enough to be compared. iterations: of k at each scale. inner: of x and w for each of them; with 1 the kernel
-        shrinks to a point (similarity 0.48 in place of 0.84). gradients: steps of conjugate gradients. descents: of k.
+    noise: deviation of what is left where k is right, at full size. first_noise: at which every scale begins; kernels from two values can
+        be compared, though they share the faults of the method. iterations: of k at each scale. inner: of x and w for each of them; with
+        1 the kernel shrinks to a point (similarity 0.48 in place of 0.84). gradients: steps of conjugate gradients. descents: of k.
     share: of its greatest value, below which the kernel is cut after each step. smallest: pixels of the coarsest picture; with 11 the
         search went astray (0.69 in place of 0.88). shortest: pixels of the coarsest box.
     """
