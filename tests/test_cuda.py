@@ -20,6 +20,7 @@ from untwin.learn import train
 from untwin.learn.pairs import Fresh
 from untwin.model import imposition
 from untwin.model.detection import Detection
+from untwin.model.networks.dncnn import _load
 from untwin.model.problem import Problem
 from untwin.model.unknown import Unknown
 from untwin.model.waves.farfield import FarField
@@ -92,9 +93,11 @@ UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
 BOUNDS = "AtMost(Squared(), 0.01), AtLeast(Volume(), 0.01), Equal(Total(), 30.0), AtMost(Magnitude(), 1.0)"
+NETWORK = {"solve/pnp.py _level", "solve/normal.py least_squares", "solve/normal.py norm", "model/networks/dncnn.py _load"}
 PICTURE_STEPS = {  # on a blurred picture
-    "Smooth(weight=0.1) + 2*HQS(Denoiser(), noise=0.05)": set(),
-    "2*PnP(level=0.1) + 2*PnPADMM() + 2*RED() + 2*GradientStep()": set(),
+    "Smooth(weight=0.1) + 2*HQS(Denoiser(), noise=0.05)": NETWORK,
+    "PnP(level=0.1) + PnPADMM(level=0.1)": NETWORK,
+    "RED() + GradientStep()": NETWORK | {f"solve/pnp.py GradientStep.{name}" for name in ("step", "objective", "_descend")},  # line search
     f"2*Fit(Grid(), regularizer=TV(1.0), constraints=({BOUNDS}))": set(),
     f"Until(Discrepancy(sigma=0.1), {STEPS}*Fit(Grid()))": DONE | {"model/noise_level.py noise_of_picture"},
     "2*Fit(Grid(), loss=SSIM(), kernel=Softmax(Perceptron()))": {"model/picture.py Picture.first_values"},
@@ -254,6 +257,7 @@ def test_steps_of_pictures_stay_on_the_device(text, plain):
     with cuda():
         there = end("cuda:0")
         places, asked = set(waits), waits["solve/run.py iterate"]
+    _load.cache_clear()  # its tensors say that they are on a GPU
     assert isinstance(there.x, OnCuda)
     torch.testing.assert_close(here.image, held(there.image), rtol=1e-3, atol=1e-3)  # convolutions are not the same to the bit
     assert places <= PICTURE_STEPS[text] | FIRST, f"{text} waits for the device in {places - PICTURE_STEPS[text] - FIRST}"
