@@ -131,6 +131,9 @@ def check(problem: Picture, settings: Blind) -> None:
         )
     if not isinstance(problem.loss, Squared):
         raise InputError(f"blind deblurring is for white Gaussian noise, Squared(), and the loss is {problem.loss!r}; give the kernel")
+    values = problem.y[problem.measured]
+    if not bool((values != values[:1]).any()):
+        raise InputError("the picture has the same value everywhere: it has no edge that shows a blur; expected a photograph")
     settings.denoiser.check(problem)
 
 

@@ -128,6 +128,8 @@ def job(
         y, sampled = _kspace(y, sampling)
     if task == "deblur" and kernel is None:
         _check_blind(prior, noise, stop, sigma, grid)
+        if y.min() == y.max():
+            raise InputError(f"the picture is {y.min():g} everywhere: it has no edge that shows a blur; expected a photograph")
         return Job(y, task, "auto", None, NOISES[noise], sigma, measured, box=box)
     return Job(y, task, _prior(prior, noise, stop, sigma, grid, task), stop, NOISES[noise], sigma, measured, kernel, factor or 1, sampled)
 
