@@ -395,6 +395,10 @@ def test_numbers_far_beyond_white_are_refused(prior):
         ut.restore(y.astype(np.uint8), prior=prior)
     with pytest.raises(InputError, match="divide it"):
         ut.restore(y, ut.Blur(np.full((3, 3), 1 / 9, np.float32)), prior)
+    with pytest.raises(InputError, match="divide it"):
+        ut.restore(y, ut.Blur(ut.Unknown(), box=5), ut.Blind() if prior is None else None)
+    with pytest.raises(InputError, match="divide it"):
+        ut.restore(np.fft.fftshift(np.fft.fft2(y, norm="ortho"), axes=(1, 2)), ut.MRI(torch.ones(32, 32, dtype=torch.bool)), prior)
     assert ut.restore(y, prior=ut.Denoiser(white=255.0), sigma=0).image.max() == pytest.approx(255, rel=1e-5)
 
 

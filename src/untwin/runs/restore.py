@@ -116,11 +116,11 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    _require_scale(problem, prior)
     if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
         prior = _blind(prior, problem, fitted, sigma)
         if isinstance(prior, Blind):
             return blind.restored(problem, prior, seed, provenance, checkpoint, report, about)
-    _require_scale(problem, prior)
     automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser):
@@ -200,7 +200,7 @@ def _require_channels_first(shape: tuple[int, ...], physics: Any) -> None:
         warnings.warn(text, GuessWarning, stacklevel=4)
 
 
-def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | str | None) -> None:
+def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str | None) -> None:
     """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1."""
     import torch
 
@@ -208,8 +208,9 @@ def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | str | None)
     from untwin.model.image.blur import Blur
     from untwin.model.image.downsample import Downsample
     from untwin.model.image.mask import Mask
+    from untwin.model.image.mri import MRI
 
-    if isinstance(prior, Prior | Fit) or not isinstance(problem.physics, Identity | Mask | Blur | Downsample) or problem.unknowns:
+    if isinstance(prior, Prior | Fit) or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
         return
     white = max(abs(prior.black), abs(prior.white)) if isinstance(prior, Denoiser) else 1.0
     y, f = (v.abs().double().square().mean().sqrt().item() for v in (
