@@ -417,3 +417,9 @@ def test_arrays_do_for_tensors_in_a_physics():
     assert torch.equal(ut.Mask(known)(x), ut.Mask(torch.from_numpy(known))(x))
     with pytest.raises(InputError, match="a tensor or an array"):
         ut.Blur("kernel.png")
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur"])
+def test_noise_in_units_of_8_bits_is_refused(task):
+    with pytest.raises(InputError, match="sigma=20 .--sigma.: expected 0 to 1"):
+        job(scene(), task, sigma=20.0)
