@@ -386,3 +386,40 @@ def test_a_series_takes_a_prior_for_one_axis_and_a_projector_is_warned_of():
     done = ut.restore(y, steps=3)
     assert "hourglass without short cuts" in done.choice and "skip=0" in done.recipe and done.image.shape == y.shape
     assert any("one axis" in text for text in ut.restore(y, prior="drp", steps=3).warnings)
+
+
+@pytest.mark.parametrize("prior", [None, "pnp", "drp"])
+def test_numbers_far_beyond_white_are_refused(prior):
+    y = np.tile(np.linspace(0, 255, 32), (1, 32, 1))
+    with pytest.raises(InputError, match="divide it, 8 bits by 255"):
+        ut.restore(y.astype(np.uint8), prior=prior)
+    with pytest.raises(InputError, match="divide it"):
+        ut.restore(y, ut.Blur(np.full((3, 3), 1 / 9, np.float32)), prior)
+    with pytest.raises(InputError, match="divide it"):
+        ut.restore(y, ut.Blur(ut.Unknown(), box=5), ut.Blind() if prior is None else None)
+    with pytest.raises(InputError, match="divide it"):
+        ut.restore(np.fft.fftshift(np.fft.fft2(y, norm="ortho"), axes=(1, 2)), ut.MRI(torch.ones(32, 32, dtype=torch.bool)), prior)
+    assert ut.restore(y, prior=ut.Denoiser(white=255.0), sigma=0).image.max() == pytest.approx(255, rel=1e-5)
+
+
+def test_the_shape_of_a_picture_is_told_from_others():
+    with pytest.raises(InputError, match="channels first"):
+        ut.restore(np.zeros((32, 40, 3)))
+    with pytest.warns(GuessWarning, match="a grey picture is y"):
+        ut.restore(np.random.default_rng(0).random((32, 40)), steps=1)
+    with pytest.raises(InputError, match="nothing of the picture is measured"):
+        ut.restore(np.zeros((1, 32, 32)), measured=np.zeros((1, 32, 32), bool))
+
+
+def test_arrays_do_for_tensors_in_a_physics():
+    kernel, known, x = np.ones((3, 2)) / 6, np.random.default_rng(0).random((16, 16)) > 0.5, torch.rand(1, 1, 16, 16)
+    assert torch.equal(ut.Blur(kernel)(x), ut.Blur(torch.from_numpy(kernel))(x))
+    assert torch.equal(ut.Mask(known)(x), ut.Mask(torch.from_numpy(known))(x))
+    with pytest.raises(InputError, match="a tensor or an array"):
+        ut.Blur("kernel.png")
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur"])
+def test_noise_in_units_of_8_bits_is_refused(task):
+    with pytest.raises(InputError, match="sigma=20 .--sigma.: expected 0 to 1"):
+        job(scene(), task, sigma=20.0)

@@ -196,6 +196,18 @@ def test_a_single_point_and_a_grid_of_points_are_not_trusted():
 def test_noise_alone_is_not_trusted():
     r = ut.deconvolve_sparse(np.random.default_rng(0).standard_normal((2, 48, 48)), 9, seed=1, starts=6)
     assert r.verdict.trusted is not True
+    rng = np.random.default_rng(7)
+    rng.standard_normal((2, 40, 40))
+    r = ut.deconvolve_sparse(rng.standard_normal((2, 40, 40)), 7)
+    assert r.numbers["agreement"] > 0.99 and r.verdict.trusted is None and "noise alone" in r.verdict.text
+
+
+def test_a_channel_in_which_nothing_can_repeat_is_a_sentence(drawn):
+    with pytest.raises(InputError, match="channel 1, counted from 0, is constant"):
+        ut.deconvolve_sparse(np.stack([drawn.values[0], np.full(drawn.values.shape[1:], 3.0)]), 9)
+    y, x = np.mgrid[:32, :32]
+    with pytest.raises(InputError, match="flatten=2: a channel is nothing but a polynomial"):
+        ut.deconvolve_sparse(x + y + x * y / 10, 7, flatten=2)
 
 
 def test_one_start_says_that_nothing_can_be_said(drawn):

@@ -57,6 +57,8 @@ class Picture(InverseProblem):
             raise InputError(
                 f"the mask has shape {tuple(measured.shape)}, the picture {tuple(self.y.shape)}; crop or pad one of them"
             ) from None
+        if not bool(measured.any()):
+            raise InputError("nothing of the picture is measured; expected True in measured where a pixel is known")
         object.__setattr__(self, "measured", measured)
         if self.channels is None:
             object.__setattr__(self, "channels", self.y.shape[0])

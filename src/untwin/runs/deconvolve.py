@@ -28,6 +28,10 @@ AGREE = 0.9  # correlation of the motifs of two starts that count as one answer 
 # Motifs on a pixel from which on starts agree on what is not right, and so much agreement is needed: with 0.9 alone 25 of 57 trusted
 # results of one channel at an overlap of 4.5 and more (as simulated; 1.9 and more as found) were below 0.95, with 0.99 none of 6
 CROWDED, AGREE_CROWDED = 1.5, 0.99
+# Times what motifs and places fit to noise alone: of 30 maps of noise (1 to 5 channels, 40 x 40 to 64 x 64) 1.4 at most, and starts agreed
+# in 2 of them; rings at an overlap of 1.2 (128 x 128, one channel, seeds 500 to 503): at SNR 1 8.6 and more and at 0.3 2.4 and more, all of
+# them right; at 0.1 1.1 at most, all of them wrong (0.79 to 0.93), and starts agreed in three
+CHANCE = 2.0
 SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: 19 of 20 pairs above 0.9, one 0.37)
 LATTICE = 0.02  # of the variance in plane waves, above which they are doubted (benchmarks/sparse.py: without a lattice 0.00)
 SURFACE = 0.05  # of the variance in a surface of second order (160 simulated maps without one, 64 x 64 to 128 x 128: 0.011 at most)
@@ -157,7 +161,10 @@ def deconvolve_sparse(
 
 def _cleaned(data: np.ndarray, known: np.ndarray, scale: np.ndarray, lattice: bool, flatten: int) -> tuple[np.ndarray, dict[str, float]]:
     """The data without what was to be taken out, and which share of their variance a lattice and a surface still hold."""
+    spread = data.std((1, 2), where=known)
     data = slow.without_surface(data, flatten, known)
+    if (data.std((1, 2), where=known) <= 1e-5 * spread).any():
+        raise InputError(f"flatten={flatten}: a channel is nothing but a polynomial of this order; leave it out, or take a lower order")
     cleaned, share = _without_lattice(data, known, scale)
     if lattice:
         data, share = cleaned, _without_lattice(cleaned, known, scale)[1]
@@ -290,14 +297,16 @@ def _data(Y: Any, measured: Any) -> tuple[np.ndarray, np.ndarray]:
     bad = int((~np.isfinite(a[:, known])).sum())
     if bad:
         raise InputError(
-            f"the data hold {bad:,} values that are NaN or infinite; leave these pixels out with measured= (True where measured)"
+            f"the data hold {bad:,} values that are NaN or infinite; leave these pixels out with measured=, True where measured (--mask)"
         )
     values = np.where(known, a, 0).astype(np.float64)
-    if np.ptp(values[:, known], axis=1).max() <= 0:
-        raise InputError(f"the data are constant in every channel ({values[0][known][0]:g} in the first); nothing repeats in them")
+    constant = np.flatnonzero(np.ptp(values[:, known], axis=1) <= 0)
+    if len(constant):
+        which = f"channel {constant[0]}, counted from 0, is" if len(constant) < len(values) else "the data are"
+        raise InputError(f"{which} constant ({values[constant[0]][known][0]:g}), nothing repeats there; leave constant channels out")
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
-    if not np.isfinite(single).all() or not np.ptp(single[:, known], axis=1).max() > 0:
+    if not np.isfinite(single).all() or not np.ptp(single[:, known], axis=1).min() > 0:
         raise InputError(
             "the numbers are beyond single precision (up to 3e38, differences above 1e-7 of the mean); scale them, take an offset out"
         )
@@ -353,6 +362,8 @@ def _numbers(
     active = strength > 0.05  # of the typical one
     variance = np.array([v[result.measured].var(dtype=np.float64) for v in result.data])
     left = np.square(result.noise, dtype=np.float64)
+    pixels = float(result.measured.sum())
+    gain = float(np.sum(variance / left.clip(min=1e-30) - 1)) * pixels  # of chi-square
     numbers = {
         "starts": float(len(candidates)),
         "starts_agreeing": float(sum(_alike(c.estimate.motifs, candidates[0].estimate.motifs) > AGREE for c in candidates)),
@@ -363,7 +374,9 @@ def _numbers(
         "active_fraction": float(active.mean()),
         "size_rows": float(rows),
         "size_columns": float(columns),
-        "explained": float(np.mean(1 - left[variance > 0] / variance[variance > 0])),
+        "explained": float(np.mean(1 - left / variance)),
+        "gain_over_chance": gain
+        / (e.motifs.size + 2 * float(tops.sum()) * math.log(pixels)),  # a number gains 1 from noise, a place 2 log n
         "penalty": candidates[0].estimate.penalty / sparse.left_over(observed, candidates[0].estimate),
         "residual_over_noise": sparse.left_over(observed, e),
     }
@@ -382,6 +395,8 @@ def _verdict(n: dict[str, float], starts: int) -> Verdict:
     alike = f"the motifs of the two best of {starts} starts have a correlation of {n['agreement']:.3f}"
     if n["agreement"] < AGREE:
         return Verdict(False, f"{facts}, {alike}: they do not agree: do not trust this")
+    if n["gain_over_chance"] < CHANCE:
+        return Verdict(None, f"{facts}, {alike}, but half of that could be fitted to noise alone: more channels or pixels would tell")
     if n["overlap"] > CROWDED and n["agreement"] < AGREE_CROWDED:
         crowd = f"{n['overlap']:.1f} motifs lie on a pixel, and then {AGREE_CROWDED:g} is needed"
         return Verdict(None, f"{facts}, {alike}, but {crowd}: more channels or fewer defects would tell")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from untwin.checks import int_argument, number_argument, seed_argument
 from untwin.data.measurement import Pattern
-from untwin.errors import InputError, NumericalFailure
+from untwin.errors import GuessWarning, InputError, NumericalFailure
 from untwin.model.denoiser import Denoiser
 from untwin.model.losses import Loss, Squared
 from untwin.model.networks.skip import Skip
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 PRIORS = ("auto", "pnp", "dip", "drp")
 UNTRAINED = ("dip", "drp")
 STEPS = 5000
+BEYOND = 4.0  # times white: noise of that deviation leaves nothing of a picture, and 8 bits have a root mean square of 5 where nearly black
 
 Report = Callable[[int, float | None, int], None]
 
@@ -114,6 +116,7 @@ def restore(
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     provenance = made_with(device)
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
+    _require_scale(problem, prior)
     if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
         prior = _blind(prior, problem, fitted, sigma)
         if isinstance(prior, Blind):
@@ -181,10 +184,40 @@ def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
     y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
     measured = None if measured is None else as_mask(measured)
+    _require_channels_first(tuple(y.shape), physics)
     physics = Identity(axes=y.ndim - 1) if physics is None else physics
     problem = Picture(y, physics, measured, channels, loss or Squared())
     problem.misfit(torch.zeros(1, *problem.shape, device=y.device))
     return problem
+
+
+def _require_channels_first(shape: tuple[int, ...], physics: Any) -> None:
+    """Raise InputError for what can only be a colour picture with its channels last; a GuessWarning for what may be a grey one without."""
+    if len(shape) == 3 and shape[-1] <= 4 < min(shape[:2]):
+        raise InputError(f"y has shape {shape}; expected (channels, height, width): np.moveaxis(y, -1, 0) puts the channels first")
+    if len(shape) == 2 and physics is None and min(shape) >= 16:
+        text = f"y of shape {shape} is taken as {shape[0]} series of {shape[1]} samples each; a grey picture is y[None]"
+        warnings.warn(text, GuessWarning, stacklevel=4)
+
+
+def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str | None) -> None:
+    """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1."""
+    import torch
+
+    from untwin.model.image.base import Identity
+    from untwin.model.image.blur import Blur
+    from untwin.model.image.downsample import Downsample
+    from untwin.model.image.mask import Mask
+    from untwin.model.image.mri import MRI
+
+    if isinstance(prior, Prior | Fit) or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
+        return
+    white = max(abs(prior.black), abs(prior.white)) if isinstance(prior, Denoiser) else 1.0
+    y, f = (v.abs().double().square().mean().sqrt().item() for v in (
+        problem.y[problem.measured], problem.predict(torch.full((1, *problem.shape), white, device=problem.y.device)),
+    ))  # fmt: skip
+    if y > BEYOND * max(white, f):
+        raise InputError(f"the picture has a root mean square of {y:.3g}, and white is {white:g}; divide it, 8 bits by 255, say")
 
 
 def _problem_digest(problem: Picture) -> str:

@@ -98,6 +98,8 @@ def job(
     for option, choice, choices in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
         if choice not in choices:
             raise InputError(f"unknown {option} {choice!r}; expected one of {', '.join(choices)}")
+    if sigma is not None and number_argument("sigma", sigma, 0) > 1:
+        raise InputError(f"sigma={sigma:g} (--sigma): expected 0 to 1, where black to white is 1; divide what was read off 8 bits by 255")
     needed = {"inpaint": ("mask", mask), "superres": ("factor", factor), "deblur": ("kernel", kernel)}
     _check_box(task, box, kernel, tuple(y.shape[1:]))
     for name, (option, value) in needed.items():
@@ -127,7 +129,7 @@ def job(
     if task == "mri":
         y, sampled = _kspace(y, sampling)
     if task == "deblur" and kernel is None:
-        _check_blind(prior, noise, stop, sigma, grid)
+        _check_blind(prior, noise, stop, grid)
         if y.min() == y.max():
             raise InputError(f"the picture is {y.min():g} everywhere: it has no edge that shows a blur; expected a photograph")
         return Job(y, task, "auto", None, NOISES[noise], sigma, measured, box=box)
@@ -144,7 +146,7 @@ def _sound_kernel(kernel: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     return np.asarray(kernel / total, dtype=np.float32)
 
 
-def _check_blind(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid: tuple[int, ...]) -> None:
+def _check_blind(prior: str, noise: str, stop: Rule | None, grid: tuple[int, ...]) -> None:
     """Raise InputError where settings do not suit a blur that is not known."""
     text = "without kernel= (--kernel) the blur is sought, which"
     if prior not in ("auto", "pnp"):
@@ -153,8 +155,6 @@ def _check_blind(prior: str, noise: str, stop: Rule | None, sigma: float | None,
         raise InputError(f"{text} is for gaussian noise, not for {noise!r}; give the kernel, or leave noise= (--noise) out")
     if stop is not None:
         raise InputError(f"{text} has no rule: leave stop={stop!r} (--stop) out, or give the kernel")
-    if sigma is not None:
-        number_argument("sigma", sigma, 0)
     if min(grid) < LEAST_BLIND:
         raise InputError(f"{text} takes pictures of {LEAST_BLIND} pixels at least along each axis, this one has {grid}; give the kernel")
 

@@ -33,6 +33,7 @@ _MEANINGS = {
     "size_rows": "of the motif, pixels",
     "size_columns": "likewise",
     "explained": "share of the variance that the model explains, mean of the channels",
+    "gain_over_chance": "what the model explains, in units of what as many motifs and places would fit to noise alone",
     "penalty": "lambda of the search, in standard deviations of the residual",
     "residual_over_noise": "residual, in standard deviations of what scatters from pixel to pixel",
     "demixing": "1 minus the largest correlation between the maps of two motifs",

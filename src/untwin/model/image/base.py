@@ -10,12 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from untwin.errors import InputError
 from untwin.model.symmetry import NoSymmetry, Symmetry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.model.unknown import Nuisance, Unknown
+
+
+def as_tensor(values: Any, what: str) -> Tensor:
+    """A tensor as it is, of an array or a list a new one. Raises InputError for anything else; `what` names it in the message."""
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        return values
+    try:
+        return torch.from_numpy(np.array(values))
+    except (TypeError, ValueError):
+        raise InputError(f"{what}: expected a tensor or an array of numbers, got {values!r}") from None
 
 
 class ImagePhysics(ABC):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.checks import is_int
 from untwin.errors import InputError
-from untwin.model.image.base import Linear
+from untwin.model.image.base import Linear, as_tensor
 from untwin.model.symmetry import NoSymmetry, ShiftAndScale, Symmetry
 from untwin.model.unknown import Unknown
 
@@ -36,7 +36,9 @@ class Blur(Linear):
         if isinstance(self.kernel, Unknown):
             if self.kernel.first is not None:
                 raise InputError(f"Blur({self.kernel!r}): a kernel is more than a number; expected Blur(Unknown()) or Blur(kernel)")
-        elif self.box is not None:
+        else:
+            object.__setattr__(self, "kernel", as_tensor(self.kernel, "Blur(kernel)"))
+        if self.box is not None and not isinstance(self.kernel, Unknown):
             raise InputError(f"Blur(kernel, box={self.box!r}): a box belongs to an unknown kernel; expected Blur(Unknown(), box=31)")
         sizes = self.box if isinstance(self.box, tuple) else (self.box,)
         if self.box is not None and not (sizes and all(isinstance(n, int) and is_int(n) and n > 0 for n in sizes)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
-from untwin.model.image.base import Linear
+from untwin.model.image.base import Linear, as_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,9 @@ class Mask(Linear):
     """y = x where measured, 0 elsewhere: inpainting. measured: (*grid) bool."""
 
     measured: Tensor = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measured", as_tensor(self.measured, "Mask(measured)") != 0)
 
     @property
     def axes(self) -> int:
