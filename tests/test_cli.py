@@ -182,7 +182,7 @@ REJECTED = [
     ("restore line.npy", r"line\.npy has shape \(32,\); expected \(height, width\)"),
     ("restore small.npy", r"small\.npy has 4 x 5 pixels; expected 8 at least"),
     ("restore zero.npy --task sharpen", r"unknown task 'sharpen'; expected one of denoise, inpaint"),
-    ("restore zero.npy --prior unet", r"unknown prior 'unet'; expected one of auto, pnp, dip, drp"),
+    ("restore zero.npy --prior unet", r"unknown prior 'unet'; expected one of auto, pnp, tv, dip, drp"),
     ("restore zero.npy --noise pink", r"unknown noise 'pink'; expected one of gaussian, impulse"),
     ("restore zero.npy --stop EMW", r"unknown name 'EMW' in the recipe; did you mean EMV\?"),
     ("restore zero.npy --stop 3*ER", r"'3\*ER' is not a rule; expected such as EMV"),

@@ -97,6 +97,7 @@ NETWORK = {"solve/pnp.py _level", "solve/normal.py least_squares", "solve/normal
 PICTURE_STEPS = {  # on a blurred picture
     "Smooth(weight=0.1) + 2*HQS(Denoiser(), noise=0.05)": NETWORK,
     "PnP(level=0.1) + PnPADMM(level=0.1)": NETWORK,
+    "2*PrimalDual(weight=0.05)": {"solve/normal.py norm"},
     "RED() + GradientStep()": NETWORK | {f"solve/pnp.py GradientStep.{name}" for name in ("step", "objective", "_descend")},  # line search
     f"2*Fit(Grid(), regularizer=TV(1.0), constraints=({BOUNDS}))": set(),
     f"Until(Discrepancy(sigma=0.1), {STEPS}*Fit(Grid()))": DONE | {"model/noise_level.py noise_of_picture"},

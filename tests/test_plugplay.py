@@ -109,6 +109,11 @@ def test_any_function_is_a_denoiser(channels):
         (lambda: ut.Denoiser()(torch.zeros(1, 1, 32, 32), -0.1), "sigma=-0.1"),
         (lambda: ut.PnP(level=-0.1), "level=-0.1"),
         (lambda: ut.HQS(noise=-1), "noise=-1"),
+        (lambda: ut.PrimalDual(0), "weight=0"),
+        (lambda: last(ut.Picture(torch.zeros(1, 20, 20), lambda x: x**2), ut.PrimalDual()), "needs a linear physics"),
+        (lambda: ut.restore(torch.zeros(1, 20, 20), prior="tv", loss=ut.Poisson()), "white Gaussian noise"),
+        (lambda: ut.restore(torch.zeros(1, 20, 20), prior="tv", steps=5), "are for a fit"),
+        (lambda: ut.restore(torch.zeros(1, 20, 20), prior="tv", sigma=-0.1), "sigma=-0.1"),
         (lambda: ut.HQS("dncnn"), r"denoiser='dncnn'\): expected Denoiser"),
         (lambda: last(problem(), ut.PnP(ut.Denoiser(lambda x, s: x, channels=3))), "takes 3 channels, the picture has 1"),
         (lambda: last(problem(), ut.PnP(ut.Denoiser(lambda x, s: x[..., 1:]))), "expected the same shape"),
@@ -238,6 +243,51 @@ def test_recipes_of_plug_and_play_read_back():
         assert ut.parse(repr(recipe)) == recipe
 
 
+# total variation
+
+
+@pytest.mark.parametrize("physics", [ut.Blur(KERNEL), ut.Mask(noise((8, 8), 1) > 0), ut.Downsample(2)], ids=["Blur", "Mask", "Downsample"])
+def test_primal_dual_steps_come_to_the_minimum_of_their_objective(physics):
+    """Against a general minimiser of the same objective, its lengths rounded off at 1e-4."""
+    from scipy.optimize import minimize
+
+    p, step = problem(physics, 8, 2), ut.PrimalDual(0.03)
+    image = last(p, 1500 * step).image
+
+    def value(v):
+        x = torch.from_numpy(v).reshape(p.shape).requires_grad_()
+        d = torch.stack([torch.nn.functional.pad(x.diff(dim=a), (0, a == 2, 0, a == 1)) for a in (1, 2)])
+        f = ((physics(x[None].float())[0].double() - p.y.double()) * p.measured).square().sum() / 2
+        f = f + 0.03 * (d.square().sum((0, 1)) + 1e-8).sqrt().sum()
+        return f.item(), torch.autograd.grad(f, x)[0].numpy().ravel()
+
+    best = minimize(value, np.zeros(math.prod(p.shape)), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "maxfun": 9000})
+    reached = value(image.double().numpy().ravel())[0]
+    assert reached < best.fun * 1.001 + 1e-5 and abs(step.objective(p, image) - reached) < 3e-3
+
+
+def test_primal_dual_denoising_is_that_of_scikit_image():
+    from skimage.restoration import denoise_tv_chambolle
+
+    y = scene(24) + 0.1 * noise((1, 24, 24))
+    want = denoise_tv_chambolle(y[0].double().numpy(), 0.1, eps=1e-9, max_num_iter=3000)
+    assert np.abs(last(ut.Picture(y, ut.Identity()), 400 * ut.PrimalDual(0.1)).image[0, 0].numpy() - want).max() < 5e-3
+
+
+@pytest.mark.parametrize("physics", physics_of_every_kind(), ids=lambda p: type(p).__name__)
+def test_restore_by_total_variation_is_nearer_and_needs_no_seed(physics):
+    x = scene(32)
+    if isinstance(physics, ut.MRI | ut.Mask):
+        known = noise((32, 32), 1) > -0.3
+        physics = ut.Mask(known) if isinstance(physics, ut.Mask) else ut.MRI(known)
+    f = physics(x[None])[0]
+    y = f + 0.05 * noise(f.shape).to(f.dtype)
+    done = ut.restore(y, physics, "tv", sigma=0.05)
+    assert done.choice.startswith("tv, total variation, as asked for") and "PrimalDual" in done.recipe
+    assert isinstance(physics, ut.Blur) or psnr(done.image.abs(), x) > 19
+    assert torch.equal(done.image, ut.restore(y, physics, "tv", seed=5, sigma=0.05).image)
+
+
 # what it is for
 
 
@@ -277,6 +327,42 @@ def test_where_a_smooth_picture_is_nearer_to_data_that_were_left_out_it_is_taken
     assert "HQS" in asked.recipe and psnr(asked.image, truth) < psnr(done.image, truth)
 
 
+def test_coarse_pixels_are_half_total_variation_and_the_result_says_how_to_get_it_alone():
+    y, physics = ut.Downsample(4)(scene(64)[None])[0], ut.Downsample(4)
+    both, one, other = (ut.restore(y, physics, prior) for prior in ("auto", "pnp", "tv"))
+    assert torch.allclose(both.image, (one.image + other.image) / 2, atol=1e-6) and both.numbers["weight"] == 0.5
+    assert "half of it is total variation" in both.choice and "--prior pnp or tv" in both.choice
+    assert both.recipe == f"0.50 of {one.recipe}, 0.50 of {other.recipe}"
+
+
+@pytest.mark.parametrize(
+    ("phase", "level", "real"), [(0, 0.0, True), (0, 0.02, True), (0.2, 0.0, False), (0.2, 0.02, False), (3, 0.02, False)]
+)
+@pytest.mark.parametrize("n", [48, 49])
+def test_k_space_tells_whether_its_picture_is_real(phase, level, real, n):
+    from untwin.runs.kspace import real_in_kspace
+
+    sampled = (noise((n,), 3) > 0).expand(n, n) | (noise((n, n), 4) > 0)
+    physics = ut.MRI(sampled)
+    y = physics(torch.polar(scene(n), phase * torch.linspace(-1, 1, n).square().expand(1, n, n))[None])[0]
+    y = y + level * torch.complex(noise(y.shape), noise(y.shape, 1)) * sampled
+    p = ut.Picture(y, physics, sampled.expand(y.shape))
+    assert real_in_kspace(p) == real
+    assert not real_in_kspace(ut.Picture(y.abs(), ut.Identity())), "no k-space"
+    done = ut.restore(y, physics, "tv", measured=sampled.expand(y.shape))
+    assert done.image.is_complex() != real and ("is real, as its k-space tells" in done.choice) == real
+
+
+def test_what_the_network_makes_is_no_brighter_than_what_it_was_shown():
+    """What it adds to peaks beyond white would grow from step to step."""
+    x = scene(48)
+    x[0, 20, 20] = 2.0
+    y = x + 0.01 * noise(x.shape)
+    for level in (0.02, 0.1):
+        z = ut.Denoiser()(y[None], level)
+        assert y.min() <= z.min() + 1e-6 and z.max() <= y.max() + 1e-6
+
+
 @pytest.mark.parametrize("turns", [0.0, 3.0])
 def test_a_phase_in_k_space_does_not_spoil_the_picture(turns):
     """Real and imaginary parts below black are pictures, too."""
@@ -301,7 +387,8 @@ def test_where_pixels_are_missing_both_are_mixed_as_those_tell_that_were_left_ou
     known = noise((64, 64), 8) > 0.2
     y = x.where(known, torch.zeros(()))
     mixed = ut.restore(y, ut.Mask(known), measured=known)
-    assert "% of it is biharmonic interpolation" in mixed.choice
+    assert "% of it is biharmonic interpolation" in mixed.choice and 0 < mixed.numbers["weight"] < 1
+    assert "HQS" in mixed.recipe and "order=2" in mixed.recipe.split(" of ", 2)[2]
     asked = ut.restore(y, ut.Mask(known), "pnp", measured=known)
     assert psnr(mixed.image, scene(64)) > psnr(asked.image, scene(64)) - 0.15, "a tenth of the pixels tells the weight, with its chance"
     assert torch.equal(ut.restore(y, ut.Mask(known), measured=known).image, mixed.image)
@@ -382,7 +469,8 @@ def test_the_command_says_what_it_took(tmp_path, monkeypatch, capsys):
     for arguments, says in (
         (["--prior", "pnp", "--noise", "shot"], "for gaussian noise"),
         (["--prior", "pnp", "--stop", "EMV"], "is a rule for a fit"),
-        (["--prior", "drp", "--sigma", "0.1"], "is for a denoiser"),
+        (["--prior", "drp", "--sigma", "0.1"], "is for pnp and tv"),
+        (["--prior", "tv", "--noise", "impulse"], "for gaussian noise"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main(["restore", "y.npy", "-o", "out", *arguments])

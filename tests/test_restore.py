@@ -44,6 +44,8 @@ def test_a_noisy_picture_is_restored_and_the_fit_stops_by_itself():
     assert done.image.shape == truth.shape and done.image.dtype == torch.float32
     assert psnr(done.image, truth) > psnr(y, truth) + 4
     assert done.numbers["stopped_itself"] == 1 and done.numbers["best_at"] <= done.numbers["steps"] == len(done.statistic)
+    stopped = restore(y, prior=TINY, stop=ut.Discrepancy(1e-3, patience=3), steps=60)
+    assert stopped.numbers["best_at"] == stopped.numbers["steps"], "Discrepancy keeps the last image, whatever its misfit was"
     few = [restore(data, prior=TINY, steps=10, seed=s) for data, s in ((y, 0), (torch.from_numpy(y), 0), (y, 1))]
     assert torch.equal(few[0].image, few[1].image) and bool(few[2].image.ne(few[0].image).any())
     assert ut.parse(few[0].recipe).rule == ut.HeldOut(patience=100) and few[0].numbers["stopped_itself"] == 0 and few[0].warnings

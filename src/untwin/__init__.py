@@ -61,6 +61,7 @@ _HOME = {
     "solve.descent": ("Adam", "LBFGS"),
     "solve.fit": ("Fit",),
     "solve.pnp": ("Smooth", "PnP", "HQS", "PnPADMM", "RED", "GradientStep"),
+    "solve.variation": ("PrimalDual",),
     "solve.constrained": ("AtMost", "AtLeast", "Equal"),
     "model.measures": ("Total", "Magnitude", "Volume"),
     "solve.stopping": ("Plateau",),

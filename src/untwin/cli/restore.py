@@ -44,11 +44,12 @@ class RestoreOptions:
         File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
     prior
         auto (by default: pnp for grey and coloured pictures with gaussian noise, drp for all else; it says which and
-        why), pnp (plug-and-play with a trained denoiser, seconds), drp (deep random projector) or dip (deep image prior).
+        why), pnp (plug-and-play with a trained denoiser, seconds), tv (total variation, classical), drp (deep random
+        projector) or dip (deep image prior).
     noise
         gaussian (by default), impulse, shot or speckle (multiplicative): which loss suits it.
     sigma
-        Deviation of the noise for pnp, black to white being 1; by default estimated from the picture, 0 for none.
+        Deviation of the noise for pnp and tv, black to white being 1; by default estimated from the picture, 0 for none.
     stop
         A rule for drp and dip, such as "EMV(patience=300)" or "WMV"; by default EMV for drp, HeldOut for dip.
     steps

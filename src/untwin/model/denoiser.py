@@ -80,7 +80,7 @@ class Denoiser:
             return x
         span = self.white - self.black
         unit = ((x - self.black) / span).float()
-        z = self._network(unit, sigma / span) if isinstance(self.source, str) else self._function(unit, sigma / span)
+        z = self._bounded(unit, sigma / span) if isinstance(self.source, str) else self._function(unit, sigma / span)
         return (z * span + self.black).to(x.dtype)
 
     def _signed(self, x: Tensor, sigma: float) -> Tensor:
@@ -90,6 +90,12 @@ class Denoiser:
         if float(x.min()) >= self.black - NEGATIVE * span:
             return self(x, sigma)
         return replace(self, black=self.black - span)(x, sigma)
+
+    def _bounded(self, x: Tensor, sigma: float) -> Tensor:
+        """What the network makes, no brighter and no darker than what it was shown: beyond white it adds to peaks, and 30 steps of HQS from
+        k-space grew a point of 1.1 to thousands (the moon, 7 dB; bounded 37)."""
+        axes = tuple(range(2, x.ndim))
+        return self._network(x, sigma).maximum(x.amin(axes, keepdim=True)).minimum(x.amax(axes, keepdim=True))
 
     def _network(self, x: Tensor, sigma: float) -> Tensor:
         """Each channel at a contrast at which its noise is no more than LEVEL. Three channels as brightness and differences, whose noise is

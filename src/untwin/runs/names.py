@@ -57,6 +57,7 @@ from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
 from untwin.solve.stopping import Plateau
 from untwin.solve.variance import EMV, WMV
+from untwin.solve.variation import PrimalDual
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Rescale
 
 PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
@@ -83,7 +84,7 @@ NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
 PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Generator, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
-PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep)
+PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep, PrimalDual)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
 STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
 NAMES: dict[str, type] = {

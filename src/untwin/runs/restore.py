@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from untwin.model.picture import Picture
 
-PRIORS = ("auto", "pnp", "dip", "drp")
+PRIORS = ("auto", "pnp", "tv", "dip", "drp")
 UNTRAINED = ("dip", "drp")
 STEPS = 5000
 BEYOND = 4.0  # times white: noise of that deviation leaves nothing of a picture, and 8 bits have a root mean square of 5 where nearly black
@@ -96,11 +96,11 @@ def restore(
         MRI, Forward, or any function of torch.
     prior: None or "auto": for a grey or coloured picture with a linear physics and Gaussian noise a trained denoiser, for one axis an
         hourglass without short cuts, for all else a deep random projector; the result's `choice` says which and why. "pnp" or a
-        Denoiser: plug-and-play (docs/denoisers.md). "drp", "dip", a Prior, or a Fit with everything: an untrained one. Of
-        Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default Blind(), a Blind with settings, "selfdeblur" or "siren"
-        (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
+        Denoiser: plug-and-play (docs/denoisers.md). "tv": total variation, classical, its weight from sigma. "drp", "dip", a Prior, or
+        a Fit with everything: an untrained one. Of Blur(Unknown()) the kernel is found, too (docs/deblurring.md): by default Blind(),
+        a Blind with settings, "selfdeblur" or "siren" (published settings), or a Fit(kernel=Softmax()). seed: of the prior.
     stop: a rule, which only a fit has; by default EMV(patience=50) for a deep random projector and HeldOut(patience=100) for others
-        (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only a denoiser asks for; by default
+        (docs/deep-priors.md). sigma: deviation of the noise (of complex y, of |noise|), which only "pnp" and "tv" ask for; by default
         estimated from y, 0 for none.
     measured: bool like y, False where nothing is known. loss: by default Squared().
     channels: of the image, by default those of y. steps: of a fit, at most; by default 5000. device: "cpu", "cuda", a torch.device.
@@ -123,12 +123,15 @@ def restore(
             return blind.restored(problem, prior, seed, provenance, checkpoint, report, about)
     automatic = prior is None or prior == "auto"
     prior, choice = _chosen(prior, problem, fitted)
-    if isinstance(prior, Denoiser):
+    if isinstance(prior, Denoiser) or prior == "tv":
         if fitted:
             raise InputError(f"stop= and steps= are for a fit, and {prior!r} is none; leave them out, or take another prior")
-        return plugplay.restored(problem, prior, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
+        denoiser = prior if isinstance(prior, Denoiser) else None
+        return plugplay.restored(problem, denoiser, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
     if sigma is not None:
-        raise InputError(f"sigma={sigma!r} is for a denoiser, and the prior is {prior!r}; leave it out, or take prior='pnp'")
+        raise InputError(
+            f"sigma={sigma!r} is for a denoiser or total variation, and the prior is {prior!r}; leave it out, or take prior='pnp'"
+        )
     return _fitted(problem, _fit(prior, problem), stop, seed, steps, choice, provenance, checkpoint, report, about)
 
 
@@ -235,6 +238,8 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
         raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
     if prior == "pnp":
         return Denoiser(), "pnp, a trained denoiser, as asked for"
+    if prior == "tv":
+        return "tv", "tv, total variation, as asked for"
     if prior is not None and prior != "auto":
         return prior, f"{prior!r}, as asked for".replace("'", "") if isinstance(prior, str) else "as asked for"
     why = "a stop or a number of steps was given, which only a fit has" if fitted else plugplay.unsuited(problem)
@@ -286,16 +291,19 @@ def _projects(prior: Prior) -> bool:
 @dataclass(frozen=True, eq=False)
 class _FitResult:
     """The last state; after each step the rule's statistic (NaN where there is none) and the moving variance of the outputs; whether
-    it ended with finite numbers."""
+    it ended with finite numbers; the step of the image that the rule kept, 0 where it does not tell."""
 
     state: State
     statistic: tuple[float, ...]
     variance: tuple[float, ...]
     finite: bool
+    at: int = 0
 
     @property
     def best_at(self) -> int:
-        """The step of the least statistic, the last one where there is none."""
+        """The step of the image that was kept; where the rule does not tell, of the least statistic, the last where there is none."""
+        if self.at:
+            return self.at
         values = np.asarray(self.statistic, dtype=float)
         return int(np.nanargmin(values)) + 1 if values.size and not np.isnan(values).all() else values.size
 
@@ -319,15 +327,17 @@ def _run_fit(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint:
                 finite = bool(state.finite().all()) if state.step % CHECK == 0 else finite
                 moving, aux = variance.update(problem, state, aux)
                 statistic = state.rule_state.value if isinstance(state.rule_state, RuleState) else moving * math.nan
-                pending.append(torch.stack([statistic[0], moving[0]]))
+                at = state.rule_state.at if isinstance(state.rule_state, RuleState) else torch.zeros_like(moving)
+                pending.append(torch.stack([statistic[0], moving[0], at[0].to(moving.dtype)]))
             if pending and (state.rule_state is None or state.step % fetched == 0):
-                trace.extend((value, moving) for value, moving in torch.stack(pending).tolist())
+                trace.extend(map(tuple, torch.stack(pending).tolist()))
                 if report:
                     report(len(pending), None if math.isnan(trace[-1][0]) else trace[-1][0], steps)
                 pending = []
             if not pending:
                 reached(state, trace, aux)
-    return _FitResult(state, tuple(value for value, _ in trace), tuple(moving for _, moving in trace), finite)
+    at = int(trace[-1][2]) if trace else 0
+    return _FitResult(state, tuple(row[0] for row in trace), tuple(row[1] for row in trace), finite, at)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def job(
     which it is made. kernel: of deblur; without it the kernel is
     sought, in a box of `box` pixels, by default half the picture. mask: nonzero where nothing is known.
     sampling: nonzero where k-space was measured. sigma: deviation of the noise,
-    for a denoiser.
+    for a denoiser and total variation.
     Raises InputError.
     """
     for option, choice, choices in (("task", task, TASKS), ("prior", prior, PRIORS), ("noise", noise, tuple(NOISES))):
@@ -163,17 +163,17 @@ def _prior(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid:
     """An untrained prior as the fit that its name stands for, others by their name. Raises InputError where they do not suit."""
     if sigma is not None:
         number_argument("sigma", sigma, 0)
-    if prior == "pnp":
+    if prior in ("pnp", "tv"):
         if noise != "gaussian":
-            raise InputError(f"prior 'pnp' is for gaussian noise, not for {noise!r}; take drp or dip, or leave prior= (--prior) out")
+            raise InputError(f"prior {prior!r} is for gaussian noise, not for {noise!r}; take drp or dip, or leave prior= (--prior) out")
         if stop is not None:
-            raise InputError(f"stop={stop!r} (--stop) is a rule for a fit, and prior 'pnp' has none; leave one of them out")
-        if min(grid) < LEAST:
-            raise InputError(f"prior 'pnp' takes pictures of {LEAST} pixels at least along each axis, this one has {grid}; take drp or dip")
+            raise InputError(f"stop={stop!r} (--stop) is a rule for a fit, and prior {prior!r} has none; leave one of them out")
+        if prior == "pnp" and min(grid) < LEAST:
+            raise InputError(f"prior 'pnp' takes pictures of {LEAST} pixels at least along each axis, this one has {grid}; take tv or dip")
         return prior
     untrained = fit_for(prior if prior in UNTRAINED else "drp", grid, complex_=task == "mri")
     if sigma is not None and prior in UNTRAINED:
-        raise InputError(f"sigma={sigma!r} (--sigma) is for a denoiser, and the prior is {prior}; leave one of them out")
+        raise InputError(f"sigma={sigma!r} (--sigma) is for pnp and tv, and the prior is {prior}; leave one of them out")
     return untrained if prior in UNTRAINED else prior
 
 
