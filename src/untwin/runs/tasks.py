@@ -129,9 +129,7 @@ def job(
     if task == "mri":
         y, sampled = _kspace(y, sampling)
     if task == "deblur" and kernel is None:
-        _check_blind(prior, noise, stop, grid)
-        if y.min() == y.max():
-            raise InputError(f"the picture is {y.min():g} everywhere: it has no edge that shows a blur; expected a photograph")
+        _check_blind(prior, noise, stop, y)
         return Job(y, task, "auto", None, NOISES[noise], sigma, measured, box=box)
     return Job(y, task, _prior(prior, noise, stop, sigma, grid, task), stop, NOISES[noise], sigma, measured, kernel, factor or 1, sampled)
 
@@ -146,7 +144,7 @@ def _sound_kernel(kernel: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     return np.asarray(kernel / total, dtype=np.float32)
 
 
-def _check_blind(prior: str, noise: str, stop: Rule | None, grid: tuple[int, ...]) -> None:
+def _check_blind(prior: str, noise: str, stop: Rule | None, y: np.ndarray) -> None:
     """Raise InputError where settings do not suit a blur that is not known."""
     text = "without kernel= (--kernel) the blur is sought, which"
     if prior not in ("auto", "pnp"):
@@ -155,8 +153,11 @@ def _check_blind(prior: str, noise: str, stop: Rule | None, grid: tuple[int, ...
         raise InputError(f"{text} is for gaussian noise, not for {noise!r}; give the kernel, or leave noise= (--noise) out")
     if stop is not None:
         raise InputError(f"{text} has no rule: leave stop={stop!r} (--stop) out, or give the kernel")
+    grid = tuple(y.shape[1:])
     if min(grid) < LEAST_BLIND:
         raise InputError(f"{text} takes pictures of {LEAST_BLIND} pixels at least along each axis, this one has {grid}; give the kernel")
+    if y.min() == y.max():
+        raise InputError(f"the picture is {y.min():g} everywhere: it has no edge that shows a blur; expected a photograph")
 
 
 def _prior(prior: str, noise: str, stop: Rule | None, sigma: float | None, grid: tuple[int, ...], task: str) -> Fit | str:
