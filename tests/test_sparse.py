@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy.fft import irfft2, rfft2
+from scipy.ndimage import gaussian_filter
 
 import untwin as ut
 from untwin.cli import main
@@ -208,6 +209,12 @@ def test_a_channel_in_which_nothing_can_repeat_is_a_sentence(drawn):
     y, x = np.mgrid[:32, :32]
     with pytest.raises(InputError, match="flatten=2: a channel is nothing but a polynomial"):
         ut.deconvolve_sparse(x + y + x * y / 10, 7, flatten=2)
+
+
+def test_noise_that_is_correlated_is_not_trusted():
+    noise = gaussian_filter(np.random.default_rng(6).standard_normal((3, 64, 64)), (0, 1.5, 1.5)).astype(np.float32)
+    seen = ut.deconvolve_sparse(noise, 9)
+    assert seen.numbers["residual_over_noise"] > 1.5 and seen.verdict.trusted is not True
 
 
 def test_one_start_says_that_nothing_can_be_said(drawn):

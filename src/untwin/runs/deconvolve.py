@@ -28,6 +28,7 @@ AGREE = 0.9  # correlation of the motifs of two starts that count as one answer 
 # Motifs on a pixel from which on starts agree on what is not right, and so much agreement is needed: with 0.9 alone 25 of 57 trusted
 # results of one channel at an overlap of 4.5 and more (as simulated; 1.9 and more as found) were below 0.95, with 0.99 none of 6
 CROWDED, AGREE_CROWDED = 1.5, 0.99
+LEFT_OVER = 1.5  # residual over the scatter from pixel to pixel: 1 where all else is white noise; correlated noise is taken for motifs
 # Times what motifs and places fit to noise alone: of 30 maps of noise (1 to 5 channels, 40 x 40 to 64 x 64) 1.4 at most, and starts agreed
 # in 2 of them; rings at an overlap of 1.2 (128 x 128, one channel, seeds 500 to 503): at SNR 1 8.6 and more and at 0.3 2.4 and more, all of
 # them right; at 0.1 1.1 at most, all of them wrong (0.79 to 0.93), and starts agreed in three
@@ -404,6 +405,9 @@ def _verdict(n: dict[str, float], starts: int) -> Verdict:
         return Verdict(
             None, f"{facts}, {alike}, but a lattice holds {100 * n['lattice_fraction']:.0f} % of the variance and is in the motifs"
         )
+    if n["residual_over_noise"] > LEFT_OVER:
+        left = f"{n['residual_over_noise']:.1f} times what scatters from pixel to pixel is left, which no motif explains"
+        return Verdict(None, f"{facts}, {alike}, but {left}")
     if n["surface_fraction"] > SURFACE:
         return Verdict(None, f"{facts}, {alike}, but a slow background holds {100 * n['surface_fraction']:.0f} % of the variance")
     if n.get("demixing", 1.0) < SEPARATE:
@@ -427,7 +431,7 @@ def _warnings(e: sparse.Estimate, n: dict[str, float], wide: tuple[int, int], la
         texts.append(f"the motif fills the largest box, {wide[0]} x {wide[1]} pixels; try a larger size, {wide[0]} say")
     if n["active_fraction"] > 0.1:
         texts.append(f"the maps are not sparse: {100 * n['active_fraction']:.0f} % of their pixels are occupied")
-    if n["residual_over_noise"] > 1.5:
+    if n["residual_over_noise"] > LEFT_OVER:
         texts.append(
             f"the residual is {n['residual_over_noise']:.1f} times what scatters from pixel to pixel: something is left that no motif "
             "explains, a lattice, say, another kind of defect, or noise that is correlated"
