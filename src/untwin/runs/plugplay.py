@@ -197,11 +197,10 @@ def restored(
     noise, doubts = _estimated(problem) if sigma is None else (number_argument("sigma", sigma, 0), ())
     part = noise / math.sqrt(2) if problem.y.is_complex() else noise
     recipe = recipe_for(problem, denoiser, part)
+    checkpoint.begin({**provenance, **about, "recipe": repr(recipe), "automatic": automatic, "seed": seed})
     mixed = mixture(problem, recipe, denoiser, part, seed, choice) if automatic and denoiser is not None else Mixture(recipe, choice)
     recipe, other, weight, choice = mixed.recipe, mixed.other, mixed.weight, mixed.choice
-    about = {**about, "recipe": repr(recipe)} | ({} if other is None else {"other recipe": repr(other), "weight": weight})
     choice += "; the picture is real, as its k-space tells" if real_in_kspace(problem) else ""
-    checkpoint.begin({**provenance, **about, "seed": seed})
     x, taken = _run(problem, recipe, checkpoint, report)
     if other is not None:
         x = weight * x + (1 - weight) * image(problem, other)
