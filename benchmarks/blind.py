@@ -6,8 +6,9 @@
 
 A picture of 256 x 256 (means of pixels) is blurred by a smooth random path; a window of 128 x 128, whose surroundings were blurred in, gets
 Gaussian noise and is clipped to [0, 1]. gain: PSNR after the best shift to 1/4 pixel over that of the blurred window, 8 pixels of border
-left out. kernel: largest normalised correlation over shifts. RL: Richardson-Lucy with the true kernel, the best of seven numbers of
-iterations, each judged by the truth. A row that is in the JSON already is not made again.
+left out; attempt: the same of the picture that was not believed, where the verdict is no. kernel: largest normalised correlation over
+shifts. RL: Richardson-Lucy with the true kernel, the best of seven numbers of iterations, each judged by the truth. A row that is in the
+JSON already is not made again; its verdict is that of the numbers that it has, by the limits as they are now.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def scored(result: ut.Restored, truth: np.ndarray, kernel: np.ndarray) -> dict[s
     assert result.kernel is not None
     verdict = None if result.verdict is None else result.verdict.trusted
     similarity = ut.kernel_similarity(trimmed(result.kernel), torch.from_numpy(kernel))
-    return {"psnr": psnr(result.image[0].numpy(), truth), "kernel": similarity, "verdict": verdict, "numbers": result.numbers}
+    row = {"psnr": psnr(result.image[0].numpy(), truth), "kernel": similarity, "verdict": verdict, "numbers": result.numbers}
+    attempt = result.image if result.attempt is None else result.attempt
+    return row | {"attempt": psnr(attempt[0].numpy(), truth)}
 
 
 def methods(steps: int) -> dict[str, Callable[..., dict[str, Any]]]:

@@ -88,8 +88,8 @@ class Blind:
     strong: float = 0.03
     window: int = 128
     denoiser: Denoiser = field(default_factory=Denoiser)
-    strength: float = 1.2
-    least_level: float = 0.02
+    strength: float = 1.0
+    least_level: float = 0.016
 
     def __post_init__(self) -> None:
         if self.noise is not None:
