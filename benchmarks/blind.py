@@ -26,6 +26,7 @@ from scipy import ndimage
 from scipy.signal import fftconvolve
 
 import untwin as ut
+from untwin.judge.blur import BlurEvidence, blur_verdict
 from untwin.random import derive
 from untwin.runs.blind_methods import selfdeblur, siren
 from untwin.solve.kernels import trimmed
@@ -173,7 +174,18 @@ def main() -> None:
                     if args.json:
                         args.json.parent.mkdir(parents=True, exist_ok=True)
                         args.json.write_text(json.dumps(rows, indent=1))
-    print(table(rows))
+    print(table([judged(r) for r in rows]))
+
+
+def judged(r: dict[str, Any]) -> dict[str, Any]:
+    """A row with the verdict of the numbers that it has, and the picture that follows from it."""
+    n = r["numbers"]
+    if "kernel_agreement" not in n:
+        return r
+    box = 63  # of 128 x 128
+    reach = max(n["kernel_height"], n["kernel_width"]) / box
+    trusted = blur_verdict(BlurEvidence(n["kernel_agreement"], n["misfit_over_noise"], reach, n["noise"])).trusted
+    return r | {"verdict": trusted, "psnr": r["blurred"] if trusted is False else r["attempt"]}
 
 
 def _line(r: dict[str, Any]) -> str:

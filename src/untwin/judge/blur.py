@@ -31,7 +31,7 @@ def kernel_similarity(a: Tensor, b: Tensor) -> float:
 
 @dataclass(frozen=True)
 class BlurEvidence:
-    """agreement: similarity of the kernels of independent searches, the least. misfit: what is left of the picture over its noise (root
+    """agreement: similarity of two independent kernels, of all pairs the greatest. misfit: what is left of the picture over its noise (root
     mean square). reach: the largest extent of the kernel over that of its box. noise: its deviation, black to white being 1."""
 
     agreement: float
@@ -42,15 +42,15 @@ class BlurEvidence:
 
 def blur_verdict(e: BlurEvidence) -> Verdict:
     """good (True), cannot say (None) or no (False), with the reason."""
-    facts = f"two searches agree on the kernel to {e.agreement:.2f}, what is left of the picture is {e.misfit:.2f} times its noise"
+    facts = f"two independent kernels agree to {e.agreement:.2f}, what is left of the picture is {e.misfit:.2f} times its noise"
     if e.reach > WIDE:
         return Verdict(False, f"no: the kernel fills its box, as one that was not found does; {facts}: do not trust this")
     if e.agreement < UNSURE:
-        return Verdict(False, f"no: the searches do not agree; {facts}: do not trust this")
+        return Verdict(False, f"no: independent kernels do not agree; {facts}: do not trust this")
     if e.misfit > MAX_MISFIT:
         return Verdict(False, f"no: the picture is not explained; {facts}: do not trust this")
     if e.agreement < GOOD:
         return Verdict(None, f"cannot say: {facts}: trust what is coarse")
     if e.noise > MAX_NOISE:
-        return Verdict(None, f"cannot say: {facts}, but with noise of {e.noise:.2g} two searches may agree on a kernel that is too short")
+        return Verdict(None, f"cannot say: {facts}, but with noise of {e.noise:.2g} two kernels may agree and be too short")
     return Verdict(True, f"good: {facts}")
