@@ -2,7 +2,7 @@
 
     python benchmarks/blind.py --seed 20261 --json benchmarks/results/blind.json
     python benchmarks/blind.py --seed 20261 --quick
-    python benchmarks/blind.py --seed 20262 --methods "tight selfdeblur,box selfdeblur,box siren 2e-4,box siren 2e-6" --paths 1
+    python benchmarks/blind.py --seed 20262 --methods "tight selfdeblur,box selfdeblur,box siren 0.04,box siren 4e-4" --paths 1
 
 A picture of 256 x 256 (means of pixels) is blurred by a smooth random path; a window of 128 x 128, whose surroundings were blurred in, gets
 Gaussian noise and is clipped to [0, 1]. gain: PSNR after the best shift to 1/4 pixel over that of the blurred window, 8 pixels of border
@@ -129,16 +129,16 @@ def methods(steps: int) -> dict[str, Callable[..., dict[str, Any]]]:
         "blind": ours,
         "tight selfdeblur": fitted(selfdeblur(16, 4, after), 31, steps),  # the smallest box that holds every path: its size is given
         "box selfdeblur": fitted(selfdeblur(16, 4, after), None, steps),
-        "box siren 2e-4": fitted(siren(16, 4), None, steps),
-        "box siren 2e-6": fitted(siren(16, 4, 2e-6), None, steps),
-        "box mlp 2e-6": fitted(mlp(), None, steps),
+        "box siren 0.04": fitted(siren(16, 4), None, steps),
+        "box siren 4e-4": fitted(siren(16, 4, 4e-4), None, steps),
+        "box mlp 4e-4": fitted(mlp(), None, steps),
     }
 
 
 def mlp() -> ut.Fit:
     from dataclasses import replace
 
-    return replace(siren(16, 4, 2e-6), kernel=ut.Softmax(ut.Perceptron(rate=1e-3)))
+    return replace(siren(16, 4, 4e-4), kernel=ut.Softmax(ut.Perceptron(rate=1e-3)))
 
 
 def main() -> None:
