@@ -113,8 +113,9 @@ def test_where_the_verdict_is_no_the_blurred_picture_is_given_back(monkeypatch):
 
 def test_of_independent_kernels_the_pair_that_agrees_is_believed_and_of_it_the_one_that_leaves_less():
     wrong, right = line().T.contiguous(), surrounded(line(), (9, 11))
-    assert chosen([wrong, right, line()], [0.5, 1.1, 1.0]) == (2, pytest.approx(1))
-    assert chosen([wrong, line()], [1.0, 1.0])[1] == pytest.approx(0.2, abs=1e-6)
+    assert chosen([wrong, right, line()], [0.5, 1.1, 1.0], [True] * 3) == (2, pytest.approx(1))
+    assert chosen([wrong, line()], [1.0, 1.0], [True] * 2)[1] == pytest.approx(0.2, abs=1e-6)
+    assert chosen([wrong, right, line()], [1.0, 9.0, 8.0], [True, False, False]) == (0, pytest.approx(0.2, abs=1e-6))
 
 
 def test_of_a_large_picture_a_window_is_fitted(monkeypatch):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from untwin import expression
 from untwin.checks import require_int, require_number
 from untwin.errors import InputError
-from untwin.judge.blur import BlurEvidence, blur_verdict, kernel_similarity
+from untwin.judge.blur import MAX_MISFIT, WIDE, BlurEvidence, blur_verdict, kernel_similarity
 from untwin.judge.trust import Verdict
 from untwin.model.denoiser import Denoiser
 from untwin.model.image.blur import Blur
@@ -174,9 +174,11 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     for number in range(settings.starts):
         kernels.append(_together(brightness, known, sigma, (rows, columns), settings, derive(seed, "start", number), checkpoint, tick))
     pictures = [_picture(problem, kernel, sigma, settings) for kernel in kernels]
-    best, agreement = chosen(kernels, [left for _, left in pictures])
-    kernel, (image, left) = kernels[best], pictures[best]
-    evidence = BlurEvidence(agreement, left / max(sigma, 1e-3), max(n / b for n, b in zip(kernel.shape, (rows, columns))), sigma)
+    misfits = [left / max(sigma, 1e-3) for _, left in pictures]
+    reaches = [max(n / b for n, b in zip(kernel.shape, (rows, columns))) for kernel in kernels]
+    best, agreement = chosen(kernels, misfits, [m <= MAX_MISFIT and r <= WIDE for m, r in zip(misfits, reaches)])
+    kernel, image = kernels[best], pictures[best][0]
+    evidence = BlurEvidence(agreement, misfits[best], reaches[best], sigma)
     verdict = blur_verdict(evidence)
     warnings, attempt = [], None
     if clipped > 0:
@@ -201,13 +203,20 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     return Deblurred(image, kernel, tuple(kernels), verdict, numbers, tuple(warnings), attempt)
 
 
-def chosen(kernels: list[Tensor], misfits: list[float]) -> tuple[int, float]:
-    """Which of several independent kernels, and how well it agrees with others: the agreement of the two that agree best. Of them, and of
-    whatever else agrees with one of them to ALIKE, the one that leaves least of the picture."""
+def chosen(kernels: list[Tensor], misfits: list[float], sound: list[bool]) -> tuple[int, float]:
+    """Which of several independent kernels, and how well it agrees with others.
+
+    Of the sound ones (which explain the picture and lie in their box) the two that agree best, and what agrees with one of them to ALIKE;
+    of all those the one that leaves least of the picture. Where fewer than two are sound, that which leaves least.
+    """
     pairs = {(a, b): kernel_similarity(kernels[a], kernels[b]) for a, b in combinations(range(len(kernels)), 2)}
-    best = max(pairs, key=lambda pair: pairs[pair])
-    alike = {i for pair, value in pairs.items() if value >= ALIKE and set(pair) & set(best) for i in pair}
-    return min({*best, *alike}, key=lambda i: misfits[i]), pairs[best]
+    usable = {pair: value for pair, value in pairs.items() if sound[pair[0]] and sound[pair[1]]}
+    if not usable:
+        best = min(range(len(kernels)), key=lambda i: misfits[i])
+        return best, max(value for pair, value in pairs.items() if best in pair)
+    best = max(usable, key=lambda pair: usable[pair])
+    alike = {i for pair, value in usable.items() if value >= ALIKE and set(pair) & set(best) for i in pair}
+    return min({*best, *alike}, key=lambda i: misfits[i]), usable[best]
 
 
 def steps(problem: Picture, settings: Blind) -> int:
