@@ -46,9 +46,9 @@ def centred(kernel: Tensor) -> Tensor:
 def trimmed(kernel: Tensor, share: float = 0.07, tail: float = 0.01, reach: int = 2) -> Tensor:
     """Cut, and no larger than what is left, of odd sizes, its centre of mass in the middle to half a pixel.
 
-    What is above a share of the greatest value stays, and within `reach` pixels of it what is above `tail`. Kernels of fits of camera and
-    astronaut, noise 0.01 and 0.05: cut at 0.07 and nothing else, the pictures lose 0.1 to 1.3 dB (mean 0.7 of eight); cut at 0.01
-    everywhere a ninth went astray by 4 dB.
+    What is above a share of the greatest value stays, and within `reach` pixels of it what is above `tail`. Nine kernels of fits (camera and
+    astronaut, noise 0.01 and 0.05): without the tail the pictures lose 0 to 1 dB, 0.5 in the mean; cut at 0.01 everywhere one went astray
+    by 4 dB.
     """
     import numpy as np
     import torch
