@@ -59,6 +59,13 @@ def test_a_trimmed_kernel_is_centred_of_odd_sizes_and_sum_one():
     assert torch.allclose(centred(away), surrounded(line(), (21, 21)), atol=1e-6)
 
 
+def test_what_is_faint_stays_beside_what_is_strong_and_goes_elsewhere():
+    k = surrounded(line(), (21, 21))
+    k[10, 13], k[2, 2] = 0.006, 0.006
+    t = trimmed(k)
+    assert int((t > 0).sum()) == 6 and t.shape[0] == 1
+
+
 def test_a_kernel_of_another_size_is_as_long_as_many_times():
     k = resized(surrounded(line(), (9, 9)), 2.0)
     assert k.shape == (19, 19) and float(k.sum()) == pytest.approx(1) and int((k[9] > 0.02).sum()) in (9, 10, 11)

@@ -46,8 +46,8 @@ def centred(kernel: Tensor) -> Tensor:
 def trimmed(kernel: Tensor, share: float = 0.07, tail: float = 0.01, reach: int = 2) -> Tensor:
     """Cut, and no larger than what is left, of odd sizes, its centre of mass in the middle to half a pixel.
 
-    What is above a share of the greatest value stays, and within `reach` pixels of it what is above `tail`. Nine kernels of fits (camera and
-    astronaut, noise 0.01 and 0.05): without the tail the pictures lose 0 to 1 dB, 0.5 in the mean; cut at 0.01 everywhere one went astray
+    What is above a share of the greatest value stays, and within `reach` pixels of it what is above `tail`. Nine kernels of fits (camera
+    and astronaut, noise 0.01 and 0.05): without the tail the pictures lose 0 to 1 dB (mean 0.5); cut at 0.01 everywhere one went astray
     by 4 dB.
     """
     import numpy as np
