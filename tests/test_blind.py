@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from test_restore import ran
 from untwin.data.image import write_image
 from untwin.errors import InputError
 from untwin.judge.blur import BlurEvidence, blur_verdict
-from untwin.runs.blind import Blind
+from untwin.runs.blind import Blind, chosen
 from untwin.solve.kernels import centred, cleaned, resized, surrounded, trimmed
 from untwin.solve.marginal import Marginal
 
-QUICK = Blind(steps=2, again=1, noise=0.01, search=Marginal(iterations=3, inner=2, first_inner=3))
+QUICK = Blind(starts=1, steps=2, noisy_steps=2, again=1, noise=0.01, search=Marginal(iterations=3, inner=2, first_inner=3))
 
 
 def line() -> torch.Tensor:
@@ -56,6 +57,13 @@ def test_a_trimmed_kernel_is_centred_of_odd_sizes_and_sum_one():
     assert t.shape == (1, 5) and float(t.sum()) == pytest.approx(1) and torch.allclose(t, t.flip(1))
     away = surrounded(line(), (21, 21)).roll((5, -6), (0, 1))
     assert torch.allclose(centred(away), surrounded(line(), (21, 21)), atol=1e-6)
+
+
+def test_what_is_faint_stays_beside_what_is_strong_and_goes_elsewhere():
+    k = surrounded(line(), (21, 21))
+    k[10, 13], k[2, 2] = 0.006, 0.006
+    t = trimmed(k)
+    assert int((t > 0).sum()) == 6 and t.shape[0] == 1
 
 
 def test_a_kernel_of_another_size_is_as_long_as_many_times():
@@ -107,6 +115,25 @@ def test_where_the_verdict_is_no_the_blurred_picture_is_given_back(monkeypatch):
     monkeypatch.setattr(module, "blur_verdict", lambda e: ut.Verdict(False, "no: as a test wants it"))
     result = ut.restore(y[None], ut.Blur(ut.Unknown()), QUICK)
     assert torch.equal(result.image, torch.from_numpy(y[None])) and any("is the blurred picture" in w for w in result.warnings)
+    assert result.attempt.shape == (1, 32, 32) and not torch.equal(result.attempt, result.image)
+
+
+def test_of_independent_kernels_the_pair_that_agrees_is_believed_and_of_it_the_one_that_leaves_less():
+    wrong, right = line().T.contiguous(), surrounded(line(), (9, 11))
+    assert chosen([wrong, right, line()], [0.5, 1.1, 1.0], [True] * 3) == (2, pytest.approx(1))
+    assert chosen([wrong, line()], [1.0, 1.0], [True] * 2)[1] == pytest.approx(0.2, abs=1e-6)
+    assert chosen([wrong, right, line()], [1.0, 9.0, 8.0], [True, False, False]) == (0, pytest.approx(0.2, abs=1e-6))
+
+
+def test_of_a_large_picture_a_window_is_fitted(monkeypatch):
+    import untwin.runs.blind as module
+
+    sizes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(module, "iterate", lambda problem, *_: sizes.append((*problem.pixels, *problem.unknown_shapes["kernel"])) or [])
+    y, _ = blocks((40, 48))
+    with pytest.raises(KeyError):  # no step, no kernel
+        ut.restore(y[None], ut.Blur(ut.Unknown(), box=19), replace(QUICK, window=32))
+    assert sizes == [(32, 32, 15, 15)]
 
 
 # the run
@@ -195,7 +222,7 @@ def test_settings_of_others_are_refused(arguments, says):
         ut.restore(blocks((32, 32))[0][None], **{"physics": ut.Blur(ut.Unknown()), **arguments})
 
 
-@pytest.mark.parametrize("settings", [{"first_noises": (0.1,)}, {"steps": -1}, {"fit": ut.Fit()}, {"noise": -1.0}])
+@pytest.mark.parametrize("settings", [{"starts": 0}, {"steps": -1}, {"fit": ut.Fit()}, {"noise": -1.0}])
 def test_settings_that_are_none(settings):
     with pytest.raises(InputError):
         Blind(**settings)

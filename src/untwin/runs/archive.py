@@ -345,6 +345,10 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
     visible = np.abs(values) if np.iscomplexobj(values) else values
     write_image(folder / "result.png", plane(visible) / max(1.0, float(visible.max())))
     _save_kernel(restored, folder)
+    if restored.attempt is None:
+        (folder / "attempt.png").unlink(missing_ok=True)
+    else:
+        write_image(folder / "attempt.png", plane(restored.attempt.numpy()).clip(0, 1))
     content: dict[str, Any] = {"untwin": untwin.__version__, "made": restored.made, "recipe": restored.recipe, "seed": restored.seed}
     content |= {"axis_order": "as in the picture's file; channels last in result.npy", "options": options or {}}
     content |= {"prior": restored.choice, "numbers": restored.numbers, "warnings": restored.warnings}

@@ -140,7 +140,7 @@ class Restored(Solution):
     recipe: the fit and its rule. numbers: steps, best_at, stopped_itself, misfit, seconds, ...
     choice: which prior was taken, and why.
     kernel: (height, width) of an unknown blur, of sum 1, its centre of mass in the middle. verdict: whether to believe it; where it says
-        no, the image is the blurred one.
+        no, the image is the blurred one, and attempt is what was not believed, None elsewhere.
     statistic, variance: the rule's statistic (NaN where there is none) and the moving variance of the outputs (EMV) after each step.
     """
 
@@ -150,10 +150,11 @@ class Restored(Solution):
     variance: tuple[float, ...] = ()
     kernel: Tensor | None = None
     verdict: Verdict | None = None
+    attempt: Tensor | None = None
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """result.png, result.npy and summary.json; kernel.png and kernel.npy of a kernel that was sought. Of a complex image
-        result.png is the magnitude, and phase.png the phase in cyclic colours, −π to π."""
+        """result.png, result.npy and summary.json; kernel.png and kernel.npy of a kernel that was sought, attempt.png of a picture
+        that was not believed. Of a complex image result.png is the magnitude, and phase.png the phase in cyclic colours, −π to π."""
         from untwin.runs.archive import fresh, save_restored
 
         folder = save_restored(self, fresh(Path(folder), overwrite))

@@ -30,7 +30,7 @@ _MEANINGS = {
     "misfit": "loss of the image for each measured number",
     "measured_fraction": "share of the numbers that were measured",
     "noise": "deviation of the noise, as given or estimated",
-    "kernel_agreement": "similarity of the kernels of two searches, 0 to 1",
+    "kernel_agreement": "similarity of the two independent kernels that agree best, 0 to 1",
     "kernel_height": "pixels",
     "kernel_width": "pixels",
     "misfit_over_noise": "root mean square of what is left of the picture, over the noise",
