@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from untwin.cli.notes import guesses_noted, note
 from untwin.cli.progress import Count, displayed
-from untwin.data.typed import typed
+from untwin.data.typed import amount, typed
 from untwin.errors import InputError
 
 
@@ -241,7 +241,8 @@ def simulate_stm(
     write_array(output, drawn.values)
     write_maps(truth, motifs=drawn.motifs, maps=drawn.maps, energies=drawn.energies, sigma=np.asarray(drawn.sigma))
     defects = int((drawn.maps > 0).sum())
-    print(f"simulated: {output}  {' x '.join(map(str, drawn.values.shape))}, {defects} defects, {drawn.overlap:.2g} motifs on a pixel")
+    size_text = " x ".join(map(str, drawn.values.shape))
+    print(f"simulated: {output}  {size_text}, {amount(defects, 'defect')}, {drawn.overlap:.2g} motifs on a pixel")
     print(f"the truth: {truth}")
     kinds = f" --motifs {o.kinds}" if o.kinds > 1 else ""
     print(f"next: untwin deconvolve {typed(output)} --size {o.motif}{kinds}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.checks import int_argument, seed_argument
+from untwin.data.typed import amount
 from untwin.errors import InputError
 from untwin.judge.trust import Verdict
 from untwin.model import lattice as lattices
@@ -388,7 +389,7 @@ def _numbers(
 
 def _verdict(n: dict[str, float], starts: int) -> Verdict:
     """From the agreement of starts, which never saw one another."""
-    facts = f"{n['defects']:.0f} defects, {100 * n['explained']:.0f} % of the variance explained"
+    facts = f"{amount(int(n['defects']), 'defect')}, {100 * n['explained']:.0f} % of the variance explained"
     if n["defects"] < 1 or n["explained"] <= 0:
         return Verdict(False, f"{facts}: no motif stands out of the noise: do not trust this")
     if starts < 2:
