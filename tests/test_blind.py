@@ -102,6 +102,7 @@ def test_pixels_that_were_not_measured_are_not_looked_at():
         (BlurEvidence(0.3, 1.0, 0.3, 0.01), False),
         (BlurEvidence(0.95, 2.0, 0.3, 0.01), False),
         (BlurEvidence(0.95, 1.0, 1.0, 0.01), False),
+        (BlurEvidence(1.0, 1.0, 0.1, 0.01, 0.8), False),
     ],
 )
 def test_the_verdict_needs_agreement_an_explained_picture_and_room_in_the_box(evidence, trusted):

@@ -18,6 +18,8 @@ UNSURE = 0.5  # agreement below which a kernel is not trusted (one with 0.63 gai
 MAX_MISFIT = 1.3  # 0.95 to 1.1 in all of them; one kernel larger than its box left 90 times the noise
 WIDE = 0.9  # of the box; of kernels that were right 0.3, of one that was not 1.1
 
+POINT = 0.5  # in one pixel of the kernel: there is hardly a blur (a path of 13 pixels has 0.1), and taking it out costs what is fine
+
 
 def kernel_similarity(a: Tensor, b: Tensor) -> float:
     """The largest normalised correlation of two kernels over shifts by whole pixels, 0 to 1 (Hu and Yang, ECCV 2012)."""
@@ -32,12 +34,14 @@ def kernel_similarity(a: Tensor, b: Tensor) -> float:
 @dataclass(frozen=True)
 class BlurEvidence:
     """agreement: similarity of two independent kernels, of all pairs the greatest. misfit: what is left of the picture over its noise (root
-    mean square). reach: the largest extent of the kernel over that of its box. noise: its deviation, black to white being 1."""
+    mean square). reach: the largest extent of the kernel over that of its box. noise: its deviation, black to white being 1. peak: the
+    largest value of the kernel, whose sum is 1."""
 
     agreement: float
     misfit: float
     reach: float
     noise: float
+    peak: float = 0.0
 
 
 def blur_verdict(e: BlurEvidence) -> Verdict:
@@ -49,6 +53,8 @@ def blur_verdict(e: BlurEvidence) -> Verdict:
         return Verdict(False, f"no: independent kernels do not agree; {facts}: do not trust this")
     if e.misfit > MAX_MISFIT:
         return Verdict(False, f"no: the picture is not explained; {facts}: do not trust this")
+    if e.peak > POINT:
+        return Verdict(False, f"no: the kernel is nearly a point, the picture hardly blurred; {facts}: nothing is to be gained")
     if e.agreement < GOOD:
         return Verdict(None, f"cannot say: {facts}: trust what is coarse")
     if e.noise > MAX_NOISE:

@@ -181,7 +181,7 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     reaches = [max(n / b for n, b in zip(kernel.shape, (rows, columns))) for kernel in kernels]
     best, agreement = chosen(kernels, misfits, [m <= MAX_MISFIT and r <= WIDE for m, r in zip(misfits, reaches)])
     kernel, image = kernels[best], pictures[best][0]
-    evidence = BlurEvidence(agreement, misfits[best], reaches[best], sigma)
+    evidence = BlurEvidence(agreement, misfits[best], reaches[best], sigma, float(kernel.max()))
     verdict = blur_verdict(evidence)
     warnings, attempt = [], None
     if clipped > 0:
