@@ -18,23 +18,12 @@ import numpy as np
 import torch
 
 import untwin as ut
+from plugplay import clean
 from untwin.model.networks.dncnn import dncnn
 from untwin.processes import one_thread
 
 GREY, COLOUR = ("coins", "moon", "clock", "grass"), ("rocket", "retina", "coffee")
 LEVELS, CONTRASTS = (0.02, 0.05, 0.1, 0.2, 0.4), (1.0, 0.75, 0.5, 0.35, 0.25)
-
-
-def clean(name: str, size: int) -> torch.Tensor:
-    """(channels, size, size), 0 to 1."""
-    from skimage import data, transform
-
-    image = np.asarray(getattr(data, name)(), dtype=np.float64) / 255
-    image = image if image.ndim == 3 else image[..., None]
-    n = min(image.shape[:2])
-    top, left = (image.shape[0] - n) // 2, (image.shape[1] - n) // 2
-    small = transform.resize(image[top : top + n, left : left + n], (size, size), anti_aliasing=True)
-    return torch.from_numpy(np.moveaxis(small, -1, 0).copy()).float()
 
 
 def psnr(x: torch.Tensor, truth: torch.Tensor) -> float:
