@@ -182,9 +182,10 @@ def judged(r: dict[str, Any]) -> dict[str, Any]:
     n = r["numbers"]
     if "kernel_agreement" not in n:
         return r
-    box = 63  # of 128 x 128
-    reach = max(n["kernel_height"], n["kernel_width"]) / box
-    trusted = blur_verdict(BlurEvidence(n["kernel_agreement"], n["misfit_over_noise"], reach, n["noise"])).trusted
+    reach = max(n["kernel_height"], n["kernel_width"]) / 63  # the box of 128 x 128
+    keys = ("fit_agreement", "kernel_agreement", "kernel_change", "misfit_over_noise")
+    evidence = BlurEvidence(*(n[key] for key in keys), reach, n["first_peak"])
+    trusted = blur_verdict(evidence).trusted
     return r | {"verdict": trusted, "psnr": r["blurred"] if trusted is False else r["attempt"]}
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from untwin.judge.blur import kernel_similarity, shift_between
 from untwin.model.translation import translated
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+ALIKE = 0.75  # similarity of kernels that may be averaged
+NEAREST = 3  # others, to which a kernel has to be similar: one may be so by chance
 SMALL_PART = 0.1  # of the sum, below which a part that touches no other is noise
 
 
@@ -63,6 +66,24 @@ def trimmed(kernel: Tensor, share: float = 0.07, tail: float = 0.01, reach: int 
     extent = [int((inside[:, axis] - middle[axis]).abs().amax()) for axis in (0, 1)]
     k = k[tuple(slice(m - r, m + r + 1) for m, r in zip(middle, extent))]
     return k / k.sum()
+
+
+def consensus(kernels: list[Tensor]) -> tuple[Tensor, float, list[Tensor]]:
+    """The mean of those kernels that are alike, brought over each other; how well they agree: the mean similarity of the one in their midst
+    to the NEAREST others (0 where there is one kernel only); and those kernels, this one first."""
+    import torch
+
+    if len(kernels) == 1:
+        return trimmed(kernels[0]), 0.0, kernels
+    similarity = torch.tensor([[kernel_similarity(a, b) for b in kernels] for a in kernels])
+    nearest = similarity.fill_diagonal_(0).sort(1, descending=True).values[:, : min(NEAREST, len(kernels) - 1)]
+    middle = int(nearest.mean(1).argmax())
+    box = tuple(2 * max(k.shape[axis] for k in kernels) | 1 for axis in (0, 1))
+    reference = surrounded(kernels[middle], box)
+    alike = [k for i, k in enumerate(kernels) if i != middle and similarity[middle, i] >= ALIKE]
+    wide = [surrounded(k, box) for k in alike]
+    mean = torch.stack([reference, *(translated(k, shift_between(k, reference), zero=True) for k in wide)]).mean(0)
+    return trimmed(mean / mean.sum()), float(nearest[middle].mean()), [kernels[middle], *alike]
 
 
 def surrounded(kernel: Tensor, box: tuple[int, ...]) -> Tensor:
