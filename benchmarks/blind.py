@@ -101,8 +101,11 @@ def richardson_lucy(y: np.ndarray, kernel: np.ndarray, truth: np.ndarray) -> flo
     return max(psnr(run(wide, kernel, num_iter=n)[24:-24, 24:-24], truth) for n in ITERATIONS)
 
 
-def fitted(fit: ut.Fit, box: int | None, steps: int) -> Callable[..., dict[str, Any]]:
+def fitted(fit: ut.Fit, steps: int, tight: bool = False) -> Callable[..., dict[str, Any]]:
+    """In a box of half the picture, or of the size that the path fills."""
+
     def run(y: np.ndarray, truth: np.ndarray, kernel: np.ndarray, noise: float, seed: int) -> dict[str, Any]:
+        box = len(kernel) | 1 if tight else None
         result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=box), fit, stop=ut.Plateau(patience=steps), steps=steps, seed=seed)
         return scored(result, truth, kernel)
 
@@ -127,11 +130,11 @@ def methods(steps: int) -> dict[str, Callable[..., dict[str, Any]]]:
     after = steps // 6
     return {
         "blind": ours,
-        "tight selfdeblur": fitted(selfdeblur(16, 4, after), 31, steps),  # the smallest box that holds every path: its size is given
-        "box selfdeblur": fitted(selfdeblur(16, 4, after), None, steps),
-        "box siren 0.04": fitted(siren(16, 4), None, steps),
-        "box siren 4e-4": fitted(siren(16, 4, 4e-4), None, steps),
-        "box mlp 4e-4": fitted(mlp(), None, steps),
+        "tight selfdeblur": fitted(selfdeblur(16, 4, after), steps, tight=True),
+        "box selfdeblur": fitted(selfdeblur(16, 4, after), steps),
+        "box siren 0.04": fitted(siren(16, 4), steps),
+        "box siren 4e-4": fitted(siren(16, 4, 4e-4), steps),
+        "box mlp 4e-4": fitted(mlp(), steps),
     }
 
 

@@ -255,3 +255,21 @@ def test_settings_of_others_are_refused(arguments, says):
 def test_settings_that_are_none(settings):
     with pytest.raises(InputError):
         Blind(**settings)
+
+
+def test_a_method_for_two_unknowns_is_refused_where_the_kernel_is_known():
+    with pytest.raises(InputError, match="leave the kernel out"):
+        ut.restore(blocks((32, 32))[0][None], ut.Blur(line()), "selfdeblur")
+
+
+def test_where_the_verdict_is_no_pixels_that_were_not_measured_are_filled(monkeypatch):
+    import untwin.runs.blind as module
+
+    y, _ = blocks((32, 32))
+    known = np.ones((32, 32), bool)
+    known[4:8, 4:8], y[4:8, 4:8] = False, 0.0
+    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.Verdict(False, "no: as a test wants it"))
+    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, measured=known)
+    assert torch.equal(result.image[0][~known], result.attempt[0][~known]) and torch.equal(
+        result.image[0][known], torch.from_numpy(y)[known]
+    )

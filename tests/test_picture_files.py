@@ -334,3 +334,14 @@ def test_the_command_takes_jpegs_and_refuses_the_other_convention(tmp_path, monk
     assert psnr(np.moveaxis(np.load(tmp_path / "out" / "result.npy"), -1, 0) / 255, truth) > psnr(np.moveaxis(a, -1, 0) / 255, truth) + 3
     assert ran(["restore", "p.png", "--task", "inpaint", "--mask", "other.png", "--steps", "9", "-o", "no"]) == 2
     assert "invert the mask" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_what_a_mask_calls_unknown_may_be_nan(tmp_path):
+    a = np.linspace(0.1, 0.9, 256, dtype=np.float32).reshape(16, 16)
+    known = np.ones((16, 16), bool)
+    known[3, 4] = False
+    spoilt = np.where(known, a, np.nan)
+    image = read_image(stored(tmp_path, spoilt, "p.npy"), known)
+    assert np.array_equal(image.values[0][known], a[known]) and np.isfinite(image.values).all()
+    with pytest.raises(InputError, match="1 values that are NaN"):
+        read_image(stored(tmp_path, spoilt, "q.npy"))

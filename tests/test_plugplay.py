@@ -117,6 +117,7 @@ def test_any_function_is_a_denoiser(channels):
         (lambda: ut.HQS("dncnn"), r"denoiser='dncnn'\): expected Denoiser"),
         (lambda: last(problem(), ut.PnP(ut.Denoiser(lambda x, s: x, channels=3))), "takes 3 channels, the picture has 1"),
         (lambda: last(problem(), ut.PnP(ut.Denoiser(lambda x, s: x[..., 1:]))), "expected the same shape"),
+        (lambda: last(problem(), ut.PnP(ut.Denoiser(lambda x, s: None))), "returned NoneType; expected a tensor"),
         (lambda: last(ut.Picture(torch.zeros(1, 9, 9)), ut.PnP()), "16 pixels at least"),
         (lambda: last(ut.Picture(torch.zeros(1, 20, 20, 20)), ut.PnP()), "two axes"),
         (lambda: last(ut.Picture(torch.zeros(1, 20, 20), lambda x: x**2), ut.PnP()), "needs a linear physics"),

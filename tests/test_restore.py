@@ -323,7 +323,7 @@ def test_numbers_of_another_range_are_scaled_and_scaled_back(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert ran(["restore", "counts.npy", "--steps", "8", "-o", "out"]) == 0
     said = capsys.readouterr()
-    assert "scaled to 0..1" in said.err and "stopped after 8 steps" in said.out
+    assert "scaled to 0..1" in said.err and "its steps ran out after 8 steps" in said.out
     assert "prior: drp, an untrained network, because a stop or a number of steps was given" in said.out
     back = np.load(tmp_path / "out" / "result.npy")
     assert back.shape == a.shape and back.min() >= 100 and 150 < back.max() <= 500

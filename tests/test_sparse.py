@@ -362,3 +362,8 @@ def test_bad_input_ends_with_2_and_leaves_nothing(arguments, tmp_path, monkeypat
     (tmp_path / "b.txt").write_text("maps")
     assert run("deconvolve", *arguments, "-o", "out") == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_maps_without_a_defect_are_refused():
+    with pytest.raises(InputError, match="no defect of kind 1 lies on 48 x 48 pixels"):
+        quasiparticles((48, 48), channels=2, size=9, density=1e-9)

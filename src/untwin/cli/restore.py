@@ -165,7 +165,8 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
         origin = "estimated" if n["sigma_estimated"] else "given"
         print(f"restored: {n['steps']:.0f} steps for noise of {n['sigma']:.2g} ({origin}); {n['seconds']:.1f} s")
     else:
-        print(f"restored: stopped after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
+        end = "stopped" if n["stopped_itself"] else "its steps ran out"
+        print(f"restored: {end} after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
     others = ", kernel.png, kernel.npy" if result.kernel is not None else ""
     print(f"results: {folder}/result.png, result.npy, summary.json{others}\nreport:  {page}")
 

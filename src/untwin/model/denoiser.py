@@ -120,7 +120,11 @@ class Denoiser:
         rows = x.reshape(-1, 1, 1, *x.shape[2:]) if self.channels == 1 else x.unsqueeze(1)
         clean = []
         for row in rows:
-            z = torch.as_tensor(self.source(row, sigma)).to(row)
+            z = self.source(row, sigma)
+            try:
+                z = torch.as_tensor(z).to(row)
+            except (TypeError, ValueError, RuntimeError) as e:
+                raise InputError(f"{self!r} returned {type(z).__name__}; expected a tensor or an array like its picture") from e
             if z.shape != row.shape:
                 raise InputError(f"{self!r} made {tuple(z.shape)} of {tuple(row.shape)}; expected the same shape")
             clean.append(z)

@@ -204,7 +204,7 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
         warnings.append(f"{100 * clipped:.2g} % of the pixels are saturated and were left out while the kernel was sought")
     if verdict.trusted is False:
         warnings.append(f"what is shown is the blurred picture (the attempt is beside it, attempt.png): {verdict.text}")
-        image, attempt = problem.y.cpu(), image
+        image, attempt = torch.where(problem.measured.cpu(), problem.y.cpu(), image), image
     elif verdict.trusted is None:
         warnings.append(f"the kernel is doubtful: {verdict.text}")
     numbers = {

@@ -234,6 +234,8 @@ def _problem_digest(problem: Picture) -> str:
 def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted: bool) -> tuple[Prior | Fit | Denoiser | str, str]:
     """The prior that is meant, and why it is that one: "auto" and None take a denoiser for what may be a photograph (docs/denoisers.md).
     fitted: something was given that only a fit has."""
+    if isinstance(prior, str) and prior in METHODS:
+        raise InputError(f"prior={prior!r} is for a blur that is not known; leave the kernel out, or expected one of {', '.join(PRIORS)}")
     if isinstance(prior, str) and prior not in PRIORS:
         raise InputError(f"unknown prior {prior!r}; expected one of {', '.join(PRIORS)}")
     if prior == "pnp":

@@ -74,8 +74,12 @@ def quasiparticles(
     chance = rng.random((settings["kinds"], *field_shape))
     strength = np.maximum(0.1, 1 + spread * rng.standard_normal(chance.shape))
     maps = np.where(chance < density, strength, 0.0)
-    clean = _convolved(motifs, maps)
     inside = tuple(slice(margin, margin + n) for n in settings["shape"])
+    for kind, one in enumerate(maps):
+        if not one[inside].any():
+            area = " x ".join(map(str, settings["shape"]))
+            raise InputError(f"no defect of kind {kind + 1} lies on {area} pixels with density={density}; raise it, or take another seed")
+    clean = _convolved(motifs, maps)
     scale = float(clean[:, *inside].std(axis=(1, 2)).mean())
     if lattice:
         clean = clean + lattice * scale * _lattice(field_shape, rng)
