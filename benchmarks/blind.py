@@ -183,11 +183,11 @@ def main() -> None:
 def judged(r: dict[str, Any]) -> dict[str, Any]:
     """A row with the verdict of the numbers that it has, and the picture that follows from it."""
     n = r["numbers"]
-    if "kernel_agreement" not in n:
+    if "gradient_ratio" not in n:
         return r
     reach = max(n["kernel_height"], n["kernel_width"]) / 63  # the box of 128 x 128
     keys = ("fit_agreement", "kernel_agreement", "kernel_change", "misfit_over_noise")
-    evidence = BlurEvidence(*(n[key] for key in keys), reach, n["first_peak"])
+    evidence = BlurEvidence(*(n[key] for key in keys), reach, n["first_peak"], n["gradient_ratio"])
     trusted = blur_verdict(evidence).trusted
     return r | {"verdict": trusted, "psnr": r["blurred"] if trusted is False else r["attempt"]}
 

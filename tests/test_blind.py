@@ -116,16 +116,17 @@ def test_pixels_that_were_not_measured_are_not_looked_at():
 @pytest.mark.parametrize(
     ("evidence", "trusted"),
     [
-        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 0.3, 0.03), True),
-        (BlurEvidence(0.9, 0.75, 0.9, 1.0, 0.3, 0.03), None),
-        (BlurEvidence(0.9, 0.95, 0.8, 1.0, 0.3, 0.03), None),
-        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 0.3, 0.1), None),
-        (BlurEvidence(0.6, 0.95, 0.9, 1.0, 0.3, 0.03), False),
-        (BlurEvidence(0.9, 0.3, 0.9, 1.0, 0.3, 0.03), False),
-        (BlurEvidence(0.9, 0.95, 0.5, 1.0, 0.3, 0.03), False),
-        (BlurEvidence(0.9, 0.95, 0.9, 2.0, 0.3, 0.03), False),
-        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 1.0, 0.03), False),
-        (BlurEvidence(0.9, 1.0, 0.9, 1.0, 0.1, 0.8), False),
+        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 0.3, 0.03, 0.6), True),
+        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 0.3, 0.03, 0.7), None),
+        (BlurEvidence(0.9, 0.75, 0.9, 1.0, 0.3, 0.03, 0.6), None),
+        (BlurEvidence(0.9, 0.95, 0.8, 1.0, 0.3, 0.03, 0.6), None),
+        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 0.3, 0.1, 0.6), None),
+        (BlurEvidence(0.6, 0.95, 0.9, 1.0, 0.3, 0.03, 0.6), False),
+        (BlurEvidence(0.9, 0.3, 0.9, 1.0, 0.3, 0.03, 0.6), False),
+        (BlurEvidence(0.9, 0.95, 0.5, 1.0, 0.3, 0.03, 0.6), False),
+        (BlurEvidence(0.9, 0.95, 0.9, 2.0, 0.3, 0.03, 0.6), False),
+        (BlurEvidence(0.9, 0.95, 0.9, 1.0, 1.0, 0.03, 0.6), False),
+        (BlurEvidence(0.9, 1.0, 0.9, 1.0, 0.1, 0.8, 0.6), False),
     ],
 )
 def test_the_verdict_needs_agreement_an_explained_picture_and_room_in_the_box(evidence, trusted):

@@ -197,7 +197,7 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     repeat = kernel_similarity(ends[1][0], ends[2][0]) if len(ends) > 2 else 0.0
     image, left = _picture(problem, kernel, sigma, settings)
     reach = max(n / b for n, b in zip(kernel.shape, (rows, columns)))
-    evidence = BlurEvidence(agreement, repeat, change, left / max(sigma, 1e-3), reach, float(first.max()))
+    evidence = BlurEvidence(agreement, repeat, change, left / max(sigma, 1e-3), reach, float(first.max()), _gradient_ratio(clean, known))
     verdict = blur_verdict(evidence)
     warnings, attempt = [], None
     if clipped > 0:
@@ -214,6 +214,7 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
         "kernel_agreement": repeat,
         "kernel_change": change,
         "first_peak": evidence.peak,
+        "gradient_ratio": evidence.ratio,
         "kernel_height": float(kernel.shape[0]),
         "kernel_width": float(kernel.shape[1]),
         "misfit_over_noise": evidence.misfit,
@@ -271,6 +272,15 @@ def _together(
         kernel = trimmed(state.nuisance["kernel"][0])
         kernels.append(trimmed(resized(kernel, float(factor))) if factor > 1 else kernel)
     return kernels
+
+
+def _gradient_ratio(y: Tensor, known: Tensor) -> float:
+    """|∇|₁ / (|∇|₂ √n) between pixels that are known."""
+    import torch
+
+    pairs = [(y.diff(dim=axis), known.narrow(axis, 1, n - 1) & known.narrow(axis, 0, n - 1)) for axis, n in enumerate(y.shape)]
+    gradients = torch.cat([difference[both] for difference, both in pairs])
+    return float(gradients.abs().mean() / gradients.square().mean().sqrt().clamp(min=1e-12))
 
 
 def _reduced(y: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,7 @@ _MEANINGS = {
     "kernel_agreement": "similarity of two kernels, each improved from half of the fits, 0 to 1",
     "kernel_change": "similarity of the improved kernel to the first, the mean of the fits, 0 to 1",
     "first_peak": "largest value of the first kernel, whose sum is 1",
+    "gradient_ratio": "of the picture without its noise: small where it has few strong edges, 0.71 where it is texture",
     "kernel_height": "pixels",
     "kernel_width": "pixels",
     "misfit_over_noise": "root mean square of what is left of the picture, over the noise",
