@@ -274,3 +274,11 @@ def test_where_the_verdict_is_no_pixels_that_were_not_measured_are_filled(monkey
     assert torch.equal(result.image[0][~known], result.attempt[0][~known]) and torch.equal(
         result.image[0][known], torch.from_numpy(y)[known]
     )
+
+
+def test_the_noise_is_that_of_each_channel_and_the_brightness_has_less():
+    y, _ = blocks((64, 64), noise=0.0)
+    g = np.random.default_rng(2)
+    colour = np.clip(0.2 + 0.5 * np.stack([y, y, y]) + 0.02 * g.standard_normal((3, 64, 64)), 0, 1).astype(np.float32)
+    result = ut.restore(colour, ut.Blur(ut.Unknown(), box=9), replace(QUICK, noise=None))
+    assert result.numbers["noise"] == pytest.approx(0.02, rel=0.15)

@@ -31,6 +31,7 @@ from untwin.model.priors.kernel import Perceptron, Softmax
 from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import GradientRatio
 from untwin.model.unknown import Unknown
+from untwin.processes import one_thread
 from untwin.random import derive
 from untwin.runs import plugplay
 from untwin.runs.checkpoint import Checkpoint, PartState
@@ -67,7 +68,7 @@ def _joint(depth: int) -> Fit:
 class Blind:
     """The settings of a blind deblurring.
 
-    noise: deviation of the noise; by default estimated from the picture.
+    noise: deviation of the noise of each channel; by default estimated from the picture.
     fits, shares, steps: picture and kernel together at half the resolution, once for each share of the box, with the fits in turn; at most
         `batches` times, as long as kernels agree less than `enough`. window: pixels along each axis of the part of a picture for that, at
         most; the second time twice as many where there are, with a quarter of the resolution.
@@ -151,7 +152,8 @@ def restored(
     clock, cpu, total = time.perf_counter(), time.process_time(), steps(problem, settings)
     recipe = repr(settings)
     checkpoint.begin({**provenance, **about, "recipe": recipe, "seed": seed})
-    result = deblur(problem, settings, seed, checkpoint, lambda count: report(count, None, total) if report and count else None)
+    with one_thread():  # beside other programs two made 0.2 steps a second of 40
+        result = deblur(problem, settings, seed, checkpoint, lambda count: report(count, None, total) if report and count else None)
     seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
     return Restored(
         image=result.image,
@@ -179,7 +181,8 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
         tick(count)
 
     brightness, known, clipped = _brightness(problem)
-    sigma = estimate_sigma(brightness[None].numpy(), known[None].numpy()) if settings.noise is None else settings.noise
+    sigma = estimate_sigma(problem.y.cpu().numpy(), problem.measured.cpu().numpy()) if settings.noise is None else settings.noise
+    grey = sigma * math.hypot(*_weights(len(problem.y)))  # of the brightness
     rows, columns = problem.unknown_shapes["kernel"]
     box = rows, columns
     kernels: list[Tensor] = []
@@ -189,8 +192,8 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
         if agreement >= settings.enough:
             break
     with torch.no_grad():
-        clean = settings.denoiser(brightness[None, None], sigma)[0, 0]
-    rounds = min(settings.rounds, 1) if sigma > settings.strong else settings.rounds
+        clean = settings.denoiser(brightness[None, None], grey)[0, 0]
+    rounds = min(settings.rounds, 1) if grey > settings.strong else settings.rounds
     firsts = [first, *(consensus(half)[0] for half in (alike[::2], alike[1::2]) if half)]
     ends = [_improved(clean, known, kernel, box, settings.search, rounds, counted) for kernel in firsts]
     kernel, change = ends[0]
@@ -231,16 +234,20 @@ def steps(problem: Picture, settings: Blind) -> int:
     return settings.batches * len(settings.shares) * settings.steps + 3 * settings.rounds * settings.search.iterations
 
 
+def _weights(channels: int) -> tuple[float, ...]:
+    """Of the channels in the brightness."""
+    return LUMINANCE if channels == 3 else (1 / channels,) * channels
+
+
 def _brightness(problem: Picture) -> tuple[Tensor, Tensor, float]:
     """(height, width): the luminance, what of it was measured and not saturated, and the share that was."""
     import torch
 
     y, known = problem.y.cpu().float(), problem.measured.cpu()
-    weights = y.new_tensor(LUMINANCE if len(y) == 3 else [1 / len(y)] * len(y))
     high = clipped_at(y[known].numpy())[1]
     saturated = (y >= high) & known if math.isfinite(high) else torch.zeros_like(known)
     clipped = float(saturated.any(0).double().mean())
-    return torch.einsum("c,chw->hw", weights, y), (known & ~saturated).all(0), clipped
+    return torch.einsum("c,chw->hw", y.new_tensor(_weights(len(y))), y), (known & ~saturated).all(0), clipped
 
 
 def _together(
