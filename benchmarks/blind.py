@@ -200,22 +200,29 @@ def _line(r: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Means over the pictures and paths."""
-    lines = ["noise | method | n | gain dB | RL dB | kernel > 0.85 | good | good and worse | CPU s", "---|---|---|---|---|---|---|---|---"]
+    """Means over the paths, for each picture and for all."""
+    titles = (
+        "noise | method | picture | n | gain dB | least | RL dB | kernel > 0.85 | good | their gain | their least | cannot say | no | CPU s"
+    )
+    lines = [titles, "|".join(["---"] * (titles.count("|") + 1))]
     for noise in NOISES:
         for name in dict.fromkeys(r["method"] for r in rows):
-            some = [r for r in rows if r["noise"] == noise and r["method"] == name]
-            if not some:
-                continue
-            gains, reference = ([r[key] - r["blurred"] for r in some] for key in ("psnr", "rl"))
-            good = [r for r in some if r["verdict"] is True]
-            worse = sum(r["psnr"] < r["blurred"] for r in good)
-            right = sum(r["kernel"] > 0.85 for r in some)
-            lines.append(
-                f"{noise} | {name} | {len(some)} | {np.mean(gains):.2f} | {np.mean(reference):.2f} | {right} | {len(good)} | {worse} | "
-                f"{np.mean([r['cpu'] for r in some]):.0f}"
-            )
+            for image in (*IMAGES, "all"):
+                some = [r for r in rows if r["noise"] == noise and r["method"] == name and image in (r["image"], "all")]
+                if some:
+                    lines.append(f"{noise} | {name} | {image} | " + _means(some))
     return "\n".join(lines)
+
+
+def _means(some: list[dict[str, Any]]) -> str:
+    gains, reference = ([r[key] - r["blurred"] for r in some] for key in ("psnr", "rl"))
+    good = [g for g, r in zip(gains, some) if r["verdict"] is True]
+    theirs = f"{np.mean(good):+.2f} | {min(good):+.2f}" if good else " | "
+    others = " | ".join(str(sum(r["verdict"] is v for r in some)) for v in (None, False))
+    return (
+        f"{len(some)} | {np.mean(gains):+.2f} | {min(gains):+.2f} | {np.mean(reference):+.2f} | {sum(r['kernel'] > 0.85 for r in some)} | "
+        f"{len(good)} | {theirs} | {others} | {np.mean([r['cpu'] for r in some]):.0f}"
+    )
 
 
 if __name__ == "__main__":

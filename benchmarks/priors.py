@@ -144,14 +144,14 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     clock = time.process_time()
     launch = launcher(problem, 1)
     outcome = plan.run(problem, 0, launch)
-    plain = assess(problem, plan, outcome, 0, {})
+    plain = assess(plan, outcome, 0, {})
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else plan.with_stage(Refine(parse(REFINEMENTS[name])))
     refine = again.stage(Refine)
     assert refine is not None
     rows = refine.rows_to_refine(problem, outcome.results)
     results = Population.of(problem, launch.map(problem, [(refine.recipe, outcome.results.rows(rows).state)])[0].state)
-    better = assess(problem, again, replace(outcome, refined=results), 0, {})
+    better = assess(again, replace(outcome, refined=results), 0, {})
     told = {}
     for which, s, cpu in (("classical", plain, middle - clock), (name, better, time.process_time() - clock)):
         told[which] = {"error": error(torch.fft.ifftshift(s.image), truth), "trusted": s.verdict.trusted, "cpu": cpu}

@@ -105,15 +105,15 @@ def read_image(path: str | Path, known: np.ndarray | None = None) -> Image:
         a = a[..., :-1]
     if min(a.shape[:2]) < 8:
         raise InputError(f"{path} has {a.shape[0]} x {a.shape[1]} pixels; expected 8 at least along each axis")
-    fits = known is not None and known.shape == a.shape[:2]
-    if fits and a.dtype.kind == "f":
+    known = known if known is not None and known.shape == a.shape[:2] else None
+    if known is not None and a.dtype.kind == "f":
         a = np.where(known[..., None] | np.isfinite(a), a, 0)  # NaN is a usual mark of a pixel that was not measured
     bad = int((~np.isfinite(a)).sum()) if a.dtype.kind == "f" else 0
     if bad:
         raise InputError(
             f"{path} holds {bad} values that are NaN or infinite; replace them, and mark them in a mask for inpainting (--mask)"
         )
-    offset, scale, texts = _scaling(a[known] if fits and known.any() else a)
+    offset, scale, texts = _scaling(a[known] if known is not None and known.any() else a)
     for text in texts:
         warnings.warn(f"{Path(path).name} {text}", GuessWarning, stacklevel=2)
     values = np.empty((a.shape[-1], *a.shape[:2]), np.float32)
