@@ -282,3 +282,17 @@ def test_the_noise_is_that_of_each_channel_and_the_brightness_has_less():
     colour = np.clip(0.2 + 0.5 * np.stack([y, y, y]) + 0.02 * g.standard_normal((3, 64, 64)), 0, 1).astype(np.float32)
     result = ut.restore(colour, ut.Blur(ut.Unknown(), box=9), replace(QUICK, noise=None))
     assert result.numbers["noise"] == pytest.approx(0.02, rel=0.15)
+
+
+def test_a_kernel_one_pixel_thick_stays_thin_at_another_resolution():
+    k = resized(torch.tensor([[0.2, 0.6, 0.2]]), 2.0)
+    assert torch.allclose(k[0], k[1] / 2) and torch.allclose(k[2], k[1] / 2)
+
+
+def test_a_picture_that_is_hardly_blurred_is_given_back(monkeypatch):
+    import untwin.runs.blind as module
+
+    y, _ = blocks((64, 64))
+    monkeypatch.setattr(module, "trimmed", lambda k: torch.ones(1, 1))  # every fit ends at a point
+    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK)
+    assert "nearly a point" in result.verdict.text and torch.equal(result.image[0], torch.from_numpy(y))

@@ -188,7 +188,8 @@ def deblur(problem: Picture, settings: Blind, seed: int, checkpoint: Checkpoint,
     kernels: list[Tensor] = []
     for batch in range(settings.batches):
         kernels += _together(brightness, known, box, settings, batch, seed, checkpoint, counted)
-        first, agreement, alike = consensus([k for k in kernels if float(k.max()) < POINT] or kernels)
+        blurs = [k for k in kernels if float(k.max()) < POINT]
+        first, agreement, alike = consensus(blurs if 2 * len(blurs) >= len(kernels) else kernels)
         if agreement >= settings.enough:
             break
     with torch.no_grad():
@@ -277,7 +278,8 @@ def _together(
                 tick(1)
                 reached(state, [])
         kernel = trimmed(state.nuisance["kernel"][0])
-        kernels.append(trimmed(resized(kernel, float(factor))) if factor > 1 else kernel)
+        point = factor == 1 or float(kernel.max()) >= POINT  # a point is one at every resolution
+        kernels.append(kernel if point else trimmed(resized(kernel, float(factor))))
     return kernels
 
 

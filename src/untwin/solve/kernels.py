@@ -103,6 +103,7 @@ def resized(kernel: Tensor, factor: float) -> Tensor:
     import torch
 
     size = [math.ceil(n * factor) | 1 for n in kernel.shape]
+    kernel = surrounded(kernel, tuple(n + 2 for n in kernel.shape))  # it falls to zero on all sides, also where it is one pixel thick
     lines = []
     for n, m in zip(kernel.shape, size):
         at = (torch.arange(m, dtype=kernel.dtype) - (m - 1) / 2) / factor  # pixels of the old kernel from its middle
