@@ -34,10 +34,10 @@ def noise_error(problem: Problem, image: Tensor, support: Tensor) -> float:
         return math.nan
     if not problem.pattern.counted:
         return math.nan
-    whole = np.where(problem.pattern.measured, np.rint(counts), 0).astype(np.int64)
-    half = np.random.default_rng(derive(0, "halves of the photons")).binomial(whole, 0.5)
+    photons = np.where(problem.pattern.measured, np.rint(counts), 0).astype(np.int64)
+    half = np.random.default_rng(derive(0, "halves of the photons")).binomial(photons, 0.5)
     objects = []
-    for part in (half, whole - half):
+    for part in (half, photons - half):
         if not part.any():
             return 1.0
         own = problem.recounted(part.astype(np.float32))
