@@ -92,6 +92,7 @@ REAL = {
 WAVES = (
     "FlatStart(phase=0.2) + Spectral + 3*DM + 2*RAAR + 2*AmplitudeFlow + TruncatedAmplitudeFlow + ReweightedAmplitudeFlow + WirtingerFlow"
 )
+NEAR = "FlatStart(phase=0.2) + CoarseStart(size=8, iterations=3, finer=2)"
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
@@ -191,6 +192,19 @@ def test_a_detection_with_an_unknown_stays_on_the_device(plain):
     assert torch.equal(here, held(there)) and places <= FIRST | {"solve/calibrate.py Calibrate.step"}
 
 
+def test_a_near_field_stays_on_the_device(plain):
+    def end(device):
+        problem = Problem(Pattern.of_waves(100 + 10 * np.random.default_rng(2).random((2, 16, 16))), ut.Fresnel((0.2, 0.4)), device=device)
+        waits.clear()
+        *_, state = iterate(problem, parse(NEAR), begin(problem, (0, 1)))
+        return state.image
+
+    here = end("cpu")
+    with cuda():
+        there = end("cuda:0")
+    assert torch.equal(here, held(there))  # the likelihood waits anyway
+
+
 def test_exposures_stay_on_the_device(plain):
     rng = np.random.default_rng(0)
     masks = np.exp(2j * np.pi * rng.random((3, 16, 12)))
@@ -215,7 +229,7 @@ def test_exposures_stay_on_the_device(plain):
 
 
 def test_everything_that_a_recipe_can_name_is_tried():
-    tried = " ".join([UNKNOWN, WAVES, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
+    tried = " ".join([UNKNOWN, WAVES, NEAR, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
     assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [
         "Generator",
         *(c.__name__ for c in names.STAGES),

@@ -442,3 +442,48 @@ def test_a_flat_start_is_one_magnitude_and_a_smooth_phase_of_its_own():
     assert torch.allclose(phase.square().mean((1, 2)).sqrt(), torch.tensor(0.5), atol=0.02)
     rough = (phase - phase.roll(1, 1)).square().mean() / phase.square().mean()
     assert float(rough) < 0.5 and float((phase[0] - phase[1]).abs().max()) > 0.1  # neighbours of white noise: 2
+
+
+def test_a_finer_grid_shows_the_same_object_at_the_same_place():
+    from untwin.solve.coarse import _refined
+
+    r = np.arange(32) + 0.5
+    fine = torch.from_numpy(2 + np.cos(2 * np.pi * r / 32)[:, None] * np.sin(4 * np.pi * r / 32) + 0j)[None]
+    coarse = 2 * fine.reshape(1, 16, 2, 16, 2).mean((2, 4))  # as bright: each pixel has the light of four
+    assert close(_refined(coarse), fine) < 0.03  # means over blocks are a little lower at peaks
+    assert float(_refined(coarse).abs().square().sum()) == pytest.approx(float(coarse.abs().square().sum()))
+    assert not _refined(coarse.real).is_complex() and _refined(coarse[:, :15]).shape == (1, 30, 32)
+
+
+def test_binned_exposures_are_those_of_coarser_pixels():
+    from untwin.solve.coarse import _binned
+
+    r = np.arange(64)
+    smooth = np.exp(0.5j * np.cos(2 * np.pi * r / 64)[:, None] * np.cos(2 * np.pi * r / 32))
+    waves = ut.Fresnel((0.05, 0.1)).on(Pattern.of_waves(np.ones((2, 64, 64))))
+    measured = np.ones((2, 64, 64), bool)
+    measured[0, 5, 7] = False
+    p = ut.Problem(Pattern.of_waves(waves(torch.from_numpy(10 * smooth)[None])[0], measured), waves)
+    half, support = _binned(p, torch.ones(1, 64, 64, dtype=torch.bool))
+    assert half.physics.waves.numbers == pytest.approx((0.2, 0.4)) and support.shape == (1, 32, 32)
+    assert (~half.pattern.measured).sum() == 1 and not half.pattern.measured[0, 2, 3]
+    coarse = torch.from_numpy(20 * smooth.reshape(32, 2, 32, 2).mean((1, 3)))
+    complete = torch.from_numpy(half.pattern.measured)
+    assert close(half.predict(coarse[None].to(torch.complex64))[0][complete], half.counts.intensity[complete]) < 0.01
+
+
+def test_starts_from_coarse_to_fine_agree_where_the_data_decide():
+    from untwin.simulate.exposures import exposures
+
+    drawn = exposures("near", 48, photons=1e8, seed=4)
+    p = ut.Problem(Pattern.of_waves(drawn.counts, optics=drawn.optics))
+    recipe = "CoarseStart(phase=0.3, size=24, iterations=600) + 50*DM + 20*RAAR + MaximumLikelihood(60)"
+    solution = ut.reconstruct(p, recipe, starts=2, seed=1)
+    truth = torch.from_numpy(drawn.image)
+    assert solution.verdict.trusted is True
+    assert float(ut.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error) < 0.05
+
+
+def test_a_coarse_start_is_refused_for_other_waves():
+    with pytest.raises(InputError, match="is for the near field"):
+        ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), "CoarseStart")

@@ -61,6 +61,7 @@ _HOME = {
     "solve.likelihood": ("MaximumLikelihood",),
     "solve.penalized": ("Penalized",),
     "solve.spectral": ("Spectral",),
+    "solve.coarse": ("CoarseStart",),
     "solve.predict": ("Predict",),
     "solve.flows": ("AmplitudeFlow", "TruncatedAmplitudeFlow", "ReweightedAmplitudeFlow", "WirtingerFlow"),
     "model.inference": ("predict",),

@@ -8,12 +8,12 @@ from untwin.runs.rows import UNMEASURED, Number, Row
 NEAR = Row(
     "a near field: slow variations are found last, so that starts differ in them, and the end is the most likely object",
     lambda facts: facts.problem.pattern.optics is not None and bool(facts.problem.pattern.optics.fresnel_numbers),
-    "Search(FlatStart(phase={phase}) + {dm}*DM + {raar}*RAAR + MaximumLikelihood({likely}), starts={starts}, families={families})",
+    "Search(CoarseStart(phase={phase}) + {dm}*DM + {raar}*RAAR + MaximumLikelihood({likely}), starts={starts}, families={families})",
     {
         "phase": Number(1.0, UNMEASURED),
         "dm": Number(200, UNMEASURED),
         "raar": Number(50, UNMEASURED),
-        "likely": Number(400, "benchmarks/waves.py: with 100, starts still differ by up to 0.09"),
+        "likely": Number(150, UNMEASURED),
         "starts": Number(4, UNMEASURED),
         "families": FAMILIES,
     },

@@ -44,6 +44,7 @@ from untwin.runs.stages.strays import Strays
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import BoxSupport, FlatStart, FrameSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
+from untwin.solve.coarse import CoarseStart
 from untwin.solve.constrained import AtLeast, AtMost, Equal
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
@@ -79,6 +80,7 @@ OTHERS: tuple[type, ...] = (
     ResetSupport,
     RandomStart,
     FlatStart,
+    CoarseStart,
     Spectral,
     AmplitudeFlow,
     TruncatedAmplitudeFlow,
