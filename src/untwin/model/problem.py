@@ -55,6 +55,7 @@ class Problem(InverseProblem):
         self._require_kinds()
         physics: Physics | Waves = self.physics
         object.__setattr__(self, "physics", Physics.of(physics).on(self.pattern))
+        object.__setattr__(self, "constraint", self.constraint.on(self.pattern))
         object.__setattr__(self, "device", str(self.device))
         old = self.counts
         if old is not None and tuple(old.intensity.shape) == self.shape and (old.mirrored or self._mirror is None):
