@@ -1,12 +1,13 @@
 """Atoms in a periodic cell (untwin.simulate.atoms): is every start solved, after how many iterations, and how fast?
 
-    python benchmarks/sparse_atoms.py [--program PATH] [--atoms 100 140] [--grades easy hard] [--betas 0.3 0.8] [--quick]
+    python benchmarks/sparse_atoms.py [--program PATH] [--atoms 100 140] [--grades easy hard] [--methods "HPR(beta=0.5)"] [--quick]
 
-Per number of atoms and grade one cell and `--starts` random starts of untwin's RRR, each until the constraint keeps 0.95 of the power of
-its estimate (the published criterion) or for `--limit` iterations; one that has come to another object than the truth (E of 0.4 or more)
-counts as not solved. PATH: a program that takes what the authors' RRR takes, DATAFILE SUPPORT POWER BETA LIMIT TRIALS RESULTFILE,
-and writes its iterations as that one does; it is run on the same counts. Writes benchmarks/results/sparse_atoms.json after every
-start and goes on from what is there; --table prints it. Times are of the CPU.
+Per number of atoms and grade one cell and `--starts` random starts of each method, the automatic plan's HPR(beta=0.6) and the published
+RRR(beta=0.5) as untwin has it, with the data first; each until the constraint keeps 0.95 of the power of its estimate, which is the
+published criterion, or for `--limit` iterations. One that has come to another object than the truth (E of 0.4 or more) is not solved.
+PATH: a program that takes what the authors' RRR takes, DATAFILE SUPPORT POWER BETA LIMIT TRIALS RESULTFILE, and writes its iterations as
+that one does; it is run on the same counts. Writes benchmarks/results/sparse_atoms.json after every start and goes on from what is there;
+--table prints it. Times are of the CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import json
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ import numpy as np
 import untwin as ut
 from untwin.processes import one_thread
 from untwin.simulate.atoms import CONTRAST, Cell, cell
+from untwin.solve.projections import Projection
 from untwin.solve.solved import power_share
 
 RESULTS = Path(__file__).parent / "results" / "sparse_atoms.json"
 ATOMS = (100, 140, 175, 200, 225)
 POWER, BETA = 0.95, 0.5  # as published
+METHODS = ("HPR(beta=0.6)", "RRR(beta=0.5)")  # of the automatic plan; published
 LOOK = 10  # iterations from one look to the next
 SAME = 0.4  # E below which an estimate is that of the truth, right when it is found (0.2); others have 0.7
 # log10 of the iterations per solution: table of arXiv 1706.00399, easy, medium, hard
@@ -41,22 +43,13 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True)
-class Method:
-    """beta: of RRR."""
-
-    beta: float
-
-    @property
-    def name(self) -> str:
-        return "untwin" if self.beta == BETA else f"untwin, beta {self.beta:g}"
-
-
-def solved(problem: ut.Problem, sample: Cell, method: Method, seed: int, limit: int) -> tuple[int, float, float, int]:
+def solved(problem: ut.Problem, sample: Cell, method: str, seed: int, limit: int) -> tuple[int, float, float, int]:
     """Iterations of one start until it is solved (-1: it is not), E to the truth, CPU seconds, iterations that they paid for."""
     import torch
 
-    row = ut.RRR(beta=method.beta).coefficients()
+    algorithm = ut.parse(method)
+    assert isinstance(algorithm, Projection)
+    row = algorithm.coefficients()
     state = ut.begin(problem, (seed,))
     problem.advance(state.x, state.support, row, LOOK)  # machine code is compiled once
     began, taken, x, share = time.process_time(), 0, state.x, 0.0
@@ -70,9 +63,9 @@ def solved(problem: ut.Problem, sample: Cell, method: Method, seed: int, limit: 
     return (taken if share >= POWER and error < SAME else -1), error, seconds, taken
 
 
-def run_untwin(sample: Cell, method: Method, row: dict, starts: int, limit: int, save) -> None:
+def run_untwin(sample: Cell, method: str, row: dict, starts: int, limit: int, save) -> None:
     problem = ut.Problem(sample.pattern, constraint=ut.Nonnegative() & ut.Sparse(sample.support))
-    mine = row.setdefault(method.name, {"iterations": [], "errors": [], "seconds": [], "taken": []})
+    mine = row.setdefault(method, {"iterations": [], "errors": [], "seconds": [], "taken": []})
     while len(mine["iterations"]) < starts:
         values = solved(problem, sample, method, len(mine["iterations"]), limit)
         for name, value in zip(("iterations", "errors", "seconds", "taken"), values):
@@ -95,37 +88,33 @@ def run_program(program: str, sample: Cell, row: dict, starts: int, limit: int, 
     save()
 
 
-def summary(iterations: list[int]) -> str:
-    """solved of starts, median and mean of the iterations."""
-    good = [n for n in iterations if n >= 0]
-    if not good:
-        return f"0 of {len(iterations)} | |"
-    return f"{len(good)} of {len(iterations)} | {np.median(good):,.0f} | {np.mean(good):,.0f}"
+def summary(values: dict | None) -> str:
+    """solved of starts, median and mean of the iterations, iterations per second."""
+    if values is None:
+        return "| | | |"
+    good = [n for n in values["iterations"] if n >= 0]
+    speed = values["per_second"] if "per_second" in values else sum(values["taken"]) / max(sum(values["seconds"]), 1e-9)
+    middle, mean = (f"{np.median(good):,.0f}", f"{np.mean(good):,.0f}") if good else ("", "")
+    return f"{len(good)} of {len(values['iterations'])} | {middle} | {mean} | {speed:,.0f} |"
 
 
 def table(rows: dict) -> None:
-    print(
-        "| N, grade | published mean | untwin: solved | median | mean | program: solved | median | mean | iterations/s: untwin | program |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    names = [*METHODS, "program"]
+    names += [m for row in rows.values() for m in row if m not in names]
+    names = list(dict.fromkeys(names))
+    print("| N, grade | published mean | " + " | ".join(f"{m}: solved | median | mean | per s" for m in names) + " |")
+    print("|---" * (2 + 4 * len(names)) + "|")
     for name, row in rows.items():
         atoms, grade = name.split()
         published = 10 ** PUBLISHED[int(atoms)][list(CONTRAST).index(grade)] if int(atoms) in PUBLISHED else float("nan")
-        mine, other = row.get("untwin"), row.get("program")
-        speed = sum(mine["taken"]) / max(sum(mine["seconds"]), 1e-9) if mine else float("nan")
-        theirs = f"{summary(other['iterations'])} | {speed:,.0f} | {other['per_second']:,}" if other else f"| | | {speed:,.0f} |"
-        print(f"| {atoms} {grade} | {published:,.0f} | {summary(mine['iterations']) if mine else '| |'} | {theirs} |")
-    for name, row in rows.items():
-        for method, values in row.items():
-            if method not in ("untwin", "program"):
-                print(f"{name}, {method}: {summary(values['iterations'])}")
+        print(f"| {name} | {published:,.0f} | " + " ".join(summary(row.get(m)) for m in names))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--atoms", type=int, nargs="+", default=ATOMS)
     parser.add_argument("--grades", nargs="+", default=("easy", "medium"))
-    parser.add_argument("--betas", type=float, nargs="*", default=())
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--limit", type=int, default=1_500_000)
     parser.add_argument("--program")
@@ -147,7 +136,7 @@ def main() -> None:
         for grade in options.grades:
             sample = cell(atoms, grade, options.seed)
             row = rows.setdefault(f"{atoms} {grade}", {})
-            for method in (Method(BETA), *(Method(b) for b in options.betas)):
+            for method in options.methods:
                 run_untwin(sample, method, row, options.starts, options.limit, save)
             if options.program:
                 run_program(options.program, sample, row, options.starts, options.limit, save)

@@ -314,3 +314,23 @@ def test_bad_numbers_end_with_exit_code_2(tmp_path, options):
         [sys.executable, "-m", "untwin", "reconstruct", "data40E", *options], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr and "sparse" in done.stderr.lower(), done.stderr
+
+
+def test_the_number_of_values_is_found_where_nobody_has_said_it():
+    truth = thing((32, 32), 12, 3)
+    p = ut.Problem(pattern(truth), constraint=Nonnegative() & Sparse())
+    plan = parse(
+        "Plan(CountValues(Until(Solved(power=0.99, enough=2), 2000*HPR(beta=0.6)) + 20*ER, 20*ER), "
+        "Search(Until(Solved(power=0.99, enough=2), 2000*HPR(beta=0.6)) + 20*ER + ObjectSupport, starts=4, families=4))"
+    )
+    solution = ut.reconstruct(p, plan, workers=1)
+    assert 12 <= solution.numbers["values"] <= 24 and "values of the object are not 0" in solution.verdict.text
+    assert solution.numbers["r_factor"] < 1e-3
+    known = ut.reconstruct(ut.Problem(pattern(truth), constraint=Nonnegative() & Sparse(12)), plan, workers=1)
+    assert "values" not in known.numbers
+
+
+def test_sparse_without_a_number_asks_for_one_where_it_is_used():
+    p = ut.Problem(pattern(thing((16, 16), 5)), constraint=Nonnegative() & Sparse())
+    with pytest.raises(InputError, match="Sparse.. does not say how many"):
+        ut.reconstruct(p, "20*ER", workers=1)

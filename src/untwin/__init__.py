@@ -81,6 +81,7 @@ _HOME = {
     "runs.stages.finish": ("Finish",),
     "runs.stages.coherence": ("Coherence",),
     "runs.stages.inspect": ("Inspect", "Release"),
+    "runs.stages.count_values": ("CountValues",),
     "runs.stages.strays": ("Strays",),
     "runs.stages.contain": ("Contain",),
     "runs.stages.average": ("Average",),

@@ -128,7 +128,7 @@ class Sparse(Constraint):
     The support-size constraint of crystallography, where the object repeats itself in every cell and has no empty surroundings (Elser, Lan
     and Bendory, SIAM J. Imaging Sci. 11, 2018).
 
-    k: 1 or more, and no more than the object has pixels.
+    k: 1 or more, and no more than the object has pixels; None: the automatic plan finds it (CountValues).
     """
 
     k: int | None = None
@@ -148,7 +148,9 @@ class Sparse(Constraint):
         return self
 
     def project(self, x: Tensor, support: Tensor) -> Tensor:
-        return x if self.k is None else largest(x.flatten(1), self.k).view(x.shape)
+        if self.k is None:
+            raise InputError("Sparse() does not say how many values are not 0; give Sparse(k), or CountValues in front of the search")
+        return largest(x.flatten(1), self.k).view(x.shape)
 
 
 @dataclass(frozen=True)

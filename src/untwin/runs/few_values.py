@@ -17,12 +17,14 @@ SPARSE = Row(
     "few values of the object are not 0: reflections from random starts until two of them have come to a solution, which the share of its "
     "power that the constraint keeps tells; none of them has seen another, and that they agree is the evidence",
     lambda facts: facts.problem.constraint.sparse,
-    "Search(Until(Solved(power={power}, enough={enough}), {steps}*RRR(beta={beta})) + {er}*ER + "
+    "CountValues(Until(Solved(power={power}, enough={enough}), {trial}*HPR(beta={beta})) + {er}*ER, {er}*ER), "
+    "Search(Until(Solved(power={power}, enough={enough}), {steps}*HPR(beta={beta})) + {er}*ER + "
     "{rounds}*Shifts(fractions={fractions}, steps={each}) + ObjectSupport, starts={starts}, families={families})",
     {
         "power": Number(0.95, _PUBLISHED),
         "enough": Number(2, "two that agree are evidence; a third would cost half as much again"),
-        "beta": Number(0.5, f"{_PUBLISHED}; {_ATOMS}: 0.3 and 0.8 take more iterations"),
+        "beta": Number(0.6, "docs/sparse-objects.md, Which algorithm: 0.5 and 0.7 take more iterations, RRR twice as many"),
+        "trial": Number(6_000, "docs/sparse-objects.md, How many values; of Sparse() alone"),
         "er": Number(50, f"{_ATOMS}: the misfit then no longer falls"),
         "rounds": Number(2, f"{_SHIFTS}: four bring starts hardly nearer to one another"),
         "fractions": Number(8, f"{_SHIFTS}: 4 leave a third of the pairs of starts apart by more than 0.1"),

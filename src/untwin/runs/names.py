@@ -30,6 +30,7 @@ from untwin.model.waves.farfield import FarField
 from untwin.runs.stages.average import Average
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.contain import Contain
+from untwin.runs.stages.count_values import CountValues
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.inspect import Inspect, Release
@@ -90,7 +91,21 @@ LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Hu
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep, PrimalDual)
 RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy, Solved)
-STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
+STAGES: tuple[type, ...] = (
+    Plan,
+    Inspect,
+    CountValues,
+    Search,
+    Guide,
+    Reserve,
+    Release,
+    Finish,
+    Contain,
+    Average,
+    Coherence,
+    Strays,
+    Refine,
+)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *PLUGGED, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
