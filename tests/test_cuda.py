@@ -56,7 +56,7 @@ REAL_OR_COMPLEX = {
     "3*Capped(RAAR)": set(),
     "3*Proximal(RAAR)": set(),
     "3*Mean(ER) + Rescale": set(),
-    "ER + Shifts(fractions=2, steps=2) + ObjectSupport": set(),
+    "ER + Shifts(fractions=2, steps=2) + ObjectSupport": {"fourier.py ramp"},
     "BoxSupport + TriangleSupport + ResetSupport + RandomStart": {
         "solve/begin.py BoxSupport.step", "solve/begin.py TriangleSupport.step", "solve/begin.py random_object"
     },
