@@ -111,6 +111,8 @@ def test_more_values_than_pixels_are_refused_before_anything_is_computed():
         ut.Problem(p, constraint=Nonnegative() & Sparse(65))
     with pytest.raises(InputError, match="sparse=0"):
         ut.reconstruct(p, sparse=0)
+    with pytest.raises(InputError, match="a support with .* no part"):
+        ut.reconstruct(p, sparse=3, support=np.ones((8, 8)))
     with pytest.raises(InputError, match="no Sparse"):
         ut.reconstruct(ut.Problem(p), sparse=3)
 

@@ -211,6 +211,11 @@ def _cornered_support(problem: Problem, support: np.ndarray | Tensor | None) -> 
         raise InputError(f"support has shape {tuple(mask.shape)}, pattern {problem.pattern.shape}; crop or pad one of them")
     if not bool(mask.any()):
         raise InputError("the support is empty; expected nonzero where the object is")
+    if problem.constraint.everywhere:
+        raise InputError(
+            f"a support with {problem.constraint!r}, in which it has no part; leave it out, or take the constraint "
+            "Support() & Nonnegative() & Sparse(k)"
+        )
     return fourier.cornered(mask, problem.ndim).to(problem.device)
 
 
