@@ -91,25 +91,29 @@ def run_program(program: str, sample: Cell, row: dict, starts: int, limit: int, 
 
 
 def summary(values: dict | None) -> str:
-    """solved of starts, median and mean of the iterations, iterations per second."""
+    """Solved of starts, median and mean of the iterations."""
     if values is None:
-        return "| | | |"
+        return ""
     good = [n for n in values["iterations"] if n >= 0]
-    speed = values["per_second"] if "per_second" in values else sum(values["taken"]) / max(sum(values["seconds"]), 1e-9)
-    middle, mean = (f"{np.median(good):,.0f}", f"{np.mean(good):,.0f}") if good else ("", "")
-    return f"{len(good)} of {len(values['iterations'])} | {middle} | {mean} | {speed:,.0f} |"
+    return f"{len(good)} of {len(values['iterations'])}" + (f", {np.median(good):,.0f}, {np.mean(good):,.0f}" if good else "")
+
+
+def speed(values: dict | None) -> str:
+    """Iterations per second."""
+    if values is None:
+        return ""
+    return f"{values['per_second'] if 'per_second' in values else sum(values['taken']) / max(sum(values['seconds']), 1e-9):,.0f}"
 
 
 def table(rows: dict) -> None:
-    names = [*METHODS, "program"]
-    names += [m for row in rows.values() for m in row if m not in names]
-    names = list(dict.fromkeys(names))
-    print("| N, grade | published mean | " + " | ".join(f"{m}: solved | median | mean | per s" for m in names) + " |")
-    print("|---" * (2 + 4 * len(names)) + "|")
+    names = list(dict.fromkeys([*METHODS, "program", *(m for row in rows.values() for m in row)]))
+    print("| N, grade | published mean | " + " | ".join(f"{m}: solved, median, mean" for m in names) + " | per second: untwin | program |")
+    print("|---" * (4 + len(names)) + "|")
     for name, row in rows.items():
         atoms, grade = name.split()
         published = 10 ** PUBLISHED[int(atoms)][list(CONTRAST).index(grade)] if int(atoms) in PUBLISHED else float("nan")
-        print(f"| {name} | {published:,.0f} | " + " ".join(summary(row.get(m)) for m in names))
+        cells = [name, f"{published:,.0f}", *(summary(row.get(m)) for m in names), speed(row.get("untwin")), speed(row.get("program"))]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main() -> None:
