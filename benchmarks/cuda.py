@@ -50,7 +50,7 @@ from untwin.solve.state import State
 
 SKIPPED = "skipped: no CUDA"
 AGREE = 1e-4  # relative difference of images that the recipes of `agreement` must stay below
-STILL = ("ER", "SF", "RAAR", "HPR", "HIO", "DM", "DM(beta=0.7)", "ADMM", "Capped(RAAR)", "Proximal(RAAR)", "Damped(HIO)", "Mean(ER)")
+STILL = ("ER", "SF", "RAAR", "HPR", "RRR", "HIO", "DM", "DM(beta=0.7)", "ADMM", "Capped(RAAR)", "Proximal(RAAR)", "Damped(HIO)", "Mean(ER)")
 PASSES = 45  # bytes that the passes of an iteration move for each pixel at least (untwin.doctor.Limit)
 
 

@@ -18,6 +18,8 @@ inside = np.zeros((2 * n, 2 * n), dtype=bool)
 inside[n // 2 : n // 2 + n, n // 2 : n // 2 + n] = True
 x = np.zeros(inside.shape)
 x[inside] = 100 * picture.ravel()
+
+# %% Half a period of phase from the middle of the box to that of its edge.
 r = (np.arange(2 * n) - n) / (n / 2)
 chirp = np.exp(1j * np.pi * (r[:, None] ** 2 + r**2))
 

@@ -46,6 +46,7 @@ REAL_OR_COMPLEX = {
     "3*SF": set(),
     "3*RAAR": set(),
     "3*HPR": set(),
+    "3*RRR": set(),
     "3*HIO": set(),
     "3*DM": set(),
     "3*DM(beta=0.7)": set(),
@@ -55,6 +56,7 @@ REAL_OR_COMPLEX = {
     "3*Capped(RAAR)": set(),
     "3*Proximal(RAAR)": set(),
     "3*Mean(ER) + Rescale": set(),
+    "ER + Shifts(fractions=2, steps=2) + ObjectSupport": {"fourier.py ramp"},
     "BoxSupport + TriangleSupport + ResetSupport + RandomStart": {
         "solve/begin.py BoxSupport.step", "solve/begin.py TriangleSupport.step", "solve/begin.py random_object"
     },
@@ -64,6 +66,7 @@ REAL_OR_COMPLEX = {
     },
     "2*ER + AreaWrap(area=Deal((0.3, 0.4))) + 2*ER": DRAWN | LARGEST,
     f"Until(Plateau(patience=2), {STEPS}*ER)": DONE,
+    f"Until(Solved(every=2), {STEPS}*RRR)": DONE,
     f"Until(WMV(window=4, burn_in=0, patience=3), {STEPS}*ER)": DONE,
     f"Until(EMV(patience=3, burn_in=0), {STEPS}*ER)": DONE,
     f"Until(HeldOut(patience=3), {STEPS}*ER)": DONE | HIDDEN,

@@ -16,11 +16,11 @@ from untwin.model.problem import Problem
 from untwin.solve.admm import ADMM
 from untwin.solve.begin import begin
 from untwin.solve.detwin import Detwin
-from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
+from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, RRR, SF
 from untwin.solve.wrap import Capped, Proximal
 
 GRIDS = [(1, 7), (16, 16), (9, 7), (400, 300), (12, 10, 14)]
-ROWS = [a.coefficients() for a in (ER(), SF(), RAAR(0.8), HPR(0.7))] + [Coefficients(a=1, c=-1, s=1, u=-1, v=2)]
+ROWS = [a.coefficients() for a in (ER(), SF(), RAAR(0.8), HPR(0.7), RRR(0.5))] + [Coefficients(a=1, c=-1, s=1, u=-1, v=2)]
 
 
 @pytest.fixture(params=[1, 2])

@@ -19,7 +19,7 @@ from untwin.model.constraints import MagnitudeCap, Support
 from untwin.model.counts import Modulus
 from untwin.runs.names import PROJECTIONS
 from untwin.solve.admm import ADMM
-from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
+from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, RRR, SF
 from untwin.solve.recipe import Draw, Ramp
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Rescale
@@ -74,6 +74,12 @@ def hio(s, x, b):
     return np.where(good, y, x - b * y)
 
 
+def rrr(s, x, b):
+    """Elser, Lan and Bendory 2018, with the data first: x + β [P_S(2 P_M x − x) − P_M x]."""
+    y = s.pm(x)
+    return x + b * (s.ps(2 * y - x) - y)
+
+
 def dm(s, x, b):
     """Elser 2003, eqs. 10 to 13, with γ_M = 1/β and γ_S = −1/β."""
     f_m = (1 + 1 / b) * s.pm(x) - x / b
@@ -107,6 +113,8 @@ FORMULAS = [
     (HPR(beta=0.7), hpr, 0.7),
     (HIO(), hio, 0.9),
     (HIO(beta=0.75), hio, 0.75),
+    (RRR(), rrr, 0.5),
+    (RRR(beta=1.4), rrr, 1.4),
     (DM(), dm, 1.0),
     (DM(beta=0.7), dm, 0.7),
     (DM(beta=-0.8), dm, -0.8),
@@ -332,6 +340,12 @@ def test_a_difference_map_that_stands_still_or_runs_away_is_refused(beta):
         DM(beta=beta)
 
 
+@pytest.mark.parametrize("beta", [0, 2, -0.5, float("nan")])
+def test_reflections_that_stand_still_or_do_not_come_to_rest_are_refused(beta):
+    with pytest.raises(InputError, match="RRR"):
+        RRR(beta=beta)
+
+
 @pytest.mark.parametrize("cls", [Capped, Proximal, Damped, Mean])
 def test_a_wrapper_holds_one_step(cls):
     for wrong in (3, "ER", 2 * ER(), ER() + HIO()):
@@ -345,6 +359,7 @@ def test_a_wrapper_holds_one_step(cls):
         lambda d: RAAR(beta=d),
         lambda d: HIO(beta=d),
         lambda d: HPR(beta=d),
+        lambda d: RRR(beta=d),
         lambda d: DM(beta=d),
         lambda d: ADMM(beta=d),
         lambda d: Proximal(ER(), rho=d),

@@ -148,7 +148,7 @@ def test_magnitudes_and_metrics_do_not_see_phase_shift_and_twin(shape, seed):
         assert float((align(copy, y, d, subpixel=False).error - error).abs().max()) <= 1e-10
 
 
-ALGORITHMS = [ut.ER(), ut.HIO(), ut.RAAR(), ut.DM(), ut.SF(), ut.HPR(), ut.ADMM()]
+ALGORITHMS = [ut.ER(), ut.HIO(), ut.RAAR(), ut.DM(), ut.SF(), ut.HPR(), ut.RRR(), ut.ADMM()]
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["complex", "positive"])

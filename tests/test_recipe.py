@@ -107,7 +107,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Smooth(weight=0.1) + 8*HQS(Denoiser(), noise=0.05) + 3*PnP(level=0.1) + PnPADMM() + RED() + GradientStep()",
     "Smooth(order=2) + 9*PrimalDual(weight=0.05)",
 )
-RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()", "Discrepancy(sigma=0.1)")
+RULED = ("WMV()", "EMV()", "HeldOut()", "Thinned()", "SelfValidation()", "Plateau()", "Discrepancy(sigma=0.1)", "Solved(enough=2)")
 
 
 def test_every_name_is_in_some_test_below():

@@ -51,6 +51,7 @@ class Run(BaseModel):
     gain: float | None = None
     offset: float | None = None
     positivity: bool = False
+    sparse: int | None = Field(default=None, ge=1)
     keep_strays: bool = False
     constraint: str | None = None
     loss: str | None = None
@@ -100,6 +101,8 @@ class Run(BaseModel):
 
         if self.positivity and self.constraint:
             raise InputError("positivity and constraint say the same twice; leave positivity out and write Support() & Nonnegative()")
+        if self.sparse is not None and self.constraint:
+            raise InputError(f"sparse and constraint say the same twice; leave sparse out and write Nonnegative() & Sparse({self.sparse})")
         for name, kind in KINDS.items():
             if (text := getattr(self, name)) is not None:
                 parse_model(text, kind)
@@ -108,7 +111,7 @@ class Run(BaseModel):
         """What is to be solved, on its device. Raises InputError where a text cannot be read, or positivity contradicts the pattern."""
         from untwin.runs.conditions import problem_of
 
-        return problem_of(pattern, self.positivity, self.constraint, self.loss, self.modulus, self.physics, self.device)
+        return problem_of(pattern, self.positivity, self.constraint, self.loss, self.modulus, self.physics, self.device, self.sparse)
 
 
 def resolved(config: Path | None, overrides: dict[str, Any]) -> Run:

@@ -156,7 +156,7 @@ def _oversampling_text(ratios: tuple[float, ...]) -> str:
     text = _times(ratios, 2)
     if any(r != r for r in ratios):
         text += " (?: 2 or less, or other light is there: the autocorrelation goes on through half of the array)"
-    return text + ("" if all(r >= 2 for r in ratios) else ": below 2 there is no unique answer")
+    return text + ("" if all(r >= 2 for r in ratios) else ": below 2 a support alone gives no unique answer")
 
 
 def _fringe_row(bound: float | None) -> list[tuple[str, str]]:

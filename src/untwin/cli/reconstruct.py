@@ -39,6 +39,9 @@ class ReconstructOptions:
         Folder for the results; by default FILE_out beside you. It must not exist.
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
+    sparse
+        The object is real, nowhere negative, and so many of its values are not 0, such as 800, wherever they lie: atoms in a cell that
+        repeats itself. Nothing has to be empty around it.
     support
         File with the object's support; the automatic plan keeps it as it is.
     constraint
@@ -78,6 +81,7 @@ class ReconstructOptions:
 
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
     positivity: bool | None = None
+    sparse: int | None = None
     support: str | None = None
     constraint: str | None = None
     loss: str | None = None
@@ -169,13 +173,14 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool, task: Task) -> Reconst
     pattern = read_pattern(run)
     require_writable(folder, RESULT * pattern.intensity.size)
     support = _support_from_file(run, pattern)
-    unwrapped = recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe)
-    if unwrapped and support is None and pattern.optics is None:
+    problem = run.problem(pattern)
+    fixed = support is not None or problem.constraint.everywhere or pattern.optics is not None
+    if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and not fixed:
         note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with checkpointed(task.command, checkpoint, folder, resume):
         with progress.iterations() as report:
             solution = untwin.reconstruct(
-                run.problem(pattern), recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
+                problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
                 effort=run.effort, seed=run.seed, support=support, workers=run.workers,
                 keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
             )  # fmt: skip

@@ -56,7 +56,7 @@ FORMATS = {
     "png": Format("PNG", raster.entries, raster.load),
     "jpeg": Format("JPEG", raster.entries, raster.load),
     "matlab": Format("MATLAB 5", matlab5.entries, matlab5.load, has_names=True, is_one=lambda head, _: matlab5.is_matlab(head)),
-    "text": Format("text", text.entries, text.load, is_one=lambda head, ending: ending in text.ENDINGS and text.is_table(head)),
+    "text": Format("text", text.entries, text.load, is_one=text.is_one),
 }
 
 

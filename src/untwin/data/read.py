@@ -139,6 +139,8 @@ def _pattern(stored: Stored, reading: Reading, guesses: list[str]) -> Pattern:
     """What is stored, about its zero frequency."""
     arranged, noise = pixels(stored, reading, guesses)
     requested = arranged.centre(reading.centre)
+    if requested is None and stored.cornered:
+        requested = (0.0,) * arranged.grids.intensity.ndim
     framed = centred(arranged.grids, requested, guesses)
     look_at_sampling(framed, guesses)
     guesses += belongings.other_beam(stored.beam, framed.centre, arranged.grids.intensity.shape, requested)

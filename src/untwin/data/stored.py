@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data import belongings, cxi, detector_files, eiger, folder, formats, geometry, hdf5, nexus, raster
+from untwin.data import belongings, cxi, detector_files, eiger, folder, formats, geometry, halves, hdf5, nexus, raster
 from untwin.data.belongings import without_nan
 from untwin.data.header import Entry, affordable
 from untwin.data.measurement import Geometry
@@ -26,7 +26,7 @@ class Stored:
     """An array and what lies beside it. mask: True where bad; mask_name: where it lies, if there is one alone. limited: bool, what the
     detector cannot have counted right, whatever the mask. missing: True where the file never wrote. beam: (y, x) of the direct beam.
     flat, dark: of a pattern that untwin has stored. axes: what the file calls the axes of the array, each empty where it does not; or none.
-    origin: (row, column) of the detector that its first pixel is, for messages.
+    origin: (row, column) of the detector that its first pixel is, for messages. cornered: the array is in FFT order, by its format.
 
     file, format: it comes from ("hdf5", a key of formats.FORMATS, "folder"), or None and "memory". name: of the array in its file, empty
     where there is one only.
@@ -46,6 +46,7 @@ class Stored:
     axes: tuple[str, ...] = ()
     missing: np.ndarray | None = None
     origin: tuple[int, int] = (0, 0)
+    cornered: bool = False
 
     @property
     def what(self) -> str:
@@ -141,6 +142,13 @@ def from_array(file: Path, format: str, data: str | None, guesses: list[str]) ->
             bad, mask_name = without_nan(formats.FORMATS[format].load(file, "mask"), "mask", guesses) != 0, "mask"
         elif format == "cbf":
             bad = detector_files.cbf_bad(file, values)
+    if cornered := format == "text" and halves.is_half(values):
+        values, bad = halves.completed(values)
+        guesses.append(
+            f"{file.name} is a table of {len(values)} x {len(values) // 2} whole numbers whose first column is its own mirror image: "
+            "taken as half of a pattern in FFT order; the other half is its mirror image, zero frequency, highest row and column are not "
+            "measured"
+        )
     return Stored(
         values,
         name,
@@ -150,6 +158,7 @@ def from_array(file: Path, format: str, data: str | None, guesses: list[str]) ->
         mask_name,
         geometry=_geometry(file, format),
         axes=axes_of_pages(file, name) if format == "tiff" else (),
+        cornered=cornered,
     )
 
 

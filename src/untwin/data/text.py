@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from untwin.data import halves
 from untwin.data.header import LARGE, Entry, affordable, entry_named
 from untwin.errors import InputError
 
@@ -18,6 +19,11 @@ _COLUMNS = 2**16
 def is_table(head: bytes) -> bool:
     """Is the first line that is no comment one of several numbers?"""
     return _is_row(_first_line(head)) and b"\0" not in head
+
+
+def is_one(head: bytes, ending: str) -> bool:
+    """A table whose name has one of the endings; or, without any, what begins as half of a pattern does (halves.py)."""
+    return is_table(head) and (ending in ENDINGS or (not ending and halves.may_be_half(_first_line(head))))
 
 
 def first_row(head: bytes) -> int | None:

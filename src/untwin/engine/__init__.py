@@ -44,5 +44,7 @@ def compiled_for(x: Tensor, support: Tensor | None, flags: ConstraintFlags) -> M
         return None
     if (support is not None and not support[0].is_contiguous()) or (flags.positive and x.is_complex()):
         return None
+    if flags.largest and not (flags.positive and x.ndim == 3):
+        return None
     module = _compiled()
     return module if module and module.takes(x) else None

@@ -178,6 +178,24 @@ class Builder:
         b.cbranch(b.icmp_signed("<", following, end), body, after)
         b.position_at_end(after)
 
+    @contextmanager
+    def repeat(self, *carried: Any) -> Iterator[list[Any]]:
+        """Do it, and again as long as the last entry of the list, an i1, says so. Yields the phi nodes [*carried]; at the end of the body
+        the list holds what goes to the next round and, appended to it, whether there is one."""
+        b = self.b
+        before, body, after = b.block, self.function.append_basic_block(), self.function.append_basic_block()
+        b.branch(body)
+        b.position_at_end(body)
+        phis = [b.phi(v.type) for v in carried]
+        for phi, first in zip(phis, carried):
+            phi.add_incoming(first, before)
+        values: list[Any] = list(phis)
+        yield values
+        for phi, value in zip(phis, values):
+            phi.add_incoming(value, b.block)
+        b.cbranch(values[-1], body, after)
+        b.position_at_end(after)
+
 
 class CompiledFunction:
     """A module as machine code (MCJIT), for as long as this object lives: called with the number of threads and with i64 arguments,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from untwin.engine import builder, memory, transform
+from untwin.engine import builder, memory, selection, transform
 from untwin.engine.builder import CompiledFunction, Complex, const, f32, f64, i1, i8, i32
 from untwin.engine.transform import Layout
 
@@ -31,11 +31,12 @@ _THREADING_PIXELS = 100_000  # pixels from which waking a thread pays
 
 class Kernel(Layout):
     """Builds the function. Its arguments: iterations, x, support, target, row = [a, c, s, u, v, rho, damping], flags, workspace, x', y,
-    error (float64)."""
+    error (float64), k. largest: under the constraint that the k largest positive values stay (2D and real, one thread)."""
 
-    def __init__(self, shape: tuple[int, ...], real: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], real: bool, largest: bool = False) -> None:
         super().__init__(shape)
         self.real, self.parts = real, 1 if real else 2  # floats of a pixel of x and y outside
+        self.largest = largest
         self._build()
 
     def workspace(self) -> int:
@@ -51,6 +52,8 @@ class Kernel(Layout):
         self.sums = b.bitcast(self.gep(self.wave, 2 * self.size), ir.PointerType(f64))
         own = self.gep(self.sums, b.mul(self.thread, const(_SUMS)), kind=f64)
         self.error, self.sum2, self.sum4 = (self.gep(own, self.lanes * k, kind=f64) for k in range(3))
+        if self.largest:
+            self.search = selection.Search(self, self.gep(self.wave, self.size + self.lanes), self.sum2, self.argument(10))
         self._rows(lambda line, number: self._load_row(line, number, x))
         with self.loop(const(0), steps) as (t,):
             self._iteration(b.icmp_signed("==", b.add(t, const(1)), steps), estimate)
@@ -98,7 +101,7 @@ class Kernel(Layout):
 
     def _iteration(self, last: Any, estimate: Any) -> None:
         b, middle = self.b, range(1, self.last_axis)
-        for accumulator in (self.error, self.sum2, self.sum4):
+        for accumulator in (self.error,) if self.largest else (self.error, self.sum2, self.sum4):
             self.store(ir.Constant(self.double_vector, [0.0] * self.lanes), accumulator, 8)
         for axis in middle:
             self.lines(self.wave, axis, lambda line, _, axis=axis: self.forward(line, axis))
@@ -110,6 +113,12 @@ class Kernel(Layout):
             self.inverse(row, self.last_axis)
             with b.if_then(last):
                 self._store_row(row, number, estimate)
+
+        if self.largest:
+            self._rows(lambda row, number: self._candidates(row, number, back))
+            threshold = self.broadcast(self.search.threshold())
+            self._rows(lambda row, number: self._update_row(row, number, threshold))
+            return
 
         def first(row: Any, number: Any) -> None:
             back(row, number)
@@ -187,6 +196,15 @@ class Kernel(Layout):
         self._accumulate(loop[1], self.sum2)
         self._accumulate(loop[2], self.sum4)
 
+    def _candidates(self, row: Any, number: Any, back: Callable[[Any, Any], None]) -> None:
+        """A row of y, and u x + v y inside the support, where the imaginary part of x would be."""
+        back(row, number)
+        with self.loop(const(0), const(self.grid[-1])) as (i,):
+            w = self.along(row, self.last_axis, i)
+            x, y = self.load_complex(self._in_object(w)), self.load_complex(w)
+            z = self.b.select(self._support_mask(number, i), self._axpby(x, y)[0], self.splat(0))
+            self.store_complex((x[0], z), self._in_object(w))
+
     def _broadcast_flag(self, flag: Any) -> Any:
         """A flag in all lanes."""
         kind = ir.VectorType(i1, self.lanes)
@@ -195,6 +213,7 @@ class Kernel(Layout):
     def _update_row(self, row: Any, number: Any, level: Any) -> None:
         """A row of x' (plain.update, plain.fienup) over x and over the wave, and the forward transform of the latter."""
         formula = self._update_real if self.real else self._update_linear if level is None else self._update_capped
+        formula = self._update_largest if self.largest else formula
         with self.loop(const(0), const(self.grid[-1])) as (i,):
             w = self.along(row, self.last_axis, i)
             new = formula(self.load_complex(self._in_object(w)), self.load_complex(w), self._support_mask(number, i), level)
@@ -213,6 +232,11 @@ class Kernel(Layout):
         g = b.select(self.less(level, f), g, self.splat(1))
         g = b.select(inside, self.mul(self.s, g), self.splat(0))
         return self.cadd(self.scale(z, g), self.cadd(self.scale(x, self.a), self.scale(y, self.c)))
+
+    def _update_largest(self, x: Complex, y: Complex, inside: Any, threshold: Any) -> Complex:
+        zero = self.splat(0)
+        z = self.b.select(self.less(threshold, x[1]), x[1], zero)  # of `_candidates`
+        return self.add(self.mul(self.s, z), self.add(self.mul(self.a, x[0]), self.mul(self.c, y[0]))), zero
 
     def _update_real(self, x: Complex, y: Complex, inside: Any, level: Any) -> Complex:
         b, zero = self.b, self.splat(0)
@@ -242,9 +266,9 @@ def arranged(target: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _compile(grid: tuple[int, ...], real: bool) -> tuple[CompiledFunction, int]:
+def _compile(grid: tuple[int, ...], real: bool, largest: bool = False) -> tuple[CompiledFunction, int]:
     """The function of a grid and the bytes of its workspace."""
-    kernel = Kernel(grid, real)
+    kernel = Kernel(grid, real, largest)
     return CompiledFunction(kernel.module), kernel.workspace()
 
 
@@ -290,9 +314,10 @@ def run(
     from untwin.engine.rows import Coefficients
 
     starts, pixels = len(x), x[0].numel()
-    function, workspace = _compile(tuple(x.shape[1:]), not x.is_complex())
+    function, workspace = _compile(tuple(x.shape[1:]), not x.is_complex(), flags.largest > 0)
     after, y = (memory.empty(tuple(x.shape), x.dtype) for _ in range(2))
-    threads = min(torch.get_num_threads(), *x.shape[1:-1], x.shape[-1] // 8) if builder.THREADED and pixels > _THREADING_PIXELS else 1
+    threaded = builder.THREADED and pixels > _THREADING_PIXELS and not flags.largest
+    threads = min(torch.get_num_threads(), *x.shape[1:-1], x.shape[-1] // 8) if threaded else 1
     work, error = memory.empty((workspace // 4 + 2 * _SUMS * threads,), torch.float32), torch.empty(starts, dtype=torch.float64)
     general = row if isinstance(row, Coefficients) else Coefficients(row.beta, 0, 0, 0, 0)
     rows = torch.tensor([general.a, general.c, general.s, general.u, general.v, rho, 1.0]).repeat(starts, 1)
@@ -304,5 +329,6 @@ def run(
         for first, step in (*strided, (support.data_ptr(), support.stride(0)), (rows.data_ptr(), 28), (error.data_ptr(), 8))
     )
     for i in range(starts):
-        function(threads, steps, x_[i], support_[i], target.data_ptr(), rows_[i], bits, work.data_ptr(), after_[i], y_[i], error_[i])
+        tensors = x_[i], support_[i], target.data_ptr(), rows_[i], bits, work.data_ptr(), after_[i], y_[i], error_[i]
+        function(threads, steps, *tensors, flags.largest)
     return after, y, error

@@ -85,6 +85,9 @@ def update(x: Tensor, y: Tensor, support: Tensor, row: Coefficients, flags: Cons
     starts, n = x.shape[0], x[0].numel()
     xs, ys, supports = (t.reshape(starts, n) for t in (x, y, support))
     level = _level(xs, ys, supports, row, flags) if flags.capped else None
+    if flags.largest:
+        z = largest(_inside(xs, ys, supports, row, flags), flags.largest)
+        return total(((row.s, z), (row.a, xs), (row.c, ys))).view(x.shape)
     if x.device.type != "cpu":
         return _update(xs, ys, supports, row, flags, level).view(x.shape)
     out = memory.empty(tuple(x.shape), x.dtype)
@@ -129,6 +132,16 @@ def magnitude_cap(inside: Tensor, x: Tensor) -> Tensor:
     each = _square(inside).flatten(1)
     level = each.square().sum(1) / each.sum(1).clamp(min=1e-30)
     return _below(x, level.reshape((-1,) + (1,) * (x.ndim - 1)))
+
+
+def largest(x: Tensor, k: int) -> Tensor:
+    """x (starts, n), or its k values of the largest magnitude and 0 elsewhere: what is above the next one, so that equal values that would
+    make more of them all go."""
+    if k >= x.shape[1]:
+        return x
+    magnitude = x.abs()
+    next_one = magnitude.kthvalue(x.shape[1] - k, dim=1, keepdim=True).values
+    return x.where(magnitude > next_one, x.new_zeros(()))
 
 
 def fienup(x: Tensor, y: Tensor, support: Tensor, beta: float) -> Tensor:

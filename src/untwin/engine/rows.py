@@ -28,7 +28,11 @@ class ConstraintFlags:
     """A constraint as the engine knows it: P inside the support, zero outside of it.
 
     positive: negative values become zero (real arrays only). capped: no magnitude above c = sqrt(Σ m⁴ / Σ m²) of the start.
+    largest: above 0, so many values of a start stay at most, those of the largest magnitudes. supported: False where the support has no
+    part in it.
     """
 
     positive: bool = False
     capped: bool = False
+    largest: int = 0
+    supported: bool = True

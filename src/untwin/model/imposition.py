@@ -51,7 +51,8 @@ def engine_for(sets: Sets, x: Tensor, support: Tensor | None, row: Row) -> Engin
     """The fastest that does it.
 
     | engine       | waves                  | detection | constraint                                   | x              |
-    | Compiled     | far field, no offset   | ideal     | support, real or positive, magnitude cap     | CPU, float32   |
+    | Compiled     | far field, no offset   | ideal     | support, real or positive, magnitude cap;    | CPU, float32   |
+    |              |                        |           | the k largest of 2D nonnegative              |                |
     | HalfSpectrum | far field, no offset   | ideal     | any that makes x real                        | any, real      |
     | General      | any that are unitary   | any       | any                                          | any            |
 
@@ -88,6 +89,7 @@ class Compiled(Engine):
 
     def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         m = sets.modulus
+        support = _support(self.flags, support)
         return self.code.run(x, support, sets.counts.arranged, as_row(row, self.flags), self.flags, m.rho, m.damping, steps)
 
 
@@ -171,9 +173,14 @@ def update(sets: Sets, x: Tensor, y: Tensor, support: Tensor, row: Row) -> Tenso
             return plain.fienup(x, y, support, row.beta)
         return y.where(sets.constraint.satisfied(y, support), x.add(y, alpha=-row.beta))
     if flags is not None and x.is_complex() != sets.constraint.real:
-        return plain.update(x, y, support, row, flags)
+        return plain.update(x, y, _support(flags, support), row, flags)
     z = sets.constraint.project(total(((row.v, y), (row.u, x))), support)
     return total(((row.s, z), (row.a, x), (row.c, y)))
+
+
+def _support(flags: ConstraintFlags, support: Tensor) -> Tensor:
+    """Everywhere, where the constraint does not ask for one."""
+    return support if flags.supported else support.new_ones(()).expand(support.shape).contiguous()
 
 
 def as_row(row: Row, flags: ConstraintFlags | None) -> Row:

@@ -58,6 +58,7 @@ class Problem(InverseProblem):
         physics: Physics | Waves | None = self.physics
         object.__setattr__(self, "physics", (default_physics(self.pattern) if physics is None else Physics.of(physics)).on(self.pattern))
         object.__setattr__(self, "pattern", self.physics.waves.recorded(self.pattern))
+        object.__setattr__(self, "constraint", self.constraint.on(self.shape))
         object.__setattr__(self, "device", str(self.device))
         old = self.counts
         if old is not None and tuple(old.intensity.shape) == self.pattern.shape and (old.mirrored or self._mirror is None):

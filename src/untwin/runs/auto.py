@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.errors import InputError
 from untwin.judge import trust
 from untwin.runs.exposures import NEAR, WAVES
+from untwin.runs.few_values import SPARSE, affordable_steps
 from untwin.runs.names import parse
 from untwin.runs.pictures import FAMILIES, FILLED, FILLED_PIXELS, FIXED_FILLED, affordable
 from untwin.runs.rows import UNMEASURED, Number, Row
@@ -264,7 +265,7 @@ SMALL = Row(
         "rounds": Number(4, UNMEASURED),
     },
 )
-PLANS = (NEAR, WAVES, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
+PLANS = (NEAR, WAVES, SPARSE, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
 
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 _REFINE_SOURCE = "docs/deep-priors.md: this fit was measured as a whole (benchmarks/priors.py), the number by itself was not"
@@ -430,6 +431,9 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False, effor
     if row in (FIXED_FILLED, FILLED):
         plan = _built(row, starts, **affordable(row, _built(row, None, further=1, reserve=0), facts.pixels, effort))
         return plan.without(Reserve) if starts else plan
+    if row is SPARSE:
+        n = starts or row.numbers["starts"].value
+        return _built(row, starts, steps=affordable_steps(facts.pixels, n, effort), enough=min(n, row.numbers["enough"].value))
     if row is not SMALL:
         return _built(row, starts)
     plan = _built(row, starts, reserve=round(effort * row.numbers["reserve"].value))

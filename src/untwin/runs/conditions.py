@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.errors import InputError
-from untwin.model.constraints import Constraint, Nonnegative, Support
+from untwin.model.constraints import Constraint, Nonnegative, Sparse, Support
 from untwin.model.counts import Counts, Modulus
 from untwin.model.losses import Loss, Poisson
 from untwin.model.physics import Physics, default_physics
@@ -77,11 +77,14 @@ def problem_of(
     modulus: str | None = None,
     physics: str | None = None,
     device: str | None = None,
+    sparse: int | None = None,
 ) -> Problem:
-    """The Problem that texts describe. Raises InputError where one cannot be read, or positivity contradicts the pattern."""
-    if positivity:
+    """The Problem that texts describe. sparse: how many values of a real nonnegative object are not 0. Raises InputError where one cannot
+    be read, or positivity contradicts the pattern."""
+    if positivity or sparse is not None:
         require_real(pattern)
     default: Constraint = Support() & Nonnegative() if positivity else Support()
+    default = default if sparse is None else Nonnegative() & Sparse(sparse)
     return Problem(
         pattern,
         physics=parse_model(physics, Physics) if physics else default_physics(pattern),

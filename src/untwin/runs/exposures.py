@@ -23,7 +23,7 @@ WAVES = Row(
     "families from the spectral start; then the most likely object",
     lambda facts: facts.problem.pattern.optics is not None,
     "Search(Spectral(variety={variety}) + {dm}*DM + {raar}*RAAR + {er}*ER, starts={starts}, families={families}), "
-    "Finish((MaximumLikelihood({likely}),), deal=1, rounds=1)",
+    "Finish((MaximumLikelihood({likely}),), deal={deal}, rounds={rounds})",
     {
         "variety": Number(0.3, "benchmarks/waves.py"),
         "dm": Number(800, "benchmarks/waves.py"),
@@ -32,5 +32,7 @@ WAVES = Row(
         "starts": Number(8, UNMEASURED),
         "families": FAMILIES,
         "likely": Number(60, UNMEASURED),
+        "deal": Number(1, "there is one recipe, and no setting to be dealt"),
+        "rounds": Number(1, "the most likely object is where another round would begin"),
     },
 )

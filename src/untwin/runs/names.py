@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import untwin
 from untwin import expression
 from untwin.errors import InputError
-from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, PhaseOnly, RealValued, Support
+from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, PhaseOnly, RealValued, Sparse, Support
 from untwin.model.counts import Modulus
 from untwin.model.denoiser import Denoiser
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
@@ -33,6 +33,7 @@ from untwin.model.waves.masked import Masked
 from untwin.runs.stages.average import Average
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.contain import Contain
+from untwin.runs.stages.count_values import CountValues
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.inspect import Inspect, Release
@@ -42,7 +43,7 @@ from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
 from untwin.solve.admm import ADMM
-from untwin.solve.begin import BoxSupport, FlatStart, FrameSupport, RandomStart, ResetSupport, TriangleSupport
+from untwin.solve.begin import BoxSupport, FlatStart, FrameSupport, ObjectSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.coarse import CoarseStart
 from untwin.solve.constrained import AtLeast, AtMost, Equal
@@ -56,17 +57,19 @@ from untwin.solve.likelihood import MaximumLikelihood
 from untwin.solve.penalized import Penalized
 from untwin.solve.pnp import HQS, RED, GradientStep, PnP, PnPADMM, Smooth
 from untwin.solve.predict import Predict
-from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
+from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, RRR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
 from untwin.solve.selfvalidation import SelfValidation
+from untwin.solve.shifts import Shifts
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
+from untwin.solve.solved import Solved
 from untwin.solve.spectral import Spectral
 from untwin.solve.stopping import Plateau
 from untwin.solve.variance import EMV, WMV
 from untwin.solve.variation import PrimalDual
 from untwin.solve.wrap import Capped, Damped, Mean, Proximal, Rescale
 
-PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, ADMM)
+PROJECTIONS: tuple[type, ...] = (ER, HIO, RAAR, DM, SF, HPR, RRR, ADMM)
 OTHERS: tuple[type, ...] = (
     ShrinkWrap,
     AreaWrap,
@@ -74,10 +77,12 @@ OTHERS: tuple[type, ...] = (
     Calibrate,
     MaximumLikelihood,
     Penalized,
+    Shifts,
     BoxSupport,
     FrameSupport,
     TriangleSupport,
     ResetSupport,
+    ObjectSupport,
     RandomStart,
     FlatStart,
     CoarseStart,
@@ -98,27 +103,29 @@ PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Gener
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep, PrimalDual)
-RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy)
-STAGES: tuple[type, ...] = (Plan, Inspect, Search, Guide, Reserve, Release, Finish, Contain, Average, Coherence, Strays, Refine)
+RULES: tuple[type, ...] = (Plateau, WMV, EMV, HeldOut, Thinned, SelfValidation, Discrepancy, Solved)
+STAGES: tuple[type, ...] = (
+    Plan,
+    Inspect,
+    CountValues,
+    Search,
+    Guide,
+    Reserve,
+    Release,
+    Finish,
+    Contain,
+    Average,
+    Coherence,
+    Strays,
+    Refine,
+)
 NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *PLUGGED, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
-CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap, PhaseOnly)
-PHYSICS: tuple[type, ...] = (
-    Physics,
-    FarField,
-    Masked,
-    Fresnel,
-    Gaussian,
-    Ideal,
-    Coherent,
-    CoherentFactor,
-    Background,
-    Sensitivity,
-    Series,
-    Unknown,
-)
+CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap, PhaseOnly, Sparse)
+WAVES: tuple[type, ...] = (FarField, Masked, Fresnel, Gaussian)
+PHYSICS: tuple[type, ...] = (Physics, *WAVES, Ideal, Coherent, CoherentFactor, Background, Sensitivity, Series, Unknown)
 MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
 Kind = TypeVar("Kind")
 # former name -> present one, of classes and of settings, for one release

@@ -54,6 +54,7 @@ def reconstruct(
     effort: float | None = None,
     seed: int = 0,
     positivity: bool = False,
+    sparse: int | None = None,
     keep_strays: bool = False,
     support: np.ndarray | Tensor | None = None,
     device: str | torch.device | None = None,
@@ -64,29 +65,28 @@ def reconstruct(
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
-    start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
-        start, one of two families, its object and its support (`Predict`).
+    start: "random"; "predict" or "predict:MODEL": a network gives every second start, one of two families, object and support (`Predict`).
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     effort: factor on the work that the automatic plan may spend where families of starts do not agree; 1 by default, about a minute of CPU
         at 128 x 128. Counted in iterations times pixels, so that the same bits come out on a slower machine.
     starts: independent starts. seed: of all random numbers; the same one gives the same result on the same machine, and another shares no
         start with it.
-    positivity: the object is real and at least zero. support: (*grid) bool, centred at N//2, kept as it is by the automatic plan.
+    positivity: the object is real and at least zero. sparse: and so many of its values are not 0 (docs/sparse-objects.md). support: (*grid)
+        bool, centred at N//2, kept as it is by the automatic plan.
     keep_strays: the automatic plan masks no pixel by itself, neither hot or saturated ones nor light that no object explains.
     device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
     workers: processes on a CPU; by default all cores.
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
-        the same bits (same machine, versions, device). It stays until you delete it.
-    report: called with the steps taken since the last call, the lowest R known (or None), and the number of steps foreseen.
-    Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
+        the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
+        last call, the lowest R known (or None), and the number of steps foreseen. Raises InputError where something does not fit, or the
+        folder holds another run; NumericalFailure where no start comes to anything.
     """
-    problem = _problem(pattern, positivity, device)
+    problem = _problem(pattern, positivity, device, sparse)
     support = _cornered_support(problem, support)
     plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None, effort), start, support is not None)
     plan = _with_strays(plan) if keep_strays else plan
     _require_suited(problem, plan, support)
-    seed = seed_argument(seed)
-    clock, cpu = time.perf_counter(), time.process_time()
+    seed, clock, cpu = seed_argument(seed), time.perf_counter(), time.process_time()
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
     needed = memory.require(problem, plan, launch)
@@ -192,8 +192,14 @@ def _identity(
     }
 
 
-def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.device | None) -> Problem:
+def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.device | None, sparse: int | None = None) -> Problem:
+    if sparse is not None:
+        sparse = int_argument("sparse", sparse, 1)
     if isinstance(pattern, Problem):
+        if sparse is not None and not pattern.constraint.sparse:
+            raise InputError(
+                f"sparse={sparse} with a Problem that has no Sparse() constraint; put Nonnegative() & Sparse({sparse}) into it"
+            )
         if device is not None and str(device) != pattern.device:
             raise InputError(f"device={str(device)!r} with a Problem on {pattern.device!r}; make the Problem with device={str(device)!r}")
         if positivity and not pattern.real:
@@ -202,7 +208,7 @@ def _problem(pattern: Pattern | Problem, positivity: bool, device: str | torch.d
         return pattern
     if not isinstance(pattern, Pattern):
         raise InputError(f"reconstruct takes a Pattern or a Problem, got {type(pattern).__name__}; untwin.read(path) makes a Pattern")
-    problem = problem_of(pattern, positivity, device=None if device is None else str(device))
+    problem = problem_of(pattern, positivity, device=None if device is None else str(device), sparse=sparse)
     require_agreement(problem.device)
     return problem
 
@@ -224,6 +230,11 @@ def _cornered_support(problem: Problem, support: np.ndarray | Tensor | None) -> 
         raise InputError(f"support has shape {tuple(mask.shape)}, {what} {problem.shape}; crop or pad one of them")
     if not bool(mask.any()):
         raise InputError("the support is empty; expected nonzero where the object is")
+    if problem.constraint.everywhere:
+        raise InputError(
+            f"a support with {problem.constraint!r}, in which it has no part; leave it out, or take the constraint "
+            "Support() & Nonnegative() & Sparse(k)"
+        )
     return problem.cornered(mask).to(problem.device)
 
 
@@ -246,7 +257,7 @@ def _plan(
             raise InputError(f"method={method!r} is a plan of its own and takes no {argument}; leave one of them out")
         return auto.method(method, problem, starts, effort)
     if recipe is None:
-        if not fixed and problem.pattern.optics is None:
+        if not fixed and problem.pattern.optics is None and not problem.constraint.everywhere:
             require_outline(problem, "the automatic plan")
         return auto.plan(problem, starts, fixed, 1.0 if effort is None else effort)
     if isinstance(recipe, Plan):

@@ -114,6 +114,20 @@ class ResetSupport(Algorithm):
 
 
 @dataclass(frozen=True, repr=False)
+class ObjectSupport(Algorithm):
+    """Support = where the object, P_S of the estimate, is not 0: of a sparse one the pixels that it takes."""
+
+    needs: ClassVar = Problem
+
+    def step(self, problem: Problem, state: State) -> State:
+        inside = problem.project_object(state.image, state.support) != 0
+        return state.replace(support=inside & state.support)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+@dataclass(frozen=True, repr=False)
 class RandomStart(Algorithm):
     """x = random magnitudes and phases (real objects: random magnitudes) inside the support, as bright as the data."""
 
@@ -208,7 +222,7 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     grid = (len(starts), *problem.shape)
     if support is not None:
         support = bounds = (torch.as_tensor(support) != 0).to(problem.device).expand(grid)
-    elif problem.outline is None:
+    elif problem.constraint.everywhere or problem.outline is None:
         lit = problem.physics.waves.illuminated(problem.pattern)
         everywhere = torch.ones(problem.shape, dtype=torch.bool) if lit is None else torch.from_numpy(lit)
         support = bounds = everywhere.to(problem.device).expand(grid)

@@ -6,6 +6,7 @@
 | RAAR       | β | 1−2β | β | −1 | 2    |
 | HPR        | 1 | −β   | 1 | −1 | 1+β  |
 | DM, β = 1  | 1 | −1   | 1 | −1 | 2    |
+| RRR        | 1 | −β   | β | −1 | 2    |
 
 HIO is Fienup's own form, which equals HPR for a plain support and differs from it under positivity. The difference map with any
 other β projects onto the support first and has two modulus projections' worth of work, so it stands beside the table.
@@ -112,6 +113,23 @@ class HPR(Projection):
 
     def coefficients(self) -> Coefficients:
         return Coefficients(a=1, c=-self.beta, s=1, u=-1, v=1 + self.beta)
+
+
+@dataclass(frozen=True, repr=False)
+class RRR(Projection):
+    """Relaxed reflect-reflect (Elser, J. Glob. Optim. 68, 2017; Elser, Lan and Bendory, SIAM J. Imaging Sci. 11, 2018):
+    x' = x + β [P_S(2 P_M x − x) − P_M x]. With β = 1 it is DM.
+
+    beta: relaxation, above 0 and below 2.
+    """
+
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_number(self, "beta", 0, 2, above=True, below=True)
+
+    def coefficients(self) -> Coefficients:
+        return Coefficients(a=1, c=-self.beta, s=self.beta, u=-1, v=2)
 
 
 @dataclass(frozen=True, repr=False)

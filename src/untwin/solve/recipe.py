@@ -83,10 +83,12 @@ class Rule(ABC):
     After each step of its segment: `observe` returns the state with rule_state brought up to date; `done` says which starts have stopped,
     (starts,) bool; `restore_best` puts the kept images into the state at the end of the segment, those of a start that has stopped as
     they were when it did, whatever steps followed. `problem_for_steps` is the problem that the steps of the segment are handed: a rule may
-    hide some of the data from them. needs: as for an Algorithm.
+    hide some of the data from them. needs: as for an Algorithm. every: it looks at each so many-th step of its segment alone, and steady
+    steps between two looks are taken together.
     """
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
+    every: int = 1
 
     def problem_for_steps(self, problem: Any) -> Any:
         """A function of the problem alone, so that a run can be resumed."""

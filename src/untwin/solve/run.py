@@ -20,9 +20,10 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
     every: above 1, equal steps are taken together where that is faster, and the state is yielded after each stretch of them: after
         each multiple of `every` steps at least. The states are the same.
 
-    A rule looks at each step of its segment; when every start has stopped, the rest of the segment is passed over. Whether they have is
-    asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the answer. Algorithms begin
-    anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had never stopped.
+    A rule looks at each step of its segment (or at each `every`-th, Rule); when every start has stopped, the rest of the segment is passed
+    over. Whether they have is asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the
+    answer. Algorithms begin anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had
+    never stopped.
     """
     require_suited(problem, recipe)
     state = suited(problem, state)
@@ -53,14 +54,16 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
             if algorithm != previous:
                 state = algorithm.begin(_with_unknowns(steps_problem, state), state.replace(memory=None))
                 previous = algorithm
-            steps = 1
-            if every > 1 and algorithm.steady and rule is None:
-                ahead = algorithms[at - start - 1 : at - start - 1 + every - state.step % every]
+            steps, taken_here = 1, at - start - 1
+            if every > 1 and algorithm.steady and (rule is None or rule.every > 1):
+                most = min(every - state.step % every, rule.every - taken_here % rule.every if rule else every)
+                ahead = algorithms[taken_here : taken_here + most]
                 steps = next((i for i, a in enumerate(ahead) if a != algorithm), len(ahead))
             now = _with_unknowns(steps_problem, state)
             after = algorithm.stretch(now, state, steps) if steps > 1 else algorithm.step(now, state)
             state = after.replace(step=state.step + steps, at=at + steps - 1)
-            yield (state := rule.observe(_with_unknowns(problem, state), state) if rule else state)
+            looked_at = rule is not None and (state.at - start) % rule.every == 0
+            yield (state := rule.observe(_with_unknowns(problem, state), state) if rule and looked_at else state)
         if rule:
             yield (state := rule.restore_best(state).replace(at=end))
         start = end
