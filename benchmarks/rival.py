@@ -75,7 +75,7 @@ def peer(python: str, code: str, arrays: dict[str, np.ndarray], **settings: obje
     env = {**os.environ, **dict.fromkeys(one, "1"), "PYTHONPATH": ""}
     with tempfile.TemporaryDirectory() as folder:
         given, taken = f"{folder}/given.npz", f"{folder}/taken.npz"
-        np.savez(given, **arrays)
+        np.savez(given, allow_pickle=False, **arrays)
         command = [python, "-c", code, given, taken, json.dumps(settings)]
         done = subprocess.run(command, capture_output=True, text=True, env=env, cwd="/")
         if done.returncode:
