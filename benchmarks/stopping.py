@@ -223,6 +223,22 @@ def compared(
     return [*lines, "| mean |  |  | " + _dB(tuple(np.mean(rows, axis=0)))] if rows else []
 
 
+def frontier(runs: list[dict]) -> list[str]:
+    """What the projector loses and gains against the deep image prior with HeldOut, by size and stop, in the mean of the pictures."""
+    lines = ["| pixels | the projector's stop | runs | difference, dB: mean, worst | times cheaper, mean |", "|---|---|---|---|---|"]
+    where = ("image", "size", "noise", "level", "seed")
+    other = {tuple(r[k] for k in where): r["rules"]["HeldOut"] for r in runs if r["prior"] == "dip"}
+    for size in sorted({r["size"] for r in runs}):
+        for stop in ("Discrepancy, σ given", "Discrepancy, σ estimated", "EMV, patience 50", "HeldOut"):
+            own = [r for r in runs if (r["prior"], r["size"]) == ("drp", size) and stop in r["rules"] and tuple(r[k] for k in where) in other]
+            pairs = [(r["rules"][stop], other[tuple(r[k] for k in where)]) for r in own]
+            if pairs:
+                by = [a["image"] - b["image"] for a, b in pairs]
+                times = np.mean([b["cpu"] for _, b in pairs]) / np.mean([a["cpu"] for a, _ in pairs])
+                lines.append(f"| {size} | {stop} | {len(pairs)} | {np.mean(by):+.2f}, {min(by):+.2f} | {times:.1f} |")
+    return lines
+
+
 def _dB(row: tuple[float, ...]) -> str:
     a, b, by, cpu, other, ratio = row
     return f"{a:.2f} | {b:.2f} | {by:+.2f} | {cpu:.1f} | {other:.1f} | {ratio:.1f} |"
@@ -239,7 +255,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one image at 64 pixels, 60 steps")
     parser.add_argument("--budget", type=float, default=math.inf, help="minutes")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--frontier", type=Path, nargs="+", help="compute nothing: the two priors against each other, from these JSON files")
     args = parser.parse_args()
+    if args.frontier:
+        print("\n".join(frontier([r for path in args.frontier for r in json.loads(path.read_text())["runs"]])))
+        return
     if args.quick:
         args.images, args.size, args.steps = "astronaut", 64, 60
     began = time.monotonic()

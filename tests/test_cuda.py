@@ -89,6 +89,7 @@ REAL = {
     "3*Damped(HIO, gamma=Draw(0.9, 1))": DRAWN,
     "3*Damped(HIO, gamma=Ramp(0.9, 1.0))": set(),
 }
+WAVES = "Spectral + 3*DM + 2*RAAR"
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
@@ -188,8 +189,31 @@ def test_a_detection_with_an_unknown_stays_on_the_device(plain):
     assert torch.equal(here, held(there)) and places <= FIRST | {"solve/calibrate.py Calibrate.step"}
 
 
+def test_exposures_stay_on_the_device(plain):
+    rng = np.random.default_rng(0)
+    masks = np.exp(2j * np.pi * rng.random((3, 16, 12)))
+
+    def end(device):
+        exposures = Pattern.of_waves(100 * rng_of_exposures.random((3, 16, 12)))
+        problem = Problem(exposures, ut.Masked(masks), device=device)
+        state = begin(problem, (0, 1))
+        waits.clear()
+        *_, state = iterate(problem, parse(WAVES), state)
+        return state.image
+
+    rng_of_exposures = np.random.default_rng(1)
+    here = end("cpu")
+    rng_of_exposures = np.random.default_rng(1)
+    with cuda():
+        there = end("cuda:0")
+        places = set(waits)
+    assert torch.equal(here, held(there))
+    spectral = {f"solve/spectral.py {name}" for name in ("Spectral.step", "leading", "leading.product", "product", "_weights")}
+    assert places <= FIRST | spectral | {"solve/begin.py random_object"}
+
+
 def test_everything_that_a_recipe_can_name_is_tried():
-    tried = " ".join([UNKNOWN, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
+    tried = " ".join([UNKNOWN, WAVES, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
     assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [
         "Generator",
         *(c.__name__ for c in names.STAGES),

@@ -207,12 +207,17 @@ def test_the_engine_is_chosen_by_waves_detection_and_constraint():
         assert chosen(physics) is General and chosen(physics, real, torch.float32) is General
 
 
-def test_waves_without_an_inverse_are_fitted_and_not_projected():
+def test_waves_without_an_inverse_are_fitted_and_projected_between_waves():
     x = thing((16, 14), 1)
     counts = Halved()(x.unsqueeze(0))[0].numpy()
     p = ut.Problem(ut.Pattern(counts, np.ones(counts.shape, bool)), Halved())
+    for recipe in ("ADMM", "DM(beta=0.7)"):
+        with pytest.raises(InputError, match=r"has no inverse; try RAAR"):
+            list(iterate(p, ut.parse(recipe), ut.begin(p, (0,))))
     with pytest.raises(InputError, match=r"adjoint is their inverse.*Fit"):
-        list(iterate(p, ut.parse("ER"), ut.begin(p, (0,))))
+        p.project_modulus(x[None])
+    *_, after = iterate(p, ut.parse("20*ER"), first := ut.begin(p, (0,)))
+    assert float(p.misfit(after.image)) < float(p.misfit(first.x))
     *_, after = iterate(p, ut.parse("30*Fit(DoubleDIP(Skip(depth=1, width=8)), box=1)"), first := ut.begin(p, (0,)))
     assert float(p.misfit(after.image)) < float(p.misfit(first.x))
 

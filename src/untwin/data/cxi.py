@@ -15,6 +15,7 @@ from untwin.data.counts import BRIGHTEST
 from untwin.data.measurement import Geometry, Pattern, Source, is_sound
 from untwin.data.nexus import CXI_DETECTOR as _DETECTOR
 from untwin.data.noise import Noise
+from untwin.data.optics import Optics
 from untwin.data.units import PLANCK_LIGHT
 from untwin.errors import InputError, readable_errors
 
@@ -26,6 +27,7 @@ SUPPORTS = ("/entry_1/image_1/support", "/entry_1/image_1/mask")  # PyNX keeps i
 IMAGE = "/entry_1/image_1"
 INITIAL_SUPPORT = "/entry_1/process_1/initial_support"  # that the run was handed
 _DATA = "/entry_1/data_1"
+_MASKS = "/entry_1/instrument_1/optics_1/masks"
 _STORED = f"{_DETECTOR}/pattern_1"  # what makes the measurement of a result read back as the very Pattern that was written
 
 
@@ -41,6 +43,7 @@ class _PatternHeader:
     noise: Noise | None = None
     doubts: tuple[str, ...] = ()
     preparation: tuple[str, ...] = ()
+    optics: tuple[float, ...] | None = None  # Fresnel numbers; nothing in them where there are masks, or only the user knows W
 
 
 def data_path(tree: hdf5.Tree) -> str | None:
@@ -76,7 +79,7 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     mask = tree.load(tree.find(f"{_DETECTOR}/mask"))
     if (
         (intensity.dtype, intensity.shape) != (np.float32, mask.shape)
-        or intensity.ndim not in (2, 3)
+        or (header.optics is None and intensity.ndim not in (2, 3))
         or not intensity[~is_bad(mask)].any()
         or not ((intensity >= 0) & (intensity <= BRIGHTEST)).all()
         or len(header.offset) != intensity.ndim
@@ -86,9 +89,11 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
     ):
         raise InputError("the pattern in this result was changed after it was written; read the original file")
     flat, dark = stored_flat_and_dark(tree, f"{_DETECTOR}/data")
+    optics = None if header.optics is None else Optics(_stored_masks(tree), header.optics)
+    cornered = optics.cornered if optics else np.fft.ifftshift
     return Pattern(
-        intensity=np.ascontiguousarray(np.fft.ifftshift(intensity)),
-        measured=np.ascontiguousarray(np.fft.ifftshift(~is_bad(mask))),
+        intensity=np.ascontiguousarray(cornered(intensity)),
+        measured=np.ascontiguousarray(cornered(~is_bad(mask))),
         geometry=stored_geometry,
         source=header.source,
         offset=header.offset,
@@ -97,9 +102,17 @@ def read_pattern(tree: hdf5.Tree) -> Pattern | None:
         noise=header.noise,
         doubts=header.doubts,
         preparation=header.preparation,
-        sensitivity=None if flat is None else np.fft.ifftshift(flat),
-        dark=None if dark is None else np.fft.ifftshift(dark),
+        sensitivity=None if flat is None else cornered(flat),
+        dark=None if dark is None else cornered(dark),
+        optics=optics,
     )
+
+
+def _stored_masks(tree: hdf5.Tree) -> np.ndarray | None:
+    import h5py
+
+    node = tree.find(_MASKS)
+    return tree.load(node) if isinstance(node, h5py.Dataset) else None
 
 
 def stored_flat_and_dark(tree: hdf5.Tree, data: str) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -181,7 +194,7 @@ def write_result(
     target = Path(path)
     image = np.asarray(image)
     support = np.asarray(support)
-    if image.shape != pattern.shape or support.shape != pattern.shape:
+    if support.shape != image.shape or (pattern.optics is None and image.shape != pattern.shape):
         raise InputError(f"object {image.shape} and support {support.shape} do not fit the pattern {pattern.shape}; nothing written")
     if modes is not None and (modes.shape[1:] != image.shape or len(mode_weights) not in (0, len(modes))):
         raise InputError(f"modes {modes.shape} with {len(mode_weights)} weights do not fit the object {image.shape}; nothing written")
@@ -228,7 +241,7 @@ def write_pattern(path: str | Path, pattern: Pattern, *, process: dict[str, Any]
     with hdf5.atomic_file(target) as file:
         entry = _head(file)
         _measurement(file, pattern)
-        names = ["z", "y", "x"][-pattern.ndim :]
+        names = ["exposure", "z", "y", "x"][-pattern.ndim :]
         plot = _group(entry, "data_1", "NXdata", signal="data", axes=[f"q{name}" for name in names])
         plot["data"], plot["mask"] = _link(f"{_DETECTOR}/data"), _link(f"{_DETECTOR}/mask")
         for name, n in zip(names, pattern.shape, strict=True):
@@ -339,11 +352,14 @@ def _storable(value: Any) -> str | int | float | np.number:
 def _measurement(file: h5py.File, pattern: Pattern) -> None:
     _group(file, "/entry_1/instrument_1", "NXinstrument")
     detector = _group(file, _DETECTOR, "NXdetector")
-    _grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")
-    _grid(detector, "mask", np.where(np.fft.fftshift(pattern.measured), 0, INVALID).astype(np.uint32))
+    _grid(detector, "data", pattern.centred(pattern.intensity).astype(np.float32), "photons")
+    _grid(detector, "mask", np.where(pattern.centred(pattern.measured), 0, INVALID).astype(np.uint32))
     for name, values, units in (("sensitivity", pattern.sensitivity, ""), ("dark", pattern.dark, "counts")):
         if values is not None:
-            _grid(detector, name, np.fft.fftshift(values), units)
+            _grid(detector, name, pattern.centred(values), units)
+    if pattern.optics and pattern.optics.masks is not None:
+        _group(file, _MASKS.rpartition("/")[0], "NXcollection")
+        _grid(file, _MASKS, pattern.optics.masks)
     geometry = pattern.geometry
     if geometry.wavelength:
         source = _group(file, "/entry_1/instrument_1/source_1", "NXsource")
@@ -365,6 +381,7 @@ def _measurement(file: h5py.File, pattern: Pattern) -> None:
         "noise": pattern.noise and dataclasses.asdict(pattern.noise),
         "doubts": pattern.doubts,
         "preparation": pattern.preparation,
+        "optics": pattern.optics and pattern.optics.fresnel_numbers,
     }
     stored["json"] = json.dumps(header, default=_json_default)
 

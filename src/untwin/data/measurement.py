@@ -11,6 +11,7 @@ import numpy as np
 from untwin.data import centre
 from untwin.data.counts import counted
 from untwin.data.noise import Noise
+from untwin.data.optics import Optics
 from untwin.errors import InputError
 
 SMALLEST = 24  # pixels along an axis: in a smaller array the light of a few pixels decides where it is bright
@@ -92,7 +93,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """A far-field diffraction pattern in FFT order (zero frequency first).
+    """A far-field diffraction pattern in FFT order (zero frequency first), or other numbers |W x|² (optics).
 
     intensity: float32, 2D or 3D, photons where the file counts photons; finite and not negative, 0 where not measured. Some are counted.
     measured: bool, same shape, True where the pixel can be trusted.
@@ -107,6 +108,8 @@ class Pattern:
     noise: of the intensity; None where nobody has looked: then `counted` looks at the values.
     doubts: what the numbers may not be, as clauses: with one of them no result is trusted.
     preparation: what was done to the frames of a raw scan, one sentence for each step.
+    optics: where it is not one far field: what is known of W. The array may then have any shape: exposures of one object come first, each
+        in the order of its waves, which is FFT order for far fields (Masked) and that of a picture else (Fresnel).
 
     Lists and tensors become arrays. Raises InputError where one does not fit, and where the array is centred (`untwin.read` takes either).
     """
@@ -123,17 +126,18 @@ class Pattern:
     noise: Noise | None = None
     doubts: tuple[str, ...] = ()
     preparation: tuple[str, ...] = ()
+    optics: Optics | None = None
 
     def __post_init__(self) -> None:
         intensity, measured = numbers("intensity", self.intensity), numbers("measured", self.measured).astype(bool, copy=False)
-        if intensity.ndim not in (2, 3):
+        if self.optics is None and intensity.ndim not in (2, 3):
             raise InputError(f"a pattern is 2D or 3D, this array has shape {intensity.shape}; choose one frame or volume")
         if not intensity.size:
             raise InputError(f"intensity has shape {intensity.shape}, without a pixel; expected some along every axis, such as 64 x 64")
         if intensity.shape != measured.shape:
             raise InputError(f"intensity has shape {intensity.shape}, the mask {measured.shape}; crop or pad one of them")
         _require_counts(intensity[measured])
-        if min(intensity.shape) >= SMALLEST and centre.is_centred(intensity, measured):
+        if self.optics is None and min(intensity.shape) >= SMALLEST and centre.is_centred(intensity, measured):
             raise InputError(
                 f"this pattern of shape {intensity.shape} is bright in the middle and dark at its corners: it is centred. A Pattern is in "
                 "FFT order (zero frequency first): use untwin.read(array), which takes either, or np.fft.ifftshift on both arrays"
@@ -153,6 +157,10 @@ class Pattern:
     def ndim(self) -> int:
         return self.intensity.ndim
 
+    def centred(self, values: np.ndarray) -> np.ndarray:
+        """An array like the intensity, with the zero frequency in the middle (for people and files)."""
+        return self.optics.centred(values) if self.optics else np.fft.fftshift(values)
+
     @property
     def photons(self) -> float:
         """Sum of the intensity over the measured pixels."""
@@ -165,7 +173,8 @@ class Pattern:
 
     @property
     def voxel_size(self) -> tuple[float, ...] | None:
-        return self.geometry.voxel_size(self.shape)
+        """None where it is not one far field."""
+        return None if self.optics else self.geometry.voxel_size(self.shape)
 
     def corrected(self) -> Pattern:
         """As a detector without dark counts, whose pixels are alike, would have shown it: max(I − dark, 0) / sensitivity. To look at: its
@@ -173,6 +182,15 @@ class Pattern:
         if self.sensitivity is None and self.dark is None:
             return self
         return replace(self, intensity=light(self.intensity, self.sensitivity, self.dark), sensitivity=None, dark=None)
+
+    @classmethod
+    def of_waves(cls, intensity: Any, measured: Any = None, optics: Optics | None = None) -> Pattern:
+        """Numbers |W x|² of any shape, for waves that a Problem is given: `Problem(Pattern.of_waves(y), Gaussian(256))`.
+
+        intensity: an array, a tensor, a list; measured: bool, same shape, by default everywhere."""
+        values = numbers("intensity", intensity)
+        everywhere = np.ones(values.shape, dtype=bool)
+        return cls(intensity=values, measured=everywhere if measured is None else measured, optics=optics or Optics())
 
 
 def light(intensity: np.ndarray, sensitivity: np.ndarray | None, dark: np.ndarray | None) -> np.ndarray:

@@ -55,11 +55,13 @@ def engine_for(sets: Sets, x: Tensor, support: Tensor | None, row: Row) -> Engin
     | HalfSpectrum | far field, no offset   | ideal     | any that makes x real                        | any, real      |
     | General      | any that are unitary   | any       | any                                          | any            |
 
-    support: None where only `impose` is asked for. Raises InputError for waves that are not unitary.
+    support: None where only `impose` is asked for. Raises InputError for waves that are not unitary, which go by `advance_wave`.
     """
     waves, detection, constraint = sets.physics.waves, sets.physics.detection, sets.constraint
     if not waves.unitary:
-        raise InputError(f"projections need waves whose adjoint is their inverse; {waves!r} are not: try 1000*Fit(Untrained())")
+        raise InputError(
+            f"projections between objects need waves whose adjoint is their inverse; {waves!r} are not: try RAAR, or 1000*Fit(Untrained())"
+        )
     if type(waves) is FarField and not any(waves.offset) and type(detection) is Ideal:  # one of the user's may be another physics
         flags = constraint.flags
         if flags is not None and x.is_complex() != sets.constraint.real:
@@ -117,6 +119,40 @@ class General(Engine):
 
     def advance(self, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         return _one_by_one(self, sets, x, support, row, steps)
+
+
+# between waves
+
+
+def propagated(sets: Sets, x: Tensor) -> Tensor:
+    """W x, complex."""
+    w = sets.physics.waves.propagate(x)
+    return w if w.is_complex() else w.to(w.dtype.to_complex())
+
+
+def nearest_object(sets: Sets, w: Tensor) -> Tensor:
+    """W⁺ w, real where the constraint says so."""
+    x = sets.physics.waves.pseudoinverse(w, sets.constraint.real)
+    if sets.constraint.real:
+        return (x.real if x.is_complex() else x).contiguous()
+    return x if x.is_complex() else x.to(x.dtype.to_complex())
+
+
+def advance_wave(sets: Sets, w: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Iterations w' = a w + c b + s W P_C W⁺ (u w + v b), b = P_M w, between the waves that have the measured moduli and those of objects
+    in the constraint C. Returns w', W⁺ b and the error of the last one.
+
+    W P_C W⁺ is the projection where W* W is diagonal, or C a linear space that W⁺ knows. Fienup's form is its row of the table here."""
+    if isinstance(row, Fienup):
+        row = Coefficients(a=1, c=-row.beta, s=1, u=-1, v=1 + row.beta)
+    b = error = w
+    for _ in range(steps):
+        b = w.clone()
+        error = sets.modulus(b, sets.counts.target, detection=sets.physics.detection)
+        z = nearest_object(sets, total(((row.v, b), (row.u, w))))
+        z = propagated(sets, sets.constraint.project(z, support)).to(w.dtype)
+        w = total(((row.s, z), (row.a, w), (row.c, b)))
+    return w, nearest_object(sets, b), error
 
 
 def _one_by_one(engine: Engine, sets: Sets, x: Tensor, support: Tensor, row: Row, steps: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -135,5 +135,9 @@ class InverseProblem(ABC):
         grow: the support, grown by so many pixels; None for the whole canvas."""
 
     @abstractmethod
+    def placed(self, g: Tensor) -> Tensor:
+        """An image (starts, *grid of a canvas) where it lies in x, (starts, *shape)."""
+
+    @abstractmethod
     def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
         """The x (*shape) that an image g (*canvas) stands for, and its loss for each measured number. loss: instead of the problem's."""

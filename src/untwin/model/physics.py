@@ -12,6 +12,8 @@ from untwin.model.symmetry import Symmetry
 from untwin.model.unknown import Nuisance, Unknown, holding, known, unknowns
 from untwin.model.waves.base import Waves
 from untwin.model.waves.farfield import FarField
+from untwin.model.waves.fresnel import Fresnel
+from untwin.model.waves.masked import Masked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,3 +91,15 @@ class Physics:
 
     def __repr__(self) -> str:
         return expression.write(self)
+
+
+def default_physics(pattern: Pattern) -> Physics:
+    """What the optics of a pattern say, the far field else. Raises InputError where they leave it open."""
+    optics = pattern.optics
+    if optics is None:
+        return Physics()
+    if optics.masks is not None:
+        return Physics(Masked())
+    if optics.fresnel_numbers:
+        return Physics(Fresnel())
+    raise InputError("the optics of these numbers say nothing of W; expected waves beside them, such as Problem(pattern, Linear(A))")

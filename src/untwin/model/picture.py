@@ -196,5 +196,8 @@ class Picture(InverseProblem):
     def window(self, image: Tensor, support: Tensor, canvas: tuple[int, ...], grow: int | None, imitate: bool) -> tuple[None, None]:
         return None, None
 
+    def placed(self, g: Tensor) -> Tensor:
+        return g
+
     def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
         return g, (loss or self.loss)(self.predict(g.unsqueeze(0)), self.y, self.measured)[0] / self.measured.sum()

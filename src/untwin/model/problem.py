@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from untwin import fourier
 from untwin.data.measurement import Pattern
 from untwin.engine import Coefficients, Fienup
 from untwin.errors import InputError
@@ -16,11 +17,11 @@ from untwin.model.box import cut, extent, grown, placed
 from untwin.model.constraints import Constraint, Nonnegative, Support
 from untwin.model.counts import Counts, Modulus
 from untwin.model.detection import Ideal, Sensitivity
-from untwin.model.imposition import STILL, Sets, engine_for, update
+from untwin.model.imposition import STILL, Sets, advance_wave, engine_for, nearest_object, propagated, update
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson
 from untwin.model.noise_level import COUNTS, relative_misfit
-from untwin.model.physics import Physics
+from untwin.model.physics import Physics, default_physics
 from untwin.model.waves.base import Waves
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ class Problem(InverseProblem):
     """A pattern to be phased: find x with D(|W x|²) = I, and x in the constraint.
 
     x is (starts, *grid) in FFT order, complex, or real where the constraint makes it so; what is predicted of it is in the pattern's units.
-    physics: Waves, detected ideally, or Physics(waves, detection); by default FarField() with the pattern's own grid and centre.
+    physics: Waves, detected ideally, or Physics(waves, detection); by default what the optics of the pattern say, or else FarField()
+        with the pattern's own grid and centre.
     """
 
     pattern: Pattern
-    physics: Physics = field(default_factory=Physics)
+    physics: Physics = field(default=None)  # type: ignore[assignment]
     constraint: Constraint = field(default_factory=Support)
     loss: Loss = field(default_factory=Poisson)
     modulus: Modulus = field(default_factory=Modulus)
@@ -53,17 +55,18 @@ class Problem(InverseProblem):
 
     def __post_init__(self) -> None:
         self._require_kinds()
-        physics: Physics | Waves = self.physics
-        object.__setattr__(self, "physics", Physics.of(physics).on(self.pattern))
+        physics: Physics | Waves | None = self.physics
+        object.__setattr__(self, "physics", (default_physics(self.pattern) if physics is None else Physics.of(physics)).on(self.pattern))
+        object.__setattr__(self, "pattern", self.physics.waves.recorded(self.pattern))
         object.__setattr__(self, "device", str(self.device))
         old = self.counts
-        if old is not None and tuple(old.intensity.shape) == self.shape and (old.mirrored or self._mirror is None):
+        if old is not None and tuple(old.intensity.shape) == self.pattern.shape and (old.mirrored or self._mirror is None):
             return
         kind = None if old is None else old.amplitude.dtype
         counts = Counts.of(self.pattern, self._mirror, self.device, kind)
         if old is not None and old.sharpened:
             counts = self._sharpened(counts)
-        if old is not None and tuple(old.intensity.shape) == self.shape and old.mirrored != counts.mirrored:
+        if old is not None and tuple(old.intensity.shape) == self.pattern.shape and old.mirrored != counts.mirrored:
             counts = replace(counts, measured=counts.measured & old.measured, imposed=counts.imposed & old.imposed)
         object.__setattr__(self, "counts", counts)
 
@@ -95,11 +98,12 @@ class Problem(InverseProblem):
 
     @property
     def ndim(self) -> int:
-        return self.pattern.ndim
+        return len(self.shape)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        return self.pattern.shape
+        """Of the object."""
+        return self.physics.waves.object_shape(self.pattern)
 
     @property
     def pixels(self) -> tuple[int, ...]:
@@ -148,6 +152,19 @@ class Problem(InverseProblem):
         physics = Physics(self.model.waves) if self.counts.sharpened else self.model
         return Sets(physics, self.counts, self.modulus, self.constraint)
 
+    @property
+    def between_waves(self) -> bool:
+        """True where projections go between waves and not between objects (model.waves.base.Waves.unitary)."""
+        return not self.physics.waves.unitary
+
+    def centred(self, x: Tensor) -> Tensor:
+        """From the order of the waves to that of a picture, on the last axes."""
+        return fourier.centred(x, self.ndim) if self.physics.waves.fft_order else x
+
+    def cornered(self, x: Tensor) -> Tensor:
+        """Undoes `centred`."""
+        return fourier.cornered(x, self.ndim) if self.physics.waves.fft_order else x
+
     # maps
 
     def impose(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +179,19 @@ class Problem(InverseProblem):
     def advance(self, x: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Iterations x' = `update` of x and y = P_M x; returns x', and the y and the error of the last `impose`."""
         return engine_for(self.sets, x, support, row).advance(self.sets, x, support, row, steps)
+
+    def advance_wave(self, w: Tensor, support: Tensor, row: Coefficients | Fienup, steps: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """The same between waves (model.waves.base.Waves.unitary): iterations of w (starts, *shape of the pattern); returns w', the object
+        of the last P_M w, W⁺ P_M w, and the error that it met."""
+        return advance_wave(self.sets, w, support, row, steps)
+
+    def propagate(self, x: Tensor) -> Tensor:
+        """W x, complex."""
+        return propagated(self.sets, x)
+
+    def objects(self, w: Tensor) -> Tensor:
+        """W⁺ w, of the kind of the problem's objects."""
+        return nearest_object(self.sets, w)
 
     def update(self, x: Tensor, y: Tensor, support: Tensor, row: Coefficients | Fienup) -> Tensor:
         """x' = a x + c y + s P_S(u x + v y), or Fienup's form, a new tensor."""
@@ -201,7 +231,7 @@ class Problem(InverseProblem):
     def brightness(self, f: Tensor) -> Tensor:
         """(starts,): the factor on |W x|² that gives what is predicted as many counts as were measured. f: D(|W x|²)."""
         none = f.new_zeros(())
-        counts, predicted = (v.where(self.measured, none).flatten(-self.ndim).sum(-1) for v in (self.counts.intensity, f))
+        counts, predicted = (v.where(self.measured, none).flatten(-self.pattern.ndim).sum(-1) for v in (self.counts.intensity, f))
         if type(self.model.detection) is not Ideal:  # what is counted without an object does not grow with it
             dark = self.model.detection.expected(f.new_zeros(f.shape)).where(self.measured, none).flatten(-self.ndim).sum(-1)
             counts, predicted = (counts - dark).clamp(min=0), predicted - dark
@@ -296,6 +326,8 @@ class Problem(InverseProblem):
         return True
 
     def canvas(self, share: float) -> tuple[int, ...]:
+        if self.pattern.optics is not None:  # the object keeps its place
+            return (1, *self.shape)
         return (1, *(max(2, math.ceil(share * n)) for n in self.shape))
 
     def window(
@@ -304,9 +336,13 @@ class Problem(InverseProblem):
         """The support within the box, which is as large as the support needs; the image is cut to it, typical magnitude 0.7."""
         import torch
 
+        if self.pattern.optics is not None:
+            inside = self.centred(support if grow is None else grown(support, grow))
+            x = self.centred(self.project_object(image, support)) if imitate else None
+            return inside, x if x is None else 0.7 * x / _typical(x)
         if grow is None and not imitate:
             return torch.ones((len(image), *canvas[1:]), dtype=torch.bool, device=image.device), None
-        d, axes = self.ndim, tuple(range(self.ndim))
+        axes = tuple(range(self.ndim))
         image = self.project_object(image, support)
         rows, masks = [], []
         for x, s in zip(image, support if grow is None else grown(support, grow)):
@@ -319,14 +355,15 @@ class Problem(InverseProblem):
         s = torch.ones_like(s) if grow is None else s
         if not imitate:
             return s, None
-        m = (x.real.square() + x.imag.square() if x.is_complex() else x.square()).flatten(1)
-        typical = (m.square().sum(1) / m.sum(1).clamp(min=1e-30)).sqrt().clamp(min=1e-30)
-        return s, 0.7 * x / typical.reshape((-1,) + (1,) * d)
+        return s, 0.7 * x / _typical(x)
+
+    def placed(self, g: Tensor) -> Tensor:
+        return placed(g.unsqueeze(1), self.shape)[:, 0] if self.pattern.optics is None else self.cornered(g)
 
     def render(self, g: Tensor, loss: Loss | None) -> tuple[Tensor, Tensor]:
         """With as many photons as were counted."""
         c = self.counts
-        x = placed(g.unsqueeze(0), self.shape)[:, 0]
+        x = self.placed(g)
         f = self.predict(x)
         if type(self.physics.detection) is Ideal:
             none = c.intensity.new_zeros(())
@@ -347,8 +384,17 @@ class Problem(InverseProblem):
         return cls(pattern, constraint=constraint, device=str(device))
 
 
+def _typical(x: Tensor) -> Tensor:
+    """sqrt(Σ m⁴ / Σ m²) of each, (starts, 1, ...)."""
+    m = (x.real.square() + x.imag.square() if x.is_complex() else x.square()).flatten(1)
+    return (m.square().sum(1) / m.sum(1).clamp(min=1e-30)).sqrt().clamp(min=1e-30).reshape((-1,) + (1,) * (x.ndim - 1))
+
+
 def require_real(pattern: Pattern) -> None:
-    """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image, whatever the noise."""
+    """Raise InputError where the pattern cannot be that of a real object: too far from its own mirror image, whatever the noise. Other
+    optics do not tell."""
+    if pattern.optics is not None:
+        return
     from untwin.data.centre import MOST_NOISE, REAL
     from untwin.data.realness import DEVIATIONS, realness
 

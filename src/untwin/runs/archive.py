@@ -248,7 +248,9 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
     from untwin.runs.solution import Reconstruction
 
     modes, replicas, pattern = cxi.read_modes(path), cxi.read_replicas(path), read(path)
-    if pattern.shape != stored.image.shape or any(k is not None and k.shape[1:] != stored.image.shape for k in (modes, replicas)):
+    if (pattern.optics is None and pattern.shape != stored.image.shape) or any(
+        k is not None and k.shape[1:] != stored.image.shape for k in (modes, replicas)
+    ):
         raise ValueError(f"an object of shape {stored.image.shape} with a pattern of {pattern.shape}")
     physics, doubts = _physics(record)
     return Reconstruction(

@@ -27,11 +27,13 @@ from untwin.solve.calibrate import uncertainty
 from untwin.solve.likelihood import most_likely
 from untwin.solve.penalized import Penalized
 from untwin.solve.predict import Predict
+from untwin.solve.spectral import Spectral
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.data.measurement import Pattern
+    from untwin.model.counts import Counts
     from untwin.model.problem import Problem
     from untwin.solve.state import Member, State
 
@@ -133,7 +135,7 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
     errors = tuple(results.error.tolist())
     others, members = range(1, len(errors)), final.state.members
-    predictions = [a for a in plan.algorithms() if isinstance(a, Predict)]
+    predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Spectral)]
     strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
     starts = _start_records(outcome.first, scores, first.error, first.twin)
@@ -161,7 +163,7 @@ def _replicas(problem: Problem, choice: Choice, independent: Population) -> Tens
     return x[aligned.error < trust.SIMILAR_ERROR]
 
 
-def _share_nothing(predictions: list[Predict], member: Member, other: Member) -> bool:
+def _share_nothing(predictions: list[Predict | Spectral], member: Member, other: Member) -> bool:
     """False where both were handed the same prediction of a network: that they agree is then no evidence."""
     return not any(a.informs(member.family) and a.informs(other.family) for a in predictions)
 
@@ -231,10 +233,10 @@ def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
         **_statistics(problem, f, best.state, explained),
         **distance,
         "support_pixels": float(best.pixels[0]),
-        "support_fraction": float(best.pixels[0]) / f[0].numel(),
+        "support_fraction": float(best.pixels[0]) / choice.image.numel(),
         "photons": p.photons,
         "measured_fraction": float(p.measured.mean()),
-        "hidden_speckles": unconstrained_modes(p, best.state.support[0].cpu().numpy()),
+        "hidden_speckles": 0.0 if p.optics else unconstrained_modes(p, best.state.support[0].cpu().numpy()),
         "power_unmeasured": unmeasured / p.photons,
     }
 
@@ -262,9 +264,15 @@ def _statistics(problem: Problem, f: Tensor, state: State, explained: Tensor) ->
         float(metrics.log_likelihood(f, t.intensity, t.measured)),
         float(expected / t.measured.sum()),
         *free_log_likelihood(problem, state),
-        *metrics.misfits(explained[0], t.intensity, t.measured),
+        *(_misfit(explained, t) if problem.pattern.optics else metrics.misfits(explained[0], t.intensity, t.measured)),
     )
     return dict(zip(STATISTICS, values, strict=True))
+
+
+def _misfit(explained: Tensor, t: Counts) -> tuple[float, float, float]:
+    """As metrics.misfits, of numbers that have no shells."""
+    expected = metrics.expected_half_deviance(explained, t.measured).clamp(min=1e-30)
+    return float(metrics.half_deviance(explained, t.intensity, t.measured) / expected), math.nan, math.nan
 
 
 def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool) -> tuple[str, ...]:
@@ -365,10 +373,20 @@ def _contrast(choice: Choice) -> float:
 
 def _curves(problem: Problem, comparison: RunComparison) -> tuple[Curve | None, Curve | None]:
     """The transfer function of the runs that ended alike, and the shell correlation with the nearest independent result."""
+    if problem.pattern.optics:
+        return None, _shell_correlation(comparison)
     waves = problem.model.waves.propagate(comparison.runs)
     transfer = prtf(waves, problem.counts.measured) if len(waves) > 1 else None
     shell = None if comparison.nearest is None else fsc(waves[0], problem.model.waves.propagate(comparison.nearest.unsqueeze(0))[0])
     return transfer, shell
+
+
+def _shell_correlation(comparison: RunComparison) -> Curve | None:
+    """Of an object that is no far field's, between the transforms of two results; None where there are not two, or no two dimensions."""
+    runs, d = comparison.runs, comparison.runs.ndim - 1
+    if comparison.nearest is None or d < 2:
+        return None
+    return fsc(fourier.forward(runs[0], d), fourier.forward(comparison.nearest, d))
 
 
 def _modes(runs: Tensor, count: int = MODES) -> tuple[Tensor, list[float]]:
@@ -393,14 +411,14 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
     if problem.symmetry.global_phase and not problem.real:
         total = (image * image.abs()).sum()
         image = image * torch.where(total.abs() > 0, total.conj() / total.abs().clamp(min=1e-30), torch.ones_like(total))
-    presented = fourier.centred(image.roll(by, axes), d).to(torch.complex64).cpu()
-    return presented, fourier.centred(support.roll(by, axes), d).cpu()
+    presented = problem.centred(image.roll(by, axes)).to(torch.complex64).cpu()
+    return presented, problem.centred(support.roll(by, axes)).cpu()
 
 
 def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
     """The modes, moved as the object is."""
     d = problem.ndim
-    return fourier.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1))), d).to(image.dtype).cpu()
+    return problem.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1)))).to(image.dtype).cpu()
 
 
 def _presented_replicas(problem: Problem, image: Tensor, replicas: Tensor | None) -> Tensor | None:

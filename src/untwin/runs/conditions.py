@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin import fourier
 from untwin.errors import InputError
 from untwin.model.constraints import Constraint, Nonnegative, Support
 from untwin.model.counts import Counts, Modulus
 from untwin.model.losses import Loss, Poisson
-from untwin.model.physics import Physics
+from untwin.model.physics import Physics, default_physics
 from untwin.model.problem import Problem, require_real
 from untwin.runs.device import device_name
 from untwin.runs.names import parse, parse_model
@@ -52,9 +51,9 @@ class Conditions:
             "constraint": "" if plain else " & ".join(map(repr, problem.constraint.parts())),
             "loss": "" if _same(problem.loss, Poisson()) else repr(problem.loss),
             "modulus": "" if _same(problem.modulus, Modulus()) else repr(problem.modulus),
-            "physics": "" if _same(problem.physics, Physics().on(problem.pattern)) else repr(problem.physics),
+            "physics": "" if _is_default(problem) else repr(problem.physics),
         }
-        inside = None if support is None else fourier.centred(support.cpu(), problem.ndim).numpy()
+        inside = None if support is None else problem.centred(support.cpu()).numpy()
         return cls(
             positivity=positive,
             **texts,
@@ -85,12 +84,19 @@ def problem_of(
     default: Constraint = Support() & Nonnegative() if positivity else Support()
     return Problem(
         pattern,
-        physics=parse_model(physics, Physics) if physics else Physics(),
+        physics=parse_model(physics, Physics) if physics else default_physics(pattern),
         constraint=parse_model(constraint, Constraint) if constraint else default,
         loss=parse_model(loss, Loss) if loss else Poisson(),
         modulus=parse_model(modulus, Modulus) if modulus else Modulus(),
         device=device_name(device or "cpu"),
     )
+
+
+def _is_default(problem: Problem) -> bool:
+    try:
+        return _same(problem.physics, default_physics(problem.pattern).on(problem.pattern))
+    except InputError:
+        return False
 
 
 def _is_real(pattern: Pattern) -> bool:

@@ -29,6 +29,9 @@ from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
 from untwin.model.unknown import Unknown
 from untwin.model.waves.base import Waves
 from untwin.model.waves.farfield import FarField
+from untwin.model.waves.fresnel import Fresnel
+from untwin.model.waves.linear import Gaussian
+from untwin.model.waves.masked import Masked
 from untwin.runs.stages.average import Average
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.contain import Contain
@@ -57,6 +60,7 @@ from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
 from untwin.solve.selfvalidation import SelfValidation
 from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap
+from untwin.solve.spectral import Spectral
 from untwin.solve.stopping import Plateau
 from untwin.solve.variance import EMV, WMV
 from untwin.solve.variation import PrimalDual
@@ -75,6 +79,7 @@ OTHERS: tuple[type, ...] = (
     TriangleSupport,
     ResetSupport,
     RandomStart,
+    Spectral,
     Predict,
     Rescale,
     Capped,
@@ -97,7 +102,20 @@ NAMES: dict[str, type] = {
 }
 
 CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap)
-PHYSICS: tuple[type, ...] = (Physics, FarField, Ideal, Coherent, CoherentFactor, Background, Sensitivity, Series, Unknown)
+PHYSICS: tuple[type, ...] = (
+    Physics,
+    FarField,
+    Masked,
+    Fresnel,
+    Gaussian,
+    Ideal,
+    Coherent,
+    CoherentFactor,
+    Background,
+    Sensitivity,
+    Series,
+    Unknown,
+)
 MODEL: dict[str, type] = {c.__name__: c for c in (*CONSTRAINTS, *LOSSES, Modulus, *PHYSICS)}
 Kind = TypeVar("Kind")
 # former name -> present one, of classes and of settings, for one release

@@ -57,6 +57,8 @@ class FreedPhase:
 
 def freed(problem: Problem, image: Tensor, support: Tensor) -> FreedPhase | None:
     """image, support: (*grid). None where the object is not real, or something else is known of it, too."""
+    if problem.pattern.optics is not None:
+        return None
     known = all(type(c) in (Support, Nonnegative, RealValued) for c in problem.constraint.parts())
     if not (problem.real and known and problem.model.waves.unitary):
         return None

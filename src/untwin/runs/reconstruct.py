@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untwin import fourier
 from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
+from untwin.model.constraints import RealValued, Support
 from untwin.model.inference import layout_for
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
@@ -61,7 +61,7 @@ def reconstruct(
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
 ) -> Reconstruction:
-    """The object behind a far-field pattern.
+    """The object behind a far-field pattern, or behind other numbers |W x|².
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
     start: "random", or "predict" or "predict:MODEL", where a trained network gives every second
@@ -84,7 +84,7 @@ def reconstruct(
     support = _cornered_support(problem, support)
     plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None, effort), start, support is not None)
     plan = _with_strays(plan) if keep_strays else plan
-    _require_suited(problem, plan)
+    _require_suited(problem, plan, support)
     seed = seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
@@ -106,9 +106,10 @@ def reconstruct(
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
 
 
-def _require_suited(problem: Problem, plan: Plan) -> None:
-    """Raise InputError where a step does not suit the problem, and where something of the physics is unknown and no step finds it, or
-    has the name of another number."""
+def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> None:
+    """Raise InputError where a step does not suit the problem, there are too few numbers for the unknowns of the object, or something of
+    the physics is unknown and no step finds it, or has the name of another number."""
+    _require_enough(problem, support)
     for recipe in plan.recipes:
         require_suited(problem, recipe)
     if problem.unknowns and not any(isinstance(a, Calibrate) for a in plan.algorithms()):
@@ -126,12 +127,28 @@ def _require_suited(problem: Problem, plan: Plan) -> None:
             )
 
 
+def _require_enough(problem: Problem, support: Tensor | None) -> None:
+    """Raise InputError where exposures are fewer numbers than an object has, of which nothing is known but where it lies, and whether it is
+    real: below 1 of them for each unknown of a real object, 2 for a complex one, others explain them as well."""
+    if problem.pattern.optics is None or any(type(c) not in (Support, RealValued) for c in problem.constraint.parts()):
+        return
+    pixels = math.prod(problem.shape) if support is None else int(support.sum())
+    measured, needed = int(problem.measured.sum()), pixels * (1 if problem.real else 2) - (0 if problem.real else 1)
+    if measured < needed:
+        raise InputError(
+            f"{measured:,} measured numbers for {pixels:,} {'real' if problem.real else 'complex'} unknowns; expected {needed:,} at least: "
+            "take more exposures, or say what is known of the object (support, positivity, Sparse)"
+        )
+
+
 def _prediction(problem: Problem) -> Tensor:
     """(1, *grid): the counts that the physics predicts of a ramp. Raises InputError where these cannot be counts."""
     import torch
 
     physics = repr(problem.physics)
-    expected = f"expected real counts of shape {(1, *problem.shape)}, finite and at least 0 (docs/write-your-own-physics.md, Its laws)"
+    expected = (
+        f"expected real counts of shape {(1, *problem.pattern.shape)}, finite and at least 0 (docs/write-your-own-physics.md, Its laws)"
+    )
     try:
         f = problem.predict(_ramp(problem))
     except InputError:
@@ -140,7 +157,7 @@ def _prediction(problem: Problem) -> Tensor:
         raise InputError(
             f"{physics} fails on an object of shape {(1, *problem.shape)}: {type(error).__name__}: {error}; {expected}"
         ) from error
-    if not isinstance(f, torch.Tensor) or not f.is_floating_point() or f.shape != (1, *problem.shape):
+    if not isinstance(f, torch.Tensor) or not f.is_floating_point() or f.shape != (1, *problem.pattern.shape):
         kind = (
             f"a {str(f.dtype).removeprefix('torch.')} tensor of shape {tuple(f.shape)}" if isinstance(f, torch.Tensor) else type(f).__name__
         )
@@ -201,11 +218,12 @@ def _cornered_support(problem: Problem, support: np.ndarray | Tensor | None) -> 
     if support is None:
         return None
     mask = as_mask(support)
-    if tuple(mask.shape) != problem.pattern.shape:
-        raise InputError(f"support has shape {tuple(mask.shape)}, pattern {problem.pattern.shape}; crop or pad one of them")
+    if tuple(mask.shape) != problem.shape:
+        what = "pattern" if problem.pattern.optics is None else "object"
+        raise InputError(f"support has shape {tuple(mask.shape)}, {what} {problem.shape}; crop or pad one of them")
     if not bool(mask.any()):
         raise InputError("the support is empty; expected nonzero where the object is")
-    return fourier.cornered(mask, problem.ndim).to(problem.device)
+    return problem.cornered(mask).to(problem.device)
 
 
 def _plan(
@@ -227,7 +245,7 @@ def _plan(
             raise InputError(f"method={method!r} is a plan of its own and takes no {argument}; leave one of them out")
         return auto.method(method, problem, starts, effort)
     if recipe is None:
-        if not fixed:
+        if not fixed and problem.pattern.optics is None:
             require_outline(problem, "the automatic plan")
         return auto.plan(problem, starts, fixed, 1.0 if effort is None else effort)
     if isinstance(recipe, Plan):

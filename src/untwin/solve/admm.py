@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from untwin import expression
 from untwin.checks import require_number
 from untwin.model.problem import Problem
+from untwin.solve.projections import require_between_objects
 from untwin.solve.recipe import Algorithm
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class ADMM(Algorithm):
 
     def __post_init__(self) -> None:
         require_number(self, "beta", 0, 1, above=True)
+
+    def check(self, problem: Problem) -> None:
+        require_between_objects(problem, self)
 
     def begin(self, problem: Problem, state: State) -> State:
         return state.replace(memory=(state.x, state.x.new_zeros(state.x.shape)))

@@ -86,8 +86,8 @@ class TriangleSupport(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        total = torch.zeros(problem.pattern.shape)
-        for axis, n in enumerate(problem.pattern.shape):
+        total = torch.zeros(problem.shape)
+        for axis, n in enumerate(problem.shape):
             line = state.bounds[0].any(dim=tuple(a for a in range(problem.ndim) if a != axis)) if problem.ndim > 1 else state.bounds[0]
             k = torch.fft.fftfreq(n, 1 / n)
             inside = k[line.cpu()]
@@ -134,13 +134,15 @@ def random_object(problem: Problem, support: Tensor, seeds: tuple[int, ...]) -> 
     rows = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
-        m = torch.rand(problem.pattern.shape, generator=generator, dtype=torch.float32)
+        m = torch.rand(problem.shape, generator=generator, dtype=torch.float32)
         if not problem.real:
-            m = torch.polar(m, 2 * torch.pi * torch.rand(problem.pattern.shape, generator=generator, dtype=torch.float32))
+            m = torch.polar(m, 2 * torch.pi * torch.rand(problem.shape, generator=generator, dtype=torch.float32))
         rows.append(m)
     x = torch.stack(rows).to(d.amplitude.device)
     x = x.to(d.amplitude.dtype if problem.real else d.amplitude.dtype.to_complex())
     x = x.where(support, x.new_zeros(()))
+    if problem.between_waves:  # W changes the power
+        return x * problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype).reshape((-1,) + (1,) * problem.ndim)
     power = d.amplitude.where(d.imposed, d.amplitude.new_zeros(())).square().sum()
     norm = (x.real.square() + (x.imag.square() if x.is_complex() else 0)).flatten(1).sum(1)
     return x * (power / norm.clamp(min=1e-30)).sqrt().reshape((-1,) + (1,) * problem.ndim)
@@ -158,7 +160,7 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     if not isinstance(problem, Problem):
         raise InputError(f"begin is for a pattern (Problem), and this is a {type(problem).__name__}; for a picture take State.of(zeros)")
     starts = tuple(s if isinstance(s, Member) else Member(s, number) for number, s in enumerate(seeds))
-    grid = (len(starts), *problem.pattern.shape)
+    grid = (len(starts), *problem.shape)
     if support is not None:
         support = bounds = (torch.as_tensor(support) != 0).to(problem.device).expand(grid)
     elif problem.outline is None:

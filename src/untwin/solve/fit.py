@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from untwin import expression
 from untwin.checks import require_int, require_number
 from untwin.errors import InputError
-from untwin.model.box import placed
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss
 from untwin.model.networks.base import single_precision
@@ -131,7 +130,6 @@ class Fit(Algorithm):
         return {name: Part(prior, shapes[name]) for name, prior in {IMAGE: self.prior, **self._others()}.items()}
 
     def begin(self, problem: InverseProblem, state: State) -> State:
-        import torch
 
         self.check(problem)
         shape = problem.canvas(self.box)
@@ -154,7 +152,7 @@ class Fit(Algorithm):
         }
         if mask is None:
             return state.replace(memory=memory)
-        support = placed(mask.unsqueeze(1).to(torch.float32), problem.shape)[:, 0] > 0
+        support = problem.placed(mask)
         return state.replace(memory=memory, support=support, bounds=support)
 
     def _first(self, parts: dict[str, Part], state: State, row: int) -> dict[str, Parts]:

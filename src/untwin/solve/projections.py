@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 
+def require_between_objects(problem: Problem, algorithm: Algorithm) -> None:
+    """Raise InputError where projections go between waves, which only rows of the table do."""
+    if problem.between_waves:
+        raise InputError(f"{algorithm!r} goes between objects, and {problem.physics.waves!r} has no inverse; try RAAR, DM or HIO")
+
+
 class Projection(Algorithm):
     """A row of the table."""
 
@@ -41,10 +47,17 @@ class Projection(Algorithm):
     @abstractmethod
     def coefficients(self) -> Coefficients | Fienup: ...
 
+    def begin(self, problem: Problem, state: State) -> State:
+        """Where projections go between waves, the iterate is a wave, and x its object, W⁺ w."""
+        return state.replace(memory=problem.propagate(state.x)) if problem.between_waves else state
+
     def step(self, problem: Problem, state: State) -> State:
         return self.stretch(problem, state, 1)
 
     def stretch(self, problem: Problem, state: State, steps: int) -> State:
+        if problem.between_waves:
+            w, image, error = problem.advance_wave(state.memory, state.support, self.coefficients(), steps)
+            return state.replace(x=problem.objects(w), image=image, error=error, memory=w)
         x, image, error = problem.advance(state.x, state.support, self.coefficients(), steps)
         return state.replace(x=x, image=image, error=error)
 
@@ -131,6 +144,10 @@ class DM(Projection):
         require_number(self, "beta", -2, 2)
         if self.beta == 0:
             raise InputError("DM(beta=0): the map would stand still; expected a number between -2 and 2, not 0")
+
+    def check(self, problem: Problem) -> None:
+        if self.beta != 1:
+            require_between_objects(problem, self)
 
     def coefficients(self) -> Coefficients:
         return Coefficients(a=1, c=-1, s=1, u=-1, v=2)

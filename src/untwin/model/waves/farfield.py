@@ -52,6 +52,10 @@ class FarField(Waves):
 
     def on(self, pattern: Pattern) -> FarField:
         d = self.dimensions or len(self.offset) or pattern.ndim
+        if pattern.optics is not None:
+            raise InputError(
+                f"{self!r} with numbers that are no single far field ({pattern.optics!r}); try Masked(), Fresnel() or Linear(A)"
+            )
         if d != pattern.ndim or len(self.offset) not in (0, d):
             raise InputError(f"{self!r} with a pattern of shape {pattern.shape}: expected FarField({pattern.ndim})")
         return replace(self, dimensions=d, offset=self.offset or pattern.offset)

@@ -1,0 +1,315 @@
+"""Waves that are no single far field: laws for every member, projections between waves, the spectral start, and whole runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import untwin as ut
+from laws import adjoint
+from samples import close, wave
+from untwin.data.measurement import Pattern
+from untwin.data.optics import Optics
+from untwin.engine import Coefficients
+from untwin.errors import InputError
+from untwin.model.waves.base import Waves, least_squares
+from untwin.runs.names import parse
+from untwin.solve.run import iterate
+from untwin.solve.spectral import WEIGHTS, leading
+
+ROWS = {"ER": ut.ER(), "SF": ut.SF(), "RAAR": ut.RAAR(0.8), "HPR": ut.HPR(0.7), "HIO": ut.HIO(0.9), "DM": ut.DM()}
+
+
+def matrix(m: int, n: int, seed: int = 0, real: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(m, n))
+    return a if real else a + 1j * rng.normal(size=(m, n))
+
+
+def phases(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.exp(2j * np.pi * np.random.default_rng(seed).random(shape))
+
+
+def functions(a: np.ndarray, grid: tuple[int, ...]) -> ut.Linear:
+    t = torch.from_numpy(a)
+    return ut.Linear(lambda x: x.flatten(1) @ t.T.to(x.dtype), lambda w: (w @ t.conj().to(w.dtype)).reshape(-1, *grid), grid=grid)
+
+
+def operator(a: np.ndarray):
+    from scipy.sparse.linalg import aslinearoperator
+
+    return aslinearoperator(a)
+
+
+# name: (waves, shape of the pattern, shape of the object)
+MEMBERS: dict[str, tuple[Waves, tuple[int, ...], tuple[int, ...]]] = {
+    "matrix": (ut.Linear(matrix(30, 12)), (30,), (12,)),
+    "real matrix": (ut.Linear(matrix(30, 12, real=True), grid=(3, 4)), (5, 6), (3, 4)),
+    "tensor": (ut.Linear(torch.from_numpy(matrix(26, 12))), (26,), (12,)),
+    "operator": (ut.Linear(operator(matrix(30, 12, 2))), (30,), (12,)),
+    "functions": (functions(matrix(30, 12, 3), (4, 3)), (30,), (4, 3)),
+    "gaussian": (ut.Gaussian(11, seed=3), (40,), (11,)),
+    "gaussian real": (ut.Gaussian(11, 40, real=True), (40,), (11,)),
+    "masks": (ut.Masked(phases((3, 8, 9))), (3, 8, 9), (8, 9)),
+    "masks, dark places": (ut.Masked(phases((2, 7, 7)) * (np.arange(49).reshape(7, 7) % 5 > 0)), (2, 7, 7), (7, 7)),
+    "masks, oversampled": (ut.Masked(phases((2, 6, 5))), (2, 9, 10), (6, 5)),
+    "masks, 3D": (ut.Masked(phases((2, 4, 5, 6))), (2, 4, 5, 6), (4, 5, 6)),
+    "one mask": (ut.Masked(phases((1, 8, 9))), (1, 8, 9), (8, 9)),
+    "fresnel": (ut.Fresnel((0.2, 0.31)), (2, 12, 11), (12, 11)),
+    "one distance": (ut.Fresnel((0.15,)), (1, 12, 10), (12, 10)),
+}
+
+
+def bound(name: str) -> tuple[Waves, tuple[int, ...], tuple[int, ...]]:
+    waves, shape, grid = MEMBERS[name]
+    return waves.on(Pattern.of_waves(np.ones(shape))), shape, grid
+
+
+def problem(name: str, x: torch.Tensor, constraint: ut.Support | None = None) -> ut.Problem:
+    """Of x (*grid), without noise, in double precision."""
+    waves, _, _ = bound(name)
+    p = ut.Problem(Pattern.of_waves(waves(x[None])[0]), waves, **({"constraint": constraint} if constraint else {}))
+    return p.to(dtype=torch.float64)
+
+
+# laws
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_waves_are_linear_and_backpropagate_is_their_adjoint(name):
+    waves, shape, grid = bound(name)
+    x, y, w = wave(grid, 1, 2), wave(grid, 2, 2), wave(shape, 3, 2)
+    adjoint(waves.propagate, waves.backpropagate, x, w)
+    assert waves.propagate(x).shape == w.shape and waves.backpropagate(w).shape == x.shape
+    assert close(waves.propagate(2j * x + y), 2j * waves.propagate(x) + waves.propagate(y)) < 1e-13
+    assert close(waves(x), waves.propagate(x).abs().square()) < 1e-13
+    assert waves.object_shape(Pattern.of_waves(np.ones(shape))) == grid
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_pseudoinverse_is_that_of_least_squares(name, real):
+    waves, shape, grid = bound(name)
+    w = wave(shape, 4, 2)
+    x = waves.pseudoinverse(w, real)
+    assert x.shape == (2, *grid) and not (real and x.is_complex())
+    assert close(x, least_squares(waves, w, real)) < 1e-4
+    rest = waves.backpropagate(waves.propagate(x) - w)  # which is orthogonal to all that W makes
+    assert float((rest.real if real else rest).abs().max()) < 1e-4 * float(waves.backpropagate(w).abs().max())
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_unitary_is_said_where_it_is_true_and_only_there(name):
+    waves, shape, grid = bound(name)
+    x, w = wave(grid, 1, 1), wave(shape, 2, 1)
+    both = close(waves.backpropagate(waves.propagate(x)), x) < 1e-6 and close(waves.propagate(waves.backpropagate(w)), w) < 1e-6
+    assert waves.unitary == both
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_fits_go_through_the_waves(name):
+    waves, _, grid = bound(name)
+    x = wave(grid, 1, 1).requires_grad_()
+    g = torch.autograd.grad(waves(x).sum(), x)[0]  # of |W x|², 2 W* W x
+    with torch.no_grad():
+        assert close(g, 2 * waves.backpropagate(waves.propagate(x))) < 1e-10
+
+
+# projections between waves
+
+
+def reference(waves: Waves, row: Coefficients, w: torch.Tensor, target: torch.Tensor, support: torch.Tensor, real: bool) -> torch.Tensor:
+    b = target * torch.sgn(w)
+    x = waves.pseudoinverse(row.u * w + row.v * b, real)
+    z = waves.propagate((x.real if real else x) * support).to(w.dtype)
+    return row.a * w + row.c * b + row.s * z
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("name", [n for n, (w, *_) in MEMBERS.items() if n not in ("one mask", "one distance", "operator", "functions")])
+def test_a_row_of_the_table_goes_between_waves(name, row, real):
+    waves, _, grid = bound(name)
+    truth = wave(grid, 7)
+    p = problem(name, truth.real if real else truth, ut.Support() & ut.RealValued() if real else ut.Support())
+    support = torch.rand(grid, generator=torch.Generator().manual_seed(1)) < 0.8
+    coefficients = ROWS[row].coefficients()
+    if not isinstance(coefficients, Coefficients):  # Fienup's form is that of HPR here
+        coefficients = ut.HPR(ROWS[row].beta).coefficients()
+    x = wave(grid, 8, 2)
+    state = ut.State.of(x.real if real else x, support)
+    w = waves.propagate(state.x).to(torch.complex128)
+    for _ in range(3):
+        w = reference(waves, coefficients, w, p.counts.amplitude, support, real)
+    *_, after = iterate(p, 3 * ROWS[row], state)
+    assert close(after.memory, w) < 1e-9
+    assert close(after.x, waves.pseudoinverse(w, real)) < 1e-9
+    *_, stretched = iterate(p, 3 * ROWS[row], state, 10)
+    assert close(stretched.memory, after.memory) < 1e-12 and close(stretched.image, after.image) < 1e-9
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_truth_stays_where_it_is(name, row):
+    _, _, grid = bound(name)
+    truth = wave(grid, 9)
+    p = problem(name, truth)
+    if name == "masks, dark places":
+        truth = truth * (p.physics.waves.pseudoinverse(p.propagate(truth[None]))[0].abs() > 0)
+    *_, after = iterate(p, 4 * ROWS[row], ut.State.of(truth[None]))
+    assert close(p.project_object(after.image, after.support)[0], truth) < 1e-5  # conjugate gradients, where there is nothing else
+
+
+def test_a_run_goes_on_bit_for_bit_from_a_stored_state(tmp_path):
+    truth = wave((12,), 3)
+    p = problem("matrix", truth)
+    begun = ut.begin(p, [5]).replace()
+    begun = ut.State.of(begun.x.to(torch.complex128))
+    states = list(iterate(p, parse("6*DM + 3*ER"), begun))
+    ut.save_state(states[3], tmp_path / "state")
+    *_, again = iterate(p, parse("6*DM + 3*ER"), ut.load_state(tmp_path / "state"))
+    assert torch.equal(again.image, states[-1].image)
+
+
+# the spectral start
+
+
+def test_the_spectral_start_is_the_eigenvector_of_the_dense_matrix():
+    waves = ut.Gaussian(20, 80, seed=4)
+    x = wave((20,), 2)
+    p = problem_of(waves, x)
+    y = waves(x[None])[0]
+    y, a = y / y.mean(), waves.matrix
+    t = (y - 1) / (y + math.sqrt(4) - 1)
+    wanted = torch.linalg.eigh(a.conj().T @ (t[:, None] * a))[1][:, -1]
+    assert float(ut.GlobalPhase().align(leading(p, torch.ones(20, dtype=torch.bool)), wanted.to(torch.complex128)).error) < 1e-2
+
+
+def problem_of(waves: Waves, x: torch.Tensor, constraint: ut.Support | None = None) -> ut.Problem:
+    y = waves(x[None])[0]
+    return ut.Problem(Pattern.of_waves(y), waves, **({"constraint": constraint} if constraint else {})).to(dtype=torch.float64)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
+def test_every_weight_points_at_the_object(weights, real):
+    waves = ut.Gaussian(32, 32 * 12, seed=1, real=real)
+    x = wave((32,), 2)
+    x = x.real if real else x
+    p = problem_of(waves, x, ut.Support() & ut.RealValued() if real else ut.Support())
+    found = leading(p, torch.ones(32, dtype=torch.bool), weights)
+    error = float(ut.GlobalPhase().align(found.to(torch.complex128), x.to(torch.complex128)).error)
+    assert error < 0.65  # 0.99 is what a random one would have: cosine 0.17
+    assert float(p.brightness(p.predict(found))) == pytest.approx(1, rel=1e-6)
+
+
+def test_only_some_families_begin_at_the_spectral_start():
+    p = problem_of(ut.Gaussian(16, 96), wave((16,), 0))
+    from untwin.solve.state import Member
+
+    state = ut.begin(p, [Member(s, s, s % 2) for s in range(4)])
+    state = ut.State.of(state.x.to(torch.complex128)).replace(members=state.members)
+    *_, after = iterate(p, parse("Spectral(variety=0)"), state)
+    assert torch.equal(after.x[1::2], state.x[1::2]) and close(after.x[2], after.x[0]) < 1e-12
+    assert not torch.equal(after.x[0], state.x[0])
+
+
+def test_the_spectral_start_is_refused_for_one_far_field():
+    counts = np.abs(np.fft.fft2(np.pad(np.ones((9, 7)), ((0, 23), (0, 25))))) ** 2
+    with pytest.raises(InputError, match="tells nothing of one far field"):
+        ut.reconstruct(Pattern(counts, np.ones(counts.shape, bool)), "Spectral + 5*ER", starts=2)
+
+
+# whole runs
+
+
+def test_a_gaussian_measurement_is_solved_and_trusted():
+    x = wave((24,), 5)
+    solution = ut.reconstruct(problem_of(ut.Gaussian(24, 24 * 5, seed=2), 100 * x).to(dtype=torch.float32), starts=4)
+    assert solution.verdict.trusted is True
+    assert solution.image.shape == (24,)  # in its own order: nothing is rolled
+    assert float(ut.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 1e-3
+
+
+def test_coded_diffraction_is_solved_trusted_and_read_again(tmp_path):
+    rng = np.random.default_rng(1)
+    x = 30 * torch.from_numpy((1 + rng.random((16, 18))) * phases((16, 18), 2))
+    waves = ut.Masked(phases((3, 16, 18), 3)).on(Pattern.of_waves(np.ones((3, 16, 18))))
+    counts = rng.poisson(waves(x[None])[0].numpy())
+    solution = ut.reconstruct(ut.Problem(Pattern.of_waves(counts), waves), "Spectral + 150*DM + 30*ER", starts=4)
+    assert solution.verdict.trusted is True
+    assert float(ut.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 0.1
+    solution.save(tmp_path / "out")
+    again = ut.load(tmp_path / "out")
+    assert torch.equal(again.image, solution.image) and np.array_equal(again.pattern.intensity, solution.pattern.intensity)
+    assert again.pattern.optics is not None and np.array_equal(again.pattern.optics.masks, waves.masks)
+    assert repr(again.physics) == repr(solution.physics)
+    pattern = ut.read(tmp_path / "out" / "result.cxi")
+    assert close(ut.Problem(pattern).predict(x[None].to(torch.complex64)), waves(x[None])) < 1e-5
+
+
+def test_a_real_picture_behind_one_chirp_has_no_twin_and_no_shift():
+    rng = np.random.default_rng(1)
+    x, inside = torch.zeros(32, 32), np.zeros((32, 32), bool)
+    inside[8:24, 8:24] = True
+    x[8:24, 8:24] = torch.from_numpy(1 + rng.random((16, 16))).float()
+    r = np.arange(32) - 16
+    chirp = np.exp(1j * np.pi * 4 * (r[:, None] ** 2 + r**2) / 16**2)
+    waves = ut.Masked(chirp[None]).on(Pattern.of_waves(np.ones((1, 32, 32))))
+    p = ut.Problem(Pattern.of_waves(1e4 * waves(x[None])[0]), waves, ut.Support() & ut.Nonnegative())
+    solution = ut.reconstruct(p, "250*RAAR + 60*ER", support=inside, starts=3)
+    assert float(ut.NoSymmetry().align(solution.image[None].to(torch.complex64), x.to(torch.complex64)).error) < 0.01
+
+
+def test_a_deep_prior_is_fitted_to_exposures():
+    x = torch.from_numpy(phases((16, 16), 1) * (2 + np.cos(np.arange(16) / 3)))
+    waves = ut.Fresnel((0.1, 0.17, 0.3)).on(Pattern.of_waves(np.ones((3, 16, 16))))
+    p = ut.Problem(Pattern.of_waves(100 * waves(x[None])[0]), waves)
+    *_, after = iterate(p, parse("40*Fit(DoubleDIP(Skip(depth=2, width=8)))"), first := ut.begin(p, (0,)))
+    assert float(p.misfit(after.image)) < 0.7 * float(p.misfit(first.x))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: ut.Linear(), "Linear without A"),
+        (lambda: ut.Linear(lambda x: x, grid=[4]), "expected the shape of the object"),
+        (lambda: ut.Linear(lambda x: x).on(flat(4)), "needs its adjoint and the shape"),
+        (lambda: ut.Linear(matrix(4, 2), lambda x: x).on(flat(4)), "has its own adjoint"),
+        (lambda: ut.Linear("A").on(flat(4)), "A is str; expected a matrix"),
+        (lambda: ut.Linear(matrix(4, 2) * np.nan).on(flat(4)), "NaN or infinite"),
+        (lambda: ut.Linear(matrix(5, 2)).on(flat(4)), "A has 5 rows for 4 measured numbers"),
+        (lambda: ut.Linear(matrix(4, 2), grid=(3,)).on(flat(4)), "A has 2 columns for an object of shape"),
+        (lambda: ut.Linear(lambda x: 2 * x, lambda w: 3 * w, grid=(4,)).on(flat(4)), "A and adjoint do not belong together"),
+        (lambda: ut.Linear(lambda x: x[:, :2], lambda w: w, grid=(4,)).on(flat(4)), "expected a tensor of shape"),
+        (lambda: ut.Gaussian(0), "unknowns=0"),
+        (lambda: ut.Gaussian(4, 8).on(flat(9)), "measurements of shape"),
+        (lambda: ut.Masked(np.ones((4, 4))), "expected numbers of shape"),
+        (lambda: ut.Masked(np.zeros((1, 4, 4))), "no light comes through"),
+        (lambda: ut.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((3, 4, 4)))), "one mask for each exposure"),
+        (lambda: ut.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((2, 3, 4)))), "no larger"),
+        (lambda: ut.Masked().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without masks"),
+        (lambda: ut.Fresnel((0.0,)), "Fresnel numbers"),
+        (lambda: ut.Fresnel().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without numbers"),
+        (lambda: ut.Fresnel((0.5,)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "1 Fresnel numbers with exposures"),
+        (lambda: ut.Fresnel((0.01, 0.2)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "aliases on 30 pixels.*an array of 100 pixels"),
+        (lambda: ut.Problem(Pattern.of_waves(np.ones(9))), "say nothing of W"),
+        (lambda: ut.Problem(Pattern.of_waves(np.ones((3, 4, 4))), ut.FarField()), "no single far field"),
+        (lambda: ut.reconstruct(ut.Problem(flat(14), ut.Gaussian(8))), "14 measured numbers for 8 complex unknowns; expected 15"),
+        (lambda: Optics(np.ones((1, 2, 2)), (0.1,)), "expected one of them"),
+        (lambda: ut.Spectral("best"), "expected one of optimal"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(make, match):
+    with pytest.raises(InputError, match=match):
+        make()
+
+
+def flat(m: int) -> Pattern:
+    return Pattern.of_waves(np.ones(m))
