@@ -43,7 +43,11 @@ RECIPES = {
     "guide": {"schedule": "hio:800,er:100", "shrinkwrap": {"every": 20, "threshold": 0.2, "stop": 800}},
     "example": {"schedule": "hio:800,er:200", "shrinkwrap": {"every": 20, "sigma": 3.0, "sigma_min": 1.0, "threshold": 0.1}},
 }
-PLANS: dict[str, dict] = {"automatic plan": {}, "automatic plan, starts=4": {"starts": 4}}
+PLANS: dict[str, dict] = {
+    "automatic plan": {},
+    "method='classical'": {"method": "classical"},
+    "method='classical', starts=4": {"method": "classical", "starts": 4},
+}
 
 CDI = """
 import json, sys, time
@@ -153,17 +157,21 @@ def hio(shape: tuple[int, int], python: str, rounds: int, short: int, long: int)
 
 def crystals_table(objects: list[dict]) -> str:
     """Contestants down."""
-    lines = ["| | n | success (usable) | median E | best of 16: success | CPU s: median (max) | trusted |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| | n | success (usable) | median E | best of 16: success | CPU s: mean, median (max) | trusted |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(name for o in objects for name in o["found"]):
         rows = [(o["found"][name], o["limit"]) for o in objects]
         success = [r["error"] <= limit for r, limit in rows]
         usable = [r["error"] <= max(0.25, limit) for r, limit in rows]
         best = [r["best"] <= limit for r, limit in rows if "best" in r]
         cpu = [r["cpu"] for r, _ in rows]
+        spent = f"{np.mean(cpu):.2f}, {np.median(cpu):.2f} ({max(cpu):.2f})"
         trusted = [r["trusted"] is True for r, _ in rows if "trusted" in r]
         cells = (
             name, str(len(rows)), f"{np.mean(success):.2f} ({np.mean(usable):.2f})", f"{np.median([r['error'] for r, _ in rows]):.3f}",
-            f"{np.mean(best):.2f}" if best else "", f"{np.median(cpu):.2f} ({max(cpu):.2f})", f"{np.mean(trusted):.2f}" if trusted else "",
+            f"{np.mean(best):.2f}" if best else "", spent, f"{np.mean(trusted):.2f}" if trusted else "",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + f"\n\nFloor: {np.median([o['floor'] for o in objects]):.3f} (median)."
