@@ -230,7 +230,9 @@ def frontier(runs: list[dict]) -> list[str]:
     other = {tuple(r[k] for k in where): r["rules"]["HeldOut"] for r in runs if r["prior"] == "dip"}
     for size in sorted({r["size"] for r in runs}):
         for stop in ("Discrepancy, σ given", "Discrepancy, σ estimated", "EMV, patience 50", "HeldOut"):
-            own = [r for r in runs if (r["prior"], r["size"]) == ("drp", size) and stop in r["rules"] and tuple(r[k] for k in where) in other]
+            own = [
+                r for r in runs if (r["prior"], r["size"]) == ("drp", size) and stop in r["rules"] and tuple(r[k] for k in where) in other
+            ]
             pairs = [(r["rules"][stop], other[tuple(r[k] for k in where)]) for r in own]
             if pairs:
                 by = [a["image"] - b["image"] for a, b in pairs]
@@ -255,7 +257,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one image at 64 pixels, 60 steps")
     parser.add_argument("--budget", type=float, default=math.inf, help="minutes")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--frontier", type=Path, nargs="+", help="compute nothing: the two priors against each other, from these JSON files")
+    parser.add_argument(
+        "--frontier", type=Path, nargs="+", help="compute nothing: the two priors against each other, from these JSON files"
+    )
     args = parser.parse_args()
     if args.frontier:
         print("\n".join(frontier([r for path in args.frontier for r in json.loads(path.read_text())["runs"]])))

@@ -89,7 +89,9 @@ REAL = {
     "3*Damped(HIO, gamma=Draw(0.9, 1))": DRAWN,
     "3*Damped(HIO, gamma=Ramp(0.9, 1.0))": set(),
 }
-WAVES = "Spectral + 3*DM + 2*RAAR"
+WAVES = (
+    "FlatStart(phase=0.2) + Spectral + 3*DM + 2*RAAR + 2*AmplitudeFlow + TruncatedAmplitudeFlow + ReweightedAmplitudeFlow + WirtingerFlow"
+)
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
@@ -209,7 +211,7 @@ def test_exposures_stay_on_the_device(plain):
         places = set(waits)
     assert torch.equal(here, held(there))
     spectral = {f"solve/spectral.py {name}" for name in ("Spectral.step", "leading", "leading.product", "product", "_weights")}
-    assert places <= FIRST | spectral | {"solve/begin.py random_object"}
+    assert places <= FIRST | spectral | {"solve/begin.py random_object", "solve/begin.py FlatStart.step", "solve/flows.py gain"}
 
 
 def test_everything_that_a_recipe_can_name_is_tried():

@@ -313,3 +313,130 @@ def test_what_does_not_fit_is_refused(make, match):
 
 def flat(m: int) -> Pattern:
     return Pattern.of_waves(np.ones(m))
+
+
+# flows
+
+
+def formula(name: str, a: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    fit = a - root * a / a.abs()
+    q = a.abs() / root
+    return {
+        "AmplitudeFlow": lambda: fit,
+        "TruncatedAmplitudeFlow": lambda: fit * (q >= 1 / 1.7),
+        "ReweightedAmplitudeFlow": lambda: fit * 2 * q / (q + 1),
+        "WirtingerFlow": lambda: (a.abs() ** 2 - root**2) * a / (root**2).mean(),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", ["AmplitudeFlow", "TruncatedAmplitudeFlow", "ReweightedAmplitudeFlow", "WirtingerFlow"])
+def test_a_flow_follows_its_formula(name):
+    a = torch.from_numpy(matrix(30, 12)).to(torch.complex128)
+    p = problem("matrix", wave((12,), 3))
+    root, largest = p.counts.amplitude, float(torch.linalg.eigvalsh(a.conj().T @ a)[-1])
+    flow = getattr(ut, name)()
+    x = before = wave((12,), 4)
+    for _ in range(3):
+        y = x + flow.momentum * (x - before)
+        x, before = y - flow.rate / largest * (a.conj().T @ formula(name, a @ y, root)), x
+    *_, after = iterate(p, 3 * flow, ut.State.of(wave((12,), 4)[None]))
+    assert close(after.image[0], x) < 2e-3  # the gain is found by 30 iterations
+
+
+def test_flows_stop_at_the_truth():
+    truth = wave((11,), 9)
+    for name in ("AmplitudeFlow", "TruncatedAmplitudeFlow", "ReweightedAmplitudeFlow", "WirtingerFlow"):
+        *_, after = iterate(problem("gaussian", truth), 5 * getattr(ut, name)(), ut.State.of(truth[None]))
+        assert close(after.image[0], truth) < 1e-10
+
+
+def test_nothing_is_sought_where_no_light_comes():
+    pupil = np.zeros((12, 12))
+    pupil[3:8, 2:9] = 1
+    masks = pupil * phases((3, 12, 12))
+    truth = torch.from_numpy(50 * pupil * phases((12, 12), 4))
+    waves = ut.Masked(masks).on(Pattern.of_waves(np.ones((3, 12, 12))))
+    p = ut.Problem(Pattern.of_waves(waves(truth[None])[0]), waves)
+    assert np.array_equal(ut.begin(p, (0,)).support[0].numpy(), pupil > 0)
+    solution = ut.reconstruct(p, "Spectral + 100*DM + 30*ER", starts=4)
+    assert np.array_equal(solution.support.numpy(), pupil > 0) and solution.verdict.trusted is True
+
+
+@pytest.mark.parametrize("kind", ["coded", "chirp", "defocus", "near"])
+def test_simulated_exposures_come_back_from_their_file(tmp_path, kind):
+    from untwin.data.exposures import write_exposures
+    from untwin.simulate.exposures import exposures
+
+    drawn = exposures(kind, 24, seed=3)
+    path = write_exposures(tmp_path / "e.h5", drawn.counts, drawn.optics)
+    p = ut.Problem(ut.read(path))
+    f = p.predict(torch.from_numpy(drawn.image)[None].to(torch.complex64))[0]
+    pull = (p.counts.intensity - f) / f.clamp(min=1).sqrt()
+    assert abs(float(pull[f > 5].square().mean()) - 1) < 0.25  # of 500 pixels at least
+    assert float(p.counts.intensity.double().sum()) == drawn.counts.sum()
+
+
+def file_of(path, **datasets):
+    import h5py
+
+    attributes = datasets.pop("attributes", {})
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            file[name] = values
+        file["exposures"].attrs.update(attributes)
+    return path
+
+
+def test_distances_become_fresnel_numbers_and_bad_pixels_count_as_not_measured(tmp_path):
+    y, bad = np.full((2, 20, 30), 7.0), np.zeros((20, 30), np.uint8)
+    bad[3, 4], y[1, 5, 6] = 1, -2
+    attributes = {"wavelength": 1e-10, "pixel_size": 1e-6}
+    flat = np.full((20, 30), 2.0)
+    pattern = ut.read(file_of(tmp_path / "n.h5", exposures=y, distances=[0.1, 0.05], mask=bad, flat=flat, attributes=attributes))
+    assert pattern.optics.fresnel_numbers == pytest.approx((0.1, 0.2))
+    assert not pattern.measured[:, 3, 4].any() and not pattern.measured[1, 5, 6] and pattern.measured.sum() == 1200 - 3
+    assert pattern.intensity[0, 0, 0] == 3.5
+
+
+@pytest.mark.parametrize(
+    ("datasets", "match"),
+    [
+        ({"exposures": np.ones((2, 8, 8)), "distances": [1.0, 2.0]}, "need the attributes wavelength and pixel_size"),
+        ({"exposures": np.ones((2, 8, 8)), "fresnel_numbers": [0.5]}, "2 exposures and 1 of fresnel_numbers"),
+        ({"exposures": np.ones((2, 8, 8)), "fresnel_numbers": [0.5, 1], "masks": np.ones((2, 8, 8))}, "expected one of them"),
+        ({"exposures": np.ones((8, 8)), "fresnel_numbers": [0.5, 1]}, r"expected numbers \(exposures"),
+        ({"exposures": np.ones((2, 8, 8)), "masks": np.ones((8, 8))}, r"masks of shape \(8, 8\)"),
+        ({"exposures": np.ones((2, 8, 8)), "fresnel_numbers": [0.5, 1], "mask": np.ones((4, 4))}, "mask in .* has shape"),
+        ({"exposures": np.ones((2, 8, 8)), "fresnel_numbers": [0.5, np.nan]}, "Fresnel numbers"),
+    ],
+)
+def test_files_of_exposures_that_do_not_fit_are_refused(tmp_path, datasets, match):
+    with pytest.raises(InputError, match=match):
+        ut.read(file_of(tmp_path / "x.h5", **datasets))
+
+
+def test_exposures_take_no_options_of_a_pattern(tmp_path):
+    path = file_of(tmp_path / "x.h5", exposures=np.ones((2, 8, 8)), fresnel_numbers=[0.5, 1])
+    with pytest.raises(InputError, match="leave other options out"):
+        ut.read(path, centre=(4, 4))
+
+
+def test_one_magnitude_is_the_nearest_of_its_kind():
+    x, support = wave((9, 8), 1, 2), torch.rand(2, 9, 8, generator=torch.Generator().manual_seed(2)) < 0.7
+    project = lambda v: (ut.Support() & ut.PhaseOnly()).project(v, support)  # noqa: E731
+    y = project(x)
+    assert close(project(y), y) < 1e-12 and float(y[0].abs()[support[0]].std()) < 1e-12
+    far = float((y - x)[support].abs().square().sum())
+    for k in range(20):
+        other = torch.polar(torch.full((2, 9, 8), 0.5 + 0.05 * k, dtype=torch.float64), x.angle())
+        assert far <= float((other - x)[support].abs().square().sum()) + 1e-9
+
+
+def test_a_flat_start_is_one_magnitude_and_a_smooth_phase_of_its_own():
+    p = ut.Problem(Pattern.of_waves(np.full((2, 32, 32), 50.0)), ut.Fresnel((0.1, 0.2)))
+    *_, after = iterate(p, parse("FlatStart(phase=0.5)"), ut.begin(p, (1, 2)))
+    assert float(after.x.abs().std()) < 1e-5 * float(after.x.abs().mean())
+    phase = after.x.angle()
+    assert torch.allclose(phase.square().mean((1, 2)).sqrt(), torch.tensor(0.5), atol=0.02)
+    rough = (phase - phase.roll(1, 1)).square().mean() / phase.square().mean()
+    assert float(rough) < 0.5 and float((phase[0] - phase[1]).abs().max()) > 0.1  # neighbours of white noise: 2

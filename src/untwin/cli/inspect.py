@@ -52,6 +52,9 @@ def inspect(
     run = resolved(None, {k: v for k, v in reading.settings(file).items() if v is not None})
     pattern = read_pattern(run)
     following = f"untwin reconstruct {typed(file)}{reading.text()}"
+    if pattern.optics is not None:
+        _inspect_exposures(file, pattern, following, picture)
+        return
     symmetry = realness(pattern)
     following += " --positivity" if symmetry.real else ""
     _print_rows([*_pattern_rows(file, pattern, symmetry), *_detector_rows(pattern), ("next", following)])
@@ -60,6 +63,33 @@ def inspect(
         from untwin.show.style import save_figure
 
         save_figure(plot_pattern(pattern), picture)
+        _print_rows([("picture", str(picture))])
+
+
+def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Path | None) -> None:
+    """Several exposures of one object: what they are, and with which masks or at which distances."""
+    optics, bad = pattern.optics, int((~pattern.measured).sum())
+    assert optics is not None
+    if optics.masks is not None:
+        kind = f"far fields behind masks of {' x '.join(map(str, optics.masks.shape[1:]))}"
+    else:
+        kind = f"near fields, Fresnel numbers of a pixel {', '.join(f'{v:.3g}' for v in optics.fresnel_numbers)}"
+    per_exposure = " x ".join(map(str, pattern.shape[1:]))
+    _print_rows(
+        [
+            ("file", f"{file} :: {pattern.source.dataset}" if pattern.source.dataset else str(file)),
+            ("exposures", f"{pattern.shape[0]} of {per_exposure}: {kind}"),
+            ("numbers", _numbers_text(pattern)),
+            ("photons" if pattern.counted else "intensity", _light_text(pattern)),
+            ("not measured", f"{amount(bad, 'pixel')} ({100 * bad / pattern.measured.size:.3g} %)"),
+            ("next", following),
+        ]
+    )
+    if picture:
+        from untwin.show.exposures import plot_exposures
+        from untwin.show.style import save_figure
+
+        save_figure(plot_exposures(pattern), picture)
         _print_rows([("picture", str(picture))])
 
 

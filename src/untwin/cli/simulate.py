@@ -227,6 +227,59 @@ def _stated(options: dict[str, Any]) -> str:
     return "".join(f" --{name.replace('_', '-')} {text}" for name, text in texts.items())
 
 
+@simulate.command(name="exposures")
+def simulate_exposures(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("exposures.h5"),
+    truth: Path | None = None,
+    kind: str = "coded",
+    size: Annotated[int, Parameter(validator=validators.Number(gte=16, lte=8192))] = 128,
+    exposures: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=1000))] = None,
+    photons: float | None = None,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write several exposures of one object, which untwin reconstruct takes as they are, and the truth into a file of its own.
+
+    Parameters
+    ----------
+    output
+        The exposures, HDF5, with their masks or Fresnel numbers.
+    truth
+        The object and its support, CXI, for untwin compare; by default OUTPUT_truth.cxi.
+    kind
+        coded (random masks), chirp (one curved wave; the object is real: reconstruct with --positivity), defocus (a segmented pupil in
+        and out of focus) or near (several distances of the near field).
+    size
+        Pixels along each axis.
+    exposures
+        How many; by default 3, 1, 2 or 4.
+    photons
+        Expected in all; by default 1e7, defocus 1e6, near 1e8.
+    seed
+        Which object, masks and noise.
+    overwrite
+        Replace files of these names.
+    """
+    from untwin.data.atomic import new_file
+    from untwin.data.cxi import write_object
+    from untwin.data.exposures import write_exposures
+    from untwin.simulate.exposures import exposures as draw
+
+    truth = truth or output.with_name(f"{output.stem}_truth.cxi")
+    if output.absolute() == truth.absolute():
+        raise InputError(f"{output} cannot hold both the exposures and the truth; expected two names")
+    new_file(output, (".h5", ".hdf5"), overwrite)
+    new_file(truth, (".cxi", ".h5", ".hdf5"), overwrite)
+    drawn = draw(kind, size, exposures, photons, seed)
+    write_object(truth, image=drawn.image, support=drawn.support, process={"kind": kind, "seed": seed})
+    write_exposures(output, drawn.counts, drawn.optics)
+    print(f"simulated: {output}  {amount(len(drawn.counts), 'exposure')} of {size} x {size} pixels, {drawn.counts.sum():.3g} photons")
+    print(f"the truth: {truth}")
+    options = f" --positivity --support {typed(truth)}" if drawn.real else ""
+    print(f"next: untwin reconstruct {typed(output)}{options}; untwin compare {typed(f'{output.stem}_out')} {typed(truth)}")
+
+
 @contextmanager
 def new_folder(output: Path) -> Iterator[Path]:
     """A folder to write in. At the end of the block it takes the name of `output`; where the block raises, nothing is there."""

@@ -149,7 +149,7 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
         raise InputError(f"{what} is empty; expected 1 inside the object")
     if support.all():
         raise InputError(f"{what} covers the whole array; expected 0 outside the object")
-    if support.shape == pattern.shape:
+    if support.shape == pattern.shape or pattern.optics is not None:  # runs.reconstruct knows the shape of that object
         return support
     if support.shape != pattern.source.shape:
         raise InputError(

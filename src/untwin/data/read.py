@@ -12,6 +12,7 @@ import numpy as np
 
 from untwin.data import belongings, cxi, formats, hdf5, units
 from untwin.data import flat as detector
+from untwin.data.exposures import read_exposures
 from untwin.data.folder import is_stack, sha256
 from untwin.data.framing import centred, look_at_sampling
 from untwin.data.measurement import Geometry, Pattern, Source, numbers
@@ -105,6 +106,12 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
         if reading.is_plain and name is None and (stored := cxi.read_pattern(tree)) is not None:
             own = {} if cxi.holds_object(tree) else {"path": str(source), "sha256": sha256(file)}
             return replace(stored, source=replace(stored.source, **own)) if own else stored
+        if reading.data is None and name is None and (exposures := read_exposures(tree, file)) is not None:
+            if not reading.is_plain:
+                raise InputError(
+                    f"{file.name} holds exposures with masks or distances, which are read as they are; leave other options out"
+                )
+            return exposures
         return from_hdf5(tree, file, reading.data or name, reading.mask, guesses)
 
 

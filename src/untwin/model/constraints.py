@@ -95,6 +95,18 @@ class MagnitudeCap(Constraint):
 
 
 @dataclass(frozen=True)
+class PhaseOnly(Constraint):
+    """One magnitude for the whole support, their mean; nothing but phases is free: a pupil, an object that does not absorb."""
+
+    def project(self, x: Tensor, support: Tensor) -> Tensor:
+        m = x.abs()
+        inside = support.flatten(1).sum(1).clamp(min=1)
+        c = m.where(support, m.new_zeros(())).flatten(1).sum(1) / inside
+        c = c.reshape((-1,) + (1,) * (x.ndim - 1))
+        return (x.sgn() if x.is_complex() else x.sign()) * c
+
+
+@dataclass(frozen=True)
 class Both(Constraint):
     """first, then second."""
 

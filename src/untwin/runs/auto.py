@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
 from untwin.judge import trust
+from untwin.runs.exposures import NEAR, WAVES
 from untwin.runs.names import parse
 from untwin.runs.pictures import FAMILIES, FILLED, FILLED_PIXELS, FIXED_FILLED, affordable
 from untwin.runs.rows import UNMEASURED, Number, Row
@@ -157,22 +158,6 @@ FIXED = Row(
         "families": FAMILIES,
     },
 )
-WAVES = Row(
-    "numbers |W x|² of other waves than one far field (masks, near field, any linear map): the difference map between waves, one of two "
-    "families from the spectral start; then the most likely object",
-    lambda facts: facts.problem.pattern.optics is not None,
-    "Search(Spectral(variety={variety}) + {dm}*DM + {raar}*RAAR + {er}*ER, starts={starts}, families={families}), "
-    "Finish((MaximumLikelihood({likely}),), deal=1, rounds=1)",
-    {
-        "variety": Number(0.3, "benchmarks/waves.py"),
-        "dm": Number(800, "benchmarks/waves.py"),
-        "raar": Number(100, UNMEASURED),
-        "er": Number(50, UNMEASURED),
-        "starts": Number(8, UNMEASURED),
-        "families": FAMILIES,
-        "likely": Number(60, UNMEASURED),
-    },
-)
 _GAMMA = "Draw({gamma_low}, {gamma_high})"
 BEHIND_A_STOP = Row(
     "a real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is damped, "
@@ -279,7 +264,7 @@ SMALL = Row(
         "rounds": Number(4, UNMEASURED),
     },
 )
-PLANS = (WAVES, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
+PLANS = (NEAR, WAVES, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
 
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 _REFINE_SOURCE = "docs/deep-priors.md: this fit was measured as a whole (benchmarks/priors.py), the number by itself was not"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import untwin
 from untwin import expression
 from untwin.errors import InputError
-from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, RealValued, Support
+from untwin.model.constraints import Both, Constraint, MagnitudeCap, Nonnegative, PhaseOnly, RealValued, Support
 from untwin.model.counts import Modulus
 from untwin.model.denoiser import Denoiser
 from untwin.model.detection import Background, Coherent, CoherentFactor, Ideal, Sensitivity, Series
@@ -44,13 +44,14 @@ from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
 from untwin.solve.admm import ADMM
-from untwin.solve.begin import BoxSupport, FrameSupport, RandomStart, ResetSupport, TriangleSupport
+from untwin.solve.begin import BoxSupport, FlatStart, FrameSupport, RandomStart, ResetSupport, TriangleSupport
 from untwin.solve.calibrate import Calibrate
 from untwin.solve.constrained import AtLeast, AtMost, Equal
 from untwin.solve.descent import LBFGS, Adam
 from untwin.solve.detwin import Detwin
 from untwin.solve.discrepancy import Discrepancy
 from untwin.solve.fit import Fit
+from untwin.solve.flows import AmplitudeFlow, ReweightedAmplitudeFlow, TruncatedAmplitudeFlow, WirtingerFlow
 from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.likelihood import MaximumLikelihood
 from untwin.solve.penalized import Penalized
@@ -79,7 +80,12 @@ OTHERS: tuple[type, ...] = (
     TriangleSupport,
     ResetSupport,
     RandomStart,
+    FlatStart,
     Spectral,
+    AmplitudeFlow,
+    TruncatedAmplitudeFlow,
+    ReweightedAmplitudeFlow,
+    WirtingerFlow,
     Predict,
     Rescale,
     Capped,
@@ -101,7 +107,7 @@ NAMES: dict[str, type] = {
     c.__name__: c for c in (*PROJECTIONS, *OTHERS, *FITS, *PLUGGED, *NETWORKS, *PRIORS, *LOSSES, *RULES, Deal, Draw, Ramp, Until, *STAGES)
 }
 
-CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap)
+CONSTRAINTS: tuple[type, ...] = (Support, Nonnegative, RealValued, MagnitudeCap, PhaseOnly)
 PHYSICS: tuple[type, ...] = (
     Physics,
     FarField,

@@ -132,7 +132,8 @@ def _require_enough(problem: Problem, support: Tensor | None) -> None:
     real: below 1 of them for each unknown of a real object, 2 for a complex one, others explain them as well."""
     if problem.pattern.optics is None or any(type(c) not in (Support, RealValued) for c in problem.constraint.parts()):
         return
-    pixels = math.prod(problem.shape) if support is None else int(support.sum())
+    lit = problem.physics.waves.illuminated(problem.pattern) if support is None else support
+    pixels = math.prod(problem.shape) if lit is None else int(lit.sum())
     measured, needed = int(problem.measured.sum()), pixels * (1 if problem.real else 2) - (0 if problem.real else 1)
     if measured < needed:
         raise InputError(

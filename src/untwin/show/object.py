@@ -47,6 +47,8 @@ _FACES = 24_000  # matplotlib sorts and paints triangles one by one: more than t
 def plot_object(solution: Reconstruction) -> Figure:
     """Magnitude and phase around the support: in 2D also both at once, in 3D in three planes through its centre."""
     image, support = _without_mean_phase(solution), solution.support.numpy()
+    if image.ndim == 1:
+        return _plot_line(image)
     if image.ndim == 2:
         return _plot_plane(image, support, solution.pattern.voxel_size)
     return _plot_planes(image, support, solution.pattern.voxel_size)
@@ -68,6 +70,15 @@ def _plot_plane(image: np.ndarray, support: np.ndarray, voxel: tuple[float, ...]
     phase_wheel(axes[2].inset_axes((1.14, 0.32, 0.36, 0.36)))
     for axis in axes:
         frame_axes(axis, plane, window_around(support), voxel)
+    return figure
+
+
+def _plot_line(image: np.ndarray) -> Figure:
+    figure = new_figure(9.0, 3.6)
+    axes = figure.subplots(1, 2)
+    for axis, values, label in zip(axes, (np.abs(image), np.angle(image)), ("magnitude (√photons)", "phase (rad)")):
+        axis.plot(values, ".-", color=BLUE, linewidth=1)
+        axis.set(xlabel="pixel", ylabel=label)
     return figure
 
 
@@ -246,9 +257,10 @@ def _extent_text(count: int, d: int, volume: float | None) -> str:
 
 
 def plot_profiles(solution: Reconstruction) -> Figure | None:
-    """Magnitude along each axis through the support's centre, with 10-90 % widths where the profile has an edge."""
+    """Magnitude along each axis through the support's centre, with 10-90 % widths where the profile has an edge; None of exposures,
+    whose object has none."""
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
-    if not magnitude[support].any():
+    if not magnitude[support].any() or solution.pattern.optics is not None:
         return None
     middle, voxel, d = centre_pixel(support), solution.pattern.voxel_size, magnitude.ndim
     scale, unit = pixel_scale(voxel)

@@ -48,8 +48,9 @@ def plot_pattern(pattern: Pattern) -> Figure:
 
 
 def plot_intensity(solution: Reconstruction) -> Figure | None:
-    """Measured and calculated intensity on one log scale, and the difference of their square roots; None where the physics is not known."""
-    if solution.physics is None:
+    """Measured and calculated intensity on one log scale, and the difference of their square roots; None where the physics is not known or
+    there are exposures (show.exposures)."""
+    if solution.physics is None or solution.pattern.optics is not None:
         return None
     pattern = solution.pattern
     intensity, measured = np.fft.fftshift(pattern.intensity), np.fft.fftshift(pattern.measured)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_bytes
 from untwin.judge.trust import SAME_ERROR
+from untwin.show.exposures import plot_fitted_exposures
 from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
 from untwin.show.pattern import plot_intensity
 from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
@@ -61,6 +62,13 @@ FIGURES: dict[str, Drawing] = {
         "difference of their square roots: pure noise without rings or stripes, about ±0.5 where counts are many,"
         " means that the object explains the data.",
         "Measured intensity, calculated intensity and their residual on the detector.",
+    ),
+    "exposures": Drawing(
+        plot_fitted_exposures,
+        "Measured and calculated exposures",
+        "What was measured, what the object would give, and the difference of their square roots: pure noise without structure, about ±0.5 "
+        "where counts are many, means that the object explains the data.",
+        "Measured and calculated intensity and their residual for the first exposures.",
     ),
     "convergence": Drawing(
         plot_convergence,

@@ -10,7 +10,8 @@ from untwin import expression
 from untwin.checks import require_number
 from untwin.errors import InputError
 from untwin.model.problem import Problem
-from untwin.solve.recipe import Algorithm
+from untwin.random import derive
+from untwin.solve.recipe import Algorithm, Setting, require_setting, value
 from untwin.solve.state import Member, State
 
 if TYPE_CHECKING:
@@ -126,6 +127,50 @@ class RandomStart(Algorithm):
         return expression.write(self)
 
 
+@dataclass(frozen=True, repr=False)
+class FlatStart(Algorithm):
+    """x = one magnitude in the support, as bright as the data, and a smooth random phase: for the near field, where random pixels lead
+    nowhere. What is smooth is what a near field tells last, so that starts which differ there and end alike are evidence.
+
+    phase: root mean square of the random phase, rad; its amplitudes fall as |k|^−1.5.
+    """
+
+    needs: ClassVar = Problem
+
+    phase: Setting = 1.0
+
+    def __post_init__(self) -> None:
+        require_setting(self, "phase", 0, 100)
+
+    def step(self, problem: Problem, state: State) -> State:
+        import torch
+
+        one = (-1,) + (1,) * problem.ndim
+        smooth = torch.stack([_smooth(problem.shape, seed) for seed in state.seeds]).to(state.x.device)
+        x = torch.ones_like(state.x)
+        if x.is_complex():
+            x = torch.polar(x.real, (value(self.phase, state, "FlatStart.phase").reshape(one).to(smooth) * smooth).to(x.real.dtype))
+        x = x.where(state.support, x.new_zeros(()))
+        x = x * problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype).reshape(one)
+        return state.replace(x=x, image=x)
+
+    def __repr__(self) -> str:
+        return expression.write(self)
+
+
+def _smooth(grid: tuple[int, ...], seed: int) -> Tensor:
+    """(*grid) float64 of mean 0 and rms 1."""
+    import torch
+
+    noise = torch.fft.fftn(torch.randn(grid, generator=torch.Generator().manual_seed(derive(seed, "smooth phase")), dtype=torch.float64))
+    square = torch.zeros((), dtype=torch.float64)
+    for axis, n in enumerate(grid):
+        square = square + torch.fft.fftfreq(n, dtype=torch.float64).reshape([-1 if a == axis else 1 for a in range(len(grid))]) ** 2
+    square.flatten()[0] = torch.inf
+    field = torch.fft.ifftn(noise * square**-0.75).real
+    return field / field.square().mean().sqrt().clamp(min=1e-30)
+
+
 def random_object(problem: Problem, support: Tensor, seeds: tuple[int, ...]) -> Tensor:
     """(starts, *grid): uniform magnitudes and phases inside the support, each start from its own seed, scaled to the data."""
     import torch
@@ -164,7 +209,9 @@ def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | Non
     if support is not None:
         support = bounds = (torch.as_tensor(support) != 0).to(problem.device).expand(grid)
     elif problem.outline is None:
-        support = bounds = torch.ones(grid, dtype=torch.bool, device=problem.device)
+        lit = problem.physics.waves.illuminated(problem.pattern)
+        everywhere = torch.ones(problem.shape, dtype=torch.bool) if lit is None else torch.from_numpy(lit)
+        support = bounds = everywhere.to(problem.device).expand(grid)
     else:
         outline = problem.outline
         support, bounds = (torch.from_numpy(a).to(problem.device).expand(grid) for a in (outline.support, outline.bounds))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from untwin import expression
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from untwin.data.measurement import Pattern
@@ -62,6 +63,10 @@ class Waves(ABC):
 
     def outline(self, pattern: Pattern) -> Outline | None:
         """Where the object lies, from its pattern alone, before anything is known of it; None where these waves do not tell."""
+        return None
+
+    def illuminated(self, pattern: Pattern) -> np.ndarray | None:
+        """(*grid) bool: where light comes to the object at all; None for everywhere."""
         return None
 
     def mirror(self, pattern: Tensor) -> Tensor | None:

@@ -13,9 +13,12 @@ from untwin.model.symmetry import GlobalPhase, Symmetry
 from untwin.model.waves.base import Waves
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from untwin.data.measurement import Pattern
+
+DARK = 1e-12  # of the largest Σ|m|²: below it no light comes through
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -76,6 +79,16 @@ class Masked(Waves):
         masks = self._required
         return len(masks) == 1 and self.detector == masks.shape[1:] and bool(np.allclose(np.abs(masks), 1, atol=1e-6))
 
+    def illuminated(self, pattern: Pattern) -> np.ndarray | None:
+        lit = self._masks_power() > 0
+        return None if lit.all() else lit
+
+    def _masks_power(self) -> np.ndarray:
+        import numpy as np
+
+        power = np.square(np.abs(self._required.astype(np.complex128))).sum(0)
+        return np.where(power > DARK * power.max(), power, 0)
+
     @property
     def symmetry(self) -> Symmetry:
         return GlobalPhase()
@@ -91,10 +104,8 @@ class Masked(Waves):
         kind = like.dtype if like.is_complex() else like.dtype.to_complex()
         key = (kind, str(like.device))
         if key not in self._cast:
-            m = torch.from_numpy(self._required).to(torch.complex128)
-            power = (m.real.square() + m.imag.square()).sum(0)
-            lit = power > 1e-12 * power.max()
-            inverse = torch.where(lit, 1 / power.clamp(min=1e-30), power.new_zeros(()))
+            m, power = torch.from_numpy(self._required), torch.from_numpy(self._masks_power())
+            inverse = torch.where(power > 0, 1 / power.clamp(min=1e-30), power.new_zeros(()))
             self._cast[key] = (m.to(like.device, kind), inverse.to(like.device, kind.to_real()))
         return self._cast[key]
 
