@@ -33,9 +33,10 @@ MARGIN = (ARRAY - VIEW) // 2
 MIDDLE = (slice(MARGIN, MARGIN + VIEW),) * 2
 PICTURES = ("camera", "moon", "coins", "chelsea", "astronaut")
 FIELD = f"Fit(Polar(Uniform(), RandomField(margin={MARGIN}), vector=False), LBFGS(history=20))"
-OURS = {
+OURS: dict[str, str | None] = {
     "untwin, smooth field, stopped by hidden pixels": f"Until(HeldOut(patience=100), 800*{FIELD})",
 }
+AUTOMATIC: dict[str, str | None] = {"untwin, automatic plan": None}
 
 
 def phase(name: str) -> np.ndarray:
@@ -84,12 +85,13 @@ def ctf(y: np.ndarray, truth: np.ndarray) -> dict[str, dict]:
     return best
 
 
-def ours(y: np.ndarray, truth: np.ndarray, photons: float, recipe: str) -> dict:
+def ours(y: np.ndarray, truth: np.ndarray, photons: float, recipe: str | None) -> dict:
     counts, measured = np.zeros((len(NUMBERS), ARRAY, ARRAY), np.float32), np.zeros((len(NUMBERS), ARRAY, ARRAY), bool)
     counts[:, *MIDDLE], measured[:, *MIDDLE] = photons * y, True
     began = time.process_time()
     pattern = ut.Pattern(counts, measured, optics=ut.Optics(fresnel_numbers=NUMBERS))
-    solution = ut.reconstruct(pattern, recipe, starts=1, seed=0, workers=1)
+    problem = ut.Problem(pattern, constraint=ut.Support() & ut.PhaseOnly())
+    solution = ut.reconstruct(problem, recipe, starts=1 if recipe else None, seed=0, workers=1)
     cpu = time.process_time() - began
     x = solution.image.numpy()[MIDDLE]
     return {"error": error(np.angle(x / np.exp(1j * np.angle(x.sum()))), truth), "cpu": cpu}
@@ -113,10 +115,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3, help="noises for each picture")
     parser.add_argument("--pictures", default=",".join(PICTURES))
     parser.add_argument("--photons", type=float, default=1e4, help="per pixel of the empty beam")
+    parser.add_argument("--automatic", action="store_true", help="the automatic plan, too, which does not know that nothing lies outside")
     parser.add_argument("--quick", action="store_true", help="one picture, one noise")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     pictures = args.pictures.split(",")[: 1 if args.quick else None]
+    contestants = OURS | (AUTOMATIC if args.automatic else {})
     runs = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []
     for number, picture in enumerate(pictures):
         truth = phase(picture)
@@ -125,7 +129,7 @@ def main() -> None:
             done = {r["name"] for r in runs if all(r[k] == v for k, v in key.items())}
             y = holograms(truth, args.photons, np.random.default_rng(key["seed"]))
             runs += [key | {"name": name} | r for name, r in ctf(y, truth).items() if name not in done]
-            runs += [key | {"name": n} | ours(y, truth, args.photons, recipe) for n, recipe in OURS.items() if n not in done]
+            runs += [key | {"name": n} | ours(y, truth, args.photons, recipe) for n, recipe in contestants.items() if n not in done]
             if args.json:
                 head = {"script": "near_field", "untwin": ut.__version__, "torch": torch.__version__, "machine": platform.machine()}
                 args.json.parent.mkdir(parents=True, exist_ok=True)
