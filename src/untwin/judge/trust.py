@@ -40,6 +40,7 @@ class Evidence:
         and results that share little else share that. 1 for other objects. photons: for each pixel of its support; infinite for others,
         0 where nobody knows.
     counts: the numbers are counts of photons, so that misfits tell something.
+    noise_error: E that counting noise alone leaves, where somebody has measured it; else NaN.
     findings: what was found about the detector and what was done about it, as clauses. contradictions: what of the data the physics does
         not explain, as clauses: with one of them nothing is trusted.
     """
@@ -56,6 +57,7 @@ class Evidence:
     contrast: float = 1.0
     photons: float = math.inf
     counts: bool = True
+    noise_error: float = math.nan
     findings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
 
@@ -89,9 +91,13 @@ def verdict(e: Evidence) -> Verdict:
         number = f"{e.photons:.0f} photons" if e.counts else "nobody knows how many photons"
         facts.append(f"but with {number} for each of its pixels the penalty decides about details: trust what is coarse")
         return Verdict(None, ", ".join(facts))
+    if e.noise_error >= SAME_ERROR:
+        facts.append(f"but counting noise alone leaves an error of about {e.noise_error:.2f}: trust what is coarse, or count more photons")
+        return Verdict(None, ", ".join(facts))
     if e.contradictions:
         return Verdict(None, ", ".join([*facts, f"but the data contradict the model: {'; '.join(e.contradictions)}"]))
-    return Verdict(True, ", ".join([*facts, *([e.resolution] if e.resolution else [])]))
+    noise = [] if math.isnan(e.noise_error) else [f"counting noise leaves an error of about {e.noise_error:.2g}"]
+    return Verdict(True, ", ".join([*facts, *noise, *([e.resolution] if e.resolution else [])]))
 
 
 def _facts(e: Evidence) -> list[str]:

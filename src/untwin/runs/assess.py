@@ -16,6 +16,7 @@ from untwin.model.unmeasured import unconstrained_modes
 from untwin.random import derive
 from untwin.runs.choose import Choice, choose
 from untwin.runs.failure import Failure, counted, reasons
+from untwin.runs.halves import noise_error
 from untwin.runs.launch import run_here
 from untwin.runs.names import parse
 from untwin.runs.phase import FreedPhase, freed
@@ -68,6 +69,8 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     reason, warnings = _failures(outcome)
     phase = freed(problem, choice.image, choice.best.state.support[0])
     numbers |= phase.numbers() if phase else {}
+    if problem.pattern.optics:
+        numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
         verdict = trust.Verdict(None, f"{verdict.text}; {reason}: do not trust this before you know why")
@@ -355,6 +358,7 @@ def _evidence(
         deviance_ratio=refinement.deviance_ratio if refinement is not None and refinement.accepted else None,
         counts=counts,
         contrast=_contrast(choice) if penalized else 1.0,
+        noise_error=numbers.get("noise_error", math.nan),
         photons=(numbers["photons"] / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts),
