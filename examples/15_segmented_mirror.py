@@ -35,10 +35,10 @@ masks = mirror * np.exp(1j * waves * np.stack([0 * defocus, defocus]))
 mean = np.abs(np.fft.fft2(masks * np.exp(1j * waves * truth), (2 * n, 2 * n))) ** 2
 counts = rng.poisson(1e6 * mean / mean.sum()).astype(np.float32)
 
-# %% The wavefront: a pattern that knows its masks, and 42 numbers that go downhill on its Poisson likelihood. Four starts, for the verdict.
+# %% The wavefront: 42 numbers that go downhill, on amplitudes first, then on the Poisson likelihood. Four starts, for the verdict.
 pattern = ut.Pattern(counts, np.ones(counts.shape, bool), optics=ut.Optics(masks=masks))
-fit = ut.Fit(ut.Polar(ut.Uniform(), ut.Zernike(42, spread=0.05), vector=False), ut.LBFGS(history=20))
-solution = ut.reconstruct(pattern, ut.Until(ut.Plateau(patience=5, tolerance=1e-5), 150 * fit), starts=4)
+fit = ut.Fit(ut.Polar(ut.Uniform(), ut.Zernike(42), vector=False), ut.LBFGS(history=20), loss=ut.Amplitude(), later=ut.Poisson(), after=15)
+solution = ut.reconstruct(pattern, ut.Until(ut.Plateau(patience=10, tolerance=1e-5), 150 * fit), starts=4)
 turned = solution.image.numpy() * np.exp(-1j * waves * truth) * mirror
 residual = np.where(mirror > 0, np.angle(turned / np.exp(1j * np.angle(turned.sum()))) / waves, np.nan)
 print(f"{1e9 * truth[mirror > 0].std():.0f} nm rms, of which {1e9 * np.nanstd(residual):.1f} nm are left; {solution.verdict.text}")
