@@ -11,11 +11,12 @@ from untwin.errors import InputError
 from untwin.model.priors.base import Parts, Single
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
 @lru_cache(maxsize=4)
-def _spectrum(grid: tuple[int, ...], order: float, corner: float) -> Tensor:
+def _spectrum(grid: tuple[int, ...], order: float, corner: float, device: torch.device) -> Tensor:
     """(1 + |f|² / corner²)^(−order / 2), the half of it that a real field needs."""
     import torch
 
@@ -23,7 +24,7 @@ def _spectrum(grid: tuple[int, ...], order: float, corner: float) -> Tensor:
     for axis, n in enumerate(grid):
         f = torch.fft.rfftfreq(n, dtype=torch.float64) if axis == len(grid) - 1 else torch.fft.fftfreq(n, dtype=torch.float64)
         square = square + (f**2).reshape([-1 if a == axis else 1 for a in range(len(grid))])
-    return (1 + square / corner**2).pow(-order / 2).float()
+    return (1 + square / corner**2).pow(-order / 2).float().to(device)
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +64,7 @@ class RandomField(Single):
         import torch
 
         u, axes = parts.trained["white"], tuple(range(1, 1 + len(grid)))
-        spectrum = _spectrum(tuple(grid), self.order, self.corner).to(u.device)
+        spectrum = _spectrum(tuple(grid), self.order, self.corner, u.device)
         field = torch.fft.irfftn(torch.fft.rfftn(u, dim=axes) * spectrum, s=grid, dim=axes)
         if not self.margin:
             return field

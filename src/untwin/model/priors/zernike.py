@@ -13,6 +13,7 @@ from untwin.errors import InputError
 from untwin.model.priors.base import Parts, Single
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 MOST = 500  # modes: 31 radial orders
@@ -51,10 +52,11 @@ def zernike(shape: tuple[int, ...], modes: int, first: int = 1) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _maps(shape: tuple[int, ...], modes: int, first: int) -> Tensor:
+def _maps(shape: tuple[int, ...], modes: int, first: int, device: torch.device) -> Tensor:
+    """(modes, pixels)."""
     import torch
 
-    return torch.from_numpy(zernike(shape, modes, first)).float()
+    return torch.from_numpy(zernike(shape, modes, first)).float().flatten(1).to(device)
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,8 +91,7 @@ class Zernike(Single):
 
     def values(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         c = parts.trained["coefficients"]
-        maps = _maps(tuple(grid), self.modes, self.first).to(c.device)
-        return (c @ maps.flatten(1)).reshape(outputs, *grid)
+        return (c @ _maps(tuple(grid), self.modes, self.first, c.device)).reshape(outputs, *grid)
 
     def image(self, parts: Parts, grid: tuple[int, ...], outputs: int, generator: Any = None) -> Tensor:
         return self.values(parts, grid, outputs)
