@@ -108,7 +108,8 @@ def coded(seed: int, trial: int, masks: int, recipe: str) -> float:
     return error(ended(problem, recipe, derive(seed, "start", trial)), x)
 
 
-def chirp(seed: int, trial: int, recipe: str) -> float:
+def chirp(seed: int, trial: int, recipe: str, phase: float = 0.0) -> float:
+    """phase: from least to largest, rad; above 0 the object is complex, and its box is all that is known of it."""
     n = 64
     inside = np.zeros((2 * n, 2 * n), dtype=bool)
     inside[n // 2 : n // 2 + n, n // 2 : n // 2 + n] = True
@@ -118,9 +119,13 @@ def chirp(seed: int, trial: int, recipe: str) -> float:
     mask = np.exp(1j * np.pi * (r[:, None] ** 2 + r**2))
     waves = ut.Masked(mask[None]).on(Pattern.of_waves(np.ones((1, 2 * n, 2 * n))))
     truth = torch.from_numpy(x).to(torch.complex128)
-    problem = ut.Problem(Pattern.of_waves(waves(truth[None])[0]), waves, ut.Support() & ut.Nonnegative())
+    if phase:
+        truth[torch.from_numpy(inside)] *= torch.polar(
+            torch.ones(n * n).double(), torch.from_numpy(phase * picture(PICTURES[(trial + 1) % len(PICTURES)], n).ravel())
+        )
+    problem = ut.Problem(Pattern.of_waves(waves(truth[None])[0]), waves, ut.Support() if phase else ut.Support() & ut.Nonnegative())
     found = ended(problem, recipe, derive(seed, "start", trial), torch.from_numpy(inside))
-    return float(ut.NoSymmetry().align(found[None].to(torch.complex128), truth).error)
+    return float(ut.GlobalPhase().align(found[None].to(torch.complex128), truth).error)
 
 
 def verdict(seed: int, trial: int, kind: str, photons: float) -> tuple[bool | None, float, float, float]:
@@ -193,6 +198,9 @@ def jobs(seed: int, trials: int, few: int) -> dict[str, tuple[int, Callable[[int
     table["coded, 2 masks, Spectral"] = (few, lambda t: coded(seed, t, 2, "Spectral(variety=0) + 2000*DM + 60*ER"))
     table["chirp, RAAR, random"] = (few, lambda t: chirp(seed, t, "400*RAAR + 200*ER"))
     table["chirp, DM, random"] = (few, lambda t: chirp(seed, t, "400*DM + 200*ER"))
+    table["chirp, AmplitudeFlow, random"] = (few, lambda t: chirp(seed, t, "1000*AmplitudeFlow"))
+    table["chirp, complex object, RAAR, random"] = (few, lambda t: chirp(seed, t, "800*RAAR + 200*ER", 3.0))
+    table["chirp, complex object, DM, random"] = (few, lambda t: chirp(seed, t, "800*DM + 200*ER", 3.0))
     for kind, levels in (("coded", ("1e5", "1e7")), ("chirp", ("1e5", "1e7")), ("defocus", ("1e5", "1e6")), ("near", ("1e6", "1e8"))):
         for photons in levels:
             table[f"verdict {kind} {photons}"] = (few, lambda t, kind=kind, photons=photons: verdict(seed, t, kind, float(photons)))

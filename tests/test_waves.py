@@ -303,6 +303,8 @@ def test_a_deep_prior_is_fitted_to_exposures():
         (lambda: ut.Problem(Pattern.of_waves(np.ones((3, 4, 4))), ut.FarField()), "no single far field"),
         (lambda: ut.reconstruct(ut.Problem(flat(14), ut.Gaussian(8))), "14 measured numbers for 8 complex unknowns; expected 15"),
         (lambda: Optics(np.ones((1, 2, 2)), (0.1,)), "expected one of them"),
+        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), "2*ER + Detwin"), "of one far field"),
+        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), method="double-dip"), "of one far field, and these are exposures"),
         (lambda: ut.Spectral("best"), "expected one of optimal"),
     ],
 )  # fmt: skip

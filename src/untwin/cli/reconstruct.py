@@ -106,7 +106,7 @@ def reconstruct(
     reading: Annotated[ReadOptions | None, Parameter(name="*")] = None,
     options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None,
 ) -> None:
-    """Phase a far-field pattern, 2D or 3D: the complex object, a verdict on it, and pictures.
+    """Phase a far-field pattern, 2D or 3D, or several exposures of one object: the object, a verdict on it, and pictures.
 
     No option is needed. The folder gets result.cxi, run.toml, summary.json, report.html and figures/.
 
@@ -169,7 +169,8 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool, task: Task) -> Reconst
     pattern = read_pattern(run)
     require_writable(folder, RESULT * pattern.intensity.size)
     support = _support_from_file(run, pattern)
-    if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and support is None:
+    unwrapped = recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe)
+    if unwrapped and support is None and pattern.optics is None:
         note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with checkpointed(task.command, checkpoint, folder, resume):
         with progress.iterations() as report:

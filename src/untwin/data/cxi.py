@@ -135,7 +135,7 @@ def read_modes(path: str | Path) -> np.ndarray | None:
         if not isinstance(dataset, h5py.Dataset):
             return None
         modes = tree.load(dataset)
-        if modes.dtype != np.complex64 or modes.ndim not in (3, 4) or not np.isfinite(modes).all():
+        if modes.dtype != np.complex64 or modes.ndim not in (2, 3, 4) or not np.isfinite(modes).all():
             raise InputError(f"the modes in {Path(path).name} were changed after they were written; reconstruct again")
         return modes
 

@@ -59,10 +59,11 @@ def read_exposures(tree: hdf5.Tree, file: Path) -> Pattern | None:
     )
 
 
-def write_exposures(path: Path, exposures: np.ndarray, optics: Optics, measured: np.ndarray | None = None) -> Path:
+def write_exposures(path: str | Path, exposures: np.ndarray, optics: Optics, measured: np.ndarray | None = None) -> Path:
     """Write such a file: exposures (exposures, *detector), the zero frequency of far fields at N // 2; measured: bool, likewise. It appears
     whole or not at all."""
-    with hdf5.atomic_file(path) as file:
+    target = Path(path)
+    with hdf5.atomic_file(target) as file:
         file.create_dataset(DATA, data=exposures, compression="gzip", shuffle=True)
         file[DATA].attrs["units"] = "photons"
         if optics.masks is not None:
@@ -71,7 +72,7 @@ def write_exposures(path: Path, exposures: np.ndarray, optics: Optics, measured:
             file[NUMBERS] = np.asarray(optics.fresnel_numbers)
         if measured is not None and not measured.all():
             file.create_dataset("mask", data=(~measured).astype(np.uint8), compression="gzip")
-    return path
+    return target
 
 
 def _dataset(tree: hdf5.Tree, name: str) -> h5py.Dataset | None:

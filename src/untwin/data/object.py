@@ -73,14 +73,16 @@ def _object_from_hdf5(file: Path, name: str | None) -> ObjectFile:
                 if len(waves) != 1:
                     raise InputError(f"{file.name} holds no single object; its complex arrays: {listed(waves)}. Choose with FILE::NAME")
                 dataset = tree.find(waves[0].name)
-        image = tree.load(dataset)
+        image, process = tree.load(dataset), _process(tree)
+        if image.ndim == 1 and "summary" in process:  # a result of untwin: an object of one axis
+            return ObjectFile(image.astype(np.complex64), support, None, process)
         if image.ndim > 3:
             image = image.reshape([n for n in image.shape if n != 1])
         image = strongest_mode(image, support, f"{dataset.name} in {file.name}")
         if tree.number(f"{cxi.IMAGE}/is_fft_shifted"):
             image = np.fft.fftshift(image)
             support = None if support is None else np.fft.fftshift(support)
-        return checked_object(image, support, f"{dataset.name} in {file.name}", _voxel(tree, image.ndim), _process(tree))
+        return checked_object(image, support, f"{dataset.name} in {file.name}", _voxel(tree, image.ndim), process)
 
 
 def checked_object(

@@ -457,6 +457,8 @@ def method(name: str, problem: Problem, starts: int | None = None, effort: float
     require_method(name)
     if name in SCRATCH and effort is not None:
         raise InputError(f"method {name!r} has no effort, which is of the automatic plan; take more starts")
+    if problem.pattern.optics is not None and name not in ("auto", "classical"):
+        raise InputError(f"method {name!r} is of one far field, and these are exposures; leave it out, or give a recipe with Fit")
     effort = 1.0 if effort is None else effort
     if name == "auto":
         return plan(problem, starts, effort=effort)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from untwin import expression
+from untwin.errors import InputError
 from untwin.model.problem import Problem
 from untwin.solve.recipe import Algorithm
 
@@ -19,6 +20,10 @@ class Detwin(Algorithm):
     Fienup, J. Opt. Soc. Am. A 29, 2012). The support is cut through its centre of mass along the first axis, for this step only."""
 
     needs: ClassVar = Problem
+
+    def check(self, problem: Problem) -> None:
+        if problem.pattern.optics is not None:
+            raise InputError(f"{self!r} is of one far field: {problem.physics.waves!r} has no twin; leave it out")
 
     def step(self, problem: Problem, state: State) -> State:
         import torch
