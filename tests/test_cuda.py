@@ -84,6 +84,8 @@ COMPLEX = {
     "2*Fit(DoubleDIP(jitter=0.1), average=0.9)": FIRST,
     "2*Fit(Polar(Untrained(DeepDecoder(layers=3, width=8)), Grid(), vector=False))": FIRST,
     "2*Fit(Cartesian(Untrained(ConvDecoder(width=8)), Uniform(0.5), positive=True))": FIRST,
+    "2*Fit(Polar(RandomField(order=2, margin=1), Zernike(6), vector=False))": FIRST
+    | {"model/priors/zernike.py _maps", "model/priors/field.py _spectrum"},
 }
 REAL = {
     "2*Penalized(weight=Ramp(5, 0.5))": set(),

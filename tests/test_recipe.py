@@ -99,6 +99,7 @@ FITTED = (  # one of each, beside those that are drawn
     "Fit(Polar(Untrained(Skip()), Untrained(DeepDecoder())), LBFGS(), loss=Poisson(), regularizer=IsotropicTV())",
     "Fit(Cartesian(Projector(ConvDecoder()), Implicit(Siren())), Adam(), loss=Intensity(), regularizer=L1())",
     "Fit(Polar(Uniform(), Grid()), Adam(), loss=Squared(), regularizer=GradientRatio())",
+    "Fit(Polar(Uniform(), Zernike(modes=10), vector=False), LBFGS()) + Fit(RandomField(order=2.0))",
     "Fit(Grid(), constraints=(AtMost(Magnitude(), 2.0), AtLeast(Volume(level=0.1), 0.1), Equal(Total(), 5.0)))",
     "Fit(Grid(), Adam(), loss=Absolute())",
     "Fit(Grid(), Adam(), loss=Huber()) + Fit(Generator('digits.safetensors'))",
@@ -117,7 +118,7 @@ def test_every_name_is_in_some_test_below():
     assert all(issubclass(c, Algorithm) for c in (*PROJECTIONS, *OTHERS)) and issubclass(Plateau, Rule)
 
 
-@pytest.mark.parametrize("text", [*FITTED, *(f"Until({rule}, 3*{FITTED[4]})" for rule in RULED)])
+@pytest.mark.parametrize("text", [*FITTED, *(f"Until({rule}, 3*{FITTED[5]})" for rule in RULED)])
 def test_a_fit_and_its_rule_are_their_text(text):
     recipe = parse(text)
     assert parse(repr(recipe)) == recipe and repr(parse(repr(recipe))) == repr(recipe)

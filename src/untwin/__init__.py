@@ -36,6 +36,8 @@ _HOME = {
     "model.networks.decoder": ("DeepDecoder", "ConvDecoder"),
     "model.networks.siren": ("Siren",),
     "model.priors.grid": ("Grid", "Uniform"),
+    "model.priors.field": ("RandomField",),
+    "model.priors.zernike": ("Zernike",),
     "model.priors.untrained": ("Untrained", "Implicit"),
     "model.priors.kernel": ("Softmax", "Perceptron"),
     "model.priors.projector": ("Projector",),

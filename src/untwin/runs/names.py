@@ -18,11 +18,13 @@ from untwin.model.networks.siren import Siren
 from untwin.model.networks.skip import Skip
 from untwin.model.physics import Physics
 from untwin.model.priors.combine import Cartesian, DoubleDIP, Polar
+from untwin.model.priors.field import RandomField
 from untwin.model.priors.generator import Generator
 from untwin.model.priors.grid import Grid, Uniform
 from untwin.model.priors.kernel import Perceptron, Softmax
 from untwin.model.priors.projector import Projector
 from untwin.model.priors.untrained import Implicit, Untrained
+from untwin.model.priors.zernike import Zernike
 from untwin.model.regularizers import L1, TV, GradientRatio, IsotropicTV
 from untwin.model.unknown import Unknown
 from untwin.model.waves.base import Waves
@@ -99,7 +101,10 @@ OTHERS: tuple[type, ...] = (
     Mean,
 )
 NETWORKS: tuple[type, ...] = (Skip, DeepDecoder, ConvDecoder, Siren)
-PRIORS: tuple[type, ...] = (Grid, Uniform, Untrained, Projector, Implicit, Generator, Polar, Cartesian, DoubleDIP, Softmax, Perceptron)
+PRIORS: tuple[type, ...] = (
+    *(Grid, Uniform, RandomField, Zernike, Untrained, Projector, Implicit, Generator),
+    *(Polar, Cartesian, DoubleDIP, Softmax, Perceptron),
+)
 LOSSES: tuple[type, ...] = (Amplitude, Intensity, Poisson, Squared, Absolute, Huber, Gamma, SSIM)
 FITS: tuple[type, ...] = (Fit, Adam, LBFGS, TV, IsotropicTV, L1, GradientRatio, AtMost, AtLeast, Equal, Total, Magnitude, Volume)
 PLUGGED: tuple[type, ...] = (Denoiser, Smooth, PnP, HQS, PnPADMM, RED, GradientStep, PrimalDual)

@@ -20,7 +20,7 @@ from untwin.model.priors.untrained import Untrained
 from untwin.model.regularizers import Regularizer
 from untwin.random import derive
 from untwin.solve.constrained import Bound, bounded_loss, excesses, penalties, require_bounds, require_room, updated
-from untwin.solve.descent import Adam, Descent
+from untwin.solve.descent import LBFGS, Adam, Descent
 from untwin.solve.parts import IMAGE, Part, joined, separated
 from untwin.solve.recipe import Algorithm
 from untwin.solve.state import State
@@ -174,7 +174,7 @@ class Fit(Algorithm):
 
         m = state.memory
         count, parts = m["count"], self._parts(m["shapes"])
-        fresh = self.imitate > 0 and count == self.imitate
+        fresh = (self.imitate > 0 and count == self.imitate) or (self._changes(count) and isinstance(self.descent, LBFGS))
         factor = self._factor(count, state.progress)
         trained, descents, drawn, multipliers = [], [], [], []
         for row, seed in enumerate(state.seeds):
@@ -197,6 +197,10 @@ class Fit(Algorithm):
         memory = {**m, "count": count + 1, "trained": tuple(trained), "descent": tuple(descents), "mean": mean if self.average else None}
         memory["multipliers"] = tuple(multipliers)
         return state.replace(x=x, image=mean, error=None, memory=memory, nuisance=nuisance)
+
+    def _changes(self, count: int) -> bool:
+        """True where the loss is another one from here on: what a line search remembers of the old one would hold up the new."""
+        return self.later is not None and count == self.after > 0
 
     def _factor(self, count: int, progress: float) -> float:
         """On the learning rates."""
