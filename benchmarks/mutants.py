@@ -518,6 +518,22 @@ MUTANTS = [
         "    if e.contradictions and not e.errors:",
         "test_coherence.py::test_nothing_is_trusted_while_the_counts_contradict_the_model",
     ),
+    Mutant(
+        "G29",
+        "noise is not asked for",
+        "judge/trust.py",
+        "    if e.noise_error >= SAME_ERROR:",
+        "    if e.noise_error >= 10 * SAME_ERROR:",
+        "test_waves.py::test_starts_that_agree_on_noise_are_not_trusted",
+    ),
+    Mutant(
+        "G29",
+        "both halves are the same photons",
+        "runs/halves.py",
+        "for part in (half, photons - half):",
+        "for part in (half, half):",
+        "test_waves.py::test_starts_that_agree_on_noise_are_not_trusted",
+    ),
 ]
 
 

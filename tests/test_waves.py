@@ -487,3 +487,17 @@ def test_starts_from_coarse_to_fine_agree_where_the_data_decide():
 def test_a_coarse_start_is_refused_for_other_waves():
     with pytest.raises(InputError, match="is for the near field"):
         ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), "CoarseStart")
+
+
+@pytest.mark.parametrize(("photons", "trusted"), [(2e4, None), (3e5, True)])
+def test_starts_that_agree_on_noise_are_not_trusted(photons, trusted):
+    from untwin.simulate.exposures import coded
+
+    drawn = coded(size=16, exposures=4, photons=photons, seed=2)
+    p = ut.Problem(Pattern.of_waves(np.ascontiguousarray(drawn.optics.cornered(drawn.counts)), optics=drawn.optics))
+    solution = ut.reconstruct(p, "Spectral + 150*DM + 50*RAAR + 30*ER", starts=4)
+    truth = torch.from_numpy(drawn.image)
+    error = float(ut.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error)
+    assert solution.numbers["agreement"] < 0.05  # they agree either way
+    assert solution.numbers["noise_error"] == pytest.approx(error, rel=0.25)
+    assert solution.verdict.trusted is trusted and ("counting noise alone" in solution.verdict.text) == (trusted is None)
