@@ -11,6 +11,7 @@ from untwin import expression, fourier
 from untwin.checks import require_int
 from untwin.data.optics import Optics
 from untwin.errors import InputError
+from untwin.model.physics import Physics
 from untwin.model.problem import Problem
 from untwin.model.waves.fresnel import Fresnel
 from untwin.solve.begin import FlatStart, begin
@@ -75,15 +76,14 @@ class CoarseStart(Algorithm):
 
 
 def _binned(problem: Problem, support: Tensor) -> tuple[Problem, Tensor]:
-    """The exposures with 2 x 2 pixels in one, and the support."""
-    d, p = problem.ndim, problem.pattern
+    """The exposures with 2 x 2 pixels in one, as an ideal detector would have shown them, and the support."""
+    d, p = problem.ndim, problem.pattern.corrected()
     numbers = tuple(4 * v for v in problem.physics.waves.numbers)  # type: ignore[attr-defined]
     counts, measured = (_blocks(a, d) for a in (p.intensity.astype(np.float64), p.measured))
     complete = measured.all(tuple(range(-d, 0)))
     values = np.where(complete, counts.sum(tuple(range(-d, 0))), 0).astype(np.float32)
-    pattern = replace(p, intensity=values, measured=complete, optics=Optics(fresnel_numbers=numbers), sensitivity=None, dark=None)
-    physics = replace(problem.physics, waves=Fresnel(numbers))
-    binned = Problem(pattern, physics, problem.constraint, problem.loss, problem.modulus, problem.device)
+    pattern = replace(p, intensity=values, measured=complete, optics=Optics(fresnel_numbers=numbers))
+    binned = Problem(pattern, Physics(Fresnel(numbers)), problem.constraint, problem.loss, problem.modulus, problem.device)
     inside = _blocks(support, d)
     return binned, inside.flatten(-d).any(-1)
 
