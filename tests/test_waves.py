@@ -501,3 +501,17 @@ def test_starts_that_agree_on_noise_are_not_trusted(photons, trusted):
     assert solution.numbers["agreement"] < 0.05  # they agree either way
     assert solution.numbers["noise_error"] == pytest.approx(error, rel=0.25)
     assert solution.verdict.trusted is trusted and ("counting noise alone" in solution.verdict.text) == (trusted is None)
+
+
+def test_what_nobody_saw_is_no_difference():
+    measured = np.zeros((2, 20, 24), bool)
+    measured[:, 4:-4, 5:-5] = True
+    measured[1, 6, 7] = False
+    waves = ut.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.where(measured, 5.0, 0), measured))
+    x, y = wave((20, 24), 1), wave((20, 24), 2)
+    inside = torch.from_numpy(measured.all(0))
+    other = torch.where(inside, x * 1j, y)
+    aligned = waves.symmetry.align(other[None], x)
+    assert float(aligned.error) < 1e-7 and close(aligned.x[0][inside], x[inside]) < 1e-12
+    assert float(ut.GlobalPhase().align(other[None], x).error) > 0.1
+    assert isinstance(ut.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.ones((2, 20, 24)))).symmetry, ut.GlobalPhase)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from untwin.model import alignment, translation
@@ -87,6 +87,35 @@ class GlobalPhase(Symmetry):
 
     def canonical(self, x: Tensor) -> Tensor:
         """The phase of Σ |x| x is 0."""
+        return alignment.without_phase(x)
+
+    def origin(self, x: Tensor) -> list[int]:
+        return [0] * x.ndim
+
+    @property
+    def global_phase(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalPhaseInView(Symmetry):
+    """A global phase, and whatever lies outside the field of view: two objects are the same where they are the same inside of it.
+
+    inside: (*grid) bool.
+    """
+
+    inside: Tensor = field(repr=False)
+
+    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
+        inside = self.inside.to(x.device)
+        common = alignment.turn(x * inside, reference * inside)
+        factor = common.factor.reshape((-1,) + (1,) * (x.ndim - 1))
+        return replace(common, x=x * factor.to(x.dtype) if x.is_complex() else x)
+
+    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
+        return x if not x.is_complex() else GlobalPhase().follow(x, reference)
+
+    def canonical(self, x: Tensor) -> Tensor:
         return alignment.without_phase(x)
 
     def origin(self, x: Tensor) -> list[int]:

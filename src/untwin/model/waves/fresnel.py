@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from untwin import fourier
 from untwin.data.optics import Optics, require_fresnel_numbers
 from untwin.errors import InputError
-from untwin.model.symmetry import GlobalPhase, Symmetry
+from untwin.model.symmetry import GlobalPhase, GlobalPhaseInView, Symmetry
 from untwin.model.waves.base import Waves
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Fresnel(Waves):
 
     numbers: tuple[float, ...] = ()
     dimensions: int | None = field(default=None, repr=False, compare=False)
+    view: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.numbers != ():
@@ -50,7 +51,8 @@ class Fresnel(Waves):
                     f"from one frequency to the next; expected {1 / n:.2g} at least, or an array of {math.ceil(1 / least)} pixels (pad it "
                     f"with pixels that are not measured)"
                 )
-        return self if self.numbers and self.dimensions else Fresnel(numbers, len(pattern.shape) - 1)
+        view = pattern.measured.all(0)
+        return Fresnel(numbers, len(pattern.shape) - 1, None if view.all() or not view.any() else view)
 
     def recorded(self, pattern: Pattern) -> Pattern:
         optics = pattern.optics or Optics()
@@ -69,7 +71,10 @@ class Fresnel(Waves):
 
     @property
     def symmetry(self) -> Symmetry:
-        return GlobalPhase()
+        """What lies outside the field of view nobody saw: two results may differ there."""
+        import torch
+
+        return GlobalPhase() if self.view is None else GlobalPhaseInView(torch.from_numpy(self.view))
 
     @cached_property
     def _cast(self) -> dict[Any, Tensor]:
