@@ -530,8 +530,8 @@ MUTANTS = [
         "G29",
         "both halves are the same photons",
         "runs/halves.py",
-        "for part in (half, photons - half):",
-        "for part in (half, half):",
+        "return math.sqrt(0.5), (half, photons - half)",
+        "return math.sqrt(0.5), (half, half)",
         "test_waves.py::test_starts_that_agree_on_noise_are_not_trusted",
     ),
 ]

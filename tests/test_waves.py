@@ -515,3 +515,47 @@ def test_what_nobody_saw_is_no_difference():
     assert float(aligned.error) < 1e-7 and close(aligned.x[0][inside], x[inside]) < 1e-12
     assert float(ut.GlobalPhase().align(other[None], x).error) > 0.1
     assert isinstance(ut.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.ones((2, 20, 24)))).symmetry, ut.GlobalPhase)
+
+
+def drawn_problem(kind: str, size: int, photons: float, factor: float = 1.0, optics: Optics | None = None, **more) -> ut.Problem:
+    from untwin.simulate.exposures import exposures
+
+    drawn = exposures(kind, size, photons=photons, seed=0)
+    own = optics or drawn.optics
+    return ut.Problem(Pattern.of_waves(np.ascontiguousarray(own.cornered(factor * drawn.counts)), optics=own), **more)
+
+
+def test_distances_in_the_wrong_order_contradict_the_counts():
+    numbers = drawn_problem("near", 32, 1e8).pattern.optics.fresnel_numbers
+    right = ut.reconstruct(drawn_problem("near", 32, 1e8), starts=2, seed=1)
+    wrong = ut.reconstruct(drawn_problem("near", 32, 1e8, optics=Optics(fresnel_numbers=numbers[::-1])), starts=2, seed=1)
+    assert right.verdict.trusted is True and right.numbers["misfit"] == pytest.approx(1, abs=0.15)
+    assert wrong.verdict.trusted is not True and wrong.numbers["misfit"] > 1.5
+
+
+def test_noise_is_asked_for_where_nothing_was_counted():
+    few = drawn_problem("coded", 16, 2e4, factor=0.37)
+    many = drawn_problem("coded", 16, 1e7, factor=0.37)
+    recipe = "Spectral + 150*DM + 50*RAAR + 30*ER"
+    for p, trusted in ((few, None), (many, True)):
+        solution = ut.reconstruct(p, recipe, starts=4)
+        assert not p.pattern.counted and (solution.verdict.trusted is trusted or (trusted is None and not solution.verdict.trusted))
+        assert (solution.numbers["noise_error"] > 0.1) == (trusted is None)
+
+
+def test_what_a_strange_caller_gives_is_taken_or_refused():
+    assert ut.Fresnel(np.array([0.2, 0.3])).numbers == (0.2, 0.3) and ut.Fresnel(torch.tensor([0.5])).numbers == (0.5,)
+    with pytest.raises(InputError, match="0 everywhere"):
+        ut.Linear(np.zeros((4, 2))).on(flat(4))
+    with pytest.raises(InputError, match="A fails on a complex tensor of shape"):
+        ut.Linear(lambda x: torch.ones(4, 2) @ x, lambda w: w, grid=(2,)).on(flat(4))
+
+
+def test_pixels_that_are_not_square_and_complex_numbers_are_refused(tmp_path):
+    attributes = {"wavelength": 1e-10, "pixel_size": [1e-6, 2e-6]}
+    with pytest.raises(InputError, match="pixels are square here"):
+        ut.read(file_of(tmp_path / "a.h5", exposures=np.ones((2, 20, 30)), distances=[0.1, 0.05], attributes=attributes))
+    with pytest.raises(InputError, match="expected real numbers"):
+        ut.read(file_of(tmp_path / "b.h5", exposures=np.ones((2, 20, 30)), fresnel_numbers=[0.1 + 0j, 0.2]))
+    with pytest.raises(InputError, match="leave other options out"):
+        ut.read(file_of(tmp_path / "c.h5", exposures=np.ones((2, 20, 30)), fresnel_numbers=[0.1, 0.2]), energy="8keV")

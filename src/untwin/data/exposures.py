@@ -84,6 +84,8 @@ def _dataset(tree: hdf5.Tree, name: str) -> h5py.Dataset | None:
 
 def _optics(tree: hdf5.Tree, node: h5py.Dataset, kind: str, file: Path) -> Optics:
     values = np.asarray(tree.load(tree.find(f"/{kind}")))
+    if kind != MASKS and values.dtype.kind not in "iuf":
+        raise InputError(f"{kind} in {file.name} is {values.dtype}; expected real numbers, one for each exposure")
     if kind == MASKS:
         part = _dataset(tree, "masks_imaginary")
         return Optics(masks=values if part is None else values + 1j * np.asarray(tree.load(part)))
@@ -99,12 +101,14 @@ def _optics(tree: hdf5.Tree, node: h5py.Dataset, kind: str, file: Path) -> Optic
 
 
 def _attribute(node: h5py.Dataset, name: str) -> float | None:
-    """A number above 0, or None."""
+    """A number above 0, or None. Raises InputError where there are several that differ."""
     try:
-        value = float(np.ravel(np.asarray(node.attrs[name], dtype=np.float64))[0])
-    except (KeyError, TypeError, ValueError, IndexError):
+        values = np.unique(np.asarray(node.attrs[name], dtype=np.float64))
+    except (KeyError, TypeError, ValueError):
         return None
-    return value if 0 < value < np.inf else None
+    if len(values) > 1:
+        raise InputError(f"{name} of {DATA} has several values, {values.tolist()}; expected one: pixels are square here")
+    return float(values[0]) if len(values) and 0 < values[0] < np.inf else None
 
 
 def _companion(tree: hdf5.Tree, name: str, shape: tuple[int, ...], file: Path) -> np.ndarray | None:

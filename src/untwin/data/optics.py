@@ -58,7 +58,8 @@ def require_masks(masks: Any) -> np.ndarray:
 
 def require_fresnel_numbers(numbers: Any) -> tuple[float, ...]:
     """As floats. Raises InputError where they are none."""
-    values = tuple(numbers) if isinstance(numbers, tuple | list | np.ndarray) else (numbers,)
+    numbers = numbers.tolist() if hasattr(numbers, "tolist") else numbers
+    values = tuple(numbers) if isinstance(numbers, tuple | list) else (numbers,)
     if not values or not all(is_number(v) and v != 0 and np.isfinite(v) for v in values):
         raise InputError(
             f"Fresnel numbers {numbers!r}: expected one for each distance, pixel size² / (wavelength x distance), such as (0.01,)"

@@ -107,7 +107,7 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
             own = {} if cxi.holds_object(tree) else {"path": str(source), "sha256": sha256(file)}
             return replace(stored, source=replace(stored.source, **own)) if own else stored
         if reading.data is None and name is None and (exposures := read_exposures(tree, file)) is not None:
-            if not reading.is_plain:
+            if not reading.is_plain or any(getattr(reading, option) is not None for option in GEOMETRY):
                 raise InputError(
                     f"{file.name} holds exposures with masks or distances, which are read as they are; leave other options out"
                 )

@@ -11,6 +11,7 @@ MAX_R_FACTOR = 0.5  # R-factor above which agreement means nothing (unmeasured)
 SIMILAR_ERROR = 0.25  # E below which they share the outline and most of the phase, but not the details (docs/benchmarks.md, The verdict)
 MAX_DEVIANCE_RATIO = 1.3  # half deviance over the expected one, up to which what a prior has redrawn is right (benchmarks/certificate.py)
 MAX_MISFIT = 3.0  # half deviance over the expected one, above which a model does not explain counts (benchmarks/detector.py)
+MAX_EXPOSURES_MISFIT = 1.2  # half deviance of exposures over what noise leaves beside the unknowns (tests/test_waves.py; 5 sigma at least)
 MAX_SHELL_MISFIT = 5.0  # the same of a shell of spatial frequency (benchmarks/detector.py)
 MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow variations are anybody's guess (model/unmeasured.py)
 MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
@@ -92,12 +93,16 @@ def verdict(e: Evidence) -> Verdict:
         facts.append(f"but with {number} for each of its pixels the penalty decides about details: trust what is coarse")
         return Verdict(None, ", ".join(facts))
     if e.noise_error >= SAME_ERROR:
-        facts.append(f"but counting noise alone leaves an error of about {e.noise_error:.2f}: trust what is coarse, or count more photons")
+        facts.append(f"but {_noise(e)} alone leaves an error of about {e.noise_error:.2f}: trust what is coarse, or count more photons")
         return Verdict(None, ", ".join(facts))
     if e.contradictions:
         return Verdict(None, ", ".join([*facts, f"but the data contradict the model: {'; '.join(e.contradictions)}"]))
-    noise = [] if math.isnan(e.noise_error) else [f"counting noise leaves an error of about {e.noise_error:.2g}"]
+    noise = [] if math.isnan(e.noise_error) else [f"{_noise(e)} leaves an error of about {e.noise_error:.2g}"]
     return Verdict(True, ", ".join([*facts, *noise, *([e.resolution] if e.resolution else [])]))
+
+
+def _noise(e: Evidence) -> str:
+    return "counting noise" if e.counts else "noise"
 
 
 def _facts(e: Evidence) -> list[str]:

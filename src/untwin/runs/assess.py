@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untwin.data.measurement import Pattern
-    from untwin.model.counts import Counts
     from untwin.model.problem import Problem
     from untwin.solve.state import Member, State
 
@@ -234,6 +233,7 @@ def _object_numbers(problem: Problem, choice: Choice) -> dict[str, float]:
     return {
         "r_factor": float(metrics.r_factor(f, t.intensity, t.measured)),
         **_statistics(problem, f, best.state, explained),
+        **(_exposures_misfit(problem, explained, choice) if p.optics and p.counted else {}),
         **distance,
         "support_pixels": float(best.pixels[0]),
         "support_fraction": float(best.pixels[0]) / choice.image.numel(),
@@ -267,19 +267,35 @@ def _statistics(problem: Problem, f: Tensor, state: State, explained: Tensor) ->
         float(metrics.log_likelihood(f, t.intensity, t.measured)),
         float(expected / t.measured.sum()),
         *free_log_likelihood(problem, state),
-        *(_misfit(explained, t) if problem.pattern.optics else metrics.misfits(explained[0], t.intensity, t.measured)),
+        *metrics.misfits(explained[0], t.intensity, t.measured),
     )
     return dict(zip(STATISTICS, values, strict=True))
 
 
-def _misfit(explained: Tensor, t: Counts) -> tuple[float, float, float]:
-    """As metrics.misfits, of numbers that have no shells."""
-    expected = metrics.expected_half_deviance(explained, t.measured).clamp(min=1e-30)
-    return float(metrics.half_deviance(explained, t.intensity, t.measured) / expected), math.nan, math.nan
+def _exposures_misfit(problem: Problem, explained: Tensor, choice: Choice) -> dict[str, float]:
+    """Half deviance over what noise leaves beside the unknowns of the object, NaN where no numbers are left; exposures have no shells."""
+    t = problem.counts
+    share = _freedom(problem, choice) / float(t.measured.sum())
+    expected = share * metrics.expected_half_deviance(explained, t.measured).clamp(min=1e-30)
+    misfit = float(metrics.half_deviance(explained, t.intensity, t.measured) / expected) if share > 0 else math.nan
+    return {"misfit": misfit, "worst_shell_misfit": math.nan, "worst_shell": math.nan}
 
 
-def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool) -> tuple[str, ...]:
-    """What of the data the physics does not explain."""
+def _freedom(problem: Problem, choice: Choice) -> float:
+    """Measured numbers less the unknowns of the object that is shown."""
+    x, support = problem.project_object(choice.image[None], choice.best.state.support[:1]), choice.best.state.support[:1]
+    return float(problem.measured.sum()) - float(metrics.unknowns(x, support))
+
+
+def _largest_misfit(problem: Problem, choice: Choice) -> float:
+    """Above it the data contradict the model."""
+    if problem.pattern.optics is None:
+        return trust.MAX_MISFIT
+    return max(trust.MAX_EXPOSURES_MISFIT, 1 + 5 * math.sqrt(2 / max(1.0, _freedom(problem, choice))))
+
+
+def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool, most: float) -> tuple[str, ...]:
+    """What of the data the physics does not explain. most: the largest misfit that noise may leave."""
     clauses = ["the object has a phase: positivity erases it; leave it out"] if phase and phase.doubts(counts) else []
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
@@ -288,7 +304,7 @@ def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | N
         clauses.append("a start that the others of its family are not like explains the counts better than they do")
     if numbers.get("likely_error", 0.0) >= trust.SIMILAR_ERROR:
         clauses.append(f"a few steps towards the most likely object lead to another one (error {numbers['likely_error']:.2f})")
-    if numbers.get("misfit", 0.0) > trust.MAX_MISFIT:
+    if numbers.get("misfit", 0.0) > most:
         clauses.append(f"it misses the counts by {numbers['misfit']:.1f} times what noise would")
     elif numbers.get("worst_shell_misfit", 0.0) > trust.MAX_SHELL_MISFIT:
         at = numbers["worst_shell"]
@@ -361,7 +377,7 @@ def _evidence(
         noise_error=numbers.get("noise_error", math.nan),
         photons=(numbers["photons"] / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
-        contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts),
+        contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),
     )
 
 

@@ -33,7 +33,7 @@ class Fresnel(Waves):
     view: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.numbers != ():
+        if not isinstance(self.numbers, tuple) or self.numbers:
             object.__setattr__(self, "numbers", require_fresnel_numbers(self.numbers))
 
     def on(self, pattern: Pattern) -> Fresnel:

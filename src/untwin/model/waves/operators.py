@@ -122,7 +122,12 @@ class Functions(Operator):
     def _of(self, function: Callable[[Tensor], Tensor], name: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         import torch
 
-        y = function(x if x.is_complex() else x.to(x.dtype.to_complex()))
+        try:
+            y = function(x if x.is_complex() else x.to(x.dtype.to_complex()))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise InputError(
+                f"{name} fails on a complex tensor of shape {tuple(x.shape)}, starts first: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(y, torch.Tensor) or tuple(y.shape) != (len(x), *shape):
             came = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
             raise InputError(f"{name} makes {came} of {tuple(x.shape)}; expected a tensor of shape {(len(x), *shape)}, starts first")
@@ -151,6 +156,8 @@ def operator_of(a: Any, adjoint: Any, grid: tuple[int, ...] | None, shape: tuple
         )
     if not bool(torch.view_as_real(matrix).isfinite().all() if matrix.is_complex() else matrix.isfinite().all()):
         raise InputError("A has NaN or infinite values; expected finite ones")
+    if not bool(matrix.any()):
+        raise InputError("A is 0 everywhere, so that nothing is measured; expected numbers in it")
     matrix = matrix if matrix.is_complex() or matrix.is_floating_point() else matrix.double()
     return Dense(matrix, _grid(tuple(matrix.shape), grid, shape), shape)
 
