@@ -294,7 +294,9 @@ def _largest_misfit(problem: Problem, choice: Choice) -> float:
     return max(trust.MAX_EXPOSURES_MISFIT, 1 + 5 * math.sqrt(2 / max(1.0, _freedom(problem, choice))))
 
 
-def _contradictions(plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool, most: float) -> tuple[str, ...]:
+def _contradictions(
+    plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool, most: float = trust.MAX_MISFIT
+) -> tuple[str, ...]:
     """What of the data the physics does not explain. most: the largest misfit that noise may leave."""
     clauses = ["the object has a phase: positivity erases it; leave it out"] if phase and phase.doubts(counts) else []
     coherence = plan.stage(Coherence)
