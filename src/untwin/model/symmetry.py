@@ -75,47 +75,28 @@ class FarFieldSymmetry(Symmetry):
         return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GlobalPhase(Symmetry):
-    """A phase common to all pixels, and nothing else: near fields, coded masks."""
+    """A phase common to all pixels, and nothing else: near fields, coded masks.
+
+    view: (*grid) bool, the field of view: two objects are the same where they are the same inside of it; None for everywhere.
+    """
+
+    view: Tensor | None = field(default=None, repr=False)
 
     def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
-        return alignment.turn(x, reference)
+        if self.view is None:
+            return alignment.turn(x, reference)
+        view = self.view.to(x.device)
+        common = alignment.turn(x * view, reference * view)
+        factor = common.factor.reshape((-1,) + (1,) * (x.ndim - 1))
+        return replace(common, x=x * factor.to(x.dtype) if x.is_complex() else x)
 
     def follow(self, x: Tensor, reference: Tensor) -> Tensor:
         return x if not x.is_complex() else alignment.turn(x, reference).x.to(x.dtype)
 
     def canonical(self, x: Tensor) -> Tensor:
         """The phase of Σ |x| x is 0."""
-        return alignment.without_phase(x)
-
-    def origin(self, x: Tensor) -> list[int]:
-        return [0] * x.ndim
-
-    @property
-    def global_phase(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True, eq=False)
-class GlobalPhaseInView(Symmetry):
-    """A global phase, and whatever lies outside the field of view: two objects are the same where they are the same inside of it.
-
-    inside: (*grid) bool.
-    """
-
-    inside: Tensor = field(repr=False)
-
-    def align(self, x: Tensor, reference: Tensor, subpixel: bool = True) -> Alignment:
-        inside = self.inside.to(x.device)
-        common = alignment.turn(x * inside, reference * inside)
-        factor = common.factor.reshape((-1,) + (1,) * (x.ndim - 1))
-        return replace(common, x=x * factor.to(x.dtype) if x.is_complex() else x)
-
-    def follow(self, x: Tensor, reference: Tensor) -> Tensor:
-        return x if not x.is_complex() else GlobalPhase().follow(x, reference)
-
-    def canonical(self, x: Tensor) -> Tensor:
         return alignment.without_phase(x)
 
     def origin(self, x: Tensor) -> list[int]:

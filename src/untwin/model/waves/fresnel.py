@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from untwin import fourier
 from untwin.data.optics import Optics, require_fresnel_numbers
 from untwin.errors import InputError
-from untwin.model.symmetry import GlobalPhase, GlobalPhaseInView, Symmetry
+from untwin.model.symmetry import GlobalPhase, Symmetry
 from untwin.model.waves.base import Waves
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Fresnel(Waves):
         """What lies outside the field of view nobody saw: two results may differ there."""
         import torch
 
-        return GlobalPhase() if self.view is None else GlobalPhaseInView(torch.from_numpy(self.view))
+        return GlobalPhase(None if self.view is None else torch.from_numpy(self.view))
 
     @cached_property
     def _cast(self) -> dict[Any, Tensor]:
