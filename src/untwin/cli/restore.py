@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 
 from untwin.cli import progress
 from untwin.cli.notes import guesses_noted, note
-from untwin.cli.resume import checkpointed, unfinished_options
+from untwin.cli.resume import unfinished_options
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     from untwin.data.atomic import sha256
     from untwin.data.image import read_plane
     from untwin.runs.archive import CHECKPOINT, save_restored
-    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.checkpoint import Checkpoint, checkpointed
     from untwin.runs.names import parse_rule
     from untwin.runs.tasks import job
 
