@@ -27,7 +27,7 @@ from untwin.runs.stages.plan import Outcome, Plan
 from untwin.solve.calibrate import uncertainty
 from untwin.solve.likelihood import most_likely
 from untwin.solve.penalized import Penalized
-from untwin.solve.predict import Predict
+from untwin.solve.predict import Guess, Predict
 from untwin.solve.spectral import Spectral
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
     errors = tuple(results.error.tolist())
     others, members = range(1, len(errors)), final.state.members
-    predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Spectral)]
+    predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Guess | Spectral)]
     strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
     starts = _start_records(outcome.first, scores, first.error, first.twin)
@@ -165,8 +165,8 @@ def _replicas(problem: Problem, choice: Choice, independent: Population) -> Tens
     return x[aligned.error < trust.SIMILAR_ERROR]
 
 
-def _share_nothing(predictions: list[Predict | Spectral], member: Member, other: Member) -> bool:
-    """False where both were handed the same prediction of a network: that they agree is then no evidence."""
+def _share_nothing(predictions: list[Predict | Guess | Spectral], member: Member, other: Member) -> bool:
+    """False where both were handed the same object to begin with: that they agree is then no evidence."""
     return not any(a.informs(member.family) and a.informs(other.family) for a in predictions)
 
 
