@@ -33,12 +33,36 @@ class BatchResult:
     folder: Path | None = None
 
 
+@dataclass(frozen=True)
+class Showing:
+    """What a batch shows. report: report.html and figures of each result. series: the patterns are a time series."""
+
+    report: bool = True
+    series: bool = False
+
+    def present(self, solution: Reconstruction, folder: Path) -> None:
+        """The pictures of one result."""
+        from untwin.show.batch import write_thumbnail
+        from untwin.show.report import report
+
+        write_thumbnail(solution, folder, self.series)
+        if self.report:
+            report(solution, folder / "report.html")
+
+    def write_page(self, folder: Path, rows: Sequence[Row]) -> None:
+        """index.html of all."""
+        from untwin.show.batch import write_page
+
+        write_page(folder, rows, self.series, self.report)
+
+
 def reconstruct_many(
     patterns: Iterable[Any],
     *,
     output: str | Path | None = None,
     workers: int | None = None,
     follow: bool = False,
+    report: bool = True,
     overwrite: bool = False,
     frames: str | int | None = None,
     **options: Any,
@@ -50,18 +74,23 @@ def reconstruct_many(
         FILE::DATASET with wildcards. output: a folder that gets a folder for each, index.html and summary.csv; results that are there
         already are read, and a run that was cut short is gone on with. workers: processes; by default all cores. follow: the patterns are
         a time series. Half of the families of each start at the result before it, and results are aligned along the series (needs output).
-        overwrite: results of an earlier batch are replaced. frames: of stacks, as of `untwin.read`; "each" takes every frame as a pattern.
+        report: write report.html and figures for each. overwrite: results of an earlier batch are replaced.
+        frames: of stacks, as of `untwin.read`; "each" takes every frame as a pattern.
         options: of `untwin.reconstruct`, for all of them. Raises InputError where there is nothing to do, or another batch in the folder.
     """
     items = _items(patterns, frames)
-    if conflict := {"checkpoint", "report"} & options.keys():
-        raise InputError(f"{conflict.pop()}= is not an option of a batch; leave it out")
+    if "checkpoint" in options:
+        raise InputError("checkpoint= is not an option of a batch; leave it out")
     if follow and output is None:
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
     root = None if output is None else Path(output)
-    work = partial(_phase, root=root, options=options)
+    work = partial(_phase, root=root, options=options, showing=Showing(report, follow))
     crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), pool, keep=True)
-    return _results(crew, root, {name: repr(value) for name, value in options.items()}, follow, overwrite)
+    if root is None:
+        return _in_order(crew, crew.run(range(len(items))))
+    texts = {name: repr(value) for name, value in options.items()}
+    batch = Batch(root, items, texts | {"follow": follow}, page=Showing(report, follow).write_page)
+    return _results(batch, crew, follow, overwrite)
 
 
 def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
@@ -74,13 +103,9 @@ def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
     return [Item(f"pattern-{n:0{digits}d}", "in memory", source) for n, source in enumerate(sources)]
 
 
-def _results(crew: Crew, root: Path | None, options: dict[str, Any], follow: bool, overwrite: bool) -> Iterator[BatchResult]:
+def _results(batch: Batch, crew: Crew, follow: bool, overwrite: bool) -> Iterator[BatchResult]:
     """In the order of the items."""
-    if root is None:
-        yield from _in_order(crew, crew.run(range(len(crew.items))))
-        return
-    with alone(root):
-        batch = Batch(root, crew.items, options, page=_page)
+    with alone(batch.folder):
         batch.begin(overwrite)
         yield from _in_order(crew, worked(batch, crew, follow))
 
@@ -126,7 +151,7 @@ def _along(batch: Batch, crew: Crew) -> Iterator[tuple[int, Ended]]:
             last = folder
 
 
-def _phase(item: Item, workers: int, owner: int, root: Path | None, options: dict[str, Any]) -> Reconstruction:
+def _phase(item: Item, workers: int, owner: int, root: Path | None, options: dict[str, Any], showing: Showing) -> Reconstruction:
     """The work on one of `reconstruct_many`."""
     from untwin.data.measurement import Pattern
     from untwin.runs.archive import CHECKPOINT, save, unfinished
@@ -144,7 +169,7 @@ def _phase(item: Item, workers: int, owner: int, root: Path | None, options: dic
         solution = reconstruct(problem, workers=workers, checkpoint=checkpoint, **options)
         solution = solution if neighbour is None else aligned(solution, neighbour.image)
         save(solution, folder, True)
-        _present(solution, folder, True)
+        showing.present(solution, folder)
     return solution
 
 
@@ -173,8 +198,8 @@ def _neighbour(item: Item, pattern: Pattern) -> Reconstruction | None:
     return neighbour if neighbour.pattern.shape == pattern.shape else None
 
 
-def perform_run(item: Item, workers: int, owner: int, root: Path, full_report: bool) -> Reconstruction:
-    """The work on one of the command line, whose source is a Run. full_report: with report.html and all figures."""
+def perform_run(item: Item, workers: int, owner: int, root: Path, showing: Showing) -> Reconstruction:
+    """The work on one of the command line, whose source is a Run."""
     from untwin.runs.archive import unfinished
 
     folder = root / item.name
@@ -185,23 +210,8 @@ def perform_run(item: Item, workers: int, owner: int, root: Path, full_report: b
         run = run.model_copy(update={"start": str(item.neighbour)})
     task = Task(
         completed=lambda solution: solution if neighbour is None else aligned(solution, neighbour.image),
-        present=lambda solution, folder: _present(solution, folder, full_report),
+        present=showing.present,
         read=lambda run: pattern,
         owner=owner,
     )
     return perform(run, task, True, unfinished(folder))
-
-
-def _present(solution: Reconstruction, folder: Path, full_report: bool) -> None:
-    from untwin.show.batch import write_thumbnail
-    from untwin.show.report import report
-
-    write_thumbnail(solution, folder)
-    if full_report:
-        report(solution, folder / "report.html")
-
-
-def _page(folder: Path, rows: Sequence[Row]) -> None:
-    from untwin.show.batch import write_page
-
-    write_page(folder, rows)

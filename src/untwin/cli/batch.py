@@ -42,21 +42,21 @@ def batch_members(files: Sequence[Path], frames: str | None, data: str | None) -
     several = len(texts) > 1 or is_stack(texts[0]) or ("::" in texts[0] and glob.has_magic(texts[0].rpartition("::")[2]))
     if not several and frames != EACH and ":" not in str(frames or ""):
         return None
-    found = members(texts, frames, data)
-    if len(files) == 1 and len(found) == 1 and found[0].frame is None and found[0].source == texts[0]:
+    chosen = members(texts, frames, data)
+    if len(files) == 1 and len(chosen) == 1 and chosen[0].frame is None and chosen[0].source == texts[0]:
         return None
-    return found
+    return chosen
 
 
-def reconstruct_batch(found: Sequence[Member], settings: dict[str, Any], config: Path | None, options: BatchOptions) -> None:
+def reconstruct_batch(chosen: Sequence[Member], settings: dict[str, Any], config: Path | None, options: BatchOptions) -> None:
     """Each pattern in its folder. Raises NumericalFailure where any has failed."""
     from untwin.config import resolved
 
-    base = resolved(config, {**settings, "file": found[0].source})
-    sources = [str(Path(m.source).absolute()) for m in found]
-    again = {"files": sources, "numbers": [m.frame for m in found], "names": [m.name for m in found]}
-    _note_frames(found)
-    _worked(base, found, base.output or Path(OUTPUT), options, again)
+    base = resolved(config, {**settings, "file": chosen[0].source})
+    sources = [str(Path(m.source).absolute()) for m in chosen]
+    again = {"files": sources, "numbers": [m.frame for m in chosen], "names": [m.name for m in chosen]}
+    _note_frames(chosen)
+    _worked(base, chosen, base.output or Path(OUTPUT), options, again)
 
 
 def resume_batch(folder: Path, workers: int | None, others: dict[str, Any]) -> None:
@@ -72,35 +72,35 @@ def resume_batch(folder: Path, workers: int | None, others: dict[str, Any]) -> N
     assert record is not None
     try:
         again = record["again"]
-        found = [Member(str(name), str(file), number) for name, file, number in zip(again["names"], again["files"], again["numbers"])]
+        chosen = [Member(str(name), str(file), number) for name, file, number in zip(again["names"], again["files"], again["numbers"])]
         stored = {k: v for k, v in record["options"].items() if k not in ("follow", "report")}
         options = BatchOptions(follow=bool(record["options"]["follow"]), report=bool(record["options"]["report"]))
-        base = resolved(None, {**stored, "file": found[0].source, **({"workers": workers} if workers else {})})
+        base = resolved(None, {**stored, "file": chosen[0].source, **({"workers": workers} if workers else {})})
     except (KeyError, TypeError, IndexError):
         raise InputError(f"{folder} holds a batch that was begun from Python; go on with it there") from None
-    _worked(base, found, folder, options, again)
+    _worked(base, chosen, folder, options, again)
 
 
-def _worked(base: Run, found: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any]) -> None:
+def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any]) -> None:
     from functools import partial
 
     from untwin.batch import Batch, Crew, Item, alone
     from untwin.data.atomic import require_writable
-    from untwin.many import perform_run, worked
+    from untwin.many import Showing, perform_run, worked
     from untwin.processes import cores, pool
-    from untwin.show.batch import summary, write_page
+    from untwin.show.batch import summary
     from untwin.task import require_consistent
 
     require_writable(root)
     require_consistent(base)
+    showing = Showing(options.report, options.follow)
     shared = {k: v for k, v in base.options().items() if k not in ("file", "workers")}
-    items = [Item(m.name, again["files"][n] + ("" if m.frame is None else f" frame {m.frame}"), _run(base, m)) for n, m in enumerate(found)]
-    crew = Crew(
-        partial(perform_run, root=root, full_report=options.report), items, [root / m.name for m in found], base.workers or cores(), pool
-    )
+    items = [
+        Item(m.name, again["files"][n] + ("" if m.frame is None else f" frame {m.frame}"), _run(base, m)) for n, m in enumerate(chosen)
+    ]
+    crew = Crew(partial(perform_run, root=root, showing=showing), items, [root / m.name for m in chosen], base.workers or cores(), pool)
     with alone(root):
-        page = partial(write_page, series=options.follow, reports=options.report)
-        batch = Batch(root, items, {**shared, "follow": options.follow, "report": options.report}, again=again, page=page)
+        batch = Batch(root, items, {**shared, "follow": options.follow, "report": options.report}, again=again, page=showing.write_page)
         batch.begin(options.overwrite)
         try:
             with patterns(len(items)) as report:
@@ -109,9 +109,9 @@ def _worked(base: Run, found: Sequence[Member], root: Path, options: BatchOption
                     if ended.row.status == "failed":
                         note(f"{items[number].name}: {ended.row.message}")
         except KeyboardInterrupt:
-            done = sum(row.ended for row in batch.rows)
+            count = sum(row.ended for row in batch.rows)
             raise KeyboardInterrupt(
-                f"{done} of {len(items)} patterns are done, the others are kept; go on with: untwin reconstruct --resume {typed(root)}"
+                f"{count} of {len(items)} patterns are done, the others are kept; go on with: untwin reconstruct --resume {typed(root)}"
             ) from None
     print(f"{summary(batch.rows)}\ntable: {root}/index.html, {root}/summary.csv")
     failed = [row for row in batch.rows if row.status == "failed"]
@@ -125,12 +125,12 @@ def _run(base: Run, member: Member) -> Run:
     return base.model_copy(update={"file": Path(member.source), "frames": frames})
 
 
-def _note_frames(found: Sequence[Member]) -> None:
+def _note_frames(chosen: Sequence[Member]) -> None:
     """Frames of a scan, whose names the shell has put in place of a pattern, are perhaps meant as one."""
     from untwin.data.formats import existing, kind
     from untwin.data.series import PATTERNS
 
-    sources = {m.source for m in found}
+    sources = {m.source for m in chosen}
     suffixes = {Path(source).suffix for source in sources}
     if len(sources) > 2 and len(suffixes) == 1 and all(Path(s).is_file() for s in sources):
         first = existing(min(sources))

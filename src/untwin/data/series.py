@@ -46,10 +46,10 @@ def members(sources: Sequence[str | Path], frames: str | int | None = None, data
 
 def _opened(source: str) -> list[str]:
     """The files, folders and FILE::NAME that a source stands for."""
-    file, name = split(source)
-    if name is not None and glob.has_magic(name) and formats.kind(file) == "hdf5":
-        return [f"{file}::{dataset}" for dataset in _datasets(file, name)]
     if not folder.is_stack(source):
+        file, name = split(source)
+        if name is not None and glob.has_magic(name) and formats.kind(file) == "hdf5":
+            return [f"{file}::{dataset}" for dataset in _datasets(file, name)]
         return [source]
     root = user_path(source)
     if root.is_dir():

@@ -65,8 +65,7 @@ def reconstruct(
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
-    start: "random"; "predict" or "predict:MODEL": a network gives every second start, one of two families, object and support (`Predict`);
-        a folder of results or its result.cxi: that object does so (`Guess`).
+    start: "random"; "predict", "predict:MODEL" (`Predict`) or the folder of a result (`Guess`): one of two families begins from that.
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     effort: factor on the work that the automatic plan may spend where families of starts do not agree; 1 by default, about a minute of CPU
         at 128 x 128. Counted in iterations times pixels, so that the same bits come out on a slower machine.

@@ -59,7 +59,7 @@ def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports:
         summary=summary(rows),
         columns=[{"title": title, "number": title in NUMBERS} for title in COLUMNS],
         rows=cells,
-        done=[row for row in cells if row["status"] == "done"],
+        results=[row for row in cells if row["status"] == "done"],
         series=series,
         target="report.html" if reports else "figures/thumbnail.png",
     )
@@ -76,11 +76,11 @@ def summary(rows: Sequence[Any]) -> str:
 
 def _cells(row: Any) -> dict[str, Any]:
     """What the page shows of a row, as texts."""
-    done = row.status == "done"
+    has_result = row.status == "done"
     colour, symbol = {"failed": ("doubted", "!")}.get(row.status, ("unknown", "·"))
-    if done:
+    if has_result:
         colour, symbol, _ = VERDICTS[row.trusted]
-    trusted = done and row.trusted is True and row.resolution is not None
+    trusted = has_result and row.trusted is True and row.resolution is not None
     return {
         "name": row.name,
         "status": row.status,

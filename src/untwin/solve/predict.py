@@ -77,7 +77,7 @@ class Guess(Algorithm):
 
     needs: ClassVar = Problem
 
-    file: str
+    file: str = "result.cxi"
     sha256: str = ""
     variety: Setting = 0.3
     widen: int = 1
