@@ -35,7 +35,8 @@ class Outcome:
     refined: the best result, and the one most like it (or all, see Refine.max_deviance_ratio), after a Refine.
     failures: what came to nothing, and why; others stand in for them, unless they were too many (broken). contained: see Contain.
     averaged: see Average.
-    problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that."""
+    problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that.
+    course: the stages from the search on, each with the R-factors with which it left the best of every family."""
 
     problem: Problem
     first: Population
@@ -49,6 +50,7 @@ class Outcome:
     averaged: bool = False
     numbers: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    course: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -124,9 +126,11 @@ class Plan:
         total = self.steps()
         problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
-        cohort = Cohort()
+        cohort, course = Cohort(), []
         for i, stage in enumerate(self.stages):
             cohort = stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
+            if stage.rank >= Rank.SEARCH:
+                course.append((type(stage).__name__, _lowest(cohort, cohort.problem or problem)))
         problem = cohort.problem or problem
         results = cohort.best(problem)
         return Outcome(
@@ -142,7 +146,16 @@ class Plan:
             averaged=cohort.averaged,
             numbers=cohort.numbers,
             notes=cohort.notes,
+            course=tuple(course),
         )
+
+
+def _lowest(cohort: Cohort, problem: Problem) -> tuple[float, ...]:
+    """R-factors of the best of every family, as far as the plan has come."""
+    latest = cohort.results if cohort.refined is None else cohort.refined
+    if latest is not None:
+        return tuple(latest.r_factor.tolist())
+    return tuple(float(f.r_factor[f.order(problem)[0]]) for f in cohort.families)
 
 
 def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
