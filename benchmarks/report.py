@@ -94,7 +94,7 @@ def turned(page_file: Path, rounds: int) -> dict[str, Any] | None:
         return None
     first, rates, cost = [], [], []
     with sync_playwright() as programs:
-        arguments = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader"]
+        arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]
         browser = programs.chromium.launch(executable_path=chromium, args=arguments)
         for _ in range(rounds):
             page = browser.new_page(viewport={"width": 1400, "height": 900})

@@ -31,9 +31,7 @@ def browser():
         pytest.skip("no chromium: the crystal in the page is not tried in a browser")
     with playwright.sync_playwright() as programs:
         try:
-            program = programs.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader"]
-            )
+            program = programs.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"])
         except playwright.Error as error:
             pytest.skip(f"chromium does not start: {str(error).splitlines()[0]}")
         yield program

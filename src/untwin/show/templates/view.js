@@ -47,13 +47,19 @@
     for (const f of data.fields) { f.palette = bytes(f.palette); f.surface = bytes(f.surface); f.volume = bytes(f.volume); }
     const magnitude = bytes(data.magnitude), stride = data.stride;
     const mirror = data.mirror, steps = data.steps.map(row => row.map((v, k) => v * mirror[k])); // steps[a]: the step along axis a
-    const gl = canvas.getContext("webgl", { antialias: false, alpha: true, powerPreference: "low-power" });
+    const gl = canvas.getContext("webgl", { antialias: false, alpha: false, powerPreference: "low-power" });
     const points = bytes(data.points), faces = new Uint16Array(bytes(data.faces).buffer);
     const state = { turn: null, zoom: 1, field: 0, cut: -1, depth: 0, dirty: false, fine: true };
     const flat = m => [0, 1, 2].flatMap(k => m.map(row => row[k])); // WebGL takes columns
     const unmasked = gl && gl.getExtension("WEBGL_debug_renderer_info");
     const software = unmasked && /swiftshader|llvmpipe|software/i.test(gl.getParameter(unmasked.UNMASKED_RENDERER_WEBGL));
     let frames = 0, slow = software ? 5 : 0, rest = 0, lengths = "";
+
+    let paper; // what is behind: a canvas that one can look through is slower
+
+    function background() {
+      paper = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(v => v / 255);
+    }
 
     function reset() {
       const turn = data.turn.map(row => row.slice());
@@ -178,7 +184,6 @@
         values: gl.createBuffer(),
       };
       gl.enable(gl.DEPTH_TEST);
-      gl.clearColor(0, 0, 0, 0);
       gl.frontFace(mirror[0] * mirror[1] * mirror[2] > 0 ? gl.CCW : gl.CW);
       choose();
     }
@@ -231,6 +236,7 @@
       if (!width || !height) return;
       if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
       gl.viewport(0, 0, width, height);
+      gl.clearColor(...paper, 1);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       place(solid, width, height);
       gl.uniform3f(gl.getUniformLocation(solid, "size"), ...data.size);
@@ -363,6 +369,8 @@
     }
 
     reset();
+    background();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { background(); wanted(false); });
     if (gl) load();
     open();
     if (gl) new ResizeObserver(() => wanted(false)).observe(canvas);
