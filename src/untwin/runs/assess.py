@@ -46,6 +46,7 @@ STATISTICS = (
     *("working_log_likelihood", "free_log_likelihood", "misfit", "worst_shell_misfit", "worst_shell"),
 )
 LIKELY = 10  # steps from an average to a likely object: 30 and 60 take a hundredth more off the half deviance (one crystal, 64^3)
+FEW_PHOTONS = 50.0  # for each pixel of the support: with more, noise leaves less than E = 0.1 (benchmarks/few_photons.py)
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
@@ -68,7 +69,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     reason, warnings = _failures(outcome)
     phase = freed(problem, choice.image, choice.best.state.support[0])
     numbers |= phase.numbers() if phase else {}
-    if problem.pattern.optics:
+    if problem.pattern.optics or _photons_are_few(problem, choice, numbers):
         numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
@@ -381,6 +382,15 @@ def _evidence(
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),
     )
+
+
+def _photons_are_few(problem: Problem, choice: Choice, numbers: dict[str, float]) -> bool:
+    """Do starts agree because they fit the same noise? Asked where nothing but the counts has made the object: a deep prior takes noise
+    out, and so does it matter less than the halves of the photons say."""
+    refined = choice.refinement is not None and choice.refinement.accepted
+    if refined or not problem.pattern.counted or problem.constraint.everywhere or not problem.model.waves.unitary:
+        return False
+    return numbers["photons"] < FEW_PHOTONS * numbers["support_pixels"]
 
 
 def _contrast(choice: Choice) -> float:
