@@ -5,8 +5,8 @@
 Throughput: crystals of 64 x 64, the automatic plan without reports, workers warm; wall time over all of them. The two are run in turn, in
 pieces of 20 patterns, since the machine is shared. Kills: the same batch, and every 20 seconds a random worker is ended by SIGKILL;
 different counts results with one other bit than those of the undisturbed batch, lost those that did not come to an end. Series: an object
-of the class "complex", 64 x 64, whose phase grows from frame to frame; few photons, so that not every frame is solved from random starts; trusted and right
-(E < 0.1 to the frame's truth, modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
+of the class "complex", 64 x 64, whose phase grows from frame to frame, with few photons; trusted and right (E < 0.1 to the frame's truth,
+modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
 """
 
 from __future__ import annotations
