@@ -84,6 +84,14 @@ def test_members_are_datasets_and_frames(tmp_path):
         members([f"{run}::scan_2/data"], "each")
 
 
+def test_a_file_without_frames_stops_no_other(tmp_path):
+    np.save(tmp_path / "good.npy", np.ones((4, 16, 16)))
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    assert [m.frame for m in members([tmp_path / "bad.npy", tmp_path / "good.npy"], "each")] == [None, 0, 1, 2, 3]
+    with pytest.raises(InputError):
+        members([tmp_path / "bad.npy"], "each")
+
+
 def test_a_folder_of_frames_is_one_and_one_of_such_folders_is_several(tmp_path):
     for scan in ("s1", "s2"):
         (tmp_path / "all" / scan).mkdir(parents=True)
