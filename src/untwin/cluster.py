@@ -15,7 +15,7 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
     """What must be the same where a task runs: where it is, so are the bits. Plain values by name."""
     from importlib.metadata import version
 
-    about = {k: str(v) for k, v in made_with().items() if k not in ("threads", "device")}
+    about = {k: str(v) for k, v in made_with().items() if k != "threads"}
     return about | {"distributed": version("distributed")}
 
 
@@ -158,12 +158,12 @@ class ClusterExecutor(Executor):
     a worker has other versions; KeyboardInterrupt where it was stopped. A task whose worker is lost is begun anew on another.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client, self.run = client, uuid.uuid4().hex
+    def __init__(self, client: Client, threads: int) -> None:
+        self.client, self.threads, self.run = client, threads, uuid.uuid4().hex
         self._waiting: deque[_Task] = deque()
         self._sent: dict[_Task, Any] = {}  # its future of Dask
         self._lock = threading.Lock()
-        self._open, self._threads = True, 1
+        self._open = True
         _on_loop(self.client, self._watch)
 
     def submit(self, function: Callable, /, *arguments: Any, **settings: Any) -> Future:
@@ -215,7 +215,7 @@ class ClusterExecutor(Executor):
         """As many of those that wait as the scheduler is to hold."""
         while True:
             with self._lock:
-                if not self._waiting or len(self._sent) >= AHEAD * self._threads + LEAST_AHEAD:
+                if not self._waiting or len(self._sent) >= AHEAD * self.threads + LEAST_AHEAD:
                     return
                 task = self._waiting.popleft()
                 if not task.future.set_running_or_notify_cancel():
@@ -231,7 +231,7 @@ class ClusterExecutor(Executor):
                 threads = sum((await self.client.nthreads()).values())  # type: ignore[misc]
                 if not threads and not absent:
                     warnings.warn(f"no worker is left at {_address(self.client)}; waiting for one", ClusterWarning, stacklevel=2)
-                self._threads, absent = max(1, threads), not threads
+                self.threads, absent = max(1, threads), not threads
                 self._send()
             await asyncio.sleep(WATCH)
 
@@ -352,8 +352,7 @@ def executor(scheduler: Any, workers: int | None = None) -> Iterator[ClusterExec
     under way is stopped. A client or a cluster that was handed in stays open.
     """
     with _client(scheduler, workers) as client:
-        _require_workers(client)
-        tasks = ClusterExecutor(client)
+        tasks = ClusterExecutor(client, _require_workers(client))
         try:
             yield tasks
         except BaseException:
@@ -376,12 +375,16 @@ def _client(scheduler: Any, workers: int | None) -> Iterator[Client]:
         yield scheduler
         return
     with _quiet(), _local(workers) if scheduler == "local" else nullcontext(scheduler) as target:
-        name, settings = _target(target)
+        name, address = _target(target)
         try:
-            client = Client(**settings, timeout=ANSWER, set_as_default=False)
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            with ThreadPoolExecutor(1) as thread:  # that of a notebook has a loop of its own
+                identity = thread.submit(asyncio.run, _identity(address)).result()
+            if identity.get("type") != "Scheduler":
+                raise OSError(f"a {identity.get('type')} of Dask does")
+        except Exception as error:  # whatever answers there
             text = " ".join(str(error).split())[:200] or type(error).__name__
-            raise InputError(f"no Dask scheduler answers at {name} within {ANSWER:g} s ({text}); start one with: dask scheduler") from None
+            raise InputError(f"no Dask scheduler answers at {name} ({text}); start one with: dask scheduler") from None
+        client = Client(target if hasattr(target, "scheduler_address") else address, timeout=ANSWER, set_as_default=False)
         try:
             yield client
         finally:
@@ -389,25 +392,37 @@ def _client(scheduler: Any, workers: int | None) -> Iterator[Client]:
                 client.close(timeout=ANSWER)
 
 
-def _target(scheduler: Any) -> tuple[str, dict[str, Any]]:
-    """Its name in a message, and what a Client is made of."""
+async def _identity(address: str) -> dict[str, Any]:
+    """What whoever listens there says that it is. A Client that meets something else does not always end."""
+    from distributed import Security
+    from distributed.core import rpc
+
+    remote = rpc(address, connection_args=Security().get_connection_args("client"), timeout=ANSWER)
+    try:
+        return dict(await asyncio.wait_for(remote.identity(), ANSWER) or {})
+    finally:
+        await remote.close_rpc()
+
+
+def _target(scheduler: Any) -> tuple[str, str]:
+    """Its name in a message, and its address."""
     if hasattr(scheduler, "scheduler_address"):
-        return str(scheduler.scheduler_address), {"address": scheduler}
+        return str(scheduler.scheduler_address), str(scheduler.scheduler_address)
     if not isinstance(scheduler, str | Path):
         raise InputError(f"scheduler is a {type(scheduler).__name__}; {EXPECTED}")
     text = str(scheduler)
     if re.fullmatch(r"[\w+.-]+://\S+", text):
-        return text, {"address": text}
+        return text, text
     if re.fullmatch(r"(?!.*\.json)[\w.-]+:\d+", text):
-        return text, {"address": f"tcp://{text}"}
+        return text, f"tcp://{text}"
     path = Path(text).expanduser()
     if not path.is_file():
         raise InputError(f"no scheduler file {text}; {EXPECTED}")
     try:
-        address = json.loads(path.read_text(encoding="utf-8"))["address"]
+        address = str(json.loads(path.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{text} is no scheduler file of Dask; start the scheduler with: dask scheduler --scheduler-file {text}") from None
-    return f"{address} ({text})", {"scheduler_file": str(path)}
+    return f"{address} ({text})", address
 
 
 @contextmanager
@@ -440,14 +455,15 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _require_workers(client: Client) -> None:
-    """Raise InputError where there is none, or one has other versions than this process. Those that do not answer in time, or come later,
-    are asked with their first task."""
+def _require_workers(client: Client) -> int:
+    """How many threads there are. Raises InputError where there is none, or one has other versions than this process. Who does not answer
+    in time, or comes later, is asked with the first task."""
     from distributed import TimeoutError as LateError
 
     with suppress(LateError, TimeoutError):
         client.wait_for_workers(1, timeout=ANSWER)
-    if not client.nthreads():
+    threads = sum(client.nthreads().values())  # type: ignore[union-attr]
+    if not threads:
         raise InputError(
             f"no worker at {_address(client)} within {ANSWER:g} s; start some with: dask worker {_address(client)} --nthreads 1, and where "
             "they take longer to begin, wait for them: client.wait_for_workers(1)"
@@ -464,3 +480,4 @@ def _require_workers(client: Client) -> None:
             raise InputError(f"the worker {worker} cannot import {answer.name}; start the workers from the environment of this process")
         if isinstance(answer, dict):
             _require_same(worker, versions(), answer)
+    return threads

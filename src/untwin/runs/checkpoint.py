@@ -158,8 +158,9 @@ class Checkpoint:
 
     def keep(self, under_way: dict[str, PartState] | None = None) -> None:
         """Write what waits, and the part that is under way. Where the disk does not take it the run goes on, and says so
-        (CheckpointWarning); what was kept before stays."""
+        (CheckpointWarning); what was kept before stays. Without a folder it waits for whoever reads it."""
         if self.folder is None:
+            self.waiting.update(under_way or {})
             return
         began = time.monotonic()
         try:
