@@ -427,12 +427,15 @@ def _target(scheduler: Any) -> tuple[str, str]:
 
 @contextmanager
 def _local(workers: int | None) -> Iterator[Any]:
-    """Worker processes on this machine, with one thread each. Their memory is not limited, as that of the pool is not."""
+    """Worker processes on this machine, with one thread each. Their memory is not limited, as that of the pool is not. One that dies is
+    begun again; Dask would give it up where it is not back a quarter of a minute after it died."""
+    import dask
     from distributed import LocalCluster
 
-    quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
+    quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": "127.0.0.1:0"}
     settings = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, "env": worker_environment(), "preload": "untwin.cluster"}
-    with LocalCluster(n_workers=workers or cores(), **settings, **quiet) as cluster:
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with patient, LocalCluster(n_workers=workers or cores(), **settings, **quiet) as cluster:
         yield cluster
 
 

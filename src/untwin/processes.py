@@ -191,9 +191,9 @@ def _as_array(tensor: Tensor) -> Any:
     array = np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy())
     if array.dtype == bool:
         return _from_bits, (np.packbits(array), array.shape)
-    words = array.view(np.uint32).reshape(*array.shape, -1) if array.itemsize % 4 == 0 else None  # -0.0 is none of the zeros
+    words = array.view(np.uint32).reshape(*array.shape, array.itemsize // 4) if array.itemsize % 4 == 0 else None
     if words is not None and np.count_nonzero(words) < words.size / 2:
-        present = words.any(-1)
+        present = words.any(-1)  # bits and not values: -0.0 is none of the zeros
         return _from_values, (np.packbits(present), array[present], array.shape)
     return torch.from_numpy, (array,)
 

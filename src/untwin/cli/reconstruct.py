@@ -71,6 +71,8 @@ class ReconstructOptions:
         cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
+    scheduler
+        Of a Dask cluster that takes the starts: tcp://host:8786, a scheduler file.json, or local (as many workers here). The same bits.
     config
         A run.toml; options given here come before it.
     resume
@@ -95,6 +97,7 @@ class ReconstructOptions:
     seed: int | None = None
     device: str | None = None
     workers: int | None = None
+    scheduler: str | None = None
     config: Path | None = None
     resume: Path | None = None
     overwrite: bool = False
@@ -123,8 +126,9 @@ def reconstruct(
     options = options or ReconstructOptions()
     settings = (reading or ReadOptions()).settings(file) | options.settings()
     if options.resume is not None:
-        others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
-        resumed(options.resume, options.workers, {**others, "--config": options.config, "--overwrite": options.overwrite})
+        anew = {"workers": settings.pop("workers"), "scheduler": settings.pop("scheduler")}
+        others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items()}
+        resumed(options.resume, anew, {**others, "--config": options.config, "--overwrite": options.overwrite})
         return
     from untwin.config import resolved
 
@@ -141,16 +145,16 @@ class Task:
     present: Callable[[Reconstruction, Path], None]
 
 
-def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
-    """Go on with the run of a folder; None where it had come to its end. others: further options by the name that a user types, none of
-    which may be set."""
+def resumed(folder: Path, anew: dict[str, Any], others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
+    """Go on with the run of a folder; None where it had come to its end. anew: settings of a Run that may be others than before, None where
+    nothing was said. others: further options by the name that a user types, none of which may be set."""
     from untwin.config import resolved
 
     task = task or RECONSTRUCT
     unfinished = unfinished_options(task.command, folder, others)
     if unfinished is None:
         return None
-    run = resolved(None, {**unfinished, "output": folder, **({"workers": workers} if workers else {})})
+    run = resolved(None, {**unfinished, "output": folder, **{k: v for k, v in anew.items() if v is not None}})
     return reconstructed(run, True, True, task)
 
 
@@ -181,7 +185,7 @@ def _reconstruct(run: Run, overwrite: bool, resume: bool, task: Task) -> Reconst
         with progress.iterations() as report:
             solution = untwin.reconstruct(
                 problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
-                effort=run.effort, seed=run.seed, support=support, workers=run.workers,
+                effort=run.effort, seed=run.seed, support=support, workers=run.workers, scheduler=run.scheduler,
                 keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
             )  # fmt: skip
         solution = task.completed(solution)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data.typed import typed
-from untwin.errors import InputError, NumericalFailure, WorkerLost
+from untwin.errors import InputError, NumericalFailure, SchedulerLost, WorkerLost
 
 if TYPE_CHECKING:
     from untwin.runs.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: boo
         if not checkpoint.begun():
             raise
         how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
+        how += ", which runs here, or on another cluster with --scheduler" if isinstance(error, SchedulerLost) else ""
         raise type(error)("; ".join([*map(str, error.args), how])) from None
     except (InputError, NumericalFailure) as error:
         if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):

@@ -55,12 +55,14 @@ def processor() -> str:
     return torch.backends.cpu.get_cpu_capability()
 
 
-def work(problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, made: str) -> Answer:
-    """A part of a run on a worker. part: where it stood when the run was interrupted. made: the device that the run was begun on."""
+def work(problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, expected: str) -> Answer:
+    """A part of a run on a worker. part: where it stood when the run was interrupted. expected: the device."""
     from distributed import get_worker
 
-    if (its := str(made_with(problem.device)["device"])) != made:
-        raise InputError(f"the worker {get_worker().address} has {its} (here {made}), which gives other bits; take workers with the same")
+    if (its := str(made_with(problem.device)["device"])) != expected:
+        raise InputError(
+            f"the worker {get_worker().address} has {its} (here {expected}), which gives other bits; take workers with the same"
+        )
     checkpoint, result = Checkpoint(waiting={name: part} if part else {}), None
     began = time.thread_time()
     try:
@@ -83,11 +85,11 @@ class Afar:
         checkpoint = launcher.checkpoint
         if problem is not self.shared.content:
             self.shared = Shared(problem)
-        made = str(made_with(problem.device)["device"])
+        expected = str(made_with(problem.device)["device"])
         futures = {}
         for name, (_, recipe, state) in parts.items():
-            kept_part = checkpoint.read(name, problem.device)
-            futures[self.tasks.submit_with(self.shared, work, recipe, _compact(state), samples, kept_part, name, made)] = name
+            unfinished = checkpoint.read(name, problem.device)
+            futures[self.tasks.submit_with(self.shared, work, recipe, _compact(state), samples, unfinished, name, expected)] = name
         try:
             for future in as_completed(futures):
                 answer = future.result()

@@ -97,7 +97,7 @@ def reconstruct(
         needed = memory.require(problem, plan, launch)
         provenance = made_with(problem.device)
         checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
-        with one_thread(), _kept(checkpoint):
+        with one_thread(), _keeping(checkpoint):
             outcome = plan.run(problem, seed, launch, support=support, report=report)
             if time.perf_counter() - clock > EVERY:
                 checkpoint.keep()
@@ -115,7 +115,7 @@ def _launching(problem: Problem, plan: Plan, workers: int | None, scheduler: Any
 
 
 @contextmanager
-def _kept(checkpoint: Checkpoint) -> Iterator[None]:
+def _keeping(checkpoint: Checkpoint) -> Iterator[None]:
     """What is done is kept where the block is interrupted."""
     try:
         yield
