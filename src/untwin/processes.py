@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +51,7 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(_numbers.pop(me))
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _lock = threading.Lock()
 _numbers: dict[int, int] = {}  # by thread of Python that is inside `one_thread`: the number that it goes back to
 _pools: list[Executor] = []  # one entry for each `pool` block that is open; all of a process share their workers
@@ -100,6 +103,16 @@ def worker_environment() -> dict[str, str]:
     """Variables of a worker process, which are read before it has any of this: one thread, and freed blocks stay (glibc)."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return {**threads, "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
+
+@lru_cache
+def keep_freed_blocks() -> None:
+    """In a process that was begun without `worker_environment`: freed blocks stay (glibc), where arrays would be taken from the system and
+    given back in every step."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, 2**30)
 
 
 def calm() -> None:
