@@ -26,6 +26,7 @@ HEIGHT = {
     "provenance": 1,
     "data": 2,
     "bragg": 3,
+    "live": 3,
     "model": 4,
     "judge": 5,
     "solve": 6,

@@ -1,7 +1,7 @@
 """One run as it shows itself: a thread of its own writes its pulse every two seconds, and listens for what others ask of it.
 
-Pictures are made in the run's own thread, where nothing else changes what they show: every two seconds at most, and so seldom that they take
-no more than a hundredth of the time. Nothing here changes a number of the run, and nothing that goes wrong here ends it.
+Pictures are made in the run's own thread, where nothing else changes what they show: every two seconds at most, and so seldom that they
+take no more than a hundredth of the time. Nothing here changes a number of the run, and nothing that goes wrong here ends it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,17 @@ Look = Callable[[], View]
 
 
 class Shows(Protocol):
-    """What takes a look at a part of a run when it is time."""
+    """What takes a look at parts of a run when it is time: a Record, or in a worker a Glimpse."""
+
+    resumable: bool
 
     def reached(self, part: str, look: Look) -> None: ...
 
     def left(self, part: str) -> None: ...
+
+    def finished(self, part: str, lines: Sequence[Line], look: Look) -> None: ...
+
+    def for_worker(self) -> Shows: ...
 
 
 @dataclass(eq=False)
@@ -63,16 +69,15 @@ class Record:
     request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt.
     """
 
-    def __init__(
-        self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor"
-    ) -> None:
+    def __init__(self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor") -> None:
         self.results, self.request = None if results is None else Path(results).absolute(), ""
         self.resumable = False
         self._resume, self._pace, self._lock = resume, Pace(), threading.RLock()
         self._status: dict[str, Any] = {
-            "format": 1, "command": command, "title": title, "figure": figure, "state": "running", "pid": os.getpid(),
-            "process": process_start(os.getpid()), "host": platform.node(), "stage": "", "stages": [], "steps": 0, "foreseen": None,
-            "lowest": None, "unit": "iterations", "verdict": None, "message": "", "numbers": {}, "families": None, "log": [],
+            "format": 1, "command": command, "title": title, "figure": figure, "unit": "iterations", "state": "running",
+            "pid": os.getpid(), "process": process_start(os.getpid()), "host": platform.node(),
+            "stage": "", "stage_number": 0, "stages": [], "steps": 0, "under_way": 0, "foreseen": None, "lowest": None,
+            "verdict": None, "message": "", "numbers": {}, "families": None, "log": [],
         }  # fmt: skip
         self._lines: dict[tuple[str, str], Line] = {}
         self._view: View | None = None
@@ -114,7 +119,8 @@ class Record:
     def stage(self, name: str, number: int = 0, names: Sequence[str] = ()) -> None:
         """The run comes to a stage of its plan. number: among all their names, counted from 0."""
         with self._lock:
-            self._status.update(stage=name, stage_number=number, stages=list(names))
+            stages = list(names) or self._status["stages"]
+            self._status.update(stage=name, stage_number=number if names else len(stages), stages=stages)
         if self.active:
             self.log(name)
 
@@ -167,6 +173,7 @@ class Record:
         """A part has ended. lines: its curves. look: what there is of it, likewise."""
         self.lines(lines)
         self.reached(part, look)
+        self.set(under_way=0)
 
     def show(self, look: Look) -> None:
         """What there is at the end, whether or not it is time."""
@@ -209,6 +216,7 @@ class Record:
                 better = former is None or view.value is None or former.value is None or view.value <= former.value
                 if view.panels and (better or former is None or former.part == part or self._view_stage != stage):
                     self._view, self._view_stage, self._new_view = view.named(part, stage), stage, True
+                self.set(under_way=view.steps)
                 if view.value is not None:
                     self.steps(0, view.value)
         except Exception as error:  # what is shown must not end a run
@@ -279,6 +287,7 @@ class Glimpse:
     results: Path | None = None
     stage: str = ""
     pace: Pace = field(default_factory=Pace)
+    resumable: bool = False
 
     def reached(self, part: str, look: Look) -> None:
         if self.results is None or not self.pace.now():
@@ -294,6 +303,12 @@ class Glimpse:
     def left(self, part: str) -> None:
         if self.results is not None and self.pace.due is not None:
             self._path().unlink(missing_ok=True)
+
+    def finished(self, part: str, lines: Sequence[Line], look: Look) -> None:
+        """The run itself shows what has ended."""
+
+    def for_worker(self) -> Glimpse:
+        return self
 
     def _path(self) -> Path:
         assert self.results is not None

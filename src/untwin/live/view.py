@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,22 +63,21 @@ def thinned(line: Line) -> Line:
     return replace(line, steps=tuple(line.steps[i] for i in at), values=tuple(line.values[i] for i in at))
 
 
-def object_panels(x: np.ndarray, inside: np.ndarray | None = None) -> tuple[Panel, ...]:
-    """Magnitude and phase of an object, of three dimensions in three planes through its middle. x: (*grid) complex or real, centred.
-    inside: (*grid) bool, where the phase means something. Objects without a phase have none."""
-    planes = [("", x, inside)] if x.ndim == 2 else _planes(x, inside) if x.ndim == 3 else []
-    small = [(name, _reduced(plane), None if mask is None else _reduced(mask) > 0.5) for name, plane, mask in planes]
-    top = max((float(np.abs(plane).max()) for _, plane, _ in small), default=0.0)
-    magnitudes = [Panel(f"magnitude{name}", "magnitude", _scaled(np.abs(plane), 0.0, top)) for name, plane, _ in small]
-    if not np.iscomplexobj(x):
-        return tuple(magnitudes)
-    phases = [Panel(f"phase{name}", "phase", _phase(plane, mask, top)) for name, plane, mask in small]
+Plane = tuple[str, "np.ndarray", "np.ndarray | None"]  # a title; numbers, complex or real; bool, where a phase means something
+
+
+def object_panels(planes: Sequence[Plane]) -> tuple[Panel, ...]:
+    """Magnitude and phase of planes through an object, all of one scale. Of real numbers the magnitude alone."""
+    small = [(title, _reduced(x), None if inside is None else _reduced(inside) > 0.5) for title, x, inside in planes]
+    top = max((float(np.abs(x).max()) for _, x, _ in small), default=0.0)
+    magnitudes = [Panel(f"magnitude{title}", "magnitude", _scaled(np.abs(x), 0.0, top)) for title, x, _ in small]
+    phases = [Panel(f"phase{title}", "phase", _phase(x, inside, top)) for title, x, inside in small if np.iscomplexobj(x)]
     return (*magnitudes, *phases)
 
 
 def picture_panel(title: str, values: np.ndarray, low: float | None = None, high: float | None = None) -> Panel:
-    """values: (channels, height, width) real; three channels are red, green, blue, else the first is shown. Between low and high, by default
-    the least and the greatest value."""
+    """values: (channels, height, width) real; three channels are red, green, blue, else the first is shown. Between low and high, by
+    default the least and the greatest value."""
     planes = values[:3] if len(values) == 3 else values[:1]
     small = np.stack([_reduced(plane) for plane in planes], -1)
     low, high = (float(small.min()) if low is None else low), (float(small.max()) if high is None else high)
@@ -121,14 +121,6 @@ def _panel(p: dict[str, Any], pixels: np.ndarray) -> Panel:
     if p["kind"] not in KINDS or pixels.dtype != np.uint8 or not flat or not 0 < max(pixels.shape) <= SIDE or not pixels.size:
         raise ValueError("no picture of this room")
     return Panel(str(p["title"]), p["kind"], pixels)
-
-
-def _planes(x: np.ndarray, inside: np.ndarray | None) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
-    planes = []
-    for axis, name in enumerate("zyx"):
-        index = tuple(n // 2 if a == axis else slice(None) for a, n in enumerate(x.shape))
-        planes.append((f", plane {name} = {x.shape[axis] // 2}", x[index], None if inside is None else inside[index]))
-    return planes
 
 
 def _reduced(a: np.ndarray) -> np.ndarray:
