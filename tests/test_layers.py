@@ -36,8 +36,10 @@ HEIGHT = {
     "show": 8,
     "config": 9,
     "doctor": 9,
-    "cli": 10,
-    "__main__": 11,
+    "task": 10,
+    "batch": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 
 # file -> (module, reason)

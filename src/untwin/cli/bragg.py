@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from untwin.cli.notes import guesses_noted
-from untwin.cli.reconstruct import Task, present, reconstructed, resumed
+from untwin.cli.reconstruct import RECONSTRUCT, present, reconstructed, resumed
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -173,7 +173,12 @@ def bragg(
     scan, preparing = scan or ScanOptions(), preparing or PrepareOptions()
     phasing, showing = phasing or PhaseOptions(), showing or StrainOptions()
     _settings(showing)
-    task = Task("bragg", lambda solution: _replicated(solution, workers), lambda solution, at: _strain(solution, at, showing))
+    task = replace(
+        RECONSTRUCT,
+        command="bragg",
+        completed=lambda solution: _replicated(solution, workers),
+        present=lambda solution, at: _strain(solution, at, showing),
+    )
     if resume is not None:
         if (resume / PATTERN).is_file() and showing.second is not None:
             from untwin.data.read import read

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-import untwin
 from untwin.cli import progress
 from untwin.cli.inspect import print_comparison
 from untwin.cli.notes import note, read_pattern
 from untwin.cli.reading import ReadOptions
-from untwin.cli.resume import checkpointed, unfinished_options
-from untwin.errors import InputError, NumericalFailure
+from untwin.cli.resume import unfinished_options
+from untwin.errors import NumericalFailure
+from untwin.task import Task, perform
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from untwin.bragg.maps import StrainMap
     from untwin.config import Run
-    from untwin.data.measurement import Pattern
     from untwin.runs.solution import Reconstruction
-    from untwin.solve.recipe import Recipe
-
-RESULT = 100  # bytes that a result takes for each pixel, uncompressed, with up to six modes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,16 +124,6 @@ def reconstruct(
     reconstructed(resolved(options.config, {k: v for k, v in settings.items() if v is not None}), options.overwrite)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a command makes of a reconstruction. command: its name, for --resume. completed: of the solution, before it is saved.
-    present: shows it in its folder."""
-
-    command: str
-    completed: Callable[[Reconstruction], Reconstruction]
-    present: Callable[[Reconstruction, Path], None]
-
-
 def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
     """Go on with the run of a folder; None where it had come to its end. others: further options by the name that a user types, none of
     which may be set."""
@@ -156,67 +139,10 @@ def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Tas
 
 def reconstructed(run: Run, overwrite: bool, resume: bool = False, task: Task | None = None) -> Reconstruction:
     """The solution of a run, its files and its report written. Raises NumericalFailure where most of its starts failed."""
-    solution = _reconstruct(run, overwrite, resume, task or RECONSTRUCT)
+    solution = perform(run, task or RECONSTRUCT, overwrite, resume)
     if solution.reason:
         raise NumericalFailure(solution.reason)
     return solution
-
-
-def _reconstruct(run: Run, overwrite: bool, resume: bool, task: Task) -> Reconstruction:
-    from untwin.data.atomic import require_writable
-    from untwin.runs.archive import CHECKPOINT, fresh, save
-    from untwin.runs.checkpoint import Checkpoint
-
-    folder = fresh(run.output or Path(f"{run.stem}_out"), overwrite)
-    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": task.command, **run.options()})
-    recipe = _recipe(run)
-    pattern = read_pattern(run)
-    require_writable(folder, RESULT * pattern.intensity.size)
-    support = _support_from_file(run, pattern)
-    problem = run.problem(pattern)
-    fixed = support is not None or problem.constraint.everywhere or pattern.optics is not None
-    if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and not fixed:
-        note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
-    with checkpointed(task.command, checkpoint, folder, resume):
-        with progress.iterations() as report:
-            solution = untwin.reconstruct(
-                problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
-                effort=run.effort, seed=run.seed, support=support, workers=run.workers,
-                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
-            )  # fmt: skip
-        solution = task.completed(solution)
-        save(solution, folder, True, run.table(solution.recipe))
-        task.present(solution, folder)
-    return solution
-
-
-def _recipe(run: Run) -> Recipe | None:
-    """The recipe of a run, its options checked for what does not go together. All of it before the file is read and torch is loaded."""
-    from untwin.runs.names import parse
-
-    recipe = parse(run.recipe) if run.recipe is not None else None
-    run.require_readable()
-    if run.start is not None:
-        from untwin.solve.predict import started
-
-        started(run.start)
-    method = run.method or "auto"
-    for name in ("recipe", "support", "positivity"):
-        if method != "auto" and getattr(run, name) and (method, name) != ("classical", "positivity"):
-            raise InputError(f"--method {method} is a plan of its own and takes no --{name}; leave one of them out")
-    return recipe
-
-
-def _support_from_file(run: Run, pattern: Pattern) -> np.ndarray | None:
-    if run.positivity:
-        from untwin.model.problem import require_real
-
-        require_real(pattern)  # untwin.reconstruct asks the same, once torch is loaded
-    if run.support is None:
-        return None
-    from untwin.data.object import read_support
-
-    return read_support(run.support, pattern)
 
 
 def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = None) -> None:
@@ -231,7 +157,7 @@ def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = N
     print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml, figures/\nreport:  {page}")
 
 
-RECONSTRUCT = Task("reconstruct", lambda solution: solution, lambda solution, folder: present(solution, folder))
+RECONSTRUCT = Task(present=lambda solution, folder: present(solution, folder), read=read_pattern, note=note, progress=progress.iterations)
 
 
 def report(folder: Path) -> None:
@@ -274,5 +200,5 @@ def demo(
     fresh(output, overwrite)
     pattern, truth = write_demo(output, seed)
     print(f"simulated a strained crystal: {pattern} (the truth: {truth})")
-    _reconstruct(Run(file=pattern, output=output), True, False, RECONSTRUCT)
+    perform(Run(file=pattern, output=output), RECONSTRUCT, True)
     print_comparison(output, truth, output / "figures" / "truth.png", ("reconstruction", "truth"))

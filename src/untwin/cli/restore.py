@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 
 from untwin.cli import progress
 from untwin.cli.notes import guesses_noted, note
-from untwin.cli.resume import checkpointed, unfinished_options
+from untwin.cli.resume import unfinished_options
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
     from untwin.data.atomic import sha256
     from untwin.data.image import read_plane
     from untwin.runs.archive import CHECKPOINT, save_restored
-    from untwin.runs.checkpoint import Checkpoint
+    from untwin.runs.checkpoint import Checkpoint, checkpointed
     from untwin.runs.names import parse_rule
     from untwin.runs.tasks import job
 
@@ -147,9 +147,9 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
             **planes,
         )
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
-    with checkpointed("restore", checkpoint, folder, resume):
+    with checkpointed("restore", checkpoint, folder, resume, files["image"].name, "statistic") as live:
         with progress.iterations("restoring", "statistic") as report:
-            result = work.run(settings["seed"], settings["steps"], settings["device"], report, checkpoint)
+            result = work.run(settings["seed"], settings["steps"], settings["device"], report, checkpoint, live)
         save_restored(result, folder, scale, offset, options)
         from untwin.show.restored import restored_page
 

@@ -1,39 +1,12 @@
-"""Going on with a run that was cut short: what a folder holds unfinished, and what an interruption says."""
+"""Going on with a run that was cut short: what a folder holds unfinished."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from untwin.data.typed import typed
-from untwin.errors import InputError, NumericalFailure, WorkerLost
-
-if TYPE_CHECKING:
-    from untwin.runs.checkpoint import Checkpoint
-
-
-@contextmanager
-def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: bool) -> Iterator[None]:
-    """Inside, an interruption says how to go on, where the checkpoint holds anything. The checkpoint is removed when the block is done, or
-    has failed for good."""
-    if not resume:
-        checkpoint.clear()
-    try:
-        yield
-    except (KeyboardInterrupt, WorkerLost) as error:
-        if not checkpoint.begun():
-            raise
-        how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
-        raise type(error)("; ".join([*map(str, error.args), how])) from None
-    except (InputError, NumericalFailure) as error:
-        if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):
-            checkpoint.clear()
-            with suppress(OSError):
-                folder.rmdir()  # if there is nothing in it
-        raise
-    checkpoint.clear()
+from untwin.errors import InputError
 
 
 def unfinished_options(command: str, folder: Path, others: dict[str, Any]) -> dict[str, Any] | None:

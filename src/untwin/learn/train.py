@@ -123,6 +123,7 @@ def train(
         validation = data.validation_batch(run.held, device) if worker.rank == 0 else None
         progress.net.train()
         clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
+        live.resumable = resume
         live.steps(progress.step, None, run.steps)
         due = clock + EVERY
         while progress.step < run.steps:
@@ -140,6 +141,7 @@ def train(
                 progress.loss.zero_()
             if worker.rank == 0 and (check or stop or began > due):
                 _save_checkpoint(run, progress, folder, device)
+                live.resumable = True
                 due = time.monotonic() + max(EVERY, SHARE * (time.monotonic() - began))
                 if check and report:
                     report(progress.rows[-1])

@@ -45,6 +45,14 @@ def clear(results: Path) -> None:
                 path.unlink()
 
 
+def remove(results: Path) -> None:
+    """What a run has shown that never began, and the folders of it where they hold nothing else."""
+    clear(results)
+    for folder in (results / FOLDER, results):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def write(path: Path, content: bytes) -> None:
     """Complete, or not at all; but not flushed to the disk: what it shows is out of date in two seconds. Raises InputError."""
     with atomic_write(path, durable=False) as temporary:

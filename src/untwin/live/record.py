@@ -108,6 +108,8 @@ class Record:
             self._end("interrupted", str(error))
         else:
             self._end("failed", " ".join(str(error).split()) or kind.__name__)
+            if self.results is not None and issubclass(kind, InputError) and not self.resumable:
+                files.remove(self.results)
 
     # what the run says
 

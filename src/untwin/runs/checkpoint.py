@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.data import checksummed
 from untwin.data.atomic import PART
-from untwin.errors import CheckpointWarning, InputError
+from untwin.data.typed import typed
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure, WorkerLost
+from untwin.live import files
 from untwin.live.record import Record, Shows
 from untwin.processes import ignored, stoppable
 from untwin.solve.state import Member, State
@@ -222,6 +224,34 @@ class Checkpoint:
 
     def _later(self, seconds: float) -> None:
         self.due = time.monotonic() + seconds
+
+
+@contextmanager
+def checkpointed(
+    command: str, checkpoint: Checkpoint, folder: Path, resume: bool, title: str = "", figure: str = "R-factor"
+) -> Iterator[Record]:
+    """Inside, the run shows itself (title, figure: see Record), and an interruption says how to go on, where the checkpoint holds anything.
+    The checkpoint is removed when the block is done, or has failed for good."""
+    if not resume:
+        checkpoint.clear()
+    try:
+        with Record(folder, command, title, f"untwin {command} --resume {typed(folder.absolute())}", figure) as record:
+            checkpoint.live = record
+            yield record
+    except (KeyboardInterrupt, WorkerLost) as error:
+        if not checkpoint.begun():
+            raise
+        how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
+        raise type(error)("; ".join([*map(str, error.args), how])) from None
+    except (InputError, NumericalFailure) as error:
+        if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):
+            checkpoint.clear()
+            with suppress(OSError):
+                folder.rmdir()  # if there is nothing in it
+            if isinstance(error, InputError):
+                files.remove(folder)
+        raise
+    checkpoint.clear()
 
 
 def metadata(folder: Path) -> dict[str, Any] | None:

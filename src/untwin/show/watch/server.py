@@ -182,8 +182,8 @@ def application(folder: Folder, gate: Gate) -> Starlette:
 
 
 def serve(results: Path, port: int, host: str, announce: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C. port: 0 for a free one. announce: called with the address of the page. Raises InputError where the folder holds no
-    run, the port is taken, the address is none of this machine, or the extra [live] is missing."""
+    """Serve until Ctrl-C. port: 0 for a free one. announce: called with the address of the page. Raises InputError where the folder holds
+    no run, the port is taken, the address is none of this machine, or the extra [live] is missing."""
     folder = Folder(results)
     try:
         import starlette  # noqa: F401
