@@ -123,7 +123,7 @@ def train(
         validation = data.validation_batch(run.held, device) if worker.rank == 0 else None
         progress.net.train()
         clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
-        live.resumable = resume
+        live.begun, live.resumable = True, resume
         live.steps(progress.step, None, run.steps)
         due = clock + EVERY
         while progress.step < run.steps:

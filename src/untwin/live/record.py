@@ -34,6 +34,7 @@ Look = Callable[[], View]
 class Shows(Protocol):
     """What takes a look at parts of a run when it is time: a Record, or in a worker a Glimpse."""
 
+    begun: bool
     resumable: bool
 
     def reached(self, part: str, look: Look) -> None: ...
@@ -65,13 +66,14 @@ class Record:
     """What a run shows. As a context it begins and ends with the block; without a folder nothing is written.
 
     results: the folder of the results, in which `live` is made. command, title: of the run, such as reconstruct and the name of its file.
-    resume: the command that goes on with it, once there is something to go on with (`resumable`). figure: what curves show.
+    resume: the command that goes on with it, once there is something to go on with (`resumable`). figure: what curves show. begun: set
+    once anything is computed; of a run that comes to grief before that nothing is left.
     request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt.
     """
 
     def __init__(self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor") -> None:
         self.results, self.request = None if results is None else Path(results).absolute(), ""
-        self.resumable = False
+        self.begun, self.resumable = False, False
         self._resume, self._pace, self._lock = resume, Pace(), threading.RLock()
         self._status: dict[str, Any] = {
             "format": 1, "command": command, "title": title, "figure": figure, "unit": "iterations", "state": "running",
@@ -104,11 +106,10 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
         if kind is None:
             self._end("ended", "")
-        elif issubclass(kind, KeyboardInterrupt):
-            self._end("interrupted", str(error))
         else:
-            self._end("failed", " ".join(str(error).split()) or kind.__name__)
-            if self.results is not None and issubclass(kind, InputError) and not self.resumable:
+            interrupted = issubclass(kind, KeyboardInterrupt)
+            self._end("interrupted" if interrupted else "failed", " ".join(str(error).split()) or ("" if interrupted else kind.__name__))
+            if self.results is not None and not self.begun:
                 files.remove(self.results)
 
     # what the run says
@@ -289,6 +290,7 @@ class Glimpse:
     results: Path | None = None
     stage: str = ""
     pace: Pace = field(default_factory=Pace)
+    begun: bool = False
     resumable: bool = False
 
     def reached(self, part: str, look: Look) -> None:

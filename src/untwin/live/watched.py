@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from untwin.errors import InputError
 from untwin.live import files
@@ -127,18 +127,18 @@ class Folder:
         self._rows: dict[str, Watched] = {}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of a batch, as it has written them; those without a name that a folder can have are left out."""
+        """Of a batch, as it has written them."""
         rows = files.read_json(self.results / files.BATCH).get("rows", [])
-        return [row for row in rows if isinstance(row, dict) and _is_name(row.get("name"))] if isinstance(rows, list) else []
+        return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
     def item(self, number: int | None) -> Watched:
         """A row of the batch, or without a number the run itself. Raises InputError where there is no such row."""
         if number is None:
             return self.run
         rows = self.rows()
-        if not 0 <= number < len(rows):
+        name = rows[number].get("name") if 0 <= number < len(rows) else None
+        if not _is_name(name):
             raise InputError(f"there is no pattern {number} among {len(rows)}")
-        name = rows[number]["name"]
         return self._rows.setdefault(name, Watched(self.results / name))
 
     def stop(self, number: int | None) -> None:
@@ -154,7 +154,8 @@ class Folder:
             files.ask(self.results, files.SKIP, number)
 
 
-def _is_name(name: Any) -> bool:
+def _is_name(name: Any) -> TypeGuard[str]:
+    """Whether a folder within the results can have this name."""
     return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name and "\0" not in name
 
 

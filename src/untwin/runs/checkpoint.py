@@ -80,6 +80,7 @@ class Checkpoint:
         text = json.dumps(about, sort_keys=True, default=str)
         self.run = hashlib.sha256(text.encode()).hexdigest()
         self._later(self.every)
+        self.live.begun = True
         if self.folder is None:
             return
         self.live.resumable = True

@@ -143,6 +143,7 @@ def deconvolve_sparse(
     settings = sparse.Descent(nonnegative=bool(nonnegative))
     search = _Search(observed, box, wide, motifs, seed, settings)
     with recorded(live, "deconvolve", figure="objective") as record:
+        record.begun = True
         record.set(unit="starts")
         _searched(search, starts, record.reporting(report), record)
         candidates = search.ranked()

@@ -136,6 +136,8 @@ class Plan:
         problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
         cohort, names = Cohort(), [type(stage).__name__ for stage in self.stages]
+        if live is not None:
+            live.steps(0, None, total)
         for i, stage in enumerate(self.stages):
             if live is not None:
                 live.stage(names[i], i, names)
