@@ -84,7 +84,7 @@ class Record:
         self._lines: dict[tuple[str, str], Line] = {}
         self._view: View | None = None
         self._view_stage, self._new_view, self._new_lines, self._trouble = "", False, False, ""
-        self._signals, self._over, self._thread = False, threading.Event(), None
+        self._signal, self._over, self._thread = None, threading.Event(), None
         self._began, self._beat = time.monotonic(), 0
 
     @property
@@ -97,7 +97,9 @@ class Record:
         files.clear(self.results)
         self._began, self._status["began"] = time.monotonic(), time.time()
         main = threading.current_thread() is threading.main_thread()
-        self._signals = main and callable(signal.getsignal(signal.SIGINT))
+        heard = [s for s in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(s))]  # the first is none behind nohup
+        self._signal = heard[0] if heard and main else None
+        self.log("begun")
         self._write_status()
         self._thread = threading.Thread(target=self._attend, name="untwin live", daemon=True)
         self._thread.start()
@@ -199,7 +201,7 @@ class Record:
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where somebody wants the run to end, and no signal has said so."""
-        if self.request and not self._signals:
+        if self.request and self._signal is None:
             raise KeyboardInterrupt
 
     def for_worker(self) -> Glimpse:
@@ -232,8 +234,8 @@ class Record:
             if not self.request and self.results is not None and (request := files.requested(self.results)):
                 self.request = request
                 self.log("somebody wants it to stop" if request == files.STOP else "somebody wants it to be skipped")
-                if self._signals:
-                    _interrupt()
+                if self._signal is not None:
+                    _interrupt(self._signal)
             if time.monotonic() >= due:
                 self._write()
                 due = time.monotonic() + INTERVAL
@@ -245,6 +247,7 @@ class Record:
         if self._thread is not None:
             self._thread.join()
         self.set(state=state, message=message)
+        self.log(state)
         self._write()
         for path in (self.results / files.FOLDER).glob(f"{files.WORKER}*"):
             path.unlink(missing_ok=True)
@@ -339,11 +342,9 @@ def process_start(pid: int) -> str:
         return ""
 
 
-def _interrupt() -> None:
+def _interrupt(number: signal.Signals) -> None:
     """As Ctrl-C does."""
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
-        import _thread
-
-        _thread.interrupt_main()
+        signal.raise_signal(number)

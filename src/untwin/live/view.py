@@ -124,8 +124,8 @@ def _panel(p: dict[str, Any], pixels: np.ndarray) -> Panel:
 
 
 def _reduced(a: np.ndarray) -> np.ndarray:
-    """Means of squares of pixels, so that no side is above SIDE."""
-    k = -(-max(a.shape) // SIDE)
+    """Means of squares of pixels, so that no side is above SIDE; finite."""
+    a, k = np.nan_to_num(a), -(-max(a.shape) // SIDE)
     if k == 1:
         return a
     a = np.pad(a, [(0, -n % k) for n in a.shape], mode="edge")
@@ -134,10 +134,10 @@ def _reduced(a: np.ndarray) -> np.ndarray:
 
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     span = high - low
-    return (np.nan_to_num(values - low).clip(0, span) * (255 / span if span > 0 else 0)).round().astype(np.uint8)
+    return ((values - low).clip(0, span) * (255 / span if span > 0 else 0)).round().astype(np.uint8)
 
 
 def _phase(plane: np.ndarray, mask: np.ndarray | None, top: float) -> np.ndarray:
     inside = (np.abs(plane) > 0.02 * top) if mask is None else mask
-    levels = 1 + np.round((np.nan_to_num(np.angle(plane)) + np.pi) / (2 * np.pi) * 254)
+    levels = 1 + np.round((np.angle(plane) + np.pi) / (2 * np.pi) * 254)
     return np.where(inside, levels, 0).astype(np.uint8)
