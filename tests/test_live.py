@@ -256,6 +256,7 @@ record.INTERVAL = record.SHARE = record.POLL = 0.01
 from untwin.runs import checkpoint, launch
 checkpoint.SHARE = checkpoint.POLL_INTERVAL = checkpoint.EVERY = 0.0
 def slow(*part):  # travels to the workers by value: there a step lasts as long as it must for the run to be stopped within
+    record.INTERVAL = record.SHARE = 0.0
     iterate = launch.iterate
     def lasting(*run):
         import time

@@ -38,8 +38,8 @@ def requested(results: Path, row: int | None = None) -> str:
 
 
 def clear(results: Path) -> None:
-    """Nothing of an earlier run is left: its requests, what it showed."""
-    for pattern in (STATUS, CURVES, PREVIEW, f"{WORKER}*", STOP, f"{SKIP}*", f".*{PART}"):
+    """Nothing of an earlier run is left, its requests and what it showed, but the status, which the next one writes over."""
+    for pattern in (CURVES, PREVIEW, f"{WORKER}*", STOP, f"{SKIP}*", f".*{PART}"):
         for path in (results / FOLDER).glob(pattern):
             with suppress(OSError):
                 path.unlink()
@@ -48,6 +48,8 @@ def clear(results: Path) -> None:
 def remove(results: Path) -> None:
     """What a run has shown that never began, and the folders of it where they hold nothing else."""
     clear(results)
+    with suppress(OSError):
+        (results / FOLDER / STATUS).unlink()
     for folder in (results / FOLDER, results):
         with suppress(OSError):
             folder.rmdir()

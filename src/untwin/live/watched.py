@@ -145,8 +145,10 @@ class Folder:
         """Want a run to stop and to keep what is done."""
         files.ask(self.item(number).results, files.STOP)
 
-    def skip(self, number: int) -> None:
+    def skip(self, number: int | None) -> None:
         """Want a pattern of a batch to be left out."""
+        if number is None:
+            raise InputError("expected the number of a pattern")
         item = self.item(number)
         if item.results.is_dir():
             files.ask(item.results, files.SKIP)
