@@ -100,6 +100,7 @@ WAVES = (
 NEAR = "FlatStart(phase=0.2) + CoarseStart(size=8, iterations=3, finer=2)"
 UNKNOWN = "2*RAAR + 2*Proximal(ER) + Calibrate + 2*Fit(Grid())"
 PREDICTED = "Predict(variety=0.2) + ER"
+GUESSED = "Guess({file!r}, variety=0.2) + ER"
 PICTURES = ("Squared()", "Absolute()", "Huber()", "Poisson(0.01)", "Gamma()")
 BOUNDS = "AtMost(Squared(), 0.01), AtLeast(Volume(), 0.01), Equal(Total(), 30.0), AtMost(Magnitude(), 1.0)"
 NETWORK = {"solve/pnp.py _level", "solve/normal.py least_squares", "solve/normal.py norm", "model/networks/dncnn.py _load"}
@@ -234,7 +235,7 @@ def test_exposures_stay_on_the_device(plain):
 
 
 def test_everything_that_a_recipe_can_name_is_tried():
-    tried = " ".join([UNKNOWN, WAVES, NEAR, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, *PICTURES, *PICTURE_STEPS])
+    tried = " ".join([UNKNOWN, WAVES, NEAR, *REAL_OR_COMPLEX, *COMPLEX, *REAL, PREDICTED, GUESSED, *PICTURES, *PICTURE_STEPS])
     assert [name for name in names.NAMES if not re.search(rf"\b{name}\b", tried)] == [
         "Generator",
         *(c.__name__ for c in names.STAGES),
@@ -316,10 +317,17 @@ def test_predictions_go_to_the_device(plain):
     with cuda():
         there = list(ut.predict([p], "cdi-nn", torch.device("cuda:0")))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(here, there))
-    places = {"model/inference.py predict", "solve/predict.py Predict.step", "solve/begin.py random_object"}
+    places = {"model/inference.py predict", "solve/predict.py _begun", "solve/begin.py random_object"}
     _loaded.cache_clear()
     same_on_both(PREDICTED, places, p)
     _loaded.cache_clear()  # its tensors say that they are on a GPU
+
+
+def test_an_earlier_result_goes_to_the_device(plain, tmp_path):
+    p = pattern((64, 64))
+    ut.reconstruct(p, "20*ER", starts=2).save(tmp_path / "result")
+    places = {"solve/predict.py _begun", "solve/begin.py random_object"}
+    same_on_both(GUESSED.format(file=str(tmp_path / "result" / "result.cxi")), places, p)
 
 
 def test_a_device_that_computes_something_else_is_refused(monkeypatch):

@@ -38,8 +38,9 @@ HEIGHT = {
     "doctor": 9,
     "task": 10,
     "batch": 11,
-    "cli": 12,
-    "__main__": 13,
+    "many": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 
 # file -> (module, reason)

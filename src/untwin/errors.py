@@ -18,6 +18,10 @@ class InputError(ValueError):
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
 
 
+class NotEnoughMemory(InputError):
+    """A run takes more memory than there is; the message says what fits."""
+
+
 class GuessWarning(UserWarning):
     """A choice that untwin made where the input left it open; each one says how to decide otherwise."""
 

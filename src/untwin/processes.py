@@ -99,7 +99,11 @@ def pool(workers: int) -> Iterator[Executor]:
 
 
 def _calm() -> None:
-    """Signals go to every process of a terminal or of a job; this one leaves them to its parent, which then ends it without a word."""
+    """Signals go to every process of a terminal or of a job; this one leaves them to its parent, which then ends it without a word. And
+    where psutil is there, loky would end a worker that has grown by 300 MB, with a warning: arrays of a run are larger than that."""
+    from loky import process_executor
+
+    process_executor._USE_PSUTIL = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -62,7 +62,7 @@ def perform(run: Run, task: Task, overwrite: bool, resume: bool = False) -> Reco
 
     folder = fresh(run.output or Path(f"{run.stem}_out"), overwrite)
     checkpoint = Checkpoint(folder / CHECKPOINT, {"command": task.command, **run.options()}, owner=task.owner)
-    recipe = _recipe(run)
+    recipe = require_consistent(run)
     pattern = task.read(run)
     require_writable(folder, RESULT * pattern.intensity.size)
     support = _support_from_file(run, pattern)
@@ -83,8 +83,9 @@ def perform(run: Run, task: Task, overwrite: bool, resume: bool = False) -> Reco
     return solution
 
 
-def _recipe(run: Run) -> Recipe | None:
-    """The recipe of a run, its options checked for what does not go together. All of it before the file is read and torch is loaded."""
+def require_consistent(run: Run) -> Recipe | None:
+    """The recipe of a run, its options checked for what does not go together. All of it before the file is read and torch is loaded. Raises
+    InputError."""
     from untwin.runs.names import parse
 
     recipe = parse(run.recipe) if run.recipe is not None else None

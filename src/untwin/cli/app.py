@@ -20,7 +20,8 @@ from untwin.errors import CheckpointWarning, FormerNameWarning, InputError, Nume
 app = App(
     name="untwin",
     help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.\n\n"
-    "Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, 70 a bug in untwin, 130 interrupted. "
+    "Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything or a pattern of a batch failed, "
+    "70 a bug in untwin, 130 interrupted. "
     "With --debug, any command shows the traceback of an error.",
     version=untwin.__version__,
     help_format="plaintext",

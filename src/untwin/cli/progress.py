@@ -131,6 +131,32 @@ class SampleCount(Count):
         return f"{time.monotonic() - self.began:.0f} s: {self.number:,}{of} samples{speed}{remaining}"
 
 
+@dataclass
+class PatternCount(Count):
+    """Patterns of a batch, and what became of them."""
+
+    total: int | None = None
+    number: int = 0
+    marks: dict[str, int] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, mark: str) -> None:
+        self.number += 1
+        self.marks[mark] = self.marks.get(mark, 0) + 1
+
+    def _marks(self) -> str:
+        return ", ".join(f"{count} {mark}" for mark, count in sorted(self.marks.items(), key=lambda pair: -pair[1]))
+
+    def labels(self) -> tuple[str, ...]:
+        return (f"patterns  {self._marks()}", self._marks(), "patterns") if self.marks else ("patterns",)
+
+    def facts(self) -> list[tuple[str, ...]]:
+        return [(_of(self.number, self.total),), (_clock(time.monotonic() - self.began),)]
+
+    def line(self) -> str:
+        return f"{time.monotonic() - self.began:.0f} s: {self.number:,} of {self.total:,} patterns, {self._marks()}"
+
+
 def laid_out(count: Count, width: int) -> tuple[str, int, str]:
     """The text before the bar, the columns of the bar (0: none) and the text behind it, in `width` columns less the margin.
 
@@ -211,6 +237,19 @@ def iterations(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
 
         def report(steps: int, value: float | None, total: int) -> None:
             count.add(steps, value, total)
+            changed()
+
+        yield report
+
+
+@contextmanager
+def patterns(total: int) -> Iterator[Callable[[str], None]]:
+    """Progress of a batch: the block calls what it gets with what became of each pattern."""
+    count = PatternCount(total)
+    with displayed(count) as changed:
+
+        def report(mark: str) -> None:
+            count.add(mark)
             changed()
 
         yield report

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from untwin.batch import RECORD
 from untwin.cli import progress
+from untwin.cli.batch import BatchOptions, batch_members, reconstruct_batch, resume_batch
 from untwin.cli.inspect import print_comparison
 from untwin.cli.notes import note, read_pattern
 from untwin.cli.reading import ReadOptions
 from untwin.cli.resume import unfinished_options
-from untwin.errors import NumericalFailure
+from untwin.data.series import EACH
+from untwin.errors import InputError, NumericalFailure
 from untwin.task import Task, perform
 
 if TYPE_CHECKING:
@@ -70,6 +73,11 @@ class ReconstructOptions:
         Go on with a run that was cut short: the folder of its results. It ends with the bits that it would have had.
     overwrite
         Replace the results of an earlier run.
+    follow
+        Of several patterns: they are a time series, in this order. Half of the families of each start at the result before it, and the
+        results are aligned.
+    report
+        Write report.html and figures/, which takes seconds.
     """
 
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
@@ -91,37 +99,53 @@ class ReconstructOptions:
     config: Path | None = None
     resume: Path | None = None
     overwrite: bool = False
+    follow: bool = False
+    report: bool = True
 
     def settings(self) -> dict[str, Any]:
         """The settings of a Run; None where nothing was said."""
-        return {k: v for k, v in vars(self).items() if k not in ("config", "resume", "overwrite")}
+        return {k: v for k, v in vars(self).items() if k not in ("config", "resume", "overwrite", "follow", "report")}
 
 
 def reconstruct(
-    file: Path | None = None,
-    *,
+    *files: Path,
     reading: Annotated[ReadOptions | None, Parameter(name="*")] = None,
     options: Annotated[ReconstructOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Phase a far-field pattern, 2D or 3D, or several exposures of one object: the object, a verdict on it, and pictures.
 
     No option is needed. The folder gets result.cxi, run.toml, summary.json, report.html and figures/.
+    Several patterns are a batch: each gets a folder of its own in that of the results, which has index.html and summary.csv of all.
+    What is done is left alone, so that the same command goes on with a batch. Exit code 3 where any has failed.
 
     Parameters
     ----------
-    file
+    files
         The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, told by content; FILE::NAME for one of
         its datasets. A folder of frames, or 'scan_*.tif' in quotation marks, is a stack in the order of the numbers in the names.
     """
     options = options or ReconstructOptions()
-    settings = (reading or ReadOptions()).settings(file) | options.settings()
+    reading = reading or ReadOptions()
+    settings = reading.settings(files[0] if files else None) | options.settings()
     if options.resume is not None:
         others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
-        resumed(options.resume, options.workers, {**others, "--config": options.config, "--overwrite": options.overwrite})
+        others |= {"--config": options.config, "--overwrite": options.overwrite, "--follow": options.follow}
+        if (options.resume / RECORD).is_file():
+            resume_batch(options.resume, options.workers, others)
+        else:
+            resumed(options.resume, options.workers, others, None if options.report else WITHOUT_REPORT)
         return
     from untwin.config import resolved
 
-    reconstructed(resolved(options.config, {k: v for k, v in settings.items() if v is not None}), options.overwrite)
+    settings = {k: v for k, v in settings.items() if v is not None}
+    several = batch_members(files, reading.frames, reading.data)
+    if several is not None:
+        choices = BatchOptions(follow=options.follow, report=options.report, overwrite=options.overwrite)
+        reconstruct_batch(several, {k: v for k, v in settings.items() if k != "frames" or reading.frames != EACH}, options.config, choices)
+        return
+    if options.follow:
+        raise InputError("--follow is for several patterns, and this is one; leave it out")
+    reconstructed(resolved(options.config, settings), options.overwrite, task=None if options.report else WITHOUT_REPORT)
 
 
 def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
@@ -145,19 +169,21 @@ def reconstructed(run: Run, overwrite: bool, resume: bool = False, task: Task | 
     return solution
 
 
-def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = None) -> None:
-    """Write the report; print the warnings, the verdict and where everything lies. strain: in the laboratory."""
+def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = None, full_report: bool = True) -> None:
+    """Write the report, unless it is not wanted; print the warnings, the verdict and where everything lies. strain: in the laboratory."""
     from untwin.show.report import report as write_report
 
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
         note(text)
     mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
     print(f"{mark}: {solution.verdict.text}")
-    page = write_report(solution, folder / "report.html", strain)
-    print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml, figures/\nreport:  {page}")
+    print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml" + (", figures/" if full_report else ""))
+    if full_report:
+        print(f"report:  {write_report(solution, folder / 'report.html', strain)}")
 
 
 RECONSTRUCT = Task(present=lambda solution, folder: present(solution, folder), read=read_pattern, note=note, progress=progress.iterations)
+WITHOUT_REPORT = replace(RECONSTRUCT, present=lambda solution, folder: present(solution, folder, full_report=False))
 
 
 def report(folder: Path) -> None:

@@ -175,9 +175,8 @@ def squeezed_grid(values: np.ndarray, what: str, stack: bool = False) -> np.ndar
     shape = "×".join(map(str, values.shape)) or "a single value"
     if values.ndim > 3:
         raise InputError(
-            f"{what} has {values.ndim} axes ({shape}): {values.shape[0]} scans? Expected 2D or 3D; save one of them "
-            "on its own. "
-            "Ptychography data are not supported"
+            f"{what} has {values.ndim} axes ({shape}): {values.shape[0]} volumes? Expected 2D or 3D; take one with frames=4 (--frames 4), "
+            "each of four axes as a pattern of its own with --frames each. Ptychography data are not supported"
         )
     if values.ndim < 2:
         raise InputError(f"{what} has {values.ndim} axes ({shape}); expected a 2D image or a 3D volume")

@@ -27,7 +27,7 @@ def pixels(stored: Stored, reading: Reading, guesses: list[str]) -> tuple[frames
     values = values.astype(np.float32) if values.dtype == np.float16 else values  # sums above 65504 would be infinite
     _require_single_precision(values, what)
     axes = tuple(name for name, n in zip(stored.axes, stored.values.shape) if n != 1 or stored.values.ndim < 3)
-    asked = frames.choice(reading.frames, values.shape, axes, what)
+    asked = frames.choice(None if stored.one_of_many else reading.frames, values.shape, axes, what)
     if values.ndim != 3 and reading.frames is not None:
         guesses.append(f"frames={reading.frames} is not used: {what} is one frame")
     bad = in_shape(values, bad_pixels(stored, reading.mask, guesses), what, guesses)

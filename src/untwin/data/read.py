@@ -20,7 +20,7 @@ from untwin.data.noise import Values
 from untwin.data.object import ObjectFile, read_object, read_support, split
 from untwin.data.pixels import pixels
 from untwin.data.reading import GEOMETRY, Reading
-from untwin.data.stored import Named, Stored, from_array, from_folder, from_hdf5
+from untwin.data.stored import Named, Stored, from_array, from_folder, from_hdf5, volume_number
 from untwin.errors import GuessWarning, InputError, readable_errors
 
 __all__ = ["ObjectFile", "read", "read_object", "read_support"]
@@ -67,7 +67,7 @@ def read(
     pixel_size: of the detector, "55um" or a number of metres, or two, slowest axis first. These four come before what the file says.
     keep_strays: hot pixels, and zeros that look like gaps or a stop, are taken as measured.
     frames: of a 3D array: "volume", or "sum" for exposures of one pattern; or which to take: a number, or a range such as "3:8". Without
-        it: what they look like; frames of different patterns are refused.
+        it: what they look like; frames of different patterns are refused. Of a 4D array the number of a volume along the first axis.
     values: what the numbers are: "photons", "intensity" (of another noise), "amplitudes" (square roots), "logarithm"; else their spacing
         and scatter tell, as far as they can (Pattern.noise).
     gain, offset: after amplitudes or a logarithm are undone, photons are (value − offset) / gain.
@@ -95,13 +95,17 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
             guesses.append(f"data={reading.data} is not used: an array in memory has no others beside it")
         _require_array(source)
         masked = isinstance(source, np.ma.MaskedArray)
-        return Stored(numbers("the pattern", source.filled(0) if masked else source), mask=np.ma.getmaskarray(source) if masked else None)
+        values, bad = numbers("the pattern", source.filled(0) if masked else source), np.ma.getmaskarray(source) if masked else None
+        number = volume_number(values.shape, reading.frames, "the array")
+        if number is not None:
+            values, bad = values[number], None if bad is None else bad[number]
+        return Stored(values, mask=bad, one_of_many=number is not None)
     if is_stack(source):
         return from_folder(source, reading.data, guesses)
     file, name = split(source)
     format = formats.kind(file)
     if format != "hdf5":
-        return from_array(file, format, reading.data or name, guesses)
+        return from_array(file, format, reading.data or name, reading.frames, guesses)
     with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
         if reading.is_plain and name is None and (stored := cxi.read_pattern(tree)) is not None:
             own = {} if cxi.holds_object(tree) else {"path": str(source), "sha256": sha256(file)}
@@ -112,7 +116,7 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
                     f"{file.name} holds exposures with masks or distances, which are read as they are; leave other options out"
                 )
             return exposures
-        return from_hdf5(tree, file, reading.data or name, reading.mask, guesses)
+        return from_hdf5(tree, file, reading.data or name, reading.mask, reading.frames, guesses)
 
 
 def _require_texts(source: Any, reading: Reading) -> list[str]:

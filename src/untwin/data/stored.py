@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Stored:
     detector cannot have counted right, whatever the mask. missing: True where the file never wrote. beam: (y, x) of the direct beam.
     flat, dark: of a pattern that untwin has stored. axes: what the file calls the axes of the array, each empty where it does not; or none.
     origin: (row, column) of the detector that its first pixel is, for messages. cornered: the array is in FFT order, by its format.
+    one_of_many: one volume of an array of four axes, which `frames` has chosen.
 
     file, format: it comes from ("hdf5", a key of formats.FORMATS, "folder"), or None and "memory". name: of the array in its file, empty
     where there is one only.
@@ -47,6 +49,7 @@ class Stored:
     missing: np.ndarray | None = None
     origin: tuple[int, int] = (0, 0)
     cornered: bool = False
+    one_of_many: bool = False
 
     @property
     def what(self) -> str:
@@ -56,17 +59,22 @@ class Stored:
         return f"{self.name or 'the array'} in {self.file.name}" if self.file else self.name or "the array"
 
 
-def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, guesses: list[str]) -> Stored:
+def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, frames: str | int | None, guesses: list[str]) -> Stored:
     import h5py
 
-    name, node = _chosen(tree, file, data)
+    name, node = chosen(tree, file, data)
+    number = None
     if isinstance(node, h5py.Group):
         series = eiger.joined(tree, name, guesses)
         values, absent = series.values, series.absent[:, None, None]
         missing = np.broadcast_to(absent, values.shape) if absent.any() else None
     else:
         require_diffraction(tree, node, f"{name} in {file.name}")
-        values, missing = tree.load(node), never_written(node)
+        number = volume_number(node.shape, frames, f"{name} in {file.name}")
+        part = () if number is None else number
+        values = tree.load(node) if number is None else tree.rows(name, slice(number, number + 1))[0]
+        missing = never_written(node)
+        missing = missing if missing is None else missing[part]
         guesses += eiger.alone(tree, name)
     others = belongings.belongings(tree, name, node, values, mask is not None, guesses)
     flat, dark = cxi.stored_flat_and_dark(tree, name)
@@ -81,11 +89,24 @@ def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, guesse
         beam=belongings.beam_centre(tree, nexus.groups_of(tree, name, node)),
         flat=flat,
         dark=dark,
-        axes=() if isinstance(node, h5py.Group) else hdf5.axis_names(node),
+        axes=() if isinstance(node, h5py.Group) or number is not None else hdf5.axis_names(node),
+        one_of_many=number is not None,
     )  # fmt: skip
 
 
-def _chosen(tree: hdf5.Tree, file: Path, data: str | None) -> tuple[str, Any]:
+def volume_number(shape: tuple[int, ...], frames: str | int | None, what: str) -> int | None:
+    """Which volume of an array of four axes `frames` chooses, the first axis counted; None of any other array, or where it says nothing.
+    Raises InputError where there is no such volume."""
+    if len(shape) != 4 or 1 in shape or frames is None:
+        return None
+    text = str(frames).strip()
+    n = shape[0]
+    if not re.fullmatch(r"-?\d{1,9}", text) or not -n <= int(text) < n:
+        raise InputError(f"frames={frames}: {what} has {n} volumes, 0 to {n - 1}; choose one, such as frames={n - 1} (--frames {n - 1})")
+    return int(text) % n
+
+
+def chosen(tree: hdf5.Tree, file: Path, data: str | None) -> tuple[str, Any]:
     """(path, dataset) of the pattern, or the group of a series that is to be joined."""
     import h5py
 
@@ -131,9 +152,11 @@ def _refuse_object(tree: hdf5.Tree, file: Path) -> None:
     )
 
 
-def from_array(file: Path, format: str, data: str | None, guesses: list[str]) -> Stored:
+def from_array(file: Path, format: str, data: str | None, frames: str | int | None, guesses: list[str]) -> Stored:
     """Of a file of any format but HDF5, with the mask and the geometry that lie in it."""
     name, values = formats.array(file, format, data, ("intensity",), "intensity", "data")
+    number = volume_number(values.shape, frames, file.name)
+    values = values if number is None else values[number]
     if _is_eight_bit(file, format):
         guesses.append(f"{file.name} is a picture of a pattern with 8 bits ({formats.FORMATS[format].name}): as a rule no counts")
     bad, mask_name = None, None
@@ -157,8 +180,9 @@ def from_array(file: Path, format: str, data: str | None, guesses: list[str]) ->
         bad,
         mask_name,
         geometry=_geometry(file, format),
-        axes=axes_of_pages(file, name) if format == "tiff" else (),
+        axes=axes_of_pages(file, name) if format == "tiff" and number is None else (),
         cornered=cornered,
+        one_of_many=number is not None,
     )
 
 

@@ -27,7 +27,7 @@ from untwin.runs.stages.plan import Outcome, Plan
 from untwin.solve.calibrate import uncertainty
 from untwin.solve.likelihood import most_likely
 from untwin.solve.penalized import Penalized
-from untwin.solve.predict import Predict
+from untwin.solve.predict import Guess, Predict
 from untwin.solve.spectral import Spectral
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ STATISTICS = (
     *("working_log_likelihood", "free_log_likelihood", "misfit", "worst_shell_misfit", "worst_shell"),
 )
 LIKELY = 10  # steps from an average to a likely object: 30 and 60 take a hundredth more off the half deviance (one crystal, 64^3)
+FEW_PHOTONS = 50.0  # for each pixel of the support: with more, noise leaves less than E = 0.1 (benchmarks/few_photons.py)
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
@@ -68,7 +69,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     reason, warnings = _failures(outcome)
     phase = freed(problem, choice.image, choice.best.state.support[0])
     numbers |= phase.numbers() if phase else {}
-    if problem.pattern.optics:
+    if problem.pattern.optics or _photons_are_few(problem, choice, numbers):
         numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
@@ -137,7 +138,7 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
     errors = tuple(results.error.tolist())
     others, members = range(1, len(errors)), final.state.members
-    predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Spectral)]
+    predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Guess | Spectral)]
     strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
     scores = gather([outcome.first, final]).scores(problem)
     starts = _start_records(outcome.first, scores, first.error, first.twin)
@@ -165,8 +166,8 @@ def _replicas(problem: Problem, choice: Choice, independent: Population) -> Tens
     return x[aligned.error < trust.SIMILAR_ERROR]
 
 
-def _share_nothing(predictions: list[Predict | Spectral], member: Member, other: Member) -> bool:
-    """False where both were handed the same prediction of a network: that they agree is then no evidence."""
+def _share_nothing(predictions: list[Predict | Guess | Spectral], member: Member, other: Member) -> bool:
+    """False where both were handed the same object to begin with: that they agree is then no evidence."""
     return not any(a.informs(member.family) and a.informs(other.family) for a in predictions)
 
 
@@ -381,6 +382,15 @@ def _evidence(
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),
     )
+
+
+def _photons_are_few(problem: Problem, choice: Choice, numbers: dict[str, float]) -> bool:
+    """Do starts agree because they fit the same noise? Asked where nothing but the counts has made the object: a deep prior takes noise
+    out, and so does it matter less than the halves of the photons say."""
+    refined = choice.refinement is not None and choice.refinement.accepted
+    if refined or not problem.pattern.counted or problem.constraint.everywhere or not problem.model.waves.unitary:
+        return False
+    return numbers["photons"] < FEW_PHOTONS * numbers["support_pixels"]
 
 
 def _contrast(choice: Choice) -> float:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from untwin.errors import InputError
+from untwin.errors import NotEnoughMemory
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
@@ -52,12 +52,12 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
 
 
 def require(problem: Problem, plan: Plan, launch: Launcher) -> int:
-    """The estimate. Raises InputError where this machine has less, naming a smaller setting that fits."""
+    """The estimate. Raises NotEnoughMemory where this machine has less, naming a smaller setting that fits."""
     needed = estimate(problem, plan, launch)
     free = available()
     if problem.device != "cpu" or free is None or needed - _resident() <= free:
         return needed
-    raise InputError(
+    raise NotEnoughMemory(
         f"this run takes about {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {_smaller(problem, plan, launch, free)}"
     )
 

@@ -58,7 +58,7 @@ from untwin.solve.heldout import HeldOut, Thinned
 from untwin.solve.likelihood import MaximumLikelihood
 from untwin.solve.penalized import Penalized
 from untwin.solve.pnp import HQS, RED, GradientStep, PnP, PnPADMM, Smooth
-from untwin.solve.predict import Predict
+from untwin.solve.predict import Guess, Predict
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, RRR, SF
 from untwin.solve.recipe import Deal, Draw, Ramp, Recipe, Rule, Until
 from untwin.solve.selfvalidation import SelfValidation
@@ -94,6 +94,7 @@ OTHERS: tuple[type, ...] = (
     ReweightedAmplitudeFlow,
     WirtingerFlow,
     Predict,
+    Guess,
     Rescale,
     Capped,
     Proximal,

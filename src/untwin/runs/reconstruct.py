@@ -35,7 +35,7 @@ from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
 from untwin.solve.begin import ResetSupport, require_outline
 from untwin.solve.calibrate import Calibrate
-from untwin.solve.predict import started
+from untwin.solve.predict import Predict, started
 from untwin.solve.recipe import Recipe, require_suited
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def reconstruct(
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
-    start: "random"; "predict" or "predict:MODEL": a network gives every second start, one of two families, object and support (`Predict`).
+    start: "random"; "predict", "predict:MODEL" (`Predict`) or the folder of a result (`Guess`): one of two families begins from that.
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
     effort: factor on the work that the automatic plan may spend where families of starts do not agree; 1 by default, about a minute of CPU
         at 128 x 128. Counted in iterations times pixels, so that the same bits come out on a slower machine.
@@ -303,6 +303,7 @@ def _with_start(problem: Problem, plan: Plan, start: str, fixed: bool) -> Plan:
     first = started(start)
     if first is None:
         return plan
-    layout_for(problem.pattern.corrected(), weights.load(first.model))
+    if isinstance(first, Predict):
+        layout_for(problem.pattern.corrected(), weights.load(first.model))
     search = plan.search
     return plan.without(Reserve).with_stage(replace(search, first=first + ResetSupport() + search.first if fixed else first + search.first))
