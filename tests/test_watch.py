@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import platform
 import re
 import socket
 import threading
@@ -46,10 +48,11 @@ def results(tmp_path) -> Path:
 @pytest.fixture
 def batch(results) -> Path:
     """Of which the second pattern has a folder."""
-    with Record(results / "b", "reconstruct", "b.cxi"):
-        pass
     files.write_json(
-        results / files.BATCH, {"rows": [{"name": "a", "status": "waiting"}, {"name": "b", "status": "running"}, {"name": "../c"}]}
+        results / "b" / files.FOLDER / files.STATUS, {"state": "running", "title": "b.cxi", "pid": os.getpid(), "host": platform.node()}
+    )
+    files.write_json(
+        results / files.BATCH, {"rows": [{"name": "a", "status": "waiting"}, {"name": "b", "status": "waiting"}, {"name": "../c"}]}
     )
     return results
 
@@ -216,6 +219,7 @@ def test_a_batch_shows_its_rows_and_each_of_its_runs(batch):
     visitor = admitted(batch)
     root, b, a = (visitor.get("/state", params=q).json() for q in ({}, {"item": 1}, {"item": 0}))
     assert [row.get("name") for row in root["batch"]["rows"]] == ["a", "b", "../c"] and root["run"]["title"].startswith("<b>")
+    assert [row.get("status") for row in root["batch"]["rows"]] == ["waiting", "running", None]
     assert b["run"]["title"] == "b.cxi" and b["batch"]["status"]["state"] == "ended" and a["run"] == {}
 
 

@@ -374,7 +374,18 @@ def test_a_batch_is_watched_and_a_pattern_of_it_skipped(tmp_path, browser):
     rows = [{"name": "a", "file": "a.cxi", "status": "running", "verdict": None, "trusted": None, "r_factor": None, "resolution": None,
              "seconds": None, "message": ""}]  # fmt: skip
     rows += [{**rows[0], "name": f"pattern_{i:03}", "status": "waiting"} for i in range(30)]
-    rows += [{**rows[0], "name": "done", "status": "done", "trusted": True, "r_factor": 0.0312, "resolution": "2 pixels", "seconds": 71}]
+    rows += [
+        {
+            **rows[0],
+            "name": "done",
+            "status": "done",
+            "trusted": True,
+            "r_factor": 0.0312,
+            "resolution": 2.0,
+            "unit": "pixels",
+            "seconds": 71,
+        }
+    ]
 
     def write() -> None:
         files.write_json(tmp_path / "results" / files.BATCH, {"rows": rows})

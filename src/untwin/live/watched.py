@@ -131,11 +131,19 @@ class Folder:
         rows = files.read_json(self.results / files.BATCH).get("rows", [])
         return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
-    def item(self, number: int | None) -> Watched:
+    def table(self) -> list[dict[str, Any]]:
+        """The rows, and of those that wait what their own run says, where it has begun."""
+        rows = self.rows()
+        for number, row in enumerate(rows):
+            if row.get("status") == "waiting" and _is_name(row.get("name")) and (state := self.item(number, rows).status().get("state")):
+                row["status"] = "waiting" if state == "ended" else state
+        return rows
+
+    def item(self, number: int | None, rows: list[dict[str, Any]] | None = None) -> Watched:
         """A row of the batch, or without a number the run itself. Raises InputError where there is no such row."""
         if number is None:
             return self.run
-        rows = self.rows()
+        rows = self.rows() if rows is None else rows
         name = rows[number].get("name") if 0 <= number < len(rows) else None
         if not _is_name(name):
             raise InputError(f"there is no pattern {number} among {len(rows)}")

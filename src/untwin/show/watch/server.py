@@ -94,7 +94,7 @@ class Pages:
         from starlette.responses import JSONResponse
 
         number = _number(request.query_params.get("item", ""))
-        rows = self.folder.rows()
+        rows = self.folder.table()
         item = self.folder.item(number)
         status = item.status()
         version, curves = item.curves(status)

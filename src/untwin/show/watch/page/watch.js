@@ -303,9 +303,9 @@ function showBatch(batch) {
     const verdict = row.status === "done" ? `, ${trust({ trusted: row.trusted }).toLowerCase()}` : row.message && row.status === "failed" ? `: ${row.message}` : "";
     text(tr.children[1], row.status + verdict);
     text(tr.children[2], number(row.r_factor));
-    text(tr.children[3], typeof row.resolution === "number" ? number(row.resolution) : row.resolution ?? "–");
+    text(tr.children[3], typeof row.resolution === "number" ? `${number(row.resolution)} ${row.unit ?? ""}` : "–");
     text(tr.children[4], clock(row.seconds));
-    const open = row.status === "waiting" || row.status === "running";
+    const open = row.status === "waiting" || row.status === "running" || row.status === "interrupted";
     skip.hidden = !open && document.activeElement !== skip;
     skip.setAttribute("aria-label", `Skip ${row.name}`);
     const wanted = asked.has(`skip ${i}`);
