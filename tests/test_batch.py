@@ -277,7 +277,7 @@ def test_a_fault_of_the_program_stops_no_other():
 
 
 def test_a_partial_result_has_failed():
-    assert batch.attempt(lambda *rest: solution("most starts failed"), Item("a", "", None), 1, 0, None, False).row.status == "failed"
+    assert batch.attempt(lambda *rest: solution("most starts failed"), Item("a", "", None), 1, 0, None).row.status == "failed"
 
 
 def test_no_cell_of_the_table_is_a_formula(tmp_path):

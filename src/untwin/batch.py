@@ -77,7 +77,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What became of an item: its row, and the solution where it is kept in memory. short: it needs more memory than there was."""
+    """What became of an item: its row, and the solution where it is in no folder. short: it needs more memory than there was."""
 
     row: Row
     solution: Reconstruction | None = None
@@ -209,17 +209,17 @@ def alone(folder: Path) -> Iterator[None]:
         raise InputError(f"another process works on the batch in {folder}; wait for it, or choose another folder") from None
 
 
-def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | None, keep: bool) -> Ended:
+def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | None) -> Ended:
     """The work on one item, unless it is done; what goes wrong with it stands in its row. Raises KeyboardInterrupt where its owner wants
     to stop."""
     try:
-        if folder is not None and not keep and (row := row_of(item, folder)) is not None:
+        if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
         solution = work(item, workers, owner)
         reason = solution.reason
         if folder is not None and (row := row_of(item, folder)) is not None:
-            return Ended(row, solution if keep else None)
-        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution if keep else None)
+            return Ended(row)
+        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution)
     except NotEnoughMemory as error:
         return Ended(Row(item.name, item.file, "failed", message=str(error)), short=True)
     except (InputError, NumericalFailure, OSError) as error:
@@ -229,10 +229,10 @@ def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | Non
         return Ended(Row(item.name, item.file, "failed", message=f"this is a bug in untwin ({text}); run this pattern alone with --debug"))
 
 
-def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None, keep: bool) -> Ended | None:
+def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None) -> Ended | None:
     """None where it was interrupted. A worker listens to the process that has begun it, unless this is on another machine."""
     try:
-        return attempt(work, item, 1, owner if os.getppid() == owner else os.getpid(), folder, keep)
+        return attempt(work, item, 1, owner if os.getppid() == owner else os.getpid(), folder)
     except KeyboardInterrupt:
         return None
 
@@ -244,8 +244,8 @@ Pool = Callable[[int], "AbstractContextManager[Executor]"]
 class Crew:
     """Works on the items of a batch: with one worker in this process, else in a pool, one pattern in each of its processes.
 
-    pool: a context that gives an executor of so many workers, and raises WorkerLost where one was ended from outside. keep: solutions
-    stay in memory. folders: of the items, by number; None where nothing is written.
+    pool: a context that gives an executor of so many workers, and raises WorkerLost where one was ended from outside. folders: of the
+    items, by number; None where nothing is written, and solutions come back.
     """
 
     work: Work
@@ -253,7 +253,6 @@ class Crew:
     folders: Sequence[Path | None]
     workers: int
     pool: Pool
-    keep: bool = False
 
     def run(self, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
         """What became of those items, in the order in which they end. What does not fit into memory beside others runs alone in the end,
@@ -273,7 +272,7 @@ class Crew:
         """One after the other, each with all processes."""
         for number in numbers:
             try:
-                ended = attempt(self.work, self.items[number], self.workers, os.getpid(), self.folders[number], self.keep)
+                ended = attempt(self.work, self.items[number], self.workers, os.getpid(), self.folders[number])
             except WorkerLost as error:
                 ended = self._failed(number, str(error))
             yield number, ended
@@ -321,7 +320,7 @@ class Crew:
                     future.cancel()
 
     def _submitted(self, executor: Executor, number: int) -> Future[Ended | None]:
-        return executor.submit(_attempt_in_worker, self.work, self.items[number], os.getpid(), self.folders[number], self.keep)
+        return executor.submit(_attempt_in_worker, self.work, self.items[number], os.getpid(), self.folders[number])
 
     def _one_by_one(self, suspects: list[int], pending: list[int], reason: str) -> Iterator[tuple[int, Ended]]:
         """Each in a pool of one worker: what ends this, too, has failed."""

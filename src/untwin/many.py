@@ -85,7 +85,7 @@ def reconstruct_many(
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
     root = None if output is None else Path(output)
     work = partial(_phase, root=root, options=options, showing=Showing(report, follow))
-    crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), pool, keep=True)
+    crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), pool)
     if root is None:
         return _in_order(crew, crew.run(range(len(items))))
     texts = {name: repr(value) for name, value in options.items()}
