@@ -73,6 +73,7 @@ async function look() {
 
 function show(answer) {
   const run = answer.run ?? {};
+  if (!run.state && answer.batch && item === "") run.state = overall(answer.batch.rows);
   if (answer.curves) { curves = answer.curves; version = answer.curves_version; }
   showBatch(answer.batch);
   showHead(run, answer.batch);
@@ -83,9 +84,15 @@ function show(answer) {
   showLog(run.log ?? []);
 }
 
+// Of a batch that says nothing of itself, what its rows say.
+function overall(rows) {
+  const states = new Set(rows.map((row) => row.status));
+  return states.has("running") ? "running" : ["waiting", "interrupted", "lost"].some((s) => states.has(s)) ? "interrupted" : "ended";
+}
+
 function showHead(run, batch) {
   const state = STATES[run.state] ?? "", word = state === "running" && asked.has(`stop ${item}`) ? "stopping" : state || "waiting";
-  const title = run.title || (batch && item !== "" ? batch.rows[item]?.name : "") || "a run";
+  const title = run.title || (batch && item !== "" ? batch.rows[item]?.name : "") || (batch ? "a batch" : "a run");
   text(at("command"), run.command ? `untwin ${run.command}` : "untwin");
   text(at("title"), title);
   const began = run.began ? new Date(run.began * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
@@ -100,6 +107,7 @@ function showHead(run, batch) {
 const trust = (verdict) => (verdict.trusted === true ? "Trust" : verdict.trusted === false ? "Do not trust" : "Cannot say");
 
 function showProgress(run) {
+  at("progress").hidden = run.seconds === undefined;
   const running = run.state === "running", unit = run.unit ?? "iterations";
   at("bar-part").hidden = !running;
   if (running && run.foreseen) { at("bar").max = Math.max(run.foreseen, run.steps); at("bar").value = run.steps; } else at("bar").removeAttribute("value");
@@ -309,7 +317,7 @@ function showBatch(batch) {
     skip.hidden = !open && document.activeElement !== skip;
     skip.setAttribute("aria-label", `Skip ${row.name}`);
     const wanted = asked.has(`skip ${i}`);
-    text(skip, wanted ? "Skipping…" : "Skip");
+    text(skip, wanted && open ? "Skipping…" : open ? "Skip" : "Skipped");
     if (wanted || !open) skip.setAttribute("aria-disabled", "true"); else skip.removeAttribute("aria-disabled");
     if (!open) asked.delete(`skip ${i}`);
   });
