@@ -234,7 +234,7 @@ class Record:
             if not self.request and self.results is not None and (request := files.requested(self.results)):
                 self.request = request
                 self.log("somebody wants it to stop" if request == files.STOP else "somebody wants it to be skipped")
-                if self._signal is not None:
+                if self._signal is not None and not self._over.is_set():
                     _interrupt(self._signal)
             if time.monotonic() >= due:
                 self._write()

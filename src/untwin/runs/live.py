@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import Member, State
 
 MARGIN = 1.15  # of the object, beside which nothing is shown
+MOST_VOXELS = 2**20  # that are asked where the middle of the object is
 
 Traces = tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
 
@@ -74,7 +75,9 @@ def panels_of(problem: Problem, state: State, row: int = 0) -> tuple[Any, ...]:
     image, support, bounds = state.image[row].detach(), state.support[row], state.bounds[row]
     d = problem.ndim
     everywhere = bool(support.all())
-    by = [0] * d if everywhere else problem.symmetry.origin(support.to(image.real.dtype))
+    k = max(1, math.ceil((support.numel() / MOST_VOXELS) ** (1 / d)))  # of a volume every k-th voxel tells where its middle is
+    few = support[(slice(None, None, k),) * d]
+    by = [0] * d if everywhere else [k * b for b in problem.symmetry.origin(few.to(image.real.dtype))]
     shape = tuple(image.shape)
     room = shape if everywhere else tuple(min(n, math.ceil(MARGIN * _extent(bounds, axis)) + 4) for axis, n in enumerate(shape))
     order = problem.physics.waves.fft_order
