@@ -196,7 +196,7 @@ def serve(results: Path, port: int, host: str, announce: Callable[[str], None]) 
     name = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
         application(folder, gate), log_config=None, access_log=False, lifespan="off", ws="none", server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=3,
     )  # fmt: skip
     announce(f"http://{name}:{number}/?token={gate.token}")
     try:

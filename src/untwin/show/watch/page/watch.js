@@ -117,6 +117,7 @@ function showProgress(run) {
   text(at("lowest-name"), run.figure === "R-factor" ? "lowest R" : `lowest ${run.figure ?? ""}`);
   at("lowest").parentElement.hidden = run.lowest === null || run.lowest === undefined;
   text(at("lowest"), number(run.lowest));
+  text(at("elapsed-name"), running ? "so far" : "took");
   text(at("elapsed"), clock(run.seconds));
   at("left").parentElement.hidden = !running;
   text(at("left"), about(run.left));
