@@ -242,7 +242,9 @@ def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
     assert not {
         m
         for m in modules
-        if m and m.split(".")[0] in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL"}
+        if m
+        and m.split(".")[0]
+        in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL", "starlette", "uvicorn"}
     }
 
 

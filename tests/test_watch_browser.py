@@ -46,7 +46,7 @@ def browser() -> Iterator:
 
 @pytest.fixture
 def page(browser) -> Iterator:
-    with opened(browser) as page:
+    with opened(browser, outlives=True) as page:
         yield page
 
 
@@ -172,7 +172,6 @@ def test_a_run_that_comes_to_its_end_shows_its_verdict(pattern, page):
             expect(page.locator("#object-title")).to_have_text("Result")
             expect(page.locator("#panels img[src]")).to_have_count(2)
             assert page.title().startswith("ended: ")
-            page.goto("about:blank")
     with served(pattern / "out") as address:  # and long afterwards
         page.goto(address)
         expect(page.locator("#verdict strong")).to_be_visible()

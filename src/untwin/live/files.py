@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def ask(results: Path, request: str, row: int | None = None) -> None:
 def requested(results: Path, row: int | None = None) -> str:
     """What somebody wants of a run, or of a row of a batch: stop, skip, or nothing."""
     names = (STOP, SKIP) if row is None else (f"{SKIP}-{row}",)
-    return next((name.partition("-")[0] for name in names if (results / FOLDER / name).exists()), "")
+    return next((name.partition("-")[0] for name in names if os.path.exists(f"{results}/{FOLDER}/{name}")), "")
 
 
 def clear(results: Path) -> None:

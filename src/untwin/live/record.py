@@ -24,8 +24,9 @@ from untwin.live.view import Line, View, encoded, thinned
 
 INTERVAL = 2.0  # seconds between two pulses, and between two pictures at least,
 SHARE = 100.0  # and so many times what the last picture took: a hundredth of the time
-POLL = 0.25  # seconds between two looks whether somebody asks for something
+POLL = 0.5  # seconds between two looks whether somebody asks for something
 MOST_LINES, MOST_LOG = 64, 200
+LEAST_POINTS, MOST_POINTS = 25, 3000  # of a curve, of all together
 
 Report = Callable[[int, float | None, int], None]
 Look = Callable[[], View]
@@ -74,7 +75,7 @@ class Record:
     def __init__(self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor") -> None:
         self.results, self.request = None if results is None else Path(results).absolute(), ""
         self.begun, self.resumable = False, False
-        self._resume, self._pace, self._lock = resume, Pace(), threading.RLock()
+        self._resume, self._pace, self._files, self._lock = resume, Pace(), Pace(0.0), threading.RLock()
         self._status: dict[str, Any] = {
             "format": 1, "command": command, "title": title, "figure": figure, "unit": "iterations", "state": "running",
             "pid": os.getpid(), "process": process_start(os.getpid()), "host": platform.node(),
@@ -237,7 +238,7 @@ class Record:
                 if self._signal is not None and not self._over.is_set():
                     _interrupt(self._signal)
             if time.monotonic() >= due:
-                self._write()
+                self._write(last=False)
                 due = time.monotonic() + INTERVAL
 
     def _end(self, state: str, message: str) -> None:
@@ -254,8 +255,12 @@ class Record:
         if self._trouble:
             warnings.warn(f"the run went on, but could not be watched: {self._trouble}", CheckpointWarning, stacklevel=3)
 
-    def _write(self) -> None:
+    def _write(self, last: bool = True) -> None:
+        """The pulse, and where it is time, or for the last time, what there is to be seen."""
         self._write_status()
+        if not last and not self._files.now():
+            return
+        began = time.monotonic()
         with self._lock:
             view, self._new_view = (self._view if self._new_view else None), False
             lines, self._new_lines = (dict(self._lines) if self._new_lines else None), False
@@ -265,10 +270,12 @@ class Record:
         folder = self.results / files.FOLDER
         if lines:
             latest = sorted(lines.items(), key=lambda item: item[1].values[-1])[:MOST_LINES]
-            curves = [{**vars(thinned(line)), "stage": stage} for (stage, _), line in latest]
+            points = max(LEAST_POINTS, MOST_POINTS // len(latest))
+            curves = [{**vars(thinned(line, points)), "stage": stage} for (stage, _), line in latest]
             self._put(lambda: files.write_json(folder / files.CURVES, {"figure": figure, "count": len(lines), "curves": curves}))
         if view is not None:
             self._put(lambda: files.write(folder / files.PREVIEW, encoded(view, stage=self._view_stage)))
+        self._files.took(time.monotonic() - began)
 
     def _write_status(self) -> None:
         with self._lock:

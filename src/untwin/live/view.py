@@ -54,12 +54,12 @@ class View:
         return replace(self, part=part, lines=tuple(replace(line, stage=stage) for line in self.lines))
 
 
-def thinned(line: Line) -> Line:
-    """With POINTS points at most, the first and the last among them."""
-    n = len(line.steps)
-    if n <= POINTS:
+def thinned(line: Line, points: int = POINTS) -> Line:
+    """With so many points at most, and POINTS, the first and the last among them."""
+    n, points = len(line.steps), min(points, POINTS)
+    if n <= points:
         return line
-    at = np.unique(np.linspace(0, n - 1, POINTS).round().astype(int))
+    at = np.unique(np.linspace(0, n - 1, points).round().astype(int))
     return replace(line, steps=tuple(line.steps[i] for i in at), values=tuple(line.values[i] for i in at))
 
 
