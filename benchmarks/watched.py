@@ -69,7 +69,7 @@ def page(folder: Path) -> Iterator[list[float]]:
     assert address
     base, _, token = address[0].partition("?token=")
     start = _cpu(server.pid)
-    client = subprocess.Popen([sys.executable, __file__, "--client", base, token], stdout=subprocess.PIPE, text=True)
+    client = subprocess.Popen([sys.executable, __file__, f"--client={base} {token}"], stdout=subprocess.PIPE, text=True)
     cost: list[float] = []
     try:
         yield cost
@@ -135,10 +135,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one size, two rounds")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--client", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--client", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.client:
-        client(*args.client)
+        client(*args.client.split())
         return
     cases = [((64, 64), 12, 1), ((128, 128), 12, 1), ((64, 64, 64), 4, 2)]
     rows = []
