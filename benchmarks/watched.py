@@ -161,9 +161,9 @@ def main() -> None:
         name = f"{' x '.join(map(str, shape))}, {starts} starts, {workers} process{'es' if workers > 1 else ''}"
         shares = f"{100 * row['own']:.2f} % | {100 * row['server']:.2f} %"
         print(f"| {name} | {row['alone']:.1f} | {text(row['record'])} | {text(row['page'])} | {shares} |", flush=True)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"script": "watched", "cores": cores(), "untwin": ut.__version__, "rows": rows}, indent=1))
+        if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps({"script": "watched", "cores": cores(), "untwin": ut.__version__, "rows": rows}, indent=1))
 
 
 def summary(rounds: list[dict]) -> dict:
