@@ -27,6 +27,7 @@ HEIGHT = {
     "cluster": 2,
     "data": 2,
     "bragg": 3,
+    "live": 3,
     "model": 4,
     "judge": 5,
     "solve": 6,
@@ -244,7 +245,10 @@ def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
         for m in modules
         if m
         and m.split(".")[0]
-        in {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL", "dask", "distributed"}
+        in {
+            *("torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL", "dask", "distributed"),
+            *("starlette", "uvicorn"),
+        }
     }
 
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.data.typed import typed
 from untwin.errors import CheckpointWarning, InputError, NumericalFailure, SchedulerLost, WorkerLost
+from untwin.live import files
+from untwin.live.record import Record, Shows
 from untwin.processes import ignored, stoppable
 from untwin.solve.state import Member, State
 from untwin.solve.stopping import RuleState
@@ -30,6 +33,8 @@ from untwin.solve.stopping import RuleState
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from untwin.live.view import View
 
 EVERY = 20.0  # seconds of work between checkpoints, at least,
 SHARE = 50.0  # and so many times what the last one took: a fiftieth of the time
@@ -55,6 +60,7 @@ class Checkpoint:
     """The folder in which a run keeps what it has done; without a folder nothing is kept.
 
     options: plain values that say how to begin this run, for whoever goes on with it. every: seconds of work between two writings.
+    live: what shows the run to others.
     Parts that have ended wait in memory until it is time to write, so that a run of seconds writes nothing but what it is.
     """
 
@@ -67,14 +73,17 @@ class Checkpoint:
     due: float = 0.0
     cost: float = 0.0
     polled: float = 0.0
+    live: Shows = field(default_factory=Record)
 
     def begin(self, about: dict[str, Any]) -> None:
         """Say what the run is: about, plain values. Raises InputError where the folder holds another run, naming what differs."""
         text = json.dumps(about, sort_keys=True, default=str)
         self.run = hashlib.sha256(text.encode()).hexdigest()
         self._later(self.every)
+        self.live.begun = True
         if self.folder is None:
             return
+        self.live.resumable = True
         existing = metadata(self.folder)
         if existing is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,9 +125,9 @@ class Checkpoint:
             return None
 
     @contextmanager
-    def part(self, name: str) -> Iterator[Callable[..., None]]:
+    def part(self, name: str, look: Callable[[State, list[Any]], View] | None = None) -> Iterator[Callable[..., None]]:
         """Work on a part. `reached(state, trace, aux)` after each step says where it stands: this is kept when it is time, and when the
-        work is interrupted. Raises KeyboardInterrupt when the user wants to stop."""
+        work is interrupted. look: what others may see of a state and its trace. Raises KeyboardInterrupt when the user wants to stop."""
         latest: list[tuple[State, list[Any], int, Any]] = []
 
         def part_state() -> dict[str, PartState]:
@@ -129,6 +138,8 @@ class Checkpoint:
             latest[:] = [(state, trace, len(trace), aux)]  # in one go: an interruption finds the old or the new
             if stop_requested():
                 raise KeyboardInterrupt
+            if look is not None:
+                self.live.reached(name, partial(look, state, trace))
             if self.folder is None:
                 return
             clock = time.monotonic()
@@ -147,6 +158,8 @@ class Checkpoint:
                 if latest:
                     self.keep(part_state())
                 raise
+            finally:
+                self.live.left(name)
 
     def finish_part(self, name: str, part: PartState) -> None:
         """A part has ended; it is kept when it is time."""
@@ -195,7 +208,7 @@ class Checkpoint:
 
     def for_worker(self) -> Checkpoint:
         """What travels to another process."""
-        return Checkpoint(self.folder, {}, self.every, self.run, self.owner)
+        return Checkpoint(self.folder, {}, self.every, self.run, self.owner, live=self.live.for_worker())
 
     def _require_wanted(self) -> None:
         """In another process than the run's own: raise KeyboardInterrupt where that one has ended or wants to stop."""
@@ -216,13 +229,17 @@ class Checkpoint:
 
 
 @contextmanager
-def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: bool) -> Iterator[None]:
-    """Inside, an interruption says how to go on, where the checkpoint holds anything. The checkpoint is removed when the block is done, or
-    has failed for good."""
+def checkpointed(
+    command: str, checkpoint: Checkpoint, folder: Path, resume: bool, title: str = "", figure: str = "R-factor"
+) -> Iterator[Record]:
+    """Inside, the run shows itself (title, figure: see Record), and an interruption says how to go on, where the checkpoint holds anything.
+    The checkpoint is removed when the block is done, or has failed for good."""
     if not resume:
         checkpoint.clear()
     try:
-        yield
+        with Record(folder, command, title, f"untwin {command} --resume {typed(folder.absolute())}", figure) as record:
+            checkpoint.live = record
+            yield record
     except (KeyboardInterrupt, WorkerLost) as error:
         if not checkpoint.begun():
             raise
@@ -234,6 +251,8 @@ def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: boo
             checkpoint.clear()
             with suppress(OSError):
                 folder.rmdir()  # if there is nothing in it
+            if isinstance(error, InputError):
+                files.remove(folder)
         raise
     checkpoint.clear()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from untwin.judge.metrics import r_factor
 from untwin.processes import GRACE_PERIOD, cores, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.runs.live import StartsLook, lines_of
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State
@@ -58,7 +60,7 @@ def run_here(
     checkpoint = checkpoint or Checkpoint()
     part = checkpoint.read(name, problem.device) if name else None
     state, trace = (part.state, part.trace) if part else (state, [])
-    with checkpoint.part(name) as reached:
+    with checkpoint.part(name, StartsLook(problem, None if every else residual)) as reached:
         for state in iterate(problem, recipe, state, CHECK):  # noqa: B020
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
@@ -126,6 +128,8 @@ class Launcher:
 
         def on_done(name: str, result: RunResult) -> None:
             results[name] = result
+            look = partial(StartsLook(problem), result.state, _part_state(result).trace)
+            self.checkpoint.live.finished(name, lines_of(result.state.members, result.traces), look)
             if report:
                 report(length(parts[name][1]) * len(parts[name][2].seeds), _lowest(result))
 

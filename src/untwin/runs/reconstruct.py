@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
+from untwin.live.record import Record, recorded
 from untwin.model.constraints import RealValued, Support
 from untwin.model.inference import layout_for
 from untwin.model.networks import weights
@@ -27,6 +28,7 @@ from untwin.runs.cluster import afar
 from untwin.runs.conditions import Conditions, problem_of
 from untwin.runs.device import as_mask, require_agreement
 from untwin.runs.launch import Launcher, launcher, one_thread
+from untwin.runs.live import object_view
 from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
 from untwin.runs.stages.inspect import Inspect
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 STARTS = 8  # of a recipe without a plan (unmeasured)
 MAX_EFFORT = 1000.0
+SHOWN = ("r_factor", "seconds", "cpu_seconds")  # of the numbers, for whoever watches
 
 
 def reconstruct(
@@ -65,6 +68,7 @@ def reconstruct(
     scheduler: Any = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
+    live: Record | str | Path | None = None,
 ) -> Reconstruction:
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
@@ -83,25 +87,47 @@ def reconstruct(
         `workers` processes), "tcp://host:8786", "file.json", a distributed.Client or a cluster of Dask (docs/cluster.md).
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
-        last call, the lowest R known (or None), and the number of steps foreseen. Raises InputError where something does not fit, or the
-        folder holds another run; NumericalFailure where no start comes to anything.
+        last call, the lowest R known (or None), and the number of steps foreseen.
+    live: a folder in which the run shows itself while it goes on: `untwin watch FOLDER` (docs/watch.md).
+    Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device, sparse)
     support = _cornered_support(problem, support)
     plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None, effort), start, support is not None)
     plan = _with_strays(plan) if keep_strays else plan
     _require_suited(problem, plan, support)
-    seed, clock, cpu = seed_argument(seed), time.perf_counter(), time.process_time()
+    seed = seed_argument(seed)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    with _launching(problem, plan, workers, scheduler, checkpoint) as launch:
-        needed = memory.require(problem, plan, launch)
-        provenance = made_with(problem.device)
-        checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
-        with one_thread(), _keeping(checkpoint):
-            outcome = plan.run(problem, seed, launch, support=support, report=report)
-            if time.perf_counter() - clock > EVERY:
-                checkpoint.keep()
-            solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
+    with (
+        _launching(problem, plan, workers, scheduler, checkpoint) as launch,
+        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
+    ):
+        checkpoint.live = record
+        solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
+        record.set(
+            verdict=asdict(solution.verdict),
+            numbers={k: solution.numbers[k] for k in SHOWN if k in solution.numbers},
+            stage="",
+            under_way=0,
+        )
+        record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
+    return solution
+
+
+def _solved(
+    problem: Problem, plan: Plan, seed: int, launch: Launcher, support: Tensor | None, report: Report | None, live: Record
+) -> Reconstruction:
+    """The plan run, and what it leaves judged."""
+    clock, cpu, checkpoint = time.perf_counter(), time.process_time(), launch.checkpoint
+    needed = memory.require(problem, plan, launch)
+    provenance = made_with(problem.device)
+    checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
+    with one_thread(), _keeping(checkpoint):
+        outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)
+        if time.perf_counter() - clock > EVERY:
+            checkpoint.keep()
+        live.stage("Assess")
+        solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
 
