@@ -104,14 +104,15 @@ def reconstruct(
     ):
         checkpoint.live = record
         solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
-        record.set(
-            verdict=asdict(solution.verdict),
-            numbers={k: solution.numbers[k] for k in SHOWN if k in solution.numbers},
-            stage="",
-            under_way=0,
-        )
-        record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
+        _show_end(record, solution)
     return solution
+
+
+def _show_end(record: Record, solution: Reconstruction) -> None:
+    """What there is to be seen of a run that has come to its end."""
+    numbers = {k: solution.numbers[k] for k in SHOWN if k in solution.numbers}
+    record.set(verdict=asdict(solution.verdict), numbers=numbers, stage="", under_way=0)
+    record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
 
 
 def _solved(
