@@ -5,8 +5,10 @@ A tensor from here owns its block until nothing refers to it any more; then the 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,3 +57,16 @@ def _back(size: int, block: np.ndarray) -> None:
 def release() -> None:
     """Give the waiting blocks back to the system; those in use follow when they are done."""
     _free.clear()
+    if _trim is not None:
+        _trim(0)
+
+
+def _of_glibc() -> Callable[[int], int] | None:
+    """malloc_trim: arrays of some 10 MB lie on the heap, which glibc keeps when they are freed."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+_trim = _of_glibc()

@@ -28,6 +28,7 @@ from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
 from untwin.runs.stages.inspect import Inspect
 from untwin.runs.stages.plan import Plan, Report
+from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
@@ -88,7 +89,7 @@ def reconstruct(
     _require_suited(problem, plan, support)
     seed, clock, cpu = seed_argument(seed), time.perf_counter(), time.process_time()
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
+    launch = replace(launcher(problem, workers, checkpoint, memory.arrays(problem, plan)), iterates=plan.stage(Refine) is not None)
     needed = memory.require(problem, plan, launch)
     provenance = made_with(problem.device)
     checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))

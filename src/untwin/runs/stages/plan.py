@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from untwin.engine import memory
 from untwin.errors import FormerNameWarning, InputError
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather
+from untwin.runs.stages.average import Average
 from untwin.runs.stages.base import Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
+from untwin.runs.stages.strays import Strays
 from untwin.solve.recipe import Algorithm, Recipe, all_steps
 
 if TYPE_CHECKING:
@@ -119,6 +122,10 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         return sum(s.steps(self.size()) for s in self.stages)
 
+    def _iterates(self, i: int) -> bool:
+        """Whether a stage behind this one begins from an estimate as a search has left it."""
+        return any(isinstance(s, Refine | Average | Strays) for s in self.stages[i + 1 :])
+
     def run(self, problem: Problem, seed: int, launch: Launcher, support: Tensor | None = None, report: Report | None = None) -> Outcome:
         """All stages, in order. Raises NumericalFailure where every start comes to nothing."""
         total = self.steps()
@@ -126,7 +133,8 @@ class Plan:
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
         cohort = Cohort()
         for i, stage in enumerate(self.stages):
-            cohort = stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
+            cohort = stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self._iterates(i), self.stages[:i]))
+            memory.release()
         problem = cohort.problem or problem
         results = cohort.best(problem)
         return Outcome(
