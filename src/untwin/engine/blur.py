@@ -28,8 +28,11 @@ _LINE = 3  # the axis of the scratch lines, behind those of the array
 
 
 class Kernel(Layout):
-    """Builds the function. Its arguments: x, support, tables (of the three axes, each in the order in which a forward transform leaves
-    frequencies), workspace, blurred. Packed: of element i of the first axis pixel i is the real part and pixel i + N/2 the imaginary one."""
+    """Builds the function. Its arguments: x, support, tables, workspace, blurred.
+
+    tables: of the three axes, each in the order in which a forward transform leaves frequencies. Element i of the first axis of the
+    packed array holds pixel i as its real part, pixel i + N/2 as its imaginary one.
+    """
 
     def __init__(self, shape: tuple[int, ...], real: bool) -> None:
         super().__init__((shape[0] // 2, *shape[1:]))

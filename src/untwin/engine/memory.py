@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SMALL = 2**20  # bytes below which the allocator of the system is as good
-MAX_FREE_BLOCKS = 4  # free blocks of one size that are kept
+MAX_FREE_BLOCKS = 4  # free blocks of one size that are kept,
+LARGE, MAX_FREE_LARGE = 2**25, 2  # and of blocks from so many bytes on: an iteration takes two
 SIZES = 4  # sizes that are remembered
 _PAGE = 4096
 _free: dict[int, list[np.ndarray]] = {}
@@ -50,7 +51,7 @@ def _block(size: int) -> np.ndarray:
 
 def _back(size: int, block: np.ndarray) -> None:
     waiting = _free.get(size)
-    if waiting is not None and len(waiting) < MAX_FREE_BLOCKS:
+    if waiting is not None and len(waiting) < (MAX_FREE_BLOCKS if size < LARGE else MAX_FREE_LARGE):
         waiting.append(block)
 
 

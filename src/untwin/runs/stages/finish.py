@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
+LARGE_PIXELS = 4_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
@@ -78,19 +79,21 @@ class Finish(Stage):
         current = [population.rows([i]) for i in range(len(population))]
         active, candidates = list(range(len(current))), population.resting(problem)
         for turn in range(self.rounds):
-            jobs = [(i, recipe, self._dealt(current[i].singles[0], turn)) for i in active for recipe in self.recipes]
-            outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
-            failures += failed
-            candidates = self._best([candidates, *outcomes], problem)
-            for i in list(active):
-                rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
-                best = rivals.order(problem)[0]
-                if best == 0:
-                    active.remove(i)
-                else:
-                    better = rivals.rows([best])
-                    single = replace(better.singles[0], members=current[i].members)
-                    current[i] = replace(better, singles=(single,))
+            large = problem.counts.amplitude.numel() > LARGE_PIXELS
+            for together in [[i] for i in active] if large else [list(active)]:
+                jobs = [(i, recipe, self._dealt(current[i].singles[0], turn)) for i in together for recipe in self.recipes]
+                outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+                failures += failed
+                candidates = self._best([candidates, *outcomes], problem)
+                for i in together:
+                    rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
+                    best = rivals.order(problem)[0]
+                    if best == 0:
+                        active.remove(i)
+                    else:
+                        better = rivals.rows([best])
+                        single = replace(better.singles[0], members=current[i].members)
+                        current[i] = replace(better, singles=(single,))
             if not active:
                 break
         return gather(current), candidates, failures
