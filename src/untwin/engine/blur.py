@@ -127,7 +127,7 @@ def takes(x: Tensor) -> bool:
     """True where `run` can do it: volumes whose first two axes are even, and that engine.iterations takes."""
     from untwin.engine import iterations
 
-    return x.ndim == 4 and x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0 and iterations.takes(x) and usable()
+    return x.ndim == 4 and x.shape[1] > 2 and x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0 and iterations.takes(x) and usable()
 
 
 @lru_cache(maxsize=8)
