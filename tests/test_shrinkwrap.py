@@ -13,7 +13,7 @@ from scipy import ndimage
 from samples import REAL, lopsided, pattern, problem, state, thing, wave
 from untwin.errors import InputError
 from untwin.solve.recipe import Deal, Draw, Ramp
-from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap, largest, ranked, without_islands
+from untwin.solve.shrinkwrap import AreaWrap, ShrinkWrap, largest, without_islands
 
 SHAPES = [(18, 18), (17, 20), (10, 9, 11)]
 
@@ -213,16 +213,3 @@ def test_settings_out_of_range_are_refused(settings):
 def test_areas_out_of_range_are_refused(settings):
     with pytest.raises(InputError, match="AreaWrap"):
         AreaWrap(**settings)
-
-
-@pytest.mark.parametrize("kind", ["random", "smooth", "equal", "steps"])
-def test_the_value_of_a_rank_is_that_of_sorting_them_all(kind):
-    rng = np.random.default_rng(0)
-    values = {
-        "random": rng.random(60_000),
-        "smooth": np.sin(np.arange(60_000) / 9000),
-        "equal": np.zeros(60_000),
-        "steps": np.repeat(np.arange(6.0), 10_000),
-    }[kind].astype(np.float32)
-    for k in (0, 3, 11_999, 30_000, 52_800, 59_999):
-        assert ranked(values, k) == np.sort(values)[k]
