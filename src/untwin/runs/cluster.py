@@ -20,7 +20,7 @@ from untwin.processes import GRACE_PERIOD, one_thread
 from untwin.provenance import made_with
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import short_run
-from untwin.runs.launch import Launcher, OnDone, Parts, RunResult, run_here
+from untwin.runs.launch import Launcher, OnDone, Parts, RunResult, at_rest, run_here
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +55,10 @@ def processor() -> str:
     return torch.backends.cpu.get_cpu_capability()
 
 
-def work(problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, expected: str) -> Answer:
-    """A part of a run on a worker. part: where it stood when the run was interrupted. expected: the device."""
+def work(
+    problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, iterates: bool, expected: str
+) -> Answer:
+    """A part of a run on a worker. part: where it stood when the run was interrupted. iterates: of the Launcher. expected: the device."""
     from distributed import get_worker
 
     if (its := str(made_with(problem.device)["device"])) != expected:
@@ -67,7 +69,8 @@ def work(problem: Problem, recipe: Recipe, state: State, samples: int, part: Par
     began = time.thread_time()
     try:
         result = run_here(problem, recipe, state[list(range(len(state.members)))], samples, checkpoint, name)
-        result = replace(result, state=_compact(result.state), cpu_seconds=time.thread_time() - began)
+        result = result if iterates else at_rest(result)
+        result = replace(result, states=tuple(map(_compact, result.states)), cpu_seconds=time.thread_time() - began)
     except KeyboardInterrupt:
         part = checkpoint.waiting.get(name)
     return Answer(result, part, get_worker().address, bits(), processor())
@@ -89,7 +92,8 @@ class Afar:
         futures = {}
         for name, (_, recipe, state) in parts.items():
             unfinished = checkpoint.read(name, problem.device)
-            futures[self.tasks.submit_with(self.shared, work, recipe, _compact(state), samples, unfinished, name, expected)] = name
+            arguments = recipe, _compact(state), samples, unfinished, name, launcher.iterates, expected
+            futures[self.tasks.submit_with(self.shared, work, *arguments)] = name
         try:
             for future in as_completed(futures):
                 answer = future.result()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from untwin.engine import memory
 from untwin.judge.metrics import r_factor
 from untwin.processes import GRACE_PERIOD, cores, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
@@ -33,11 +34,17 @@ Strategy = Callable[["Launcher", "Problem", Parts, int, OnDone], None]  # works 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A population after its recipe; for each start its R-factors on the way, (steps, values); CPU seconds of other processes."""
+    """A population after its recipe, as the states of its batches; for each start its R-factors on the way, (steps, values); CPU seconds
+    of other processes."""
 
-    state: State
+    states: tuple[State, ...]
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     cpu_seconds: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """One of all starts."""
+        return State.concatenate(self.states)
 
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
@@ -72,7 +79,7 @@ def run_here(
 
 def _run_result(state: State, trace: list[tuple[int, tuple[float, ...]]]) -> RunResult:
     steps = tuple(step for step, _ in trace)
-    return RunResult(state, tuple((steps, tuple(values[i] for _, values in trace)) for i in range(len(state.seeds))))
+    return RunResult((state,), tuple((steps, tuple(values[i] for _, values in trace)) for i in range(len(state.seeds))))
 
 
 def _part_state(result: RunResult) -> PartState:
@@ -80,18 +87,29 @@ def _part_state(result: RunResult) -> PartState:
     return PartState(result.state, [(step, tuple(values[i] for _, values in result.traces)) for i, step in enumerate(steps)])
 
 
-def _work(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> RunResult:
+def _work(
+    problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str, iterates: bool = True
+) -> RunResult:
     with one_thread():
-        return run_here(problem, recipe, state, samples, checkpoint, name)
+        result = run_here(problem, recipe, state, samples, checkpoint, name)
+    return result if iterates else at_rest(result)
 
 
-def _work_in_worker(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> RunResult | None:
+def at_rest(result: RunResult) -> RunResult:
+    """The iterate is left behind, which is half of what would travel and be kept."""
+    return replace(result, states=tuple(s.replace(x=s.image) for s in result.states))
+
+
+def _work_in_worker(
+    problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str, iterates: bool = True
+) -> RunResult | None:
     """None where it was interrupted; what it has done is then kept."""
     began = time.process_time()
     try:
-        result = _work(problem, recipe, state, samples, checkpoint, name)
+        result = _work(problem, recipe, state, samples, checkpoint, name, iterates)
     except KeyboardInterrupt:
         return None
+    memory.release()  # a worker that waits is small
     return replace(result, cpu_seconds=time.process_time() - began)
 
 
@@ -102,6 +120,7 @@ class Launcher:
 
     workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
     cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
+    iterates: whether x comes back, too, beside the image: stages begin from images, but for a Refine.
     """
 
     workers: int
@@ -109,6 +128,7 @@ class Launcher:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     cpu_seconds: float = 0.0
     elsewhere: Strategy | None = None
+    iterates: bool = True
 
     def map(
         self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None, purpose: str = ""
@@ -149,9 +169,9 @@ class Launcher:
         on_done(name, result)
 
     def _in_this_process(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
-        work = _work if problem.device == "cpu" else run_here
         for name, (_, recipe, state) in parts.items():
-            self.finish(name, work(problem, recipe, state, samples, self.checkpoint, name), on_done)
+            arguments = problem, recipe, state, samples, self.checkpoint, name
+            self.finish(name, _work(*arguments, self.iterates) if problem.device == "cpu" else run_here(*arguments), on_done)
 
     def _in_pool(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
         from concurrent.futures import as_completed, wait
@@ -159,7 +179,7 @@ class Launcher:
         worker_checkpoint = self.checkpoint.for_worker()
         with pool(self.workers) as executor:
             futures = {
-                executor.submit(_work_in_worker, problem, recipe, state, samples, worker_checkpoint, name): name
+                executor.submit(_work_in_worker, problem, recipe, state, samples, worker_checkpoint, name, self.iterates): name
                 for name, (_, recipe, state) in parts.items()
             }
             try:
@@ -186,7 +206,7 @@ def _lowest(result: RunResult) -> float | None:
 
 
 def _joined(parts: list[RunResult]) -> RunResult:
-    return RunResult(State.concatenate([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
+    return RunResult(tuple(s for p in parts for s in p.states), tuple(t for p in parts for t in p.traces))
 
 
 def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:

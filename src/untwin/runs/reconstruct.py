@@ -33,6 +33,7 @@ from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
 from untwin.runs.stages.inspect import Inspect
 from untwin.runs.stages.plan import Plan, Report
+from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
@@ -137,7 +138,7 @@ def _solved(
 def _launching(problem: Problem, plan: Plan, workers: int | None, scheduler: Any, checkpoint: Checkpoint) -> Iterator[Launcher]:
     """Who runs the starts of a plan; a connection to a cluster is closed when the block ends."""
     with afar(scheduler, workers, problem.device) as elsewhere:
-        launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
+        launch = replace(launcher(problem, workers, checkpoint, memory.arrays(problem, plan)), iterates=plan.stage(Refine) is not None)
         yield launch if elsewhere is None else replace(launch, elsewhere=elsewhere, workers=elsewhere.tasks.threads)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, errors, gather, objects
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member, State
 
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
+LARGE_PIXELS = 4_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
@@ -58,40 +62,51 @@ class Finish(Stage):
         if not self.recipes or not self.rounds:
             return cohort
         problem, results = context.problem, cohort.best(context.problem)
-        n = len(results.state.seeds)
+        n = len(results)
         rows = [0]
         if n > 1:
-            x = objects(problem, results)
-            rows.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
+            others = results.rows(list(range(1, n)))
+            rows.append(1 + int(errors(problem, others, objects(problem, results.rows([0]))[0]).argmin()))
         finished, candidates, failures = self._finished(results.rows(rows), context)
         results = gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in rows)])
+        if not context.iterates:
+            results = results.resting(problem)
         return replace(cohort, families=(), results=results, candidates=candidates, failures=cohort.failures + failures)
 
     def _finished(self, population: Population, context: Context) -> tuple[Population, Population, Failures]:
         """Each member at its own best; the best of all candidates that were met on the way; and what failed."""
         problem, failures = context.problem, ()
-        current = [population.rows([i]) for i in range(len(population.state.seeds))]
-        active, candidates = list(range(len(current))), population
+        current = [population.rows([i]) for i in range(len(population))]
+        active, candidates = list(range(len(current))), population.resting(problem)
         for turn in range(self.rounds):
-            jobs = [(i, recipe, self._dealt(current[i].state, turn)) for i in active for recipe in self.recipes]
-            outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
-            failures += failed
-            candidates = gather([candidates, *outcomes])
-            candidates = candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())])
-            for i in list(active):
-                rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
-                best = rivals.order(problem)[0]
-                if best == 0:
-                    active.remove(i)
-                else:
-                    better = rivals.rows([best])
-                    current[i] = replace(better, state=replace(better.state, members=current[i].state.members))
+            large = problem.counts.amplitude.numel() > LARGE_PIXELS
+            for together in [[i] for i in active] if large else [list(active)]:
+                jobs = [(i, recipe, self._dealt(current[i].singles[0], turn)) for i in together for recipe in self.recipes]
+                outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+                failures += failed
+                candidates = self._best([candidates, *outcomes], problem)
+                for i in together:
+                    rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
+                    best = rivals.order(problem)[0]
+                    if best == 0:
+                        active.remove(i)
+                    else:
+                        better = rivals.rows([best])
+                        single = replace(better.singles[0], members=current[i].members)
+                        current[i] = replace(better, singles=(single,))
             if not active:
                 break
         return gather(current), candidates, failures
+
+    def _best(self, populations: list[Population], problem: Problem) -> Population:
+        """The candidates that are kept for the mean, from which nothing begins any more."""
+        candidates = gather(populations)
+        return candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())]).resting(problem)
 
     def _dealt(self, state: State, turn: int) -> State:
         """A single result, so many times, each with a seed of its own."""
         member = state.members[0]
         members = tuple(Member(derive(member.seed, "candidate", turn, k), k, member.family, "candidate") for k in range(self.deal))
-        return replace(state[[0] * self.deal], members=members, x=state.image.expand(self.deal, *state.image.shape[1:]))
+        image, support, bounds = (t.expand(self.deal, *t.shape[1:]) for t in (state.image, state.support, state.bounds))
+        nuisance = {name: value[[0] * self.deal] for name, value in state.nuisance.items()}
+        return State(x=image, image=image, support=support, bounds=bounds, members=members, nuisance=nuisance)

@@ -58,8 +58,8 @@ class Guide(Stage):
         problem, jobs, remaining = context.problem, [], []
         for k, grown in enumerate(cohort.families):
             family = grown.living()
-            n = len(family.state.seeds)
-            kin = family.state.members[0].family
+            n = len(family)
+            kin = family.members[0].family
             seeds = (derive(context.seed, "child", kin, cohort.generations, i) for i in range(children_of(n)))
             born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)), self.mix)
             for i, recipe in enumerate(self.children):

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from untwin.engine import memory
 from untwin.errors import FormerNameWarning, InputError
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
+from untwin.runs.stages.average import Average
 from untwin.runs.stages.base import Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
+from untwin.runs.stages.strays import Strays
 from untwin.solve.recipe import Algorithm, Recipe, all_steps
 
 if TYPE_CHECKING:
@@ -124,6 +127,10 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         return sum(s.steps(self.size()) for s in self.stages)
 
+    def _iterates(self, i: int) -> bool:
+        """Whether a stage behind this one begins from an estimate as a search has left it."""
+        return any(isinstance(s, Refine | Average | Strays) for s in self.stages[i + 1 :])
+
     def run(
         self,
         problem: Problem,
@@ -143,7 +150,9 @@ class Plan:
         for i, stage in enumerate(self.stages):
             if live is not None:
                 live.stage(names[i], i, names)
-            former, cohort = cohort, stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
+            context = Context(cohort.problem or problem, seed, launch, support, tell, self._iterates(i), self.stages[:i])
+            former, cohort = cohort, stage.run(cohort, context)
+            memory.release()
             if live is not None and (former.families is not cohort.families or former.results is not cohort.results):
                 _measure_families(live, cohort.problem or problem, cohort)
             if stage.rank >= Rank.SEARCH:
@@ -169,7 +178,7 @@ class Plan:
 
 def _measure_families(live: Record, problem: Problem, cohort: Cohort) -> None:
     """Show how far the best of each family is from the others, where this takes no more than a hundredth of the time."""
-    n = len(cohort.families) if cohort.results is None else len(cohort.results.state.seeds)
+    n = len(cohort.families) if cohort.results is None else len(cohort.results)
     alignments = n * (n - 1) // 2
     if not alignments or n * problem.counts.amplitude.numel() > MOST_VOXELS:
         return
@@ -177,7 +186,7 @@ def _measure_families(live: Record, problem: Problem, cohort: Cohort) -> None:
         return
     best = cohort.best(problem)
     distances = problem.symmetry.distances(objects(problem, best)).tolist()
-    live.families([f"family {m.family}" for m in best.state.members], distances)
+    live.families([f"family {m.family}" for m in best.members], distances)
 
 
 def _lowest(cohort: Cohort, problem: Problem) -> tuple[float, ...]:
