@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_text
 from untwin.data.typed import typed
-from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, WorkerLost
+from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, SchedulerLost, WorkerLost
 from untwin.processes import GRACE_PERIOD
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
 
     from untwin.runs.solution import Reconstruction
 
@@ -84,7 +83,17 @@ class Ended:
     short: bool = False
 
 
-Work = Callable[[Item, int, int], "Reconstruction"]  # of an item, with so many processes, for the process of this number
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What an item is worked on with. workers: processes. owner: number of the process whose wish to stop is heard. scheduler: of a Dask
+    cluster that takes the starts."""
+
+    workers: int
+    owner: int
+    scheduler: Any = None
+
+
+Work = Callable[[Item, Means], "Reconstruction"]
 
 
 def row_of(item: Item, folder: Path) -> Row | None:
@@ -209,17 +218,19 @@ def alone(folder: Path) -> Iterator[None]:
         raise InputError(f"another process works on the batch in {folder}; wait for it, or choose another folder") from None
 
 
-def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | None) -> Ended:
+def attempt(work: Work, item: Item, means: Means, folder: Path | None) -> Ended:
     """The work on one item, unless it is done; what goes wrong with it stands in its row. Raises KeyboardInterrupt where its owner wants
     to stop."""
     try:
         if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
-        solution = work(item, workers, owner)
+        solution = work(item, means)
         reason = solution.reason
         if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
         return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution)
+    except SchedulerLost:
+        raise
     except NotEnoughMemory as error:
         return Ended(Row(item.name, item.file, "failed", message=str(error)), short=True)
     except (InputError, NumericalFailure, OSError) as error:
@@ -232,32 +243,29 @@ def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | Non
 def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None) -> Ended | None:
     """None where it was interrupted. A worker listens to the process that has begun it, unless this is on another machine."""
     try:
-        return attempt(work, item, 1, owner if os.getppid() == owner else os.getpid(), folder)
+        return attempt(work, item, Means(1, owner if os.getppid() == owner else os.getpid()), folder)
     except KeyboardInterrupt:
         return None
-
-
-Pool = Callable[[int], "AbstractContextManager[Executor]"]
 
 
 @dataclass(eq=False)
 class Crew:
     """Works on the items of a batch: with one worker in this process, else in a pool, one pattern in each of its processes.
 
-    pool: a context that gives an executor of so many workers, and raises WorkerLost where one was ended from outside. folders: of the
-    items, by number; None where nothing is written, and solutions come back.
+    folders: of the items, by number; None where nothing is written, and solutions come back. scheduler: of a Dask cluster, whose workers
+    take the place of the pool.
     """
 
     work: Work
     items: list[Item]
     folders: Sequence[Path | None]
     workers: int
-    pool: Pool
+    scheduler: Any = None
 
     def run(self, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
         """What became of those items, in the order in which they end. What does not fit into memory beside others runs alone in the end,
         with all processes."""
-        if self.workers == 1:
+        if self.workers == 1 and self.scheduler is None:
             yield from self.in_turn(numbers)
             return
         short: list[int] = []
@@ -269,10 +277,13 @@ class Crew:
         yield from self.in_turn(sorted(short))
 
     def in_turn(self, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
-        """One after the other, each with all processes."""
+        """One after the other, each with all processes, or the whole cluster."""
+        means = Means(self.workers, os.getpid(), self.scheduler)
         for number in numbers:
             try:
-                ended = attempt(self.work, self.items[number], self.workers, os.getpid(), self.folders[number])
+                ended = attempt(self.work, self.items[number], means, self.folders[number])
+            except SchedulerLost:
+                raise
             except WorkerLost as error:
                 ended = self._failed(number, str(error))
             yield number, ended
@@ -287,6 +298,8 @@ class Crew:
             count = len(pending)
             try:
                 yield from self._once(pending)
+            except SchedulerLost:
+                raise
             except WorkerLost as error:
                 if len(pending) < count:
                     losses, suspects = 0, set(pending)
@@ -303,11 +316,15 @@ class Crew:
 
     def _once(self, pending: list[int]) -> Iterator[tuple[int, Ended]]:
         """One pool for all that is pending; what has ended is taken out of it."""
-        with self.pool(min(self.workers, len(pending))) as executor:
+        from untwin import cluster
+        from untwin.processes import pool
+
+        workers = min(self.workers, len(pending))
+        with pool(workers) if self.scheduler is None else cluster.executor(self.scheduler, workers) as executor:
             futures = {self._submitted(executor, number): number for number in pending}
             try:
                 for future in as_completed(futures):
-                    ended = future.result()
+                    ended = self._outcome(future, futures[future])
                     if ended is None:
                         raise KeyboardInterrupt
                     pending.remove(futures[future])
@@ -318,6 +335,14 @@ class Crew:
             finally:
                 for future in futures:
                     future.cancel()
+
+    def _outcome(self, future: Future[Ended | None], number: int) -> Ended | None:
+        try:
+            return future.result()
+        except SchedulerLost:
+            raise
+        except WorkerLost as error:  # a cluster begins a task anew by itself, and blames it in the end
+            return self._failed(number, str(error))
 
     def _submitted(self, executor: Executor, number: int) -> Future[Ended | None]:
         return executor.submit(_attempt_in_worker, self.work, self.items[number], os.getpid(), self.folders[number])

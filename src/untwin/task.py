@@ -74,7 +74,7 @@ def perform(run: Run, task: Task, overwrite: bool, resume: bool = False) -> Reco
         with task.progress() as report:
             solution = untwin.reconstruct(
                 problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
-                effort=run.effort, seed=run.seed, support=support, workers=run.workers,
+                effort=run.effort, seed=run.seed, support=support, workers=run.workers, scheduler=run.scheduler,
                 keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report, live=live,
             )  # fmt: skip
         solution = task.completed(solution)

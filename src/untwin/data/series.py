@@ -37,11 +37,17 @@ class Member:
 def members(sources: Sequence[str | Path], frames: str | int | None = None, data: str | None = None) -> list[Member]:
     """The patterns that these sources hold, in their order, each once. frames: "each" takes every frame of a stack, a range such as "3:8"
     those volumes of a 4D one. data: the dataset of each file. Raises InputError where one of the sources holds nothing."""
-    entries = _framed([entry for source in sources for entry in _opened(str(source))], frames, data)
+    entries = _framed([entry for source in sources for entry in _opened(full_source(source))], frames, data)
     unique = list(dict.fromkeys(entries))
     stems = _stems([source for source, _ in unique])
     digits = len(str(max((frame or 0 for _, frame in unique), default=0)))
     return [Member(stem if frame is None else f"{stem}-{frame:0{digits}d}", source, frame) for stem, (source, frame) in zip(stems, unique)]
+
+
+def full_source(source: str | Path) -> str:
+    """The same with the full path: whoever reads it may be elsewhere."""
+    file, colons, name = str(source).partition("::")
+    return f"{user_path(file).absolute()}{colons}{name}"
 
 
 def _opened(source: str) -> list[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.data.typed import typed
-from untwin.errors import CheckpointWarning, InputError, NumericalFailure, WorkerLost
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure, SchedulerLost, WorkerLost
 from untwin.live import files
 from untwin.live.record import Record, Shows
 from untwin.processes import ignored, stoppable
@@ -172,8 +172,9 @@ class Checkpoint:
 
     def keep(self, under_way: dict[str, PartState] | None = None) -> None:
         """Write what waits, and the part that is under way. Where the disk does not take it the run goes on, and says so
-        (CheckpointWarning); what was kept before stays."""
+        (CheckpointWarning); what was kept before stays. Without a folder it waits for whoever reads it."""
         if self.folder is None:
+            self.waiting.update(under_way or {})
             return
         began = time.monotonic()
         try:
@@ -243,6 +244,7 @@ def checkpointed(
         if not checkpoint.begun():
             raise
         how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
+        how += ", which runs here, or on another cluster with --scheduler" if isinstance(error, SchedulerLost) else ""
         raise type(error)("; ".join([*map(str, error.args), how])) from None
     except (InputError, NumericalFailure) as error:
         if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):

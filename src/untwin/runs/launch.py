@@ -1,4 +1,4 @@
-"""Where starts run: in this process, or in a pool of processes with one thread each; in the same batches in both."""
+"""Where starts run: in this process, in a pool of processes with one thread each, or elsewhere (runs.cluster); in the same batches."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ GPU_ARRAYS = 7.0  # of a start on a GPU beside those of its steps: temporary one
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
 Parts = dict[str, tuple[int, Recipe, "State"]]  # by name: number of the job, recipe, starts
 OnDone = Callable[[str, "RunResult"], None]
+Strategy = Callable[["Launcher", "Problem", Parts, int, OnDone], None]  # works parts off, whatever their order
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +101,14 @@ class Launcher:
     start may end with other last bits in a batch of another size.
 
     workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
-    cpu_seconds: CPU seconds that other processes have spent so far.
+    cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
     """
 
     workers: int
     batch: int = BATCH
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     cpu_seconds: float = 0.0
+    elsewhere: Strategy | None = None
 
     def map(
         self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None, purpose: str = ""
@@ -135,16 +137,21 @@ class Launcher:
             if (part := self.checkpoint.read(name, problem.device)) and part.ended:
                 on_done(name, _run_result(part.state, part.trace))
         pending = {name: part for name, part in parts.items() if name not in results}
+        strategy = self.elsewhere or (Launcher._in_this_process if self.workers == 1 else Launcher._in_pool)
         if pending:
-            (self._in_this_process if self.workers == 1 else self._in_pool)(problem, pending, samples, on_done)
+            strategy(self, problem, pending, samples, on_done)
         return [_joined([results[name] for name, (j, _, _) in parts.items() if j == k]) for k in range(len(jobs))]
+
+    def finish(self, name: str, result: RunResult, on_done: OnDone) -> None:
+        """A part has ended."""
+        self.cpu_seconds += result.cpu_seconds
+        self.checkpoint.finish_part(name, _part_state(result))
+        on_done(name, result)
 
     def _in_this_process(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
         work = _work if problem.device == "cpu" else run_here
         for name, (_, recipe, state) in parts.items():
-            result = work(problem, recipe, state, samples, self.checkpoint, name)
-            self.checkpoint.finish_part(name, _part_state(result))
-            on_done(name, result)
+            self.finish(name, work(problem, recipe, state, samples, self.checkpoint, name), on_done)
 
     def _in_pool(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
         from concurrent.futures import as_completed, wait
@@ -160,9 +167,7 @@ class Launcher:
                     result = future.result()
                     if result is None:
                         raise KeyboardInterrupt
-                    self.cpu_seconds += result.cpu_seconds
-                    self.checkpoint.finish_part(futures[future], _part_state(result))
-                    on_done(futures[future], result)
+                    self.finish(futures[future], result, on_done)
             except KeyboardInterrupt:
                 self.checkpoint.ask_to_stop()
                 for future in futures:

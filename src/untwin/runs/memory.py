@@ -31,7 +31,7 @@ SLACK = 1.05  # what the allocator keeps back
 
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
-    """Bytes that the run takes at its peak, resident, over all its processes, those that are taken now among them. CPU only."""
+    """Bytes that the run takes at its peak, resident, over all its processes here, those that are taken now among them. CPU only."""
     object_bytes = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
     pixels = problem.counts.amplitude.numel()
     start = 2 + 2 * pixels / object_bytes  # x, image; support, bounds
@@ -43,7 +43,9 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     candidates = max(size.families + size.reserve, *(s.candidates for s in stages))
     judged = size.start_arrays + 4 * size.starts + 4 * candidates
     worker_bytes = 0.0
-    if launch.workers > 1:
+    if launch.elsewhere is not None:
+        work = 0
+    elif launch.workers > 1:
         parts = max(1, math.ceil(max(s.at_once for s in stages) / launch.batch))
         worker_bytes = min(launch.workers, parts) * (WORKER + data + SLACK * object_bytes * (work + 3 * start * many))
         work = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from untwin.provenance import made_with
 from untwin.runs import auto, memory
 from untwin.runs.assess import assess
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.cluster import afar
 from untwin.runs.conditions import Conditions, problem_of
 from untwin.runs.device import as_mask, require_agreement
 from untwin.runs.launch import Launcher, launcher, one_thread
@@ -62,6 +65,7 @@ def reconstruct(
     support: np.ndarray | Tensor | None = None,
     device: str | torch.device | None = None,
     workers: int | None = None,
+    scheduler: Any = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
     live: Record | str | Path | None = None,
@@ -79,7 +83,8 @@ def reconstruct(
         bool, centred at N//2, kept as it is by the automatic plan.
     keep_strays: the automatic plan masks no pixel by itself, neither hot or saturated ones nor light that no object explains.
     device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
-    workers: processes on a CPU; by default all cores.
+    workers: processes on a CPU; by default all cores. scheduler: a Dask cluster that takes the starts, with the same bits: "local" (with
+        `workers` processes), "tcp://host:8786", "file.json", a distributed.Client or a cluster of Dask (docs/cluster.md).
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
         last call, the lowest R known (or None), and the number of steps foreseen.
@@ -93,41 +98,52 @@ def reconstruct(
     _require_suited(problem, plan, support)
     seed = seed_argument(seed)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
-    needed = memory.require(problem, plan, launch)
-    with recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record:
+    with (
+        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
+        _launching(problem, plan, workers, scheduler, checkpoint) as launch,
+    ):
         checkpoint.live = record
-        solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record, needed)
-        record.set(
-            verdict=asdict(solution.verdict),
-            numbers={k: solution.numbers[k] for k in SHOWN if k in solution.numbers},
-            stage="",
-            under_way=0,
-        )
+        solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
+        numbers = {k: solution.numbers[k] for k in SHOWN if k in solution.numbers}
+        record.set(verdict=asdict(solution.verdict), numbers=numbers, stage="", under_way=0)
         record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
     return solution
 
 
 def _solved(
-    problem: Problem, plan: Plan, seed: int, launch: Launcher, support: Tensor | None, report: Report | None, live: Record, needed: int
-) -> Reconstruction:  # fmt: skip
+    problem: Problem, plan: Plan, seed: int, launch: Launcher, support: Tensor | None, report: Report | None, live: Record
+) -> Reconstruction:
     """The plan run, and what it leaves judged."""
     clock, cpu, checkpoint = time.perf_counter(), time.process_time(), launch.checkpoint
-    provenance = made_with(problem.device)
+    needed, provenance = memory.require(problem, plan, launch), made_with(problem.device)
     checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
-    with one_thread():
-        try:
-            outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)
-        except BaseException as error:
-            if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
-                checkpoint.keep()
-            raise
+    with one_thread(), _keeping(checkpoint):
+        outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)
         if time.perf_counter() - clock > EVERY:
             checkpoint.keep()
         live.stage("Assess")
         solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
+
+
+@contextmanager
+def _launching(problem: Problem, plan: Plan, workers: int | None, scheduler: Any, checkpoint: Checkpoint) -> Iterator[Launcher]:
+    """Who runs the starts of a plan; a connection to a cluster is closed when the block ends."""
+    with afar(scheduler, workers, problem.device) as elsewhere:
+        launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
+        yield launch if elsewhere is None else replace(launch, elsewhere=elsewhere, workers=elsewhere.tasks.threads)
+
+
+@contextmanager
+def _keeping(checkpoint: Checkpoint) -> Iterator[None]:
+    """What is done is kept where the block is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
+            checkpoint.keep()
+        raise
 
 
 def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> None:
