@@ -380,5 +380,5 @@ def test_the_command_line_takes_a_scheduler_and_keeps_it_out_of_the_run(client, 
         main(command)
     assert end.value.code == 0 and "scheduler" not in Path("out/run.toml").read_text()
     with pytest.raises(SystemExit) as end:
-        main([*command, "--scheduler", "nowhere.json", "--overwrite"])
+        main([*command[:-1], "nowhere.json", "--overwrite"])
     assert end.value.code == 2 and "no scheduler file nowhere.json" in capsys.readouterr().err

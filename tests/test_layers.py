@@ -77,10 +77,6 @@ WORDS_THAT_STAY = {
 }  # fmt: skip
 
 
-HEAVY = {"torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL", "dask", "distributed",
-         "starlette", "uvicorn"}  # fmt: skip
-
-
 def room(parts: tuple[str, ...]) -> str:
     return parts[0].removesuffix(".py")
 
@@ -244,7 +240,16 @@ def test_names_are_nouns():
 def test_heavy_packages_are_imported_inside_the_functions_that_need_them(file):
     top = [n for n in tree(file).body if isinstance(n, ast.Import | ast.ImportFrom)]
     modules = {a.name for n in top if isinstance(n, ast.Import) for a in n.names} | {n.module for n in top if isinstance(n, ast.ImportFrom)}
-    assert not {m for m in modules if m and m.split(".")[0] in HEAVY}
+    assert not {
+        m
+        for m in modules
+        if m
+        and m.split(".")[0]
+        in {
+            *("torch", "matplotlib", "skimage", "loky", "h5py", "tifffile", "safetensors", "fabio", "PIL", "dask", "distributed"),
+            *("starlette", "uvicorn"),
+        }
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

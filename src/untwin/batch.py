@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.data.atomic import atomic_write_text
 from untwin.data.typed import typed
 from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, SchedulerLost, WorkerLost
+from untwin.live import files
 from untwin.processes import GRACE_PERIOD
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 RECORD, TABLE, LOCK = "batch.json", "summary.csv", ".lock"
 LOSSES = 3  # workers lost without a single pattern coming to its end: then those at work at each loss are tried one by one
 ENDED = ("done", "failed", "skipped")
+LEFT_OUT = "left out, as somebody wanted; the same command takes it up again"
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,18 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A pattern of a batch. name: of its folder. file: where it comes from, for the table. source: what the work takes. neighbour: folder
-    of a result that half of its families begin at."""
+    """A pattern of a batch. name: of its folder. file: where it comes from, for the table. source: what the work takes. number: of its row.
+    neighbour: folder of a result that half of its families begin at."""
 
     name: str
     file: str
     source: Any
+    number: int = 0
     neighbour: Path | None = None
+
+    def row(self, status: str, message: str) -> Row:
+        """Of an item without a result."""
+        return Row(self.name, self.file, status, message=message)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,20 +231,26 @@ def attempt(work: Work, item: Item, means: Means, folder: Path | None) -> Ended:
     try:
         if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
+        if folder is not None and files.requested(folder.parent, item.number):
+            return Ended(item.row("skipped", LEFT_OUT))
         solution = work(item, means)
         reason = solution.reason
         if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
         return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution)
+    except KeyboardInterrupt:
+        if folder is None or files.requested(folder) != files.SKIP:
+            raise
+        return Ended(item.row("skipped", LEFT_OUT))
     except SchedulerLost:
         raise
     except NotEnoughMemory as error:
-        return Ended(Row(item.name, item.file, "failed", message=str(error)), short=True)
+        return Ended(item.row("failed", str(error)), short=True)
     except (InputError, NumericalFailure, OSError) as error:
-        return Ended(Row(item.name, item.file, "failed", message=str(error)))
+        return Ended(item.row("failed", str(error)))
     except Exception as error:  # a fault of untwin, too, stops nothing else
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return Ended(Row(item.name, item.file, "failed", message=f"this is a bug in untwin ({text}); run this pattern alone with --debug"))
+        return Ended(item.row("failed", f"this is a bug in untwin ({text}); run this pattern alone with --debug"))
 
 
 def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None) -> Ended | None:
@@ -289,7 +302,7 @@ class Crew:
             yield number, ended
 
     def _failed(self, number: int, reason: str) -> Ended:
-        return Ended(Row(self.items[number].name, self.items[number].file, "failed", message=reason))
+        return Ended(self.items[number].row("failed", reason))
 
     def _in_pool(self, pending: list[int]) -> Iterator[tuple[int, Ended]]:
         """Where workers are ended from outside, the patterns that they were at are begun again, from what they have kept."""

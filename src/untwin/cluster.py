@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.errors import ClusterWarning, InputError, SchedulerLost, WorkerLost
-from untwin.processes import calm, cores, interruptible, one_thread, opened, sealed, worker_environment
+from untwin.processes import calm, cores, interruptible, keep_freed_blocks, one_thread, opened, sealed, worker_environment
 from untwin.provenance import made_with
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _run(task: Parcel, shared: Parcel | None, expected: dict[str, str], run: str
 
     worker = get_worker()
     _require_same(worker.address, expected, introduction())
+    keep_freed_blocks()
     key = worker.get_current_task()
 
     def unwanted() -> bool:

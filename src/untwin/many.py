@@ -101,9 +101,9 @@ def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
     if not sources:
         raise InputError("no patterns to reconstruct; expected files or patterns")
     if all(isinstance(source, str | Path) for source in sources):
-        return [Item(m.name, str(m), m) for m in members(sources, frames)]
+        return [Item(m.name, str(m), m, n) for n, m in enumerate(members(sources, frames))]
     digits = len(str(len(sources) - 1))
-    return [Item(f"pattern-{n:0{digits}d}", "in memory", source) for n, source in enumerate(sources)]
+    return [Item(f"pattern-{n:0{digits}d}", "in memory", source, n) for n, source in enumerate(sources)]
 
 
 def _results(batch: Batch, crew: Crew, follow: bool, overwrite: bool) -> Iterator[BatchResult]:
@@ -168,8 +168,8 @@ def _phase(item: Item, means: Means, root: Path | None, options: dict[str, Any],
     neighbour = _neighbour(item, problem if isinstance(problem, Pattern) else problem.pattern)
     options = options if neighbour is None else options | {"start": str(item.neighbour)}
     checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct_many"}, owner=means.owner)
-    with checkpointed("reconstruct", checkpoint, folder, unfinished(folder)):
-        solution = reconstruct(problem, workers=means.workers, scheduler=means.scheduler, checkpoint=checkpoint, **options)
+    with checkpointed("reconstruct", checkpoint, folder, unfinished(folder), item.name) as live:
+        solution = reconstruct(problem, workers=means.workers, scheduler=means.scheduler, checkpoint=checkpoint, live=live, **options)
         solution = solution if neighbour is None else aligned(solution, neighbour.image)
         save(solution, folder, True)
         showing.present(solution, folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +51,7 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(_numbers.pop(me))
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _lock = threading.Lock()
 _numbers: dict[int, int] = {}  # by thread of Python that is inside `one_thread`: the number that it goes back to
 _pools: list[Executor] = []  # one entry for each `pool` block that is open; all of a process share their workers
@@ -108,6 +111,16 @@ def _begin() -> None:
 
     process_executor._USE_PSUTIL = False
     calm()
+
+
+@lru_cache
+def keep_freed_blocks() -> None:
+    """In a process that was begun without `worker_environment`: freed blocks stay (glibc), where arrays would be taken from the system and
+    given back in every step."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, 2**30)
 
 
 def calm() -> None:

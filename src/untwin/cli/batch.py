@@ -85,6 +85,7 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
 
     from untwin.batch import Batch, Crew, Item, alone
     from untwin.data.atomic import require_writable
+    from untwin.live.record import Record
     from untwin.many import Showing, perform_run, worked
     from untwin.processes import cores
     from untwin.show.batch import summary
@@ -94,23 +95,28 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
     require_consistent(base)
     showing = Showing(options.report, options.follow)
     shared = {k: v for k, v in base.options().items() if k not in ("file", "workers")}
-    items = [Item(m.name, str(m), _run(shared, m)) for m in chosen]
+    items = [Item(m.name, str(m), _run(shared, m), n) for n, m in enumerate(chosen)]
     work = partial(perform_run, root=folder, showing=showing)
     crew = Crew(work, items, [folder / m.name for m in chosen], base.workers or cores(), base.scheduler)
+    command = f"untwin reconstruct --resume {typed(root)}"
     with alone(folder):
         shared |= {"follow": options.follow, "report": options.report}
         batch = Batch(folder, items, shared, again=again, page=showing.write_page)
         batch.begin(options.overwrite)
-        try:
-            with patterns(len(items)) as report:
-                for number, ended in worked(batch, crew, options.follow):
-                    report(ended.row.mark)
-                    if ended.row.status == "failed":
-                        note(f"{items[number].name}: {ended.row.message}")
-        except (KeyboardInterrupt, SchedulerLost) as error:
-            count = sum(row.ended for row in batch.rows)
-            how = f"{count} of {len(items)} patterns are done, the others are kept; go on with: untwin reconstruct --resume {typed(root)}"
-            raise type(error)("; ".join([*map(str, error.args), how])) from None
+        with Record(folder, "reconstruct", f"{len(items)} patterns", command, "patterns") as record:
+            record.begun = record.resumable = True
+            record.set(foreseen=len(items), unit="patterns")
+            try:
+                with patterns(len(items)) as report:
+                    for number, ended in worked(batch, crew, options.follow):
+                        report(ended.row.mark)
+                        record.steps(1)
+                        if ended.row.status == "failed":
+                            note(f"{items[number].name}: {ended.row.message}")
+            except (KeyboardInterrupt, SchedulerLost) as error:
+                count = sum(row.ended for row in batch.rows)
+                how = f"{count} of {len(items)} patterns are done, the others are kept; go on with: {command}"
+                raise type(error)("; ".join([*map(str, error.args), how])) from None
     print(f"{summary(batch.rows)}\ntable: {root}/index.html, {root}/summary.csv")
     failed = [row for row in batch.rows if row.status == "failed"]
     if failed:

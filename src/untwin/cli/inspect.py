@@ -242,6 +242,8 @@ def compare(
     b: Path,
     *,
     picture: Annotated[Path | None, Parameter(name=["--picture", "-o"])] = None,
+    twin: bool = False,
+    flip: str = "",
     overwrite: bool = False,
 ) -> None:
     """Align two objects (shift, twin, global phase, phase ramp) and say how far apart they are.
@@ -254,11 +256,17 @@ def compare(
         The same; a is moved onto it.
     picture
         Draw both, aligned, into this PNG.
+    twin
+        Draw the twins of both.
+    flip
+        Axes that are drawn in the other direction, such as y. Both change the picture alone.
     overwrite
         Replace a picture of this name.
     """
     require_picture_name(picture, overwrite)
-    print_comparison(a, b, picture, (_short(a), _short(b)))
+    if (twin or flip) and picture is None:
+        raise InputError("--twin and --flip are for the picture; give its name with -o FILE.png")
+    print_comparison(a, b, picture, (_short(a), _short(b)), twin, flip)
 
 
 def _short(path: Path) -> str:
@@ -267,8 +275,9 @@ def _short(path: Path) -> str:
     return Path(file).name + colons + name
 
 
-def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, str]) -> None:
-    """Align object a with object b, print how far apart they are, and draw both where a picture is asked for."""
+def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, str], twin: bool = False, flip: str = "") -> None:
+    """Align object a with object b, print how far apart they are, and draw both where a picture is asked for, as their twins, or with axes
+    that are flipped."""
     from untwin.data.object import read_object
 
     with guesses_noted():
@@ -291,9 +300,11 @@ def print_comparison(a: Path, b: Path, picture: Path | None, names: tuple[str, s
     print(f"Fourier shell correlation above 0.5 up to {0.5 if c.fsc.crossing is None else c.fsc.crossing:.3f} cycles per pixel")
     if picture:
         from untwin.show.object import compare_figure
+        from untwin.show.orientation import Orientation
         from untwin.show.style import save_figure
 
-        save_figure(compare_figure(c.aligned, second.image, second.voxel_size or first.voxel_size, names), picture)
+        voxel = second.voxel_size or first.voxel_size
+        save_figure(compare_figure(c.aligned, second.image, voxel, names, Orientation(twin, flip)), picture)
         print(f"picture: {picture}")
 
 

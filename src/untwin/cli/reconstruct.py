@@ -173,8 +173,11 @@ def reconstructed(run: Run, overwrite: bool, resume: bool = False, task: Task | 
     return solution
 
 
-def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = None, full_report: bool = True) -> None:
-    """Write the report, unless it is not wanted; print the warnings, the verdict and where everything lies. strain: in the laboratory."""
+def present(
+    solution: Reconstruction, folder: Path, strain: StrainMap | None = None, full_report: bool = True, **drawing: bool | str
+) -> None:
+    """Write the report, unless it is not wanted; print the warnings, the verdict and where everything lies. strain: in the laboratory.
+    drawing: pdf, twin, flip of show.report."""
     from untwin.show.report import report as write_report
 
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
@@ -183,27 +186,35 @@ def present(solution: Reconstruction, folder: Path, strain: StrainMap | None = N
     print(f"{mark}: {solution.verdict.text}")
     print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml" + (", figures/" if full_report else ""))
     if full_report:
-        print(f"report:  {write_report(solution, folder / 'report.html', strain)}")
+        print(f"report:  {write_report(solution, folder / 'report.html', strain, **drawing)}")  # pyright: ignore[reportArgumentType]
 
 
 RECONSTRUCT = Task(present=lambda solution, folder: present(solution, folder), read=read_pattern, note=note, progress=progress.iterations)
 WITHOUT_REPORT = replace(RECONSTRUCT, present=lambda solution, folder: present(solution, folder, full_report=False))
 
 
-def report(folder: Path) -> None:
+def report(folder: Path, *, pdf: bool = False, twin: bool = False, flip: str = "") -> None:
     """Write report.html and figures/ again from a result folder, with the strain where untwin bragg or untwin strain has written it.
 
     Parameters
     ----------
     folder
         What untwin reconstruct has written.
+    pdf
+        Write every figure as PDF, too.
+    twin
+        Show the twin: the conjugate of the object, inverted, which the data cannot tell from it.
+    flip
+        Axes that are drawn in the other direction, such as y or yx: for a detector that was read from below. Both change the page alone,
+        which says so; the stored result stays as it is.
     """
     from untwin.bragg.export import FOLDER, MAP, read_map
     from untwin.runs.archive import load
 
     solution, root = load(folder), folder if folder.is_dir() else folder.parent
     path = root / FOLDER / MAP
-    present(solution, root, read_map(path).in_frame("laboratory") if path.is_file() else None)
+    strain = read_map(path).in_frame("laboratory") if path.is_file() else None
+    present(solution, root, strain, pdf=pdf, twin=twin, flip=flip)
 
 
 def demo(

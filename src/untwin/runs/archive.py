@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from untwin.judge.resolution import Curve
     from untwin.model.physics import Physics
     from untwin.runs.conditions import Conditions
-    from untwin.runs.solution import History, Reconstruction, Restored, Start
+    from untwin.runs.solution import History, Reconstruction, Restored, StageEnd, Start
 
 CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
 FILES = ("result.cxi", "run.toml", "summary.json")
@@ -137,6 +137,7 @@ def summary(solution: Reconstruction) -> dict[str, Any]:
             "prtf": dataclasses.asdict(solution.prtf) if solution.prtf else None,
             "fsc": dataclasses.asdict(solution.fsc) if solution.fsc else None,
             "history": [dataclasses.asdict(h) for h in solution.history],
+            "course": [dataclasses.asdict(end) for end in solution.course],
         }
     )
 
@@ -267,6 +268,7 @@ def _reconstruction(path: Path, stored: ObjectFile, record: dict[str, Any]) -> R
         numbers={k: _float_or_nan(v) for k, v in record["numbers"].items()},
         starts=tuple(map(_start, record["starts"])),
         history=tuple(map(_history, record["history"])),
+        course=tuple(map(_stage_end, record.get("course", ()))),
         prtf=_curve(record["prtf"]),
         fsc=_curve(record["fsc"]),
         modes=None if modes is None else torch.from_numpy(modes),
@@ -294,6 +296,12 @@ def _history(h: dict) -> History:
     from untwin.runs.solution import History
 
     return _valid(History, {**h, "r_factor": tuple(map(_float_or_nan, h["r_factor"]))})
+
+
+def _stage_end(e: dict) -> StageEnd:
+    from untwin.runs.solution import StageEnd
+
+    return _valid(StageEnd, {**e, "r_factor": tuple(map(_float_or_nan, e["r_factor"]))})
 
 
 def _curve(c: dict | None) -> Curve | None:

@@ -21,7 +21,7 @@ from untwin.runs.launch import run_here
 from untwin.runs.names import parse
 from untwin.runs.phase import FreedPhase, freed
 from untwin.runs.population import Population, gather, objects
-from untwin.runs.solution import History, Reconstruction, Start
+from untwin.runs.solution import History, Reconstruction, StageEnd, Start
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.plan import Outcome, Plan
 from untwin.solve.calibrate import uncertainty
@@ -88,6 +88,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         numbers=numbers,
         starts=comparison.starts + comparison.failed,
         history=tuple(History(str(m), *t) for m, t in zip(outcome.first.state.members, outcome.traces)),
+        course=tuple(StageEnd(*end) for end in outcome.course),
         prtf=transfer,
         fsc=shell,
         modes=_presented_modes(problem, choice.image, modes),

@@ -99,15 +99,20 @@ def reconstruct(
     seed = seed_argument(seed)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     with (
-        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
         _launching(problem, plan, workers, scheduler, checkpoint) as launch,
+        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
     ):
         checkpoint.live = record
         solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
-        numbers = {k: solution.numbers[k] for k in SHOWN if k in solution.numbers}
-        record.set(verdict=asdict(solution.verdict), numbers=numbers, stage="", under_way=0)
-        record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
+        _show_end(record, solution)
     return solution
+
+
+def _show_end(record: Record, solution: Reconstruction) -> None:
+    """What there is to be seen of a run that has come to its end."""
+    numbers = {k: solution.numbers[k] for k in SHOWN if k in solution.numbers}
+    record.set(verdict=asdict(solution.verdict), numbers=numbers, stage="", under_way=0)
+    record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
 
 
 def _solved(
@@ -115,7 +120,8 @@ def _solved(
 ) -> Reconstruction:
     """The plan run, and what it leaves judged."""
     clock, cpu, checkpoint = time.perf_counter(), time.process_time(), launch.checkpoint
-    needed, provenance = memory.require(problem, plan, launch), made_with(problem.device)
+    needed = memory.require(problem, plan, launch)
+    provenance = made_with(problem.device)
     checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
     with one_thread(), _keeping(checkpoint):
         outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)

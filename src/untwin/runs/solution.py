@@ -61,6 +61,14 @@ class History:
     r_factor: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class StageEnd:
+    """What a stage of the plan has left: its name, and the R-factors of the best of every family."""
+
+    stage: str
+    r_factor: tuple[float, ...]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Solution(ABC):
     """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
@@ -96,7 +104,8 @@ class Reconstruction(Solution):
     physics: with the values that were found for its unknowns; None where a file names one that is not known here.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
-    starts: the independent starts. history: R-factor curves. prtf, fsc: with their crossings.
+    starts: the independent starts. history: R-factor curves of theirs. course: how each stage of the plan ended, from the search on.
+    prtf, fsc: with their crossings.
     modes: (k, *grid) complex64, centred: the orthogonal modes of the aligned runs that were kept; mode_weights: their shares.
     replicas: (k, *grid) complex64, centred, aligned with the image (shift, twin, phase), 0 outside the support of each: results that share
         the counts and nothing else, of a scan about a Bragg peak; after `replicate` results of counts that were drawn anew. Their spread
@@ -112,6 +121,7 @@ class Reconstruction(Solution):
     verdict: Verdict
     starts: tuple[Start, ...] = ()
     history: tuple[History, ...] = ()
+    course: tuple[StageEnd, ...] = ()
     prtf: Curve | None = None
     fsc: Curve | None = None
     modes: Tensor | None = None
@@ -125,11 +135,13 @@ class Reconstruction(Solution):
 
         return save(self, Path(folder), overwrite)
 
-    def plot(self) -> Figure:
-        """Magnitude and phase of the object through its centre."""
+    def plot(self, *, twin: bool = False, flip: str = "") -> Figure:
+        """Magnitude and phase of the object through its centre. twin: of its twin. flip: axes that are drawn in the other direction, such
+        as "y". The picture says so, and the solution stays as it is. Raises InputError where it cannot be shown so."""
         from untwin.show.object import plot_object  # an upward import: a method that users expect here
+        from untwin.show.orientation import Orientation
 
-        return plot_object(self)
+        return plot_object(self, Orientation(twin, flip))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes, atomic_write_text
-from untwin.show.report import STYLE_SHEET, VERDICTS
+from untwin.show.page import STYLE_SHEET, VERDICTS
 from untwin.show.style import OUTSIDE, masked_phase, phase_style, planes_through, upper_limit, window_around
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes
-from untwin.show.report import STYLE_SHEET, VERDICTS, digits
+from untwin.show.page import STYLE_SHEET, VERDICTS, digits
 from untwin.show.style import colour_map, encoded, new_figure
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes, atomic_write_text
-from untwin.show.report import STYLE_SHEET, table
+from untwin.show.page import STYLE_SHEET, table
 from untwin.show.style import encoded, new_figure, phase_colours
 
 if TYPE_CHECKING:

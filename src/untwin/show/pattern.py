@@ -13,6 +13,7 @@ from untwin.show.style import (
     bar_axes,
     colour_map,
     count_text,
+    logarithmic_bar,
     new_figure,
     planes_through,
     round_length,
@@ -42,7 +43,7 @@ def plot_pattern(pattern: Pattern) -> Figure:
         axis.set_title(plane.title if pattern.ndim == 3 else "intensity")
     assert picture is not None  # there is a plane at least
     unit = "photons" if pattern.counted else "in all, no counts of photons"
-    figure.colorbar(picture, ax=list(axes), label="photons per pixel" if pattern.counted else "intensity", shrink=0.9)
+    logarithmic_bar(figure, picture, ax=list(axes), label="photons per pixel" if pattern.counted else "intensity", shrink=0.9)
     figure.suptitle(f"{count_text(pattern.photons)} {unit}" + _unmeasured_legend(figure, measured))
     return figure
 
@@ -65,12 +66,14 @@ def plot_intensity(solution: Reconstruction) -> Figure | None:
     ]
     sizes = np.concatenate([np.abs(r.compressed()) for r in residuals] + [np.zeros(1)])
     limit = max(1.0, float(np.percentile(sizes, 99.5)))
+    colours = with_bad(colour_map("CET_D1A"), UNMEASURED)
+    difference: dict[str, Any] = {"cmap": colours, "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
     pictures: list[Any] = [None] * 3
     for column, (plane, residual) in enumerate(zip(planes, residuals)):
         suffix = "" if flat else f", {plane.title}"
         pictures[0] = axes[0, column].imshow(np.ma.masked_array(intensity[plane.index], ~measured[plane.index]), **style)
         pictures[1] = axes[1, column].imshow(calculated[plane.index], **style)
-        pictures[2] = axes[2, column].imshow(residual, cmap=with_bad(colour_map("CET_D1A"), UNMEASURED), vmin=-limit, vmax=limit)
+        pictures[2] = axes[2, column].imshow(residual, **difference)
         for row, title in enumerate(["measured", "calculated", "residual"]):
             axes[row, column].set_title(title + suffix)
             _frequency_axes(axes[row, column], plane, pattern.shape)
@@ -78,7 +81,10 @@ def plot_intensity(solution: Reconstruction) -> Figure | None:
     unit, noise = ("photons", "\n(counting noise: σ = 0.5)") if counted else ("intensity", "")
     for row, label in enumerate([unit, unit, f"√calculated − √measured{noise}"]):
         room: dict[str, Any] = {"cax": bar_axes(axes[row, 0])} if flat else {"ax": list(axes[row]), "shrink": 0.85}
-        figure.colorbar(pictures[row], label=label, extend="both" if row == 2 else "neither", **room)
+        if row == 2:
+            figure.colorbar(pictures[row], label=label, extend="both", **room)
+        else:
+            logarithmic_bar(figure, pictures[row], label=label, **room)
     r = solution.numbers.get("r_factor")
     head = "calculated intensity is |F object|²" if r is None else f"R-factor {r:.4f}"
     figure.suptitle(head + _unmeasured_legend(figure, measured))
@@ -102,7 +108,7 @@ def intensity_style(intensity: np.ndarray, measured: np.ndarray) -> dict[str, An
     top = float(counts.max()) if counts.size else 1.0
     bottom = max(float(counts.min()) if counts.size else 0.1, 1e-7 * top)
     norm = LogNorm(0.7 * bottom, 1.0001 * top, clip=True)  # empty pixels take the lowest colour, one photon is seen
-    return {"cmap": with_bad(colormaps["inferno"], UNMEASURED), "norm": norm}
+    return {"cmap": with_bad(colormaps["inferno"], UNMEASURED), "norm": norm, "interpolation": "nearest"}
 
 
 def _unmeasured_legend(figure: Figure, measured: np.ndarray) -> str:
@@ -126,5 +132,5 @@ def _frequency_axes(axis: Axes, plane: Plane, shape: tuple[int, ...]) -> None:
         side.set_ticks([offset + k * step for k in range(-4, 5) if 0 <= offset + k * step <= n - 1])
         side.set_major_formatter(FuncFormatter(lambda value, _, o=offset: f"{value - o:g}".replace("-", "−")))
     names = axis_names(len(shape))
-    axis.set_xlabel(f"$q_{names[plane.columns]}$ (pixels)", labelpad=1)
-    axis.set_ylabel(f"$q_{names[plane.rows]}$ (pixels)", labelpad=0)
+    axis.set_xlabel(f"q{names[plane.columns]} (pixels)", labelpad=1)
+    axis.set_ylabel(f"q{names[plane.rows]} (pixels)", labelpad=0)

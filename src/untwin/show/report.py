@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.metadata
-import math
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_bytes
-from untwin.judge.trust import SAME_ERROR
 from untwin.show.exposures import plot_fitted_exposures
-from untwin.show.object import plot_isosurface, plot_magnitude, plot_object, plot_profiles
+from untwin.show.numbers import crystal_rows, data_rows, number_rows, parameter_rows, start_rows
+from untwin.show.object import loose_support, plot_magnitude, plot_object, plot_profiles
+from untwin.show.orientation import Orientation
+from untwin.show.page import VERDICTS, page, picture
 from untwin.show.pattern import plot_intensity
 from untwin.show.runs import plot_convergence, plot_resolution, plot_starts
 from untwin.show.strain import plot_strain, plot_strain_surface
 from untwin.show.style import encoded, save_figure
+from untwin.show.surface import plot_isosurface
+from untwin.show.view import object_view, strain_view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,29 +30,49 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Drawing:
     """A figure of the report. draw, of a Reconstruction or of a StrainMap, returns None where it does not apply. caption: one sentence on
-    how to read it. alt: what is in it, for someone who cannot see it."""
+    how to read it. alt: what is in it, for someone who cannot see it. oriented: draw takes the orientation, too. view: what the page needs
+    to let one turn it. remark: of a Reconstruction, a sentence more, or nothing; where there is no figure, it stands alone."""
 
-    draw: Callable[[Any], Figure | None]
+    draw: Callable[..., Figure | None]
     title: str
     caption: str
     alt: str
+    oriented: bool = False
+    view: Callable[..., dict[str, Any] | None] | None = None
+    remark: Callable[[Any], str] = lambda solution: ""
+
+
+def _no_course(solution: Reconstruction) -> str:
+    return "" if solution.course or not solution.history else "The stages after the starts were not recorded in this result."
+
+
+def _no_resolution(solution: Reconstruction) -> str:
+    if solution.verdict.trusted is True or (solution.prtf is None and solution.fsc is None):
+        return ""
+    return (
+        "Not shown: PRTF and FSC say how alike results are, and results that are not trusted may be alike and wrong. "
+        "The curves are in summary.json."
+    )
 
 
 FIGURES: dict[str, Drawing] = {
     "object": Drawing(
         plot_object,
         "The object",
-        "What was reconstructed, zoomed to its support: magnitude (how strongly a point scatters) in grey, phase "
-        "in cyclic colours (a full turn ends where it began; for a Bragg peak it is the displacement of the "
-        "lattice), the mean phase set to 0.",
+        "What was reconstructed, zoomed to its support: magnitude (how strongly a point scatters; 1 is the level of the bulk) in grey, "
+        "and the phase, its mean set to 0. Where the phase stays within a quarter of a turn, its colours end where it does; else they "
+        "are cyclic: a full turn ends where it began. For a Bragg peak the phase is the displacement of the lattice.",
         "Magnitude and phase of the reconstructed object with a scale bar.",
+        oriented=True,
     ),
     "isosurface": Drawing(
         plot_isosurface,
         "The surface",
-        "Where the magnitude falls to half that of the bulk, coloured by the phase there and seen from two "
-        "opposite sides; a crystal should show flat facets and no holes.",
-        "Three-dimensional surface of the object from two sides, coloured by phase.",
+        "Where the magnitude falls to half that of the bulk, coloured by the phase there; a crystal should show flat facets and no holes. "
+        "Slices are planes of the array, grey where nothing is known.",
+        "Three-dimensional surface of the object, coloured by phase.",
+        oriented=True,
+        view=object_view,
     ),
     "intensity": Drawing(
         plot_intensity,
@@ -73,34 +92,36 @@ FIGURES: dict[str, Drawing] = {
     "convergence": Drawing(
         plot_convergence,
         "Convergence",
-        "R-factor (relative distance between calculated and measured amplitudes, lower is better) against "
-        "iteration: lines that end flat have converged, lines that end at different heights found different "
-        "answers.",
-        "R-factor against iteration for the starts, log scale.",
+        "R-factor (relative distance between calculated and measured amplitudes, lower is better): of the starts against iteration, and"
+        " of the best of every family after each stage of the plan. A line that ends flat has stopped at some object, right or wrong: "
+        "what tells them apart is whether independent results agree.",
+        "R-factor against iteration for the starts and after each stage, log scale.",
+        remark=_no_course,
     ),
     "starts": Drawing(
         plot_starts,
         "Agreement between starts",
-        "Each mark is a reconstruction from other random phases, best score first, and below how far its object "
-        "is from the solution after shift, twin and phase are taken out (0 the same, 1 unrelated): an answer that"
-        " many starts find is one to believe.",
-        "Score of every start and its error to the solution, agreeing and disagreeing starts marked.",
+        "Each mark is a single start as the search left it, best score first, and below how far its object is from the one that is "
+        "shown after shift, twin and phase are taken out (0 the same, 1 unrelated). An object that many starts find is one to believe; "
+        "that few do says little, because the later stages improve them: the verdict compares the families after all stages.",
+        "Score of every start and its error to the object that is shown, agreeing and disagreeing starts marked.",
     ),
     "resolution": Drawing(
         plot_resolution,
         "Resolution",
-        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of "
-        "the starts with the data, the Fourier shell correlation two independent results; where a curve falls "
-        "below its level (dot) is the finest full period to believe, and half of it is the smallest feature.",
+        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of the results that ended "
+        "alike with the data, the Fourier shell correlation two independent results; where a curve falls below its level (dot) is the "
+        "finest full period to believe, and half of it is the smallest feature.",
         "PRTF and FSC against spatial frequency with their threshold levels and crossings.",
+        remark=_no_resolution,
     ),
     "magnitude": Drawing(
         plot_magnitude,
         "Magnitudes in the support",
-        "A uniform object gives one narrow peak; what lies left of the dashed line is outside the drawn surface, "
-        "so a large part there means a support that is too loose, and no clear peak means varying density or "
-        "noise.",
+        "An object of one density gives one narrow peak; several densities give a broad one. What lies left of the dashed line is outside "
+        "the drawn surface: faint parts of the object, or a support that is too loose.",
         "Histogram of the magnitude inside the support with the surface level.",
+        remark=loose_support,
     ),
     "profiles": Drawing(
         plot_profiles,
@@ -109,6 +130,7 @@ FIGURES: dict[str, Drawing] = {
         "90 % rise at both edges; the support cuts the object, so widths of one or two pixels show the support "
         "and not the resolution.",
         "Line profiles of the magnitude along each axis.",
+        oriented=True,
     ),
 }
 
@@ -124,321 +146,81 @@ STRAIN_FIGURES: dict[str, Drawing] = {
         plot_strain_surface,
         "Strain on the surface",
         "Where the magnitude falls to half that of the bulk, in the laboratory, coloured by the strain of the nearest voxel inside.",
-        "Three-dimensional surface of the crystal from two sides, coloured by strain.",
+        "Three-dimensional surface of the crystal, coloured by strain.",
+        view=strain_view,
     ),
 }
 
-# name in Reconstruction.numbers -> what a person calls it, what it means, factor to the screen's unit, unit
-_NUMBERS: dict[str, tuple[str, str, float, str]] = {
-    "r_factor": (
-        "R-factor",
-        "distance of calculated from measured amplitudes; 0 is perfect, noise sets the floor",
-        1,
-        "",
-    ),
-    "chi_square_amplitude": ("chi-square of amplitudes", "about 1 where only counting noise is left", 1, ""),
-    "chi_square_intensity": ("chi-square of intensities", "about 1 where only counting noise is left", 1, ""),
-    "log_likelihood": (
-        "log-likelihood",
-        "Poisson half deviance per pixel; about 0.5 at the noise, lower where dark",
-        1,
-        "",
-    ),
-    "log_likelihood_expected": ("log-likelihood, expected", "what counting noise alone would give", 1, ""),
-    "working_log_likelihood": (
-        "log-likelihood, working",
-        "of the pixels used, in a run that hides a few others",
-        1,
-        "",
-    ),
-    "free_log_likelihood": ("log-likelihood, free", "of those hidden: much larger means fitted to noise", 1, ""),
-    "misfit": (
-        "misfit",
-        "half deviance over what noise alone would give; about 1 where the object (of a mean: a likely one beside it) explains the counts",
-        1,
-        "",
-    ),
-    "worst_shell_misfit": ("misfit, worst shell", "the same of the spatial frequencies that are explained worst", 1, ""),
-    "noise_error": ("noise", "error that counting noise alone leaves, from two halves of the photons", 1, ""),
-    "likely_error": ("likely object", "error between the mean that is shown and the more likely object that the misfit is of", 1, ""),
-    "replicas": ("replicas", "results of counts drawn anew, for the error of the strain", 1, ""),
-    "worst_shell": ("worst shell", "where that is", 1, "cycles per pixel"),
-    "background": ("background", "flat, found in the counts and in the model", 1, "counts per pixel"),
-    "background_error": ("background, error", "one standard deviation", 1, "counts per pixel"),
-    "coherence_ratio": ("coherence, half likelihood ratio", "of a blurred pattern to a sharp one; below 10 the beam is coherent", 1, ""),
-    "coherence_explained": (
-        "coherence, share of the misfit",
-        "that a blur explains; 1 where little is left; below 0.3 it is something else",
-        1,
-        "",
-    ),
-    "coherence_sigma": ("coherence, blur of the pattern", "standard deviation, the mean over the axes, in the model", 1, "pixels"),
-    "coherence_major": ("coherence, widest blur", "along its principal axis", 1, "pixels"),
-    "coherence_minor": ("coherence, narrowest blur", "along its principal axis", 1, "pixels"),
-    "phase_deviations": (
-        "phase, standard deviations",
-        "by which a complex object explains the data better than chance would; above 6 the object is not real",
-        1,
-        "",
-    ),
-    "phase_explained": ("phase, share of the misfit", "that it explains", 1, ""),
-    "outliers": ("outliers", "hot and saturated pixels, masked", 1, "pixels"),
-    "strays": ("strays", "pixels with light that no object explains, masked", 1, "pixels"),
-    "refined": ("refined", "1 where the mean of the families after a deep prior is shown, 0 where it was given up", 1, ""),
-    "log_likelihood_plain": ("log-likelihood, plain", "before the refinement", 1, ""),
-    "log_likelihood_refined": ("log-likelihood, refined", "after it", 1, ""),
-    "refined_agreement": ("agreement, refined", "error between the families after the refinement", 1, ""),
-    "refined_explained": ("log-likelihood, refined, over the expected", "up to 1.3 right, even if no other family is like it", 1, ""),
-    "score": ("score", "half deviance plus the number of unknowns; lower is better", 1, ""),
-    "agreement": ("agreement", "error between independent results: 0 the same, 1 unrelated", 1, ""),
-    "starts": ("starts", "independent, each from its own seed", 1, ""),
-    "starts_agreeing": ("starts that agree", f"within {SAME_ERROR:g} of the solution after alignment", 1, ""),
-    "twins_turned": ("twins", "of those, how many came out turned and conjugate, which the data cannot tell", 1, ""),
-    "families": ("families", "groups of starts that never saw one another", 1, ""),
-    "families_agreeing": ("families that agree", f"whose result is within {SAME_ERROR:g} of the solution, with its own", 1, ""),
-    "families_overruled": ("families overruled", "whose most likely start the others are not like", 1, ""),
-    "runs_kept": ("runs kept", "results and starts that ended alike: for modes and PRTF", 1, ""),
-    "first_mode_weight": ("first mode", "share of the power that the runs have in common; 1 is perfect", 1, ""),
-    "support_pixels": ("support", "pixels in which the object may be", 1, "pixels"),
-    "support_fraction": ("support, share of the array", "", 1, ""),
-    "resolution_pixels": ("resolution, full period", "from the PRTF", 1, "object pixels"),
-    "resolution_metres": ("resolution, full period", "from the PRTF", 1e9, "nm"),
-    "photons": ("photons", "counted on the measured pixels; the sum of the intensity where the numbers are no counts", 1, ""),
-    "measured_fraction": ("measured share", "of the detector's pixels", 1, ""),
-    "hidden_speckles": ("hidden speckles", "variations of which nothing was measured, behind a stop or in gaps", 1, ""),
-    "power_unmeasured": (
-        "unmeasured power",
-        "calculated where nothing was measured, relative to the photons counted",
-        1,
-        "",
-    ),
-    "seconds": ("time", "on the clock", 1, "s"),
-    "cpu_seconds": ("processor time", "all cores together", 1, "s"),
-}
 
-# name in StrainMap.numbers -> what a person calls it, factor to the screen's unit, unit
-_STRAIN: dict[str, tuple[str, float, str]] = {
-    "strain_rms": ("strain, rms in the bulk", 1, ""),
-    "strain_error": ("strain, standard error (median in the bulk)", 1, ""),
-    "strain_rms_surface": ("strain, rms at the surface", 1, ""),
-    "strain_error_surface": ("strain, standard error at the surface (median)", 1, ""),
-    "replicas": ("independent results", 1, ""),
-    "dislocations": ("dislocation lines", 1, ""),
-    "volume": ("volume", 1e27, " nm³"),
-    "diameter": ("diameter of the sphere of this volume", 1e9, " nm"),
-    "extent_x": ("extent along x", 1e9, " nm"),
-    "extent_y": ("extent along y", 1e9, " nm"),
-    "extent_z": ("extent along z", 1e9, " nm"),
-    "phase_range": ("phase, range", 1, " rad"),
-    "q": ("q", 1e-9, " 1/nm"),
-    "d_spacing": ("2π/q", 1e9, " nm"),
-}
+def report(
+    solution: Reconstruction,
+    path: str | Path,
+    strain: StrainMap | None = None,
+    *,
+    pdf: bool = False,
+    twin: bool = False,
+    flip: str = "",
+) -> Path:
+    """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as figures/NAME.png.
 
-VERDICTS = {  # colour is never the only sign: each has its symbol and its words
-    True: ("trusted", "✔", "Trusted"),
-    False: ("doubted", "✘", "Do not trust"),
-    None: ("unknown", "?", "Cannot say"),
-}
-
-STYLE_SHEET = """
-:root { color-scheme: light dark; --ink: #1d2530; --paper: #ffffff; --soft: #5a6675; --line: #d5dbe2; --box: #f4f6f8;
-  --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --paper: #14181d; --soft: #a3aebb; --line: #39424d;
-  --box: #1e242b; --good: #3fc79a; --bad: #ff9056; --open: #f0bf4c; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-.sub, figcaption, .note { color: var(--soft); }
-.verdict { border-left: .5rem solid var(--state); background: var(--box); padding: .8rem 1.1rem; margin: 1rem 0; }
-.verdict strong { color: var(--state); font-size: 1.3rem; } .verdict p { margin: .3rem 0; }
-.trusted { --state: var(--good); } .doubted { --state: var(--bad); } .unknown { --state: var(--open); }
-.warnings { border: 1px solid var(--open); padding: .2rem 1.1rem; margin: 1rem 0; } .warnings h2 { margin: .6rem 0 0; }
-figure { margin: 0; } figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #fff;
-  border: 1px solid var(--line); border-radius: 4px; padding: 4px; }
-figcaption { margin: .5rem 0 0; max-width: 80ch; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n, th.n { text-align: right; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: .7rem 1rem; }
-td { overflow-wrap: anywhere; }
-@media print { :root { --ink: #000; --paper: #fff; --soft: #333; --line: #bbb; --box: #f4f4f4;
-  --good: #0b6b4f; --bad: #a83c00; --open: #7a5600; } body { font-size: 11pt; max-width: none; padding: 0; }
-  section, figure, .verdict { break-inside: avoid; }
-  .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
-"""
-
-
-def report(solution: Reconstruction, path: str | Path, strain: StrainMap | None = None) -> Path:
-    """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as
-    figures/NAME.png and figures/NAME.pdf. strain: of the same crystal, on a regular grid. Returns the page's path. The page needs no other
-    file and no network. Raises InputError where it cannot be written."""
-    path = Path(path)
+    strain: of the same crystal, on a regular grid. pdf: figures/NAME.pdf, too. twin: show the twin of the object. flip: axes that are
+    drawn in the other direction, such as "y"; both change nothing but the page, which says so.
+    Returns the page's path. The page needs no other file and no network. Raises InputError where it cannot be written, or where the object
+    cannot be shown so.
+    """
+    path, shown = Path(path), Orientation(twin, flip)
+    shown.require(solution, strain)
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "report.html"
-    drawn = [(name, drawing, drawing.draw(solution)) for name, drawing in FIGURES.items()]
+    drawings: list[tuple[str, Drawing, Any]] = [(name, drawing, solution) for name, drawing in FIGURES.items()]
     if strain is not None:
-        drawn[1:1] = [(name, drawing, drawing.draw(strain)) for name, drawing in STRAIN_FIGURES.items()]
-    sections = [_section(name, drawing, figure, path.parent / "figures") for name, drawing, figure in drawn if figure is not None]
-    atomic_write_bytes(path, _page(solution, sections, strain).encode("utf-8", "backslashreplace"))
+        strain = shown.applied_to_strain(strain)
+        drawings[1:1] = [(name, drawing, strain) for name, drawing in STRAIN_FIGURES.items()]
+    sections = [_section(name, drawing, subject, shown, path.parent / "figures", pdf) for name, drawing, subject in drawings]
+    if strain is not None:  # one view of a crystal, the one that knows more
+        sections = [s | {"view": None} if s and s["name"] == "isosurface" else s for s in sections]
+    kind, symbol, words = VERDICTS[solution.verdict.trusted]
+    text = page(
+        "report.html",
+        scripts=("zoom.js", *(("view.js",) if any(s and s["view"] for s in sections) else ())),
+        name=Path(solution.pattern.source.path or "pattern").name,
+        verdict={"kind": kind, "symbol": symbol, "words": words, "text": solution.verdict.text},
+        shown=shown.sentence,
+        warnings=list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings))),
+        sections=[s for s in sections if s],
+        crystal=None if strain is None else {"rows": crystal_rows(strain), "notes": strain.notes},
+        preparation=solution.pattern.preparation,
+        numbers=number_rows(solution),
+        data=data_rows(solution),
+        recipe=solution.recipe,
+        parameters=parameter_rows(solution),
+        starts=start_rows(solution),
+    )
+    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
 
 
-def _section(name: str, drawing: Drawing, figure: Figure, folder: Path) -> str:
-    """Of the page; the figure as files, too."""
+def _section(name: str, drawing: Drawing, subject: Any, shown: Orientation, folder: Path, pdf: bool) -> dict[str, Any] | None:
+    """Of the page; the figure as files, too. None where it does not apply."""
+    orientation = {"shown": shown} if drawing.oriented else {}
+    figure, remark = drawing.draw(subject, **orientation), drawing.remark(subject)
+    row = {
+        "name": name,
+        "title": drawing.title,
+        "alt": drawing.alt,
+        "caption": drawing.caption,
+        "remark": remark,
+        "view": None,
+        "source": "",
+    }
+    if figure is None:
+        for ending in ("png", "pdf"):  # of an earlier report
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+        return row if remark else None
     png = encoded(figure, "png")
     atomic_write_bytes(folder / f"{name}.png", png)
-    save_figure(figure, folder / f"{name}.pdf")
-    return (
-        f'<section id="{name}"><h2>{escape(drawing.title)}</h2><figure>'
-        f'<img alt="{escape(drawing.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-        f"<figcaption>{escape(drawing.caption)}</figcaption></figure></section>"
-    )
-
-
-def _page(solution: Reconstruction, sections: list[str], strain: StrainMap | None) -> str:
-    source = solution.pattern.source.path or "pattern"
-    kind, symbol, words = VERDICTS[solution.verdict.trusted]
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(words)}: {escape(Path(source).name)} (untwin)</title><style>{STYLE_SHEET}</style></head><body>
-<header><h1>{escape(Path(source).name)}</h1><div class="sub">Phase retrieval by untwin</div></header>
-<main><div class="verdict {kind}" role="status"><strong><span aria-hidden="true">{symbol}</span> {words}</strong>
-<p>{escape(solution.verdict.text)}</p></div>
-{_warnings_section(solution)}
-{"".join(sections)}
-{_strain_section(strain)}{_preparation(solution.pattern.preparation)}<section><h2>Numbers</h2>{_numbers_section(solution)}</section>
-<section><h2>Data</h2>{table(_data(solution))}</section>
-<section><h2>How it was made</h2><pre>{escape(solution.recipe)}</pre>{table(_parameters(solution))}
-<p class="note">Versions are those that wrote this page.</p></section>
-{_starts_section(solution)}
-</main></body></html>
-"""
-
-
-def _warnings_section(solution: Reconstruction) -> str:
-    warnings = list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings)))
-    if not warnings:
-        return ""
-    items = "".join(f"<li>{escape(w)}</li>" for w in warnings)
-    return f'<section class="warnings"><h2>⚠ Guesses and doubts</h2><ul>{items}</ul></section>'
-
-
-def _strain_section(strain: StrainMap | None) -> str:
-    """Its numbers, and every sentence that goes with them."""
-    if strain is None:
-        return ""
-    rows = {
-        title: digits(strain.numbers[name] * factor) + unit for name, (title, factor, unit) in _STRAIN.items() if name in strain.numbers
-    }
-    notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in strain.notes)
-    return f"<section><h2>The crystal</h2>{table(rows)}<ul>{notes}</ul></section>\n"
-
-
-def _preparation(steps: tuple[str, ...]) -> str:
-    items = "".join(f"<li>{escape(step)}</li>" for step in steps)
-    return f"<section><h2>From the frames to the pattern</h2><ol>{items}</ol></section>\n" if steps else ""
-
-
-def _numbers_section(solution: Reconstruction) -> str:
-    rows = []
-    for name, value in solution.numbers.items():
-        title, meaning, factor, unit = _NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
-        scaled = value * factor
-        text = digits(scaled) if math.isfinite(scaled) else "cannot tell"
-        rows.append(f'<tr><th>{escape(title)}</th><td class="n">{text}</td><td>{unit}</td><td class="note">{meaning}</td></tr>')
-    if not rows:
-        return '<p class="note">None were recorded.</p>'
-    return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
-
-
-def _data(solution: Reconstruction) -> dict[str, str]:
-    pattern, geometry = solution.pattern, solution.pattern.geometry
-    rows = {
-        "file": pattern.source.path or "given as an array",
-        "dataset": pattern.source.dataset or "",
-        "sha256": pattern.source.sha256 or "",
-        "mask": pattern.source.mask or "",
-        "flat": pattern.source.flat or "",
-        **{name.replace("_", " "): str(value) for name, value in pattern.source.options.items()},
-        "sensitivity": "" if pattern.sensitivity is None else "in the model",
-        "dark": pattern.source.dark or ("" if pattern.dark is None else "in the model"),
-        "shape": " × ".join(map(str, pattern.shape)),
-        "photons" if pattern.counted else "intensity": digits(pattern.photons) + ("" if pattern.counted else ", no counts of photons"),
-        "measured pixels": f"{100 * float(pattern.measured.mean()):.4g} %",
-        "zero frequency": ", ".join(f"{c:g}" for c in pattern.source.centre) if pattern.source.centre else "",
-    }
-    for name, value in solution.numbers.items():
-        if name.startswith("oversampling"):
-            rows[name.replace("_", " ")] = f"{value:.3g}"
-    if geometry.wavelength:
-        rows["wavelength"] = f"{1e10 * geometry.wavelength:.5g} Å"
-    if geometry.distance:
-        rows["detector distance"] = f"{geometry.distance:.5g} m"
-    if geometry.pixel_size:
-        rows["detector pixel"] = " × ".join(f"{1e6 * p:.4g}" for p in geometry.pixel_size) + " µm"
-    voxel = pattern.voxel_size
-    rows["object pixel"] = " × ".join(f"{1e9 * v:.4g}" for v in voxel) + " nm" if voxel else "not known: no geometry was given"
-    return {name: text for name, text in rows.items() if text}
-
-
-def _parameters(solution: Reconstruction) -> dict[str, str]:
-    rows = {
-        "seed": str(solution.seed),
-        "starts": str(len(solution.starts)),
-        "constraint": solution.conditions.constraint or ("real and not negative" if solution.positivity else "complex, inside the support"),
-        "convention": "forward transform Σ x exp(−2πi k·r/N), unitary; object oriented as the detector, axis 0 down",
-    }
-    for package in ("untwin", "torch", "numpy", "scipy", "matplotlib"):
-        rows[package] = _version(package)
-    rows["Python"] = platform.python_version()
-    return rows
-
-
-def _version(package: str) -> str:
-    if package == "untwin":
-        import untwin
-
-        return untwin.__version__
-    return importlib.metadata.version(package)
-
-
-def _starts_section(solution: Reconstruction) -> str:
-    if not solution.starts:
-        return ""
-    numeric = ("seed", "R-factor", "score", "support", "error to the solution")
-    head = "".join(f'<th class="n">{h}</th>' for h in numeric) + "<th>twin</th><th>remark</th>"
-    rows = []
-    for s in sorted(solution.starts, key=lambda s: (bool(s.reason), s.score if math.isfinite(s.score) else math.inf)):
-        cells = [
-            str(s.seed),
-            _finite(s.r_factor, ".4f"),
-            _finite(s.score, ".6g"),
-            str(s.support),
-            _finite(s.error, ".3f"),
-        ]
-        agree = s.error < SAME_ERROR and not s.reason
-        remark = s.reason or ("✔ agrees" if agree else "" if math.isnan(s.error) else "✘ does not agree")
-        rows.append(
-            "<tr>"
-            + "".join(f'<td class="n">{c}</td>' for c in cells)
-            + f"<td>{'turned back' if s.twin else ''}</td><td>{escape(remark)}</td></tr>"
-        )
-    return (
-        f'<section><h2>Starts, best first</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
-    )
-
-
-def digits(value: float) -> str:
-    """Four digits that count; large numbers whole, in groups of three."""
-    return f"{value:,.0f}".replace(",", "\u2009") if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
-
-
-def _finite(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "–"
-
-
-def table(rows: dict[str, str]) -> str:
-    body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
-    return f'<div class="scroll"><table>{body}</table></div>'
+    if pdf:
+        save_figure(figure, folder / f"{name}.pdf")
+    width, height = (round(v * figure.dpi) for v in figure.get_size_inches())
+    view = drawing.view(subject, **orientation) if drawing.view else None
+    return row | {"source": picture(png), "width": width, "height": height, "view": view}

@@ -13,7 +13,7 @@ import numpy as np
 from untwin.data.atomic import atomic_write_bytes
 from untwin.data.image import write_image
 from untwin.runs.archive import plane
-from untwin.show.report import STYLE_SHEET, digits
+from untwin.show.page import STYLE_SHEET, digits
 from untwin.show.style import encoded, new_figure, phase_colours
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.bragg.strain import ISOSURFACE, level
-from untwin.show.object import paint_surface, surface_of
-from untwin.show.style import OUTSIDE, centre_pixel, colour_map, new_figure, scale_bar, window_around, with_bad
+from untwin.show.style import OUTSIDE, axis_arrow, centre_pixel, colour_map, new_figure, scale_bar, window_around, with_bad
+from untwin.show.surface import paint_surface, surface_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ def plot_strain(m: StrainMap) -> Figure:
     """m: on a regular grid. Grey: outside the crystal, about dislocations, and where the standard error is above the map's limit."""
     hidden = ~m.support | m.uncertain
     rows: list[tuple[str, np.ndarray, dict[str, Any]]] = [
-        ("displacement along q (nm)", NM * m.displacement, _diverging(NM * m.displacement, m.support)),
-        ("strain", m.strain, _diverging(m.strain, m.bulk)),
+        ("displacement along q (nm)", NM * m.displacement, diverging(NM * m.displacement, m.support)),
+        ("strain", m.strain, diverging(m.strain, m.bulk)),
     ]
     if m.error is not None:
         top = float(np.nanpercentile(m.error[m.support], _MOST)) if np.isfinite(m.error[m.support]).any() else 1.0
@@ -54,7 +54,8 @@ def plot_strain(m: StrainMap) -> Figure:
     return figure
 
 
-def _diverging(values: np.ndarray, where: np.ndarray) -> dict[str, Any]:
+def diverging(values: np.ndarray, where: np.ndarray) -> dict[str, Any]:
+    """Colours about 0 that end where most of what is there does."""
     inside = np.abs(values[where & np.isfinite(values)])
     top = float(np.percentile(inside, _MOST)) if inside.size else 1.0
     top = top if top > 0 else 1.0
@@ -72,8 +73,8 @@ def _scientific() -> Any:
 def _framed(axis: Axes, up: int, across: int, window: list[tuple[int, int]], spacing: np.ndarray, names: tuple[str, str, str]) -> None:
     (low, high), (left, right) = window[up], window[across]
     axis.set(xlim=(left - 0.5, right - 0.5), ylim=(low - 0.5, high - 0.5), xticks=[], yticks=[])
-    axis.set_xlabel(f"{names[2 - across]} →", labelpad=3, loc="right")
-    axis.set_ylabel(f"{names[2 - up]} →", labelpad=3)
+    axis_arrow(axis, f"{names[2 - across]} →")
+    axis_arrow(axis, f"{names[2 - up]}\n↑", upright=True)
     axis.set_aspect(spacing[up] / spacing[across])
     scale_bar(axis, right - left, spacing[across])
 
@@ -92,7 +93,7 @@ def plot_strain_surface(m: StrainMap) -> Figure | None:
     if not valid.any():
         return None
     nearest = np.asarray(ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True))
-    style = _diverging(m.strain, m.bulk)
+    style = diverging(m.strain, m.bulk)
     index = np.rint(surface.indices[surface.faces].mean(1)).astype(int).clip(0, np.array(m.strain.shape) - 1)
     values = m.strain[tuple(nearest[(slice(None), *index.T)])]
     scale = Normalize(style["vmin"], style["vmax"], clip=True)

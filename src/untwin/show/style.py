@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BLUE, GREEN, RED, GREY = "#0072B2", "#009E73", "#D55E00", "#999999"  # Okabe and Ito, 2008
+BLUE, GREEN, RED, GREY = "#0072B2", "#009E73", "#D55E00", "#b0b0b0"  # Okabe and Ito, 2008
 OUTSIDE = "#d9d9d9"  # no phase here
 UNMEASURED = "#8fa3a8"  # a grey that is in neither the inferno nor the residual's map
 
 
 def encoded(figure: Figure, kind: str) -> bytes:
-    """The figure as a PNG (120 dots per inch), PDF or SVG file."""
+    """The figure as a PNG (at its own dots per inch), PDF or SVG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120 if kind == "png" else 300)
+    if kind == "png":
+        from PIL import Image
+
+        figure.canvas.draw()  # once: savefig draws a second time for its layout
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # pyright: ignore[reportAttributeAccessIssue]
+        dpi = (round(figure.dpi), round(figure.dpi))
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=5, dpi=dpi)
+    else:
+        figure.savefig(buffer, format=kind, dpi=300)
     return buffer.getvalue()
 
 
@@ -39,11 +47,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     atomic_write_bytes(path, encoded(figure, path.suffix[1:].lower()))
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, dpi: float = 120) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -67,7 +75,7 @@ def planes_through(shape: Sequence[int], through: Sequence[int], reciprocal: boo
         rows, columns = (a for a in range(3) if a != normal)
         index = tuple(int(through[normal]) if a == normal else slice(None) for a in range(3))
         name = axis_names(3)[normal]
-        title = f"$q_{name}$ = 0" if reciprocal else f"{name} = {through[normal]}"
+        title = f"q{name} = 0" if reciprocal else f"{name} = {through[normal]}"
         planes.append(Plane(index, rows, columns, f"plane {title}"))
     return planes
 
@@ -108,6 +116,12 @@ def upper_limit(magnitude: np.ndarray) -> float:
     return top if top > 0 else 1.0
 
 
+def without_mean_phase(image: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Turned so that its magnitude-weighted mean phase is 0: a positive object comes out positive."""
+    total = image[support].sum(dtype=np.complex128)
+    return image * np.exp(-1j * np.angle(total)).astype(np.complex64)
+
+
 def masked_phase(image: np.ndarray, support: np.ndarray) -> np.ma.MaskedArray:
     return np.ma.masked_array(np.angle(image), ~support)
 
@@ -132,8 +146,21 @@ def with_bad(colours: Colormap, bad: str) -> Colormap:
     return colours.with_extremes(bad=bad)
 
 
-def phase_style() -> dict[str, Any]:
-    return {"cmap": with_bad(phase_colours(), OUTSIDE), "vmin": -np.pi, "vmax": np.pi, "interpolation": "nearest"}
+def phase_limit(image: np.ndarray, inside: np.ndarray) -> float:
+    """Where the colours of the phase end, radians: a round number above 99 % of what is inside where that is less than a quarter of a turn,
+    else π, and the colours are cyclic."""
+    phase = np.abs(np.angle(image[inside]))
+    most = max(0.01, float(np.percentile(phase, 99))) if phase.size else math.pi
+    if most > math.pi / 2:
+        return math.pi
+    power = 10.0 ** math.floor(math.log10(most))
+    return next(m * power for m in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if m * power >= most * (1 - 1e-9))
+
+
+def phase_style(limit: float = math.pi) -> dict[str, Any]:
+    """limit: where the colours end, radians; at π they are cyclic."""
+    colours = phase_colours() if limit == math.pi else colour_map("CET_D1A")
+    return {"cmap": with_bad(colours, OUTSIDE), "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
 
 
 def bar_axes(axis: Axes) -> Axes:
@@ -141,9 +168,29 @@ def bar_axes(axis: Axes) -> Axes:
     return axis.inset_axes((1.03, 0.0, 0.05, 1.0))
 
 
-def phase_bar(figure: Figure, picture: Any, **room: Any) -> None:
+def phase_bar(figure: Figure, picture: Any, limit: float = math.pi, **room: Any) -> None:
+    if limit < math.pi:
+        figure.colorbar(picture, label=f"phase (rad), ±{limit:.3g} is not a turn", extend="both", **room)
+        return
     bar = figure.colorbar(picture, label="phase (rad)", **room)
     bar.set_ticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], labels=["−π", "−π/2", "0", "π/2", "π"])
+
+
+def logarithmic_bar(figure: Figure, picture: Any, **room: Any) -> Any:
+    """A colour bar whose ticks are powers of ten, written without a typesetter: parsing its formulas takes longer than drawing."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    bar = figure.colorbar(picture, format=FuncFormatter(lambda value, _: power_text(value)), **room)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    return bar
+
+
+def power_text(value: float) -> str:
+    """1000 as 10³; other numbers in three digits."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if not math.isclose(value, 10.0**exponent, rel_tol=1e-6):
+        return f"{value:.3g}"
+    return "1" if exponent == 0 else "10" + "".join("⁻" if c == "-" else "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(c)] for c in str(exponent))
 
 
 def phase_wheel(axis: Axes) -> None:
@@ -160,16 +207,31 @@ def phase_wheel(axis: Axes) -> None:
     axis.set_title("phase", fontsize=9, pad=16)
 
 
-def frame_axes(axis: Axes, plane: Plane, window: list[tuple[int, int]], voxel: tuple[float, ...] | None) -> None:
-    """Zoom to the window, true proportions, and a scale bar below instead of ticks."""
+def frame_axes(
+    axis: Axes, plane: Plane, window: list[tuple[int, int]], voxel: tuple[float, ...] | None, flip: Collection[str] = ()
+) -> None:
+    """Zoom to the window, true proportions, and a scale bar below instead of ticks. flip: names of axes that point the other way."""
     (top, bottom), (left, right) = window[plane.rows], window[plane.columns]
-    axis.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), xticks=[], yticks=[])
     names = axis_names(len(window))
-    axis.set_xlabel(f"{names[plane.columns]} →", labelpad=3, loc="right")
-    axis.set_ylabel(f"← {names[plane.rows]}", labelpad=3)
+    across, down = names[plane.columns], names[plane.rows]
+    axis.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), xticks=[], yticks=[])
+    if across in flip:
+        axis.invert_xaxis()
+    if down in flip:
+        axis.invert_yaxis()
+    axis_arrow(axis, f"← {across}" if across in flip else f"{across} →")
+    axis_arrow(axis, f"{down}\n↑" if down in flip else f"{down}\n↓", upright=True)
     if voxel:
         axis.set_aspect(voxel[plane.rows] / voxel[plane.columns])
     scale_bar(axis, right - left, voxel[plane.columns] * 1e9 if voxel else None)
+
+
+def axis_arrow(axis: Axes, text: str, upright: bool = False) -> None:
+    """The name of an axis and where it points: below the panel at the right, or left of it and not turned."""
+    if upright:
+        axis.set_ylabel(text, rotation=0, labelpad=8, va="center", linespacing=1.0)
+    else:
+        axis.set_xlabel(text, labelpad=3, loc="right")
 
 
 def scale_bar(axis: Axes, width: float, nm: float | None) -> None:

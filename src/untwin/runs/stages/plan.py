@@ -38,7 +38,8 @@ class Outcome:
     refined: the best result, and the one most like it (or all, see Refine.max_deviance_ratio), after a Refine.
     failures: what came to nothing, and why; others stand in for them, unless they were too many (broken). contained: see Contain.
     averaged: see Average.
-    problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that."""
+    problem: as the plan has come to see it, with the physics that it has found. numbers, notes: what there is to say of that.
+    course: the stages from the search on, each with the R-factors with which it left the best of every family."""
 
     problem: Problem
     first: Population
@@ -52,6 +53,7 @@ class Outcome:
     averaged: bool = False
     numbers: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    course: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -135,7 +137,7 @@ class Plan:
         total = self.steps()
         problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
-        cohort, names = Cohort(), [type(stage).__name__ for stage in self.stages]
+        cohort, course, names = Cohort(), [], [type(stage).__name__ for stage in self.stages]
         if live is not None:
             live.steps(0, None, total)
         for i, stage in enumerate(self.stages):
@@ -144,6 +146,8 @@ class Plan:
             former, cohort = cohort, stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
             if live is not None and (former.families is not cohort.families or former.results is not cohort.results):
                 _measure_families(live, cohort.problem or problem, cohort)
+            if stage.rank >= Rank.SEARCH:
+                course.append((names[i], _lowest(cohort, cohort.problem or problem)))
         problem = cohort.problem or problem
         results = cohort.best(problem)
         return Outcome(
@@ -159,6 +163,7 @@ class Plan:
             averaged=cohort.averaged,
             numbers=cohort.numbers,
             notes=cohort.notes,
+            course=tuple(course),
         )
 
 
@@ -173,6 +178,14 @@ def _measure_families(live: Record, problem: Problem, cohort: Cohort) -> None:
     best = cohort.best(problem)
     distances = problem.symmetry.distances(objects(problem, best)).tolist()
     live.families([f"family {m.family}" for m in best.state.members], distances)
+
+
+def _lowest(cohort: Cohort, problem: Problem) -> tuple[float, ...]:
+    """R-factors of the best of every family, as far as the plan has come."""
+    latest = cohort.results if cohort.refined is None else cohort.refined
+    if latest is not None:
+        return tuple(latest.r_factor.tolist())
+    return tuple(float(f.r_factor[f.order(problem)[0]]) for f in cohort.families)
 
 
 def _from_old_settings(stages: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Stage, ...]:
