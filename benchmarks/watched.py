@@ -167,14 +167,14 @@ def main() -> None:
 
 
 def summary(rounds: list[dict]) -> dict:
-    """Medians over the rounds. record, page: (ratio to the run alone, its standard error). own: of the record in the CPU seconds of its
-    run. server: its CPU seconds in the time of the run."""
+    """Medians over the rounds. record, page: (ratio to the run alone, its standard error). own: CPU seconds of the record in its
+    run's time. server: likewise."""
     result: dict = {"alone": statistics.median(r["alone"]["cpu"] for r in rounds)}
     for variant in VARIANTS[1:]:
         ratios = [r[variant]["cpu"] / r["alone"]["cpu"] for r in rounds]
         error = 1.25 * statistics.stdev(ratios) / len(ratios) ** 0.5
         result[variant] = (statistics.median(ratios), error)
-    result["own"] = statistics.median(r[v]["own"] / r[v]["cpu"] for r in rounds for v in VARIANTS[1:])
+    result["own"] = statistics.median(r[v]["own"] / r[v]["wall"] for r in rounds for v in VARIANTS[1:])
     result["server"] = statistics.median(r["page"]["server"] / r["page"]["wall"] for r in rounds)
     return result
 

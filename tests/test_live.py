@@ -314,7 +314,7 @@ def test_a_run_that_is_asked_to_stop_keeps_what_is_done(patterned, tmp_path, mon
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     assert process.returncode == 130, error
-    assert error.endswith("untwin: interrupted; what is done is kept; go on with: untwin reconstruct --resume out\n")
+    assert "untwin: interrupted; what is done is kept; go on with: untwin reconstruct --resume out\n" in error
     said = status(Path("out"))
     assert said["state"] == "interrupted" and said["resume"] == f"untwin reconstruct --resume {tmp_path / 'out'}"
     assert not list(Path("out/live").glob("worker-*"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from untwin.runs.solution import Reconstruction
 
-RECORD, TABLE, LOCK = "batch.json", "summary.csv", ".lock"
+RECORD, TABLE, LOCK = files.BATCH, "summary.csv", ".lock"
 LOSSES = 3  # workers lost without a single pattern coming to its end: then those at work at each loss are tried one by one
 ENDED = ("done", "failed", "skipped")
 LEFT_OUT = "left out, as somebody wanted; the same command takes it up again"

@@ -83,6 +83,7 @@ class Record:
             "verdict": None, "message": "", "numbers": {}, "families": None, "log": [],
         }  # fmt: skip
         self._lines: dict[tuple[str, str], Line] = {}
+        self._ended: set[str] = set()  # parts of this stage
         self._view: View | None = None
         self._view_stage, self._new_view, self._new_lines, self._trouble = "", False, False, ""
         self._signal, self._over, self._thread = None, threading.Event(), None
@@ -126,6 +127,7 @@ class Record:
         """The run comes to a stage of its plan. number: among all their names, counted from 0."""
         with self._lock:
             stages = list(names) or self._status["stages"]
+            self._ended.clear()
             self._status.update(stage=name, stage_number=number if names else len(stages), stages=stages)
         if self.active:
             self.log(name)
@@ -178,6 +180,8 @@ class Record:
     def finished(self, part: str, lines: Sequence[Line], look: Look) -> None:
         """A part has ended. lines: its curves. look: what there is of it, likewise."""
         self.lines(lines)
+        with self._lock:
+            self._ended.add(part)
         self.reached(part, look)
         self.set(under_way=0)
 
@@ -264,6 +268,7 @@ class Record:
         with self._lock:
             view, self._new_view = (self._view if self._new_view else None), False
             lines, self._new_lines = (dict(self._lines) if self._new_lines else None), False
+            ended = sorted(self._ended)
             figure = self._status["figure"]
         if self.results is None:
             return
@@ -272,7 +277,9 @@ class Record:
             latest = sorted(lines.items(), key=lambda item: item[1].values[-1])[:MOST_LINES]
             points = max(LEAST_POINTS, MOST_POINTS // len(latest))
             curves = [{**vars(thinned(line, points)), "stage": stage} for (stage, _), line in latest]
-            self._put(lambda: files.write_json(folder / files.CURVES, {"figure": figure, "count": len(lines), "curves": curves}))
+            self._put(
+                lambda: files.write_json(folder / files.CURVES, {"figure": figure, "count": len(lines), "ended": ended, "curves": curves})
+            )
         if view is not None:
             self._put(lambda: files.write(folder / files.PREVIEW, encoded(view, stage=self._view_stage)))
         self._files.took(time.monotonic() - began)
@@ -327,7 +334,7 @@ class Glimpse:
     def _path(self) -> Path:
         assert self.results is not None
         name = "".join(c for c in platform.node() if c.isalnum())
-        return self.results / files.FOLDER / f"{files.WORKER}{name}-{os.getpid()}.npz"
+        return self.results / files.FOLDER / f"{files.WORKER}{name}-{os.getpid()}-{threading.get_native_id()}.npz"
 
 
 @contextmanager

@@ -78,9 +78,11 @@ class Watched:
         if status.get("state") != "running":
             return []
         parts: dict[str, Shown] = {}
+        ended = files.read_json(self.results / files.FOLDER / files.CURVES).get("ended")  # and its worker was killed before it could say so
+        ended = ended if isinstance(ended, list) else []
         for path in sorted((self.results / files.FOLDER).glob(f"{files.WORKER}*.npz")):
             shown = self._view(path)
-            if shown is None or shown.record.get("stage") != status.get("stage"):
+            if shown is None or shown.record.get("stage") != status.get("stage") or shown.view.part in ended:
                 continue
             other = parts.get(shown.view.part)
             if other is None or _number(other.record.get("updated")) < _number(shown.record.get("updated")):

@@ -25,6 +25,7 @@ from untwin.runs.launch import Launcher, OnDone, Parts, RunResult, at_rest, run_
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from untwin.live.record import Shows
     from untwin.model.problem import Problem
     from untwin.solve.recipe import Recipe
     from untwin.solve.state import State
@@ -56,16 +57,17 @@ def processor() -> str:
 
 
 def work(
-    problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, iterates: bool, expected: str
-) -> Answer:
-    """A part of a run on a worker. part: where it stood when the run was interrupted. iterates: of the Launcher. expected: the device."""
+    problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, iterates: bool, expected: str, live: Shows
+) -> Answer:  # fmt: skip
+    """A part of a run on a worker. part: where it stood when the run was interrupted. iterates: of the Launcher. expected: the device.
+    live: shows it to others."""
     from distributed import get_worker
 
     if (its := str(made_with(problem.device)["device"])) != expected:
         raise InputError(
             f"the worker {get_worker().address} has {its} (here {expected}), which gives other bits; take workers with the same"
         )
-    checkpoint, result = Checkpoint(waiting={name: part} if part else {}), None
+    checkpoint, result = Checkpoint(waiting={name: part} if part else {}, live=live), None
     began = time.thread_time()
     try:
         result = run_here(problem, recipe, state[list(range(len(state.members)))], samples, checkpoint, name)
@@ -89,10 +91,10 @@ class Afar:
         if problem is not self.shared.content:
             self.shared = Shared(problem)
         expected = str(made_with(problem.device)["device"])
-        futures = {}
+        futures, live = {}, checkpoint.live.for_worker()
         for name, (_, recipe, state) in parts.items():
             unfinished = checkpoint.read(name, problem.device)
-            arguments = recipe, _compact(state), samples, unfinished, name, launcher.iterates, expected
+            arguments = recipe, _compact(state), samples, unfinished, name, launcher.iterates, expected, live
             futures[self.tasks.submit_with(self.shared, work, *arguments)] = name
         try:
             for future in as_completed(futures):
