@@ -57,7 +57,8 @@ def processor() -> str:
 
 
 def work(
-    problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, iterates: bool, expected: str, live: Shows
+    problem: Problem, recipe: Recipe, state: State, samples: int, part: PartState | None, name: str, iterates: bool, expected: str,
+    live: Shows,
 ) -> Answer:  # fmt: skip
     """A part of a run on a worker. part: where it stood when the run was interrupted. iterates: of the Launcher. expected: the device.
     live: shows it to others."""
