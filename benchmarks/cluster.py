@@ -26,11 +26,13 @@ import numpy as np
 import untwin as ut
 from untwin import cluster
 from untwin.processes import one_thread, sealed
+from untwin.runs import auto
 from untwin.runs.cluster import _compact, afar
 from untwin.runs.launch import Launcher
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import poly
 from untwin.solve.begin import begin
+from untwin.solve.recipe import length
 
 STARTS, WORKERS = 16, (1, 10, 100, 1000)
 RECIPE = "10*(20*HIO + ShrinkWrap(sigma=1.5)) + 20*ER"
@@ -81,7 +83,9 @@ def travelling(size: int, seed: int) -> dict:
     child = ended.replace(x=ended.image)  # of a guided generation
     what = {"problem": problem, "start": (recipe, _compact(one)), "child": (recipe, _compact(child)), "result": _compact(ended)}
     dense = sum(a.nbytes for a in (one.x, one.image, one.support, one.bounds))
-    return {"size": size, "bytes": {name: len(sealed(v)) for name, v in what.items()} | {"arrays of a start": dense}, "seconds": seconds}
+    steps = length(auto.plan(problem).search.first)
+    sizes = {name: len(sealed(v)) for name, v in what.items()} | {"arrays of a start": dense}
+    return {"size": size, "bytes": sizes, "seconds": seconds, "steps": length(recipe), "automatic_steps": steps}
 
 
 def costs(tasks: int, sizes: dict, seed: int) -> dict:
@@ -132,7 +136,9 @@ def main() -> None:
         print(f"a task with {name}: {1e3 * taken['cpu']:.2f} ms of CPU, {1e3 * taken['wall']:.2f} ms", flush=True)
     problem = cost["laden"]["cpu"] * travel["bytes"]["problem"] / (travel["bytes"]["start"] + travel["bytes"]["result"])
     models = {}
-    for name, seconds, each in (("nothing", 1.0, cost["nothing"]["cpu"]), ("laden", travel["seconds"], cost["laden"]["cpu"])):
+    laden, step = cost["laden"]["cpu"], travel["seconds"] / travel["steps"]
+    kinds = {"short": (travel["seconds"], laden), "automatic": (step * travel["automatic_steps"], laden), "minutes": (300.0, laden)}
+    for name, (seconds, each) in ({"nothing": (1.0, cost["nothing"]["cpu"])} | kinds).items():
         rows, most = model(seconds, each, problem, 1000), seconds / each
         models[name] = {"seconds_of_a_start": seconds, "each": each, "most_workers": most, "rows": rows}
         print(f"1000 starts of {seconds:.1f} s, {1e3 * each:.1f} ms of client and scheduler for each: no gain beyond {most:,.0f} workers")

@@ -43,7 +43,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 SchedulerParameters=sched_interval=2
-NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=8000 State=UNKNOWN
+NodeName=$node NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=8000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
@@ -54,11 +54,12 @@ stop() {
     [ "${failures:-1}" = 0 ] && rm -rf "$work" || echo "logs: $work"
 }
 trap stop EXIT
+trap 'exit 130' INT TERM
 munged --foreground --force --key-file="$work/munge/key" --socket="$work/munge/socket" --pid-file="$work/munge/pid" \
-    --seed-file="$work/munge/seed" --log-file="$work/munge/log" & daemons+=($!)
+    --seed-file="$work/munge/seed" --log-file="$work/munge/log" > /dev/null 2>&1 & daemons+=($!)
 until [ -S "$work/munge/socket" ]; do sleep 0.2; done
-slurmctld -D & daemons+=($!)
-slurmd -D -N "$node" & daemons+=($!)
+slurmctld -D > /dev/null 2>&1 & daemons+=($!)
+slurmd -D -N "$node" > /dev/null 2>&1 & daemons+=($!)
 until sinfo -h -o %T 2> /dev/null | grep -q idle; do sleep 0.5; done
 sinfo
 
@@ -70,7 +71,7 @@ ls
 source "$UNTWIN/bin/activate"
 export OMP_NUM_THREADS=1
 untwin demo -o demo > demo.log 2>&1 || { cat demo.log; exit 1; }
-pattern=$(ls "$work"/jobs/demo/*.cxi | grep -v result | head -n 1)
+pattern=$work/jobs/demo/pattern.npz
 plan="Plan(Search(30*(20*HIO + ShrinkWrap(sigma=1.5)) + 20*ER, starts=24, families=2), Guide((100*RAAR + 20*ER,), generations=2))"
 cat > run.toml <<TOML
 file = "$pattern"
@@ -92,9 +93,17 @@ a, b = (ut.load(path) for path in sys.argv[1:])
 sys.exit(not (torch.equal(a.image, b.image) and torch.equal(a.support, b.support) and a.seed == b.seed))
 PY
 }
-job() { sbatch --parsable --mem=0 "$@"; }
+job() { sbatch --parsable --time=10 "$@"; }
 state() { scontrol show job "$1" | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p'; }
-ended() { until case $(state "$1") in COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL) true ;; *) false ;; esac; do sleep 1; done; state "$1"; }
+ended() { # its state in the end; a job that never begins is cancelled after five minutes
+    local waited=0
+    until case $(state "$1") in COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL) true ;; *) false ;; esac; do
+        sleep 1
+        waited=$((waited + 1))
+        [ $waited = 300 ] && scancel "$1"
+    done
+    state "$1"
+}
 code() { scontrol show job "$1" | sed -n 's/.*ExitCode=\([0-9]*\):.*/\1/p'; }
 
 # The runs of the page take a pattern; a short plan instead of the automatic one lies in run.toml, which untwin takes from UNTWIN_PLAN here
@@ -102,11 +111,11 @@ for script in one.sbatch cluster.sbatch; do sed -i 's|untwin reconstruct "$1"|un
 sed -i 's|-o "$result"|-o "$result" --config run.toml|' array.sbatch
 untwin reconstruct "$pattern" --config run.toml -o plain --workers 2 > plain.log 2>&1
 
-id=$(job --cpus-per-task=2 --time=10 one.sbatch "$pattern" one)
+id=$(job --mem=0 --cpus-per-task=2 one.sbatch "$pattern" one)
 check "one node: COMPLETED" [ "$(ended "$id")" = COMPLETED ]
 check "one node: the bits of a run without Slurm" same plain one
 
-id=$(job --cpus-per-task=2 --time=10 one.sbatch "$pattern" again)
+id=$(job --mem=0 --cpus-per-task=2 one.sbatch "$pattern" again)
 until [ -e again/checkpoint/run.untwin ]; do sleep 0.1; done
 scancel --batch --signal=TERM "$id" # what --signal=B:TERM@120 does
 until grep -q "go on with: untwin reconstruct --resume" "untwin-$id.log"; do sleep 0.2; done
@@ -116,14 +125,14 @@ scontrol update JobId="$id" StartTime=now
 check "one node, SIGTERM: the job went back to the queue and ended" [ "$(ended "$id")" = COMPLETED ]
 check "one node, SIGTERM: the bits of a run without Slurm" same plain again
 
-id=$(job --ntasks=2 --overcommit --time=10 cluster.sbatch "$pattern" cluster)
+id=$(job --mem-per-cpu=100 --ntasks=2 cluster.sbatch "$pattern" cluster)
 check "scheduler and workers: COMPLETED" [ "$(ended "$id")" = COMPLETED ]
 check "scheduler and workers: two workers" [ "$(grep -c "Registered to" "workers-$id.log")" = 2 ]
 check "scheduler and workers: the bits of a run without Slurm" same plain cluster
 
 mkdir -p patterns
-for k in 1 2 3; do cp "$pattern" "patterns/p$k.cxi"; done
-id=$(job --array=0-2%2 --time=10 array.sbatch patterns results)
+for k in 1 2 3; do cp "$pattern" "patterns/p$k.npz"; done
+id=$(job --mem=0 --array=0-2%2 array.sbatch patterns results)
 until [ -z "$(squeue -h -j "$id")" ]; do sleep 1; done
 for k in 1 2 3; do check "array: pattern $k" same plain "results/p$k"; done
 

@@ -22,8 +22,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from untwin.errors import ClusterWarning, InputError, SchedulerLost, WorkerLost
-from untwin.processes import calm, cores, interruptible, keep_freed_blocks, one_thread, opened, sealed, worker_environment
+from untwin.processes import calm, cores, ignored, interruptible, keep_freed_blocks, one_thread, opened, sealed, worker_environment
 from untwin.provenance import made_with
 
 if TYPE_CHECKING:
@@ -43,21 +45,22 @@ class Parcel:
     """What travels: bytes until somebody asks for its content, so that a scheduler never opens it."""
 
     def __init__(self, content: Any) -> None:
-        self._content, self._bytes = content, b""
+        self._content, self._bytes = content, memoryview(b"")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parcel, (self._bytes or sealed(self._content),)
+        # as an array, which Dask hands on without a copy
+        return _parcel, (np.frombuffer(self._bytes or sealed(self._content), np.uint8),)
 
     @property
     def content(self) -> Any:
         if self._bytes:
-            self._content, self._bytes = opened(self._bytes), b""
+            self._content, self._bytes = opened(self._bytes), memoryview(b"")
         return self._content
 
 
-def _parcel(content: bytes) -> Parcel:
+def _parcel(content: np.ndarray) -> Parcel:
     parcel = Parcel(None)
-    parcel._bytes = content
+    parcel._bytes = memoryview(content)  # type: ignore[arg-type]
     return parcel
 
 
@@ -159,8 +162,8 @@ class ClusterExecutor(Executor):
     a worker has other versions; KeyboardInterrupt where it was stopped. A task whose worker is lost is begun anew on another.
     """
 
-    def __init__(self, client: Client, threads: int) -> None:
-        self.client, self.threads, self.run = client, threads, uuid.uuid4().hex
+    def __init__(self, client: Client, threads: int, direct: bool = False) -> None:
+        self.client, self.threads, self.direct, self.run = client, threads, direct, uuid.uuid4().hex
         self._waiting: deque[_Task] = deque()
         self._sent: dict[_Task, Any] = {}  # its future of Dask
         self._lock = threading.Lock()
@@ -239,18 +242,19 @@ class ClusterExecutor(Executor):
     async def _follow(self, task: _Task) -> None:
         """Send a task, and again where its workers are lost, until its future has an end."""
         from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
 
         try:
             while task in self._sent and not task.future.done():
                 try:
                     future = await self._submitted(task)
-                    parcel = await self.client.gather(future)  # type: ignore[misc]
+                    parcel = await self.client.gather(future, direct=self.direct)  # type: ignore[misc]
                     _end(task, await asyncio.to_thread(_content, parcel))
                 except KilledWorker as error:
                     task.losses += error.allowed_failures + 1
                     if task.losses >= LOSSES:
                         raise _blamed(task, error) from None
-                except CancelledError as error:
+                except (CancelledError, CommClosedError) as error:
                     if self.client.status != "running" or getattr(error, "reason", "") == "scheduler-connection-lost":
                         self._lose()
                     task.losses += 1
@@ -352,8 +356,8 @@ def executor(scheduler: Any, workers: int | None = None) -> Iterator[ClusterExec
     Raises InputError within seconds where nobody answers, no worker is there, or one has other versions. Where the block raises, what is
     under way is stopped. A client or a cluster that was handed in stays open.
     """
-    with _client(scheduler, workers) as client:
-        tasks = ClusterExecutor(client, _require_workers(client))
+    with _client(scheduler, workers) as client, _large_messages():
+        tasks = ClusterExecutor(client, _require_workers(client), _reaches_workers(client))
         try:
             yield tasks
         except BaseException:
@@ -375,6 +379,8 @@ def _client(scheduler: Any, workers: int | None) -> Iterator[Client]:
             raise InputError(f"scheduler is a Client that is {kind}; expected one that is connected: Client(address)")
         yield scheduler
         return
+    from distributed.versions import VersionMismatchWarning
+
     with _quiet(), _local(workers) if scheduler == "local" else nullcontext(scheduler) as target:
         name, address = _target(target)
         try:
@@ -385,7 +391,8 @@ def _client(scheduler: Any, workers: int | None) -> Iterator[Client]:
         except Exception as error:  # whatever answers there
             text = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(f"no Dask scheduler answers at {name} ({text}); start one with: dask scheduler") from None
-        client = Client(target if hasattr(target, "scheduler_address") else address, timeout=ANSWER, set_as_default=False)
+        with ignored(VersionMismatchWarning):  # of what decides nothing here; the rest is asked for
+            client = Client(target if hasattr(target, "scheduler_address") else address, timeout=ANSWER, set_as_default=False)
         try:
             yield client
         finally:
@@ -446,6 +453,15 @@ def dask_setup(worker: Any) -> None:
 
 
 @contextmanager
+def _large_messages() -> Iterator[None]:
+    """Inside, Dask does not warn that arrays travel with tasks: they are those of one start, or of the pattern, once."""
+    from dask import config
+
+    with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+        yield
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Inside, what Dask writes down of a connection that is lost or slow is not shown: the one message says it."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "distributed.comm", "tornado")]
@@ -480,8 +496,21 @@ def _require_workers(client: Client) -> int:
     with suppress(TimeoutError):
         answers = _on_loop(client, ask).result(ANSWER)
     for worker, answer in answers.items():
-        if isinstance(answer, ModuleNotFoundError):
-            raise InputError(f"the worker {worker} cannot import {answer.name}; start the workers from the environment of this process")
+        if isinstance(answer, Exception) and not isinstance(answer, OSError):  # an OSError: it is gone
+            raise InputError(f"the worker {worker} has no untwin ({answer}); start the workers from the environment of this process")
         if isinstance(answer, dict):
             _require_same(worker, versions(), answer)
     return threads
+
+
+def _reaches_workers(client: Client) -> bool:
+    """True where this process can connect to a worker: a result then costs the scheduler nothing."""
+
+    async def reach() -> None:
+        future = client.submit(len, b"", key=f"untwin-reach-{uuid.uuid4().hex}", pure=False)
+        await client.gather(future, direct=True)  # type: ignore[misc]
+
+    with suppress(Exception):
+        _on_loop(client, reach).result(1.0)
+        return True
+    return False

@@ -187,15 +187,15 @@ def stoppable() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.default_int_handler)
 
 
-def sealed(content: Any) -> bytes:
+def sealed(content: Any) -> memoryview:
     """As bytes that another process opens, with the tensors in it as short as they can be."""
     import torch
     from loky.backend.reduction import dumps
 
-    return bytes(dumps(content, reducers={torch.Tensor: _as_array}))
+    return dumps(content, reducers={torch.Tensor: _as_array})
 
 
-def opened(content: bytes) -> Any:
+def opened(content: bytes | memoryview) -> Any:
     """What was sealed, by a process that is trusted."""
     from loky.backend.reduction import loads
 
