@@ -160,9 +160,13 @@ def test_silx_finds_the_object(tmp_path, shape):
     with h5py.File(tmp_path / "r.cxi") as f:
         found = nxdata.get_default(f)
         assert found is not None and found.is_valid
-        np.testing.assert_array_equal(found.signal[()], image)
-        assert [a.shape for a in found.axes] == [(n,) for n in shape] and found.axes_names[-1] == "x (m)"
-        for name in ("view_amplitude", "view_phase"):
+        shown = image if image.ndim == 2 else image[image.shape[0] // 2]  # of a volume the middle plane: the first one is empty
+        assert shown.any()
+        np.testing.assert_array_equal(found.signal[()], shown)
+        assert [a.shape for a in found.axes] == [(n,) for n in shape[-2:]] and found.axes_names[-1] == "x (m)"
+        np.testing.assert_array_equal(nxdata.NXdata(f["entry_1/data_1"]).signal[()], image)
+        planes = [f"plane_{name}" for name in "zyx"] if image.ndim == 3 else []
+        for name in ("view_amplitude", "view_phase", *planes):
             assert nxdata.NXdata(f[f"entry_1/{name}"]).is_valid
 
 

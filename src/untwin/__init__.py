@@ -109,6 +109,7 @@ _HOME = {
     "runs.archive": ("load",),
     "simulate.dataset": ("Crystals",),
     "show.report": ("report",),
+    "show.export": ("export",),
 }
 # former name -> present one, for one release; recipes and run.toml know them, too (runs.names.FORMER)
 FORMER = {

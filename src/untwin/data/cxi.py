@@ -244,9 +244,12 @@ def write_pattern(path: str | Path, pattern: Pattern, *, process: dict[str, Any]
         names = ["exposure", "z", "y", "x"][-pattern.ndim :]
         plot = _group(entry, "data_1", "NXdata", signal="data", axes=[f"q{name}" for name in names])
         plot["data"], plot["mask"] = _link(f"{_DETECTOR}/data"), _link(f"{_DETECTOR}/mask")
-        for name, n in zip(names, pattern.shape, strict=True):
-            _write_number(plot, f"q{name}", np.arange(n) - n // 2, "px")
+        axes = {f"q{name}": np.arange(n) - n // 2 for name, n in zip(names, pattern.shape, strict=True)}
+        for name, values in axes.items():
+            _write_number(plot, name, values, "px")
         plot.attrs["title"] = "intensity"
+        if pattern.ndim == 3 and pattern.optics is None:
+            _write_middle_planes(entry, pattern.centred(pattern.intensity).astype(np.float32), axes, "px", "photons", "intensity")
         _process_1(file, process)
     return target
 
@@ -321,6 +324,24 @@ def _write_object(
             _write_number(plot, name, (np.arange(n) - n // 2) * size, length)
             plot[name].attrs["long_name"] = f"{name} ({length})"
     entry["data_1"].attrs["title"] = "object"
+    if image.ndim == 3:
+        axes = {name: (np.arange(n) - n // 2) * size for name, n, size in zip(names, image.shape, step, strict=True)}
+        _write_middle_planes(entry, image.astype(np.complex64), axes, length, "sqrt(photons)", "object")
+
+
+def _write_middle_planes(entry: h5py.Group, volume: np.ndarray, axes: dict[str, np.ndarray], unit: str, units: str, title: str) -> None:
+    """plane_z, plane_y, plane_x (of a pattern plane_qz ...): the planes through N//2, the first of them the default plot. Viewers such as
+    silx open a volume on its first plane, where there is nothing, and no attribute tells them of another. axes: by name, in `unit`."""
+    names = list(axes)
+    for axis, name in enumerate(names):
+        others = [other for other in names if other != name]
+        plot = _group(entry, f"plane_{name}", "NXdata", signal="data", axes=others)
+        _grid(plot, "data", volume.take(volume.shape[axis] // 2, axis), units)
+        for other in others:
+            _write_number(plot, other, axes[other], unit)
+            plot[other].attrs["long_name"] = f"{other} ({unit})"
+        plot.attrs["title"] = f"{title}, plane {name} = 0"
+    entry.attrs["default"] = f"plane_{names[0]}"
 
 
 def _write_replicas(file: h5py.File, replicas: np.ndarray) -> None:

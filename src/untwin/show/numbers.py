@@ -42,7 +42,7 @@ NUMBERS: dict[str, tuple[str, str, float, str]] = {
     ),
     "free_log_likelihood": (
         "log-likelihood, free",
-        "of those hidden; 1.1 to 4 times the working one in right results, so that it accuses nobody",
+        "of those hidden; 1.1 to 4 times the working one in right results",
         1,
         "",
     ),

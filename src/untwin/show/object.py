@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from untwin.runs.solution import Reconstruction
 
-LOOSE = 0.5  # share of the support below the surface's level: right results of compact objects have less (benchmarks/hints.py)
+LOOSE = 1 / 3  # share of the support below the surface's level: right results of one density have less (benchmarks/hints.py)
 
 
 def plot_object(solution: Reconstruction, shown: Orientation = AS_STORED) -> Figure:
@@ -79,7 +79,7 @@ def _plot_plane(
     phase_bar(figure, picture, limit, cax=bar_axes(axes[1]))
     axes[2].imshow(domain_colours(image), interpolation="nearest")
     axes[2].set_title("both: brightness and colour")
-    phase_wheel(axes[2].inset_axes((1.14, 0.32, 0.36, 0.36)))
+    phase_wheel(axes[2].inset_axes((1.16, 0.34, 0.3, 0.3)))
     for axis in axes:
         frame_axes(axis, plane, window, voxel, flip)
     return figure
@@ -181,10 +181,7 @@ def loose_support(solution: Reconstruction) -> str:
     share = share_below(solution)
     if share <= LOOSE:
         return ""
-    return (
-        f"{100 * share:.0f} % of the support lies below the surface's level: the support is loose, or the object has large faint parts. "
-        "What is outside the surface may be noise."
-    )
+    return f"{100 * share:.0f} % of the support lies below the surface's level: the support is loose, or the object has large faint parts."
 
 
 def _extent_text(count: int, d: int, volume: float | None) -> str:

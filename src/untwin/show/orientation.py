@@ -45,7 +45,7 @@ class Orientation:
             return solution
         import torch
 
-        image, support = twin_of(solution.image.numpy()), inverted(solution.support.numpy())
+        image, support = twin_of(solution.image.numpy()), twin_of(solution.support.numpy())
         return replace(solution, image=torch.from_numpy(image), support=torch.from_numpy(support))
 
     def applied_to_strain(self, m: StrainMap) -> StrainMap:
@@ -78,11 +78,12 @@ class Orientation:
 AS_STORED = Orientation()
 
 
-def inverted(x: np.ndarray) -> np.ndarray:
-    """Inverted through the pixel N//2 of every axis."""
-    axes = tuple(range(x.ndim))
-    return np.roll(np.flip(x), [1 - n % 2 for n in x.shape], axes)
-
-
 def twin_of(x: np.ndarray) -> np.ndarray:
-    return inverted(x).conj()
+    """The conjugate, inverted through the pixel N//2 of every axis."""
+    import torch
+
+    from untwin.fourier import centred, cornered
+    from untwin.model.alignment import twin
+
+    d = x.ndim
+    return centred(twin(cornered(torch.from_numpy(x.copy()), d), d), d).numpy()

@@ -26,6 +26,8 @@ STAGES = {  # a class of stage -> what it has left
     "Average": "mean",
     "Refine": "refined",
     "CountValues": "counted",
+    "Coherence": "coherent",
+    "Strays": "no strays",
 }
 
 
@@ -38,6 +40,9 @@ def plot_convergence(solution: Reconstruction) -> Figure | None:
     stages = [(end.stage, np.array(end.r_factor, float)) for end in solution.course]
     stages = [(name, r[np.isfinite(r) & (r > 0)]) for name, r in stages]
     stages = [(name, r) for name, r in stages if len(r)]
+    stages = [
+        s for s, before in zip(stages, [("", np.zeros(0)), *stages]) if not np.array_equal(s[1], before[1])
+    ]  # the others changed nothing
     if not lines and not stages:
         return None
     panels = [_draw_starts] * bool(lines) + [_draw_stages] * bool(stages)
@@ -83,7 +88,7 @@ def _draw_stages(axis: Axes, stages: list[tuple[str, np.ndarray]], final: float)
     if math.isfinite(final) and final > 0:
         axis.plot([len(stages)], [final], "D", color=RED, markersize=8, label="shown")
         names.append("shown")
-    axis.set_xticks(range(len(names)), names)
+    axis.set_xticks(range(len(names)), names, rotation=35 if len(names) > 6 else 0)
     axis.set(xlabel="after the stage", xlim=(-0.5, len(names) - 0.5))
     axis.legend(frameon=False)
     axis.set_title("what came of them, stage by stage", fontsize=11)
@@ -212,7 +217,7 @@ def plot_resolution(solution: Reconstruction) -> Figure | None:
     axis.set(xlim=(0, top), ylim=(min(0.0, *(np.nanmin(c.value) for _, c, _, _ in curves)), 1.05))
     axis.set(xlabel="spatial frequency (cycles per object pixel)", ylabel="PRTF, FSC")
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(frameon=False, loc="best")
     upper = axis.secondary_xaxis("top")
     lengths = _period_ticks(size * 1e9 if size else 1.0, top)
     upper.set_ticks([(size * 1e9 if size else 1.0) / p for p in lengths], labels=[f"{p:g}" for p in lengths])

@@ -170,7 +170,7 @@ def bar_axes(axis: Axes) -> Axes:
 
 def phase_bar(figure: Figure, picture: Any, limit: float = math.pi, **room: Any) -> None:
     if limit < math.pi:
-        figure.colorbar(picture, label=f"phase (rad), ±{limit:.3g} is not a turn", extend="both", **room)
+        figure.colorbar(picture, label="phase (rad)", extend="both", **room)
         return
     bar = figure.colorbar(picture, label="phase (rad)", **room)
     bar.set_ticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], labels=["−π", "−π/2", "0", "π/2", "π"])

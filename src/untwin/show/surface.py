@@ -106,7 +106,8 @@ def paint_surface(surface: Surface, colours: np.ndarray, unit: str, upright: boo
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """points: (p, 3) x, y, z in nm or pixels. indices: (p, 3), the same in the array's voxels. faces: (f, 3) triangles of them.
+    """points: (p, 3) x, y, z in nm or pixels. indices: (p, 3), the same in the array's voxels. faces: (f, 3) triangles of them,
+    counter-clockwise as seen from outside.
     outward: (p, 3), of length 1, away from what is bright. values: (p,) complex, of the object. level: of the magnitude."""
 
     points: np.ndarray
@@ -147,10 +148,10 @@ def surface_of(image: np.ndarray, level: float, steps: np.ndarray, most: int = P
     values = map_coordinates(np.real(part), points.T, order=1) + 1j * map_coordinates(np.imag(part), points.T, order=1)
     indices = points - 1 + low
     points = indices @ steps
+    if np.linalg.det(steps[:, ::-1]) < 0:  # marching cubes turns its triangles by the axes of the array
+        faces = faces[:, ::-1]
     corners = points[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    if np.linalg.det(steps[:, ::-1]) < 0:  # marching cubes turns its triangles by the axes of the array
-        flat = -flat
     outward = np.zeros_like(points)
     for corner in range(3):
         np.add.at(outward, faces[:, corner], flat)

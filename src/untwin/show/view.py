@@ -106,6 +106,7 @@ def _view(
 ) -> dict[str, Any]:
     """The dictionary that the page reads. Its indices count from the first voxel of the box that holds support and surface."""
     low, high = bounding_box(support | (magnitude >= surface.level))
+    low, high = np.maximum(low - 1, 0), np.minimum(high + 1, support.shape)  # a rim that is dark: colours at its edge go on for ever
     size = high - low
     stride = max(1, math.ceil((float(np.prod(size)) / VOXELS) ** (1 / 3)))
     box = tuple(slice(int(a), int(b), stride) for a, b in zip(low, high))

@@ -35,8 +35,8 @@
     }`;
   const CAP_FRAGMENT = `
     precision mediump float;
-    varying vec2 where; uniform sampler2D slice;
-    void main() { vec4 c = texture2D(slice, where); if (c.a < 0.5) discard; gl_FragColor = vec4(c.rgb, 1.0); }`;
+    varying vec2 where; uniform sampler2D slice; uniform float level;
+    void main() { vec4 c = texture2D(slice, where); if (c.a < level) discard; gl_FragColor = vec4(c.rgb, 1.0); }`;
 
   const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
   const OUTSIDE = [217, 217, 217];
@@ -47,7 +47,7 @@
     for (const f of data.fields) { f.palette = bytes(f.palette); f.surface = bytes(f.surface); f.volume = bytes(f.volume); }
     const magnitude = bytes(data.magnitude), stride = data.stride;
     const mirror = data.mirror, steps = data.steps.map(row => row.map((v, k) => v * mirror[k])); // steps[a]: the step along axis a
-    const gl = canvas.getContext("webgl", { antialias: true, alpha: true, premultipliedAlpha: true });
+    const gl = canvas.getContext("webgl", { antialias: false, alpha: true, powerPreference: "low-power" });
     const points = bytes(data.points), faces = new Uint16Array(bytes(data.faces).buffer);
     const state = { turn: null, zoom: 1, field: 0, cut: -1, depth: 0, dirty: false, fine: true };
     const flat = m => [0, 1, 2].flatMap(k => m.map(row => row[k])); // WebGL takes columns
@@ -75,7 +75,7 @@
         const voxel = at * strides[axis] + i * strides[r] + j * strides[c];
         const rgb = f ? colour(f, f.volume[voxel]) : [magnitude[voxel], magnitude[voxel], magnitude[voxel]];
         out[k] = rgb[0]; out[k + 1] = rgb[1]; out[k + 2] = rgb[2];
-        out[k + 3] = masked && magnitude[voxel] < data.level ? 0 : 255;
+        out[k + 3] = masked ? magnitude[voxel] : 255;
       }
       return { pixels: out, rows: shape[r], columns: shape[c], r, c };
     }
@@ -201,7 +201,7 @@
       if (!gl || state.cut < 0) return;
       const s = slicePixels(state.cut, state.depth, state.field, true);
       if (slice) gl.deleteTexture(slice);
-      slice = texture(s.columns, s.rows, gl.RGBA, new Uint8Array(s.pixels.buffer), gl.NEAREST);
+      slice = texture(s.columns, s.rows, gl.RGBA, new Uint8Array(s.pixels.buffer), gl.LINEAR);
       const corners = [];
       for (const [i, j] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
         const corner = [0, 0, 0];
@@ -224,7 +224,7 @@
     }
 
     function draw() {
-      const full = Math.min(window.devicePixelRatio || 1, 2), scale = state.fine ? full : Math.min(full, 1) * (slow > 0 ? 0.6 : 1);
+      const scale = state.fine ? Math.min(2, 2400 / canvas.clientWidth) : slow > 0 ? 0.5 : 1; // twice as fine at rest: smooth edges
       const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
       if (!width || !height) return;
       if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
@@ -248,6 +248,7 @@
       gl.drawElements(gl.TRIANGLES, faces.length, gl.UNSIGNED_SHORT, 0);
       if (state.cut >= 0) {
         place(cap, width, height);
+        gl.uniform1f(gl.getUniformLocation(cap, "level"), data.level / 255);
         attribute(cap, "corner", buffers.corners, 3, gl.FLOAT, false);
         attribute(cap, "at", buffers.corner, 2, gl.FLOAT, false);
         gl.bindTexture(gl.TEXTURE_2D, slice);
@@ -255,6 +256,7 @@
       }
       measure();
       canvas.dataset.frames = ++frames;
+      canvas.dataset.settled = state.fine && !state.dirty;
     }
 
     function measure() { // where the axes point, and how long a length is
@@ -273,6 +275,7 @@
     function wanted(moving) {
       if (!gl) return;
       state.fine = !moving;
+      canvas.dataset.settled = false;
       clearTimeout(rest);
       if (moving) rest = setTimeout(() => wanted(false), 250);
       if (state.dirty) return;
