@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
-LARGE_PIXELS = 4_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
+LARGE_PIXELS = 1_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
