@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 EVERY = 20.0  # seconds of work between checkpoints, at least,
 SHARE = 50.0  # and so many times what the last one took: a fiftieth of the time
+MOST_WAITING = 2**28  # bytes of images that wait in memory until they are written
 RATE = 2e8  # bytes per second that a disk is trusted with before anything has been written to it
 POLL_INTERVAL = 0.5  # seconds after which a worker looks whether it is still wanted
 _RUN, _STOP = "run.untwin", "stop"
@@ -167,7 +168,8 @@ class Checkpoint:
             return
         part.ended = True
         self.waiting[name] = part
-        if time.monotonic() > self.due:
+        waiting = sum(p.state.image.nbytes for p in self.waiting.values())
+        if time.monotonic() > self.due or waiting > MOST_WAITING:
             self.keep()
 
     def keep(self, under_way: dict[str, PartState] | None = None) -> None:

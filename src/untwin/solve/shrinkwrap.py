@@ -47,7 +47,8 @@ def largest(m: Tensor, pixels: Tensor) -> Tensor:
     flat = m.flatten(1).cpu().numpy()
     ranks = (flat.shape[1] - pixels.long().clamp(1, flat.shape[1])).tolist()
     level = torch.tensor([np.partition(row, k)[k] for row, k in zip(flat, ranks)])  # a hundredth of the cost of sorting with torch
-    return (m >= _each(level, m)) & (m > 0)
+    above = m >= _each(level, m)
+    return above if bool((level > 0).all()) else above & (m > 0)
 
 
 def without_islands(support: Tensor, share: float) -> Tensor:
@@ -108,8 +109,10 @@ class ShrinkWrap(Algorithm):
         support = blurred > cut
         pixels, area = _pixels(state.bounds).double(), _pixels(support)
         bound = area.clamp((self.smallest * pixels).long().clamp(min=1), (self.largest * pixels).long().clamp(1, blurred[0].numel()))
-        if bool((bound != area).any()):
-            support = torch.where(_each(bound != area, blurred).bool(), largest(blurred, bound), support)
+        outside = bound != area
+        if bool(outside.any()):
+            clipped = largest(blurred, bound)
+            support = clipped if bool(outside.all()) else torch.where(_each(outside, blurred).bool(), clipped, support)
         if self.islands:
             support = without_islands(support, self.islands)
         return state.replace(support=support)

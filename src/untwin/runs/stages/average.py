@@ -46,7 +46,7 @@ class Average(Stage):
         return size.starts * length(self.recipe)
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(4 * size.start_arrays, size.starts, size.starts)
+        return Arrays(3 * size.start_arrays, size.starts, size.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem

@@ -75,7 +75,7 @@ class Coherence(Unforeseen):
 
     def arrays(self, size: Size) -> Arrays:
         """The fit is in double precision and keeps twenty pairs of vectors, as long as the support is large."""
-        return Arrays(size.start_arrays + 40)
+        return Arrays(size.start_arrays + 30)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem

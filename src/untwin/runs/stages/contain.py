@@ -52,7 +52,7 @@ class Contain(Stage):
         return 0
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(4 * size.start_arrays, size.starts, 2 * size.starts)
+        return Arrays(3 * size.start_arrays, size.starts, 2 * size.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem

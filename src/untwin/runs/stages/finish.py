@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
-LARGE_PIXELS = 4_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
+LARGE_PIXELS = 1_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
@@ -54,9 +54,10 @@ class Finish(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         families = size.families + size.reserve
-        dealt = self.deal * len(self.recipes) * min(2, families) if self.rounds else 0
+        at_once = 1 if size.pixels > LARGE_PIXELS else min(2, families)
+        dealt = self.deal * len(self.recipes) * at_once if self.rounds else 0
         candidates = min(dealt + families, most_candidates(size.pixels)) if dealt else families
-        return Arrays(size.start_arrays + 4 * size.start * dealt + 3 * size.start * candidates, dealt, candidates)
+        return Arrays(1.5 * size.start_arrays + size.start * (dealt + candidates), dealt, candidates)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         if not self.recipes or not self.rounds:
@@ -78,25 +79,35 @@ class Finish(Stage):
         problem, failures = context.problem, ()
         current = [population.rows([i]) for i in range(len(population))]
         active, candidates = list(range(len(current))), population.resting(problem)
+        large = problem.counts.amplitude.numel() > LARGE_PIXELS
         for turn in range(self.rounds):
-            large = problem.counts.amplitude.numel() > LARGE_PIXELS
-            for together in [[i] for i in active] if large else [list(active)]:
-                jobs = [(i, recipe, self._dealt(current[i].singles[0], turn)) for i in together for recipe in self.recipes]
-                outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+            better: list[int] = []
+            for together in [[i] for i in active] if large else [active]:
+                bests, candidates, failed = self._gone_through([current[i] for i in together], candidates, turn, context)
                 failures += failed
-                candidates = self._best([candidates, *outcomes], problem)
-                for i in together:
-                    rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
-                    best = rivals.order(problem)[0]
-                    if best == 0:
-                        active.remove(i)
-                    else:
-                        better = rivals.rows([best])
-                        single = replace(better.singles[0], members=current[i].members)
-                        current[i] = replace(better, singles=(single,))
-            if not active:
+                for i, best in zip(together, bests, strict=True):
+                    if best is not None:
+                        better.append(i)
+                        current[i] = best
+            if not (active := better):
                 break
         return gather(current), candidates, failures
+
+    def _gone_through(
+        self, current: list[Population], candidates: Population, turn: int, context: Context
+    ) -> tuple[list[Population | None], Population, Failures]:
+        """What each of these has become, None where that is no better; the candidates with those that were met; what failed. What is not
+        kept is gone when this ends."""
+        problem = context.problem
+        jobs = [(i, recipe, self._dealt(p.singles[0], turn)) for i, p in enumerate(current) for recipe in self.recipes]
+        outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+        bests: list[Population | None] = []
+        for i, before in enumerate(current):
+            rivals = gather([before, *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
+            best = rivals.order(problem)[0]
+            single = replace(rivals.singles[best], members=before.members)
+            bests.append(replace(rivals.rows([best]), singles=(single,)) if best else None)
+        return bests, self._best([candidates, *outcomes], problem), failed
 
     def _best(self, populations: list[Population], problem: Problem) -> Population:
         """The candidates that are kept for the mean, from which nothing begins any more."""

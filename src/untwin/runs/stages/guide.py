@@ -44,7 +44,7 @@ class Guide(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         children = children_of(size.members) * size.families if self.children and self.generations else 0
-        return Arrays(2 * size.start_arrays + 4 * size.start * children, children)
+        return Arrays(1.5 * size.start_arrays + 2 * size.start * children, children)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         for _ in range(self.generations if self.children and cohort.families else 0):

@@ -55,7 +55,7 @@ class Search(Stage):
         return self.starts * length(self.first)
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(3 * size.start_arrays, self.starts)
+        return Arrays(2 * size.start_arrays, self.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with these families beside those that it has; their starts are counted on."""
