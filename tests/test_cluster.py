@@ -91,7 +91,7 @@ def test_a_cluster_gives_the_same_bits(client, undisturbed, tmp_path):
 
 def test_the_problem_travels_once(client, monkeypatch):
     problem, travelled = ut.Problem(short_runs.thing()), []
-    monkeypatch.setattr(cluster, "sealed", lambda content: travelled.append(type(content)) or sealed(content))
+    monkeypatch.setattr("untwin.parcel.sealed", lambda content: travelled.append(type(content)) or sealed(content))
     state, recipe = begin(problem, range(7)), ut.parse("5*ER")
     with afar(client, None) as elsewhere:
         launch = Launcher(2, 1, elsewhere=elsewhere)

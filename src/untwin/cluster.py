@@ -22,10 +22,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from untwin.errors import ClusterWarning, InputError, SchedulerLost, WorkerLost
-from untwin.processes import calm, cores, ignored, interruptible, keep_freed_blocks, one_thread, opened, sealed, worker_environment
+from untwin.parcel import Parcel
+from untwin.processes import calm, cores, ignored, interruptible, keep_freed_blocks, one_thread, worker_environment
 from untwin.provenance import made_with
 
 if TYPE_CHECKING:
@@ -39,29 +38,6 @@ AHEAD, LEAST_AHEAD = (
 )  # so many tasks for each thread, and so many more, are at the scheduler at once: others wait here with their arrays
 WATCH = 1.0  # seconds between two looks at how many threads there are
 EXPECTED = 'expected "tcp://host:8786", a scheduler file (.json), "local", a distributed.Client or a cluster of Dask'
-
-
-class Parcel:
-    """What travels: bytes until somebody asks for its content, so that a scheduler never opens it."""
-
-    def __init__(self, content: Any) -> None:
-        self._content, self._bytes = content, memoryview(b"")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # as an array, which Dask hands on without a copy
-        return _parcel, (np.frombuffer(self._bytes or sealed(self._content), np.uint8),)
-
-    @property
-    def content(self) -> Any:
-        if self._bytes:
-            self._content, self._bytes = opened(self._bytes), memoryview(b"")
-        return self._content
-
-
-def _parcel(content: np.ndarray) -> Parcel:
-    parcel = Parcel(None)
-    parcel._bytes = memoryview(content)  # type: ignore[arg-type]
-    return parcel
 
 
 class Stopped:
