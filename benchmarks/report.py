@@ -2,12 +2,13 @@
 
     python benchmarks/report.py --json benchmarks/results/report.json
 
-A 64 x 64 and a 64 x 64 x 64 crystal, phased with a short recipe; the report is drawn in a process of its own, which has torch and has not yet
-drawn anything. seconds: of its CPU time, the import of matplotlib within, the least of --rounds. pdf: with --pdf. megabytes: of report.html.
+A 64 x 64 and a 64 x 64 x 64 crystal, phased with a short recipe; the report is drawn in a process of its own, which has torch and has not
+yet drawn anything. seconds: of its CPU time, the import of matplotlib within, the least of --rounds. pdf: with --pdf. megabytes: of
+report.html.
 
 With Playwright and a chromium, software rendering, 1400 x 900: first, ms from the beginning of the navigation to the first picture of the
-crystal; frames per second while it is turned by keys for two seconds. Least, median and most of --rounds: they depend on what else the machine
-does, so its load is beside them.
+crystal; frames per second while it is turned by keys for two seconds. Least, median and most of --rounds: they depend on what else the
+machine does, so its load is beside them, and the CPU time of all the browser's processes for a frame.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ TURN = """async () => {
     canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
     await new Promise(done => requestAnimationFrame(done));
   }
-  return (Number(canvas.dataset.frames) - before) / ((performance.now() - start) / 1000);
+  return [Number(canvas.dataset.frames) - before, (performance.now() - start) / 1000];
 }"""
 RECIPES = {2: "200*HIO + ShrinkWrap + 50*ER", 3: "60*RAAR + ShrinkWrap + 20*ER"}
 
@@ -66,6 +67,22 @@ def drawn(run: Path, kind: str, rounds: int) -> tuple[float, float]:
     return min(seconds for seconds, _ in outcomes), outcomes[0][1] / 1e6
 
 
+def browser_seconds() -> float:
+    """CPU time of all processes below this one."""
+    parents, seconds = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+        seconds[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    below = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return sum(seconds[pid] for pid in below - {os.getpid()})
+
+
 def turned(page_file: Path, rounds: int) -> dict[str, Any] | None:
     """None without a browser."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -75,7 +92,7 @@ def turned(page_file: Path, rounds: int) -> dict[str, Any] | None:
         return None
     if chromium is None:
         return None
-    first, rates = [], []
+    first, rates, cost = [], [], []
     with sync_playwright() as programs:
         arguments = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader"]
         browser = programs.chromium.launch(executable_path=chromium, args=arguments)
@@ -85,10 +102,16 @@ def turned(page_file: Path, rounds: int) -> dict[str, Any] | None:
             page.wait_for_selector(".view[data-state=ready]")
             first.append(float(page.get_attribute(".view", "data-first") or "nan"))
             page.locator(".crystal").scroll_into_view_if_needed()
-            rates.append(float(page.evaluate(TURN)))
+            before = browser_seconds()
+            frames, seconds = page.evaluate(TURN)
+            cost.append(1000 * (browser_seconds() - before) / max(1, frames))
+            rates.append(frames / seconds)
             page.close()
         browser.close()
-    spread = {name: [round(f(v), 1) for f in (min, statistics.median, max)] for name, v in (("first_ms", first), ("frames", rates))}
+    spread = {
+        name: [round(f(v), 1) for f in (min, statistics.median, max)]
+        for name, v in (("first_ms", first), ("frames", rates), ("cpu_ms", cost))
+    }
     return spread | {"load": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
 
 
@@ -101,7 +124,9 @@ def main() -> None:
     args = parser.parse_args()
     rounds = 1 if args.quick else args.rounds
     rows: list[dict[str, Any]] = []
-    print("| run | CPU s | with PDF, CPU s | MB | first picture, ms | frames per second |\n|---|---|---|---|---|---|")
+    print(
+        "| run | CPU s | with PDF, CPU s | MB | first picture, ms | frames per second | CPU ms for a frame |\n|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for d in (2, 3):
             run = result(Path(folder), d)
@@ -109,9 +134,9 @@ def main() -> None:
             row["seconds_pdf"], _ = drawn(run, "pdf", 1)
             row["seconds"], row["megabytes"] = drawn(run, "png", rounds)
             row["view"] = turned(run / "report.html", rounds) if d == 3 else None
-            view = row["view"] or {"first_ms": "-", "frames": "-"}
+            view = row["view"] or {"first_ms": "-", "frames": "-", "cpu_ms": "-"}
             cells = [" x ".join(["64"] * d), f"{row['seconds']:.2f}", f"{row['seconds_pdf']:.2f}", f"{row['megabytes']:.2f}"]
-            print("| " + " | ".join([*cells, str(view["first_ms"]), str(view["frames"])]) + " |", flush=True)
+            print("| " + " | ".join([*cells, str(view["first_ms"]), str(view["frames"]), str(view["cpu_ms"])]) + " |", flush=True)
             rows.append(row)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,7 @@ UPWARD = {
 CIRCLES = {
     # a solution draws, saves and averages itself: methods that users expect there
     ("runs/solution.py", "untwin.show.object"),
+    ("runs/solution.py", "untwin.show.orientation"),
     ("runs/solution.py", "untwin.show.restored"),
     ("runs/solution.py", "untwin.runs.archive"),
     ("runs/deconvolve.py", "untwin.show.deconvolved"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.show.pattern import intensity_style
-from untwin.show.style import UNMEASURED, colour_map, count_text, new_figure, with_bad
+from untwin.show.style import UNMEASURED, colour_map, count_text, logarithmic_bar, new_figure, with_bad
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ def plot_exposures(pattern: Pattern) -> Figure:
         axis.set_title(f"exposure {k + 1} of {len(pattern.intensity)}")
         axis.set_axis_off()
     assert picture is not None  # there is an exposure at least
-    figure.colorbar(picture, ax=list(axes), label=_unit(pattern), shrink=0.9)
+    _bar(figure, picture, ax=list(axes), label=_unit(pattern), shrink=0.9)
     figure.suptitle(f"{count_text(pattern.photons)} {'photons' if pattern.counted else 'in all, no counts of photons'}")
     return figure
 
@@ -61,7 +61,7 @@ def plot_fitted_exposures(solution: Reconstruction) -> Figure | None:
             picture = axis.imshow(pictures[k], **kind)
             axis.set_title(f"{title}, exposure {k + 1}")
             axis.set_axis_off()
-        figure.colorbar(picture, ax=list(axes[row]), label=label, shrink=0.85, extend="both" if row == 2 else "neither")
+        _bar(figure, picture, ax=list(axes[row]), label=label, shrink=0.85, extend="both" if row == 2 else "neither")
     r = solution.numbers.get("r_factor")
     figure.suptitle("calculated intensity is |W object|²" if r is None else f"R-factor {r:.4f}")
     return figure
@@ -81,6 +81,15 @@ def _style(pattern: Pattern, values: np.ndarray, measured: np.ndarray) -> dict[s
         low, high = np.percentile(values[measured], (0.2, 99.8))
         return {"cmap": with_bad(colour_map("CET_L1"), UNMEASURED), "vmin": low, "vmax": high}
     return intensity_style(values, measured)
+
+
+def _bar(figure: Figure, picture: Any, **room: Any) -> None:
+    from matplotlib.colors import LogNorm
+
+    if isinstance(picture.norm, LogNorm):
+        logarithmic_bar(figure, picture, **room)
+    else:
+        figure.colorbar(picture, **room)
 
 
 def _unit(pattern: Pattern) -> str:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from untwin.runs.solution import Reconstruction
 
-LOOSE = 1 / 3  # share of the support below the surface's level: right results of one density have less (benchmarks/hints.py)
+LOOSE = 1 / 3  # share of the support below the surface's level, from which it is said; no sign of a wrong result (benchmarks/hints.py)
 
 
 def plot_object(solution: Reconstruction, shown: Orientation = AS_STORED) -> Figure:

@@ -51,7 +51,9 @@
     const points = bytes(data.points), faces = new Uint16Array(bytes(data.faces).buffer);
     const state = { turn: null, zoom: 1, field: 0, cut: -1, depth: 0, dirty: false, fine: true };
     const flat = m => [0, 1, 2].flatMap(k => m.map(row => row[k])); // WebGL takes columns
-    let frames = 0, slow = 0, rest = 0;
+    const unmasked = gl && gl.getExtension("WEBGL_debug_renderer_info");
+    const software = unmasked && /swiftshader|llvmpipe|software/i.test(gl.getParameter(unmasked.UNMASKED_RENDERER_WEBGL));
+    let frames = 0, slow = software ? 5 : 0, rest = 0, lengths = "";
 
     function reset() {
       const turn = data.turn.map(row => row.slice());
@@ -224,7 +226,7 @@
     }
 
     function draw() {
-      const scale = state.fine ? Math.min(2, 2400 / canvas.clientWidth) : slow > 0 ? 0.5 : 1; // twice as fine at rest: smooth edges
+      const scale = state.fine ? Math.min(2, 2400 / canvas.clientWidth) : slow > 0 ? 0.45 : 1; // twice as fine at rest: smooth edges
       const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
       if (!width || !height) return;
       if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
@@ -262,11 +264,12 @@
     function measure() { // where the axes point, and how long a length is
       root.querySelectorAll(".triad g").forEach((g, k) => {
         const [x, y] = [state.turn[0][k] * mirror[k], state.turn[1][k] * mirror[k]], line = g.querySelector("line"), text = g.querySelector("text");
-        for (const [name, v] of [["x1", 0], ["y1", 0], ["x2", 30 * x], ["y2", 30 * y]]) line.setAttribute(name, v.toFixed(1));
+        for (const [name, v] of [["x2", 30 * x], ["y2", 30 * y]]) line.setAttribute(name, v.toFixed(1));
         text.setAttribute("x", (41 * x).toFixed(1));
         text.setAttribute("y", (41 * y).toFixed(1));
       });
       const pixels = Math.min(canvas.clientWidth, canvas.clientHeight) * state.zoom / (2 * data.radius); // for each nm or pixel of the object
+      if (lengths === (lengths = String(pixels))) return;
       const most = 90 / pixels, power = 10 ** Math.floor(Math.log10(most)), length = [5, 2, 1].find(m => m * power <= most) * power;
       $(".length i").style.width = `${length * pixels}px`;
       $(".length span").textContent = `${Number(length.toPrecision(1))} ${data.unit}`;
