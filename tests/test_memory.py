@@ -36,7 +36,7 @@ def test_more_of_anything_takes_more(monkeypatch):
         "Plan(Search(5*HIO, starts=12))",
         "Plan(Search(Until(WMV(window=40), 5*HIO), starts=2))",
         "Plan(Search(5*HIO, starts=2), Finish((5*ER,), deal=8, rounds=1))",
-        "Plan(Search(5*HIO, starts=2, families=2), Refine(5*Fit(Grid())))",
+        "Plan(Search(5*HIO, starts=12, families=2), Refine(5*Fit(Grid())))",
     ):
         assert needed(more) > least, more
     assert needed("Plan(Search(5*ADMM, starts=2))", 2) > needed("Plan(Search(5*HIO, starts=2))", 2)
