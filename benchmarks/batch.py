@@ -4,9 +4,9 @@
 
 Throughput: crystals of 64 x 64, the automatic plan without reports, workers warm; wall time over all of them. The two are run in turn, in
 pieces of 20 patterns, since the machine is shared. Kills: the same batch, and every 20 seconds a random worker is ended by SIGKILL;
-different counts results with one other bit than those of the undisturbed batch, lost those that did not come to an end. Series: a crystal
-of 64 x 64 whose phase grows from frame to frame, with so few photons that not every frame is solved from random starts; trusted and right
-(E < 0.1 to the frame's truth, modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
+different counts results with one other bit than those of the undisturbed batch, lost those that did not come to an end. Series: an object
+of the class "complex", 64 x 64, whose phase grows from frame to frame, with few photons; trusted and right (E < 0.1 to the frame's truth,
+modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from untwin.model.alignment import align
 from untwin.random import derive
 from untwin.runs.archive import load
 from untwin.simulate.detector import measure
-from untwin.simulate.shapes import poly
+from untwin.simulate.shapes import CLASSES, poly
 
 PIECE, PAUSE = 20, 20.0
 FRAMES = 24
@@ -100,11 +100,11 @@ def kills(files: list[str], root: Path, seed: int) -> dict[str, Any]:
 
 def series(root: Path, seed: int, photons: float) -> dict[str, Any]:
     rng = np.random.default_rng(derive(seed, "series"))
-    body = poly((64, 64), rng)
+    body = CLASSES["complex"]((64, 64), rng)
     truths, files = [], []
     (root / "series").mkdir(parents=True)
     for k in range(FRAMES):
-        truth = np.abs(body) * np.exp(1j * np.angle(body) * (0.5 + 2.0 * k / FRAMES))
+        truth = np.abs(body) * np.exp(1j * np.angle(body) * (0.8 + 0.4 * k / FRAMES))
         pattern, _ = measure(truth, photons, np.random.default_rng(derive(seed, "series", k)))
         truths.append(torch.from_numpy(truth))
         files.append(str(root / "series" / f"frame_{k:02d}.cxi"))
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--photons", type=float, nargs="+", default=[3e3, 1e4])
+    parser.add_argument("--photons", type=float, nargs="+", default=[3e4, 1e5])
     parser.add_argument("--part", action="append", choices=("throughput", "kills", "series"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

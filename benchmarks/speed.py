@@ -3,12 +3,14 @@
     python benchmarks/speed.py --json benchmarks/results/speed.json
     python benchmarks/speed.py --threads 2 --clock wall --json benchmarks/results/speed-two-threads.json
     python benchmarks/speed.py --cohere /path/to/its/environment/bin/python --sizes 64x64x64 128x128x128
+    python benchmarks/speed.py --updates --cohere ... --sizes 64x64x64 128x128x128 --json benchmarks/results/speed-updates.json
 
 Limit: the fastest pair of transforms that was met (untwin's own have no name of their own: an iteration is one piece of code), and 45
 bytes per pixel at the speed of a copy (untwin.doctor.Limit). Forms of untwin 20 iterations in a call (a run: 10). Contestants
 in turn, medians; the clock is CPU time of the process (one thread) unless --clock wall. Then the cost against the number of starts
 and of worker processes (--starts), as whole runs of 400 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
-64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it.
+64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it. --updates: only
+that with the NumPy back end and untwin, in turn, round by round, and what an update costs in iterations of a run.
 """
 
 from __future__ import annotations
@@ -178,6 +180,31 @@ def peer(args: argparse.Namespace, shape: tuple[int, ...], package: str, wrap: s
     return wall if args.clock == "wall" else cpu
 
 
+def updates(args: argparse.Namespace) -> list[dict]:
+    """An HIO and a support update by untwin and by cohere, and an HIO of a stretch of ten, medians of rounds in turn, milliseconds."""
+    import numpy as np
+
+    from untwin.doctor import STRETCH, timed, trial
+
+    clock, rows = time.perf_counter if args.clock == "wall" else time.process_time, []
+    print("| | HIO, ms | HIO + update | cohere, HIO + update | cohere over untwin | an update over an HIO |\n|---|---|---|---|---|---|")
+    for text in args.sizes:
+        shape = tuple(map(int, text.split("x")))
+        both, stretch = wrapped(shape), trial(shape)["HIO"]
+        each: dict[str, list[float]] = {"HIO": [], "untwin": [], "cohere": []}
+        for _ in range(args.rounds):
+            taken = timed({"HIO": stretch, "untwin": both}, rounds=9, clock=clock)
+            each["HIO"].append(taken["HIO"] / STRETCH)
+            each["untwin"].append(taken["untwin"])
+            each["cohere"].append(peer(args, shape, "np", "wrap"))
+        ms = {name: 1e3 * float(np.median(values)) for name, values in each.items()}
+        row = {"shape": shape, "ms": ms, "ratio": ms["cohere"] / ms["untwin"], "update_over_iteration": ms["untwin"] / ms["HIO"] - 1}
+        rows.append({**row, "each": each})
+        columns = [f"{ms[name]:.3g}" for name in each] + [f"{row['ratio']:.1f}", f"{row['update_over_iteration']:.2f}"]
+        print(f"| {text} | {' | '.join(columns)} |", flush=True)
+    return rows
+
+
 def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
     """Seconds by the wall for many starts as long as those of the automatic plan, in one process and in two that are warm."""
     import numpy as np
@@ -222,6 +249,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--starts", nargs="*", type=int, default=[], help="numbers of starts for the second table, such as 1 2 4 8 16 32")
     parser.add_argument("--cohere", help="the python of an environment with cohere_core")
+    parser.add_argument("--updates", action="store_true", help="only what a support update costs, here and in cohere (--cohere)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of a JSON file, and measure nothing")
     args = parser.parse_args()
@@ -235,6 +263,12 @@ def main() -> None:
     import untwin
 
     torch.set_num_threads(args.threads)
+    if args.updates:
+        rows = updates(args)
+        if args.json:
+            about = {"script": "speed --updates", "untwin": untwin.__version__, "threads": args.threads, "clock": args.clock}
+            args.json.write_text(json.dumps({**about, "processor": processor(), "rows": rows}, indent=1))
+        return
     rows = []
     for text in args.sizes:
         row = measure(tuple(map(int, text.split("x"))), args)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT = 300.0  # seconds after which an event that does not come is a failure: far more than any of them takes
+LIMIT = 40.0  # seconds after which an event that does not come is a failure: far more than any of them takes
 forks = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="a process that is killed here is a fork of this one"
 )

@@ -19,13 +19,12 @@ import untwin as ut
 from events import dies
 from short_runs import same, thing
 from untwin import batch, cli, fourier, many
-from untwin.batch import Batch, Crew, Ended, Item, Row, alone
+from untwin.batch import Batch, Crew, Ended, Item, Means, Row, alone
 from untwin.data.cxi import write_pattern
 from untwin.data.series import members
 from untwin.errors import InputError, NotEnoughMemory
 from untwin.judge.trust import Verdict
 from untwin.model.alignment import twin
-from untwin.processes import pool
 from untwin.runs.archive import load
 from untwin.runs.follow import aligned
 from untwin.solve.state import Member
@@ -82,6 +81,14 @@ def test_members_are_datasets_and_frames(tmp_path):
         members([f"{run}::spectra*"])
     with pytest.raises(InputError, match="has 2 axes and no frames"):
         members([f"{run}::scan_2/data"], "each")
+
+
+def test_a_file_without_frames_stops_no_other(tmp_path):
+    np.save(tmp_path / "good.npy", np.ones((4, 16, 16)))
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    assert [m.frame for m in members([tmp_path / "bad.npy", tmp_path / "good.npy"], "each")] == [None, 0, 1, 2, 3]
+    with pytest.raises(InputError):
+        members([tmp_path / "bad.npy"], "each")
 
 
 def test_a_folder_of_frames_is_one_and_one_of_such_folders_is_several(tmp_path):
@@ -216,7 +223,7 @@ def solution(reason: str = "") -> SimpleNamespace:
     return SimpleNamespace(reason=reason, verdict=Verdict(True, "alike"), numbers={"r_factor": 0.1})
 
 
-def killed_once(item: Item, workers: int, owner: int):
+def killed_once(item: Item, means: Means):
     """The first time that it is tried, the work ends its process."""
     if item.source is not None and not item.source.exists():
         item.source.touch()
@@ -224,21 +231,21 @@ def killed_once(item: Item, workers: int, owner: int):
     return solution()
 
 
-def killed_always(item: Item, workers: int, owner: int):
+def killed_always(item: Item, means: Means):
     if item.source:
         os.kill(os.getpid(), signal.SIGKILL)
     return solution()
 
 
-def greedy(item: Item, workers: int, owner: int):
-    if item.source and workers == 1:
+def greedy(item: Item, means: Means):
+    if item.source and means.workers == 1:
         raise NotEnoughMemory("too little beside others")
     return solution()
 
 
 def crew(work, sources: list) -> Crew:
     items = [Item(str(n), "", source) for n, source in enumerate(sources)]
-    return Crew(work, items, [None] * len(items), 2, pool)
+    return Crew(work, items, [None] * len(items), 2)
 
 
 def ended(crew: Crew) -> dict[int, Ended]:
@@ -264,12 +271,12 @@ def test_what_does_not_fit_beside_others_runs_alone():
 
 
 def test_a_fault_of_the_program_stops_no_other():
-    results = ended(crew(lambda item, workers, owner: solution() if item.source else 1 / 0, [True, False, True]))
+    results = ended(crew(lambda item, means: solution() if item.source else 1 / 0, [True, False, True]))
     assert [results[n].row.status for n in range(3)] == ["done", "failed", "done"] and "bug in untwin" in results[1].row.message
 
 
 def test_a_partial_result_has_failed():
-    assert batch.attempt(lambda *rest: solution("most starts failed"), Item("a", "", None), 1, 0, None, False).row.status == "failed"
+    assert batch.attempt(lambda *rest: solution("most starts failed"), Item("a", "", None), Means(1, 0), None).row.status == "failed"
 
 
 def test_no_cell_of_the_table_is_a_formula(tmp_path):

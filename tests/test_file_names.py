@@ -35,7 +35,14 @@ def test_a_name_that_is_not_utf8_is_phased_and_repeated_from_its_result(tmp_path
     untwin(tmp_path, "inspect", names["file"], "--mask", names["mask"])
     options = ["--recipe", "3*ER", "--starts", "1", "--workers", "1"]
     untwin(tmp_path, "reconstruct", names["file"], "--mask", names["mask"], *options, "-o", "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["figures", "report.html", "result.cxi", "run.toml", "summary.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "figures",
+        "live",
+        "report.html",
+        "result.cxi",
+        "run.toml",
+        "summary.json",
+    ]
     assert 'file = "result.cxi"' in (tmp_path / "out/run.toml").read_text(encoding="utf-8")
     untwin(tmp_path, "reconstruct", "--config", "out/run.toml", "-o", "again")
     assert "error after alignment 0.0000" in untwin(tmp_path, "compare", "out", "again")

@@ -122,8 +122,8 @@ def signalled(number: int, step: int) -> Iterator[list[str]]:
     part, taken = Checkpoint.part, []
 
     @contextmanager
-    def counted(self, name):
-        with part(self, name) as reached:
+    def counted(self, name, look):
+        with part(self, name, look) as reached:
 
             def count(*where):
                 taken.append(name)

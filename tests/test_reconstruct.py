@@ -268,7 +268,7 @@ def test_only_patterns_and_problems_are_reconstructed():
 
 def test_a_result_folder_is_complete(run):
     _, out = run
-    assert {p.name for p in out.iterdir()} == {"result.cxi", "run.toml", "summary.json", "report.html", "figures"}
+    assert {p.name for p in out.iterdir()} == {"result.cxi", "run.toml", "summary.json", "report.html", "figures", "live"}
     assert len(list((out / "figures").iterdir())) > 3
     page = (out / "report.html").read_text(encoding="utf-8")
     told = json.loads((out / "summary.json").read_text(encoding="utf-8"))

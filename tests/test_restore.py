@@ -361,7 +361,7 @@ def test_the_command_writes_pictures_numbers_and_a_page(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert ran(["restore", "noisy.png", "--prior", "dip", "--stop", "EMV(patience=3, burn_in=5)", "--steps", "30"]) == 0
     folder = tmp_path / "noisy_restored"
-    assert {p.name for p in folder.iterdir()} == {"result.png", "result.npy", "summary.json", "report.html", "figures"}
+    assert {p.name for p in folder.iterdir()} == {"result.png", "result.npy", "summary.json", "report.html", "figures", "live"}
     assert read_image(folder / "result.png").values.shape == (3, 31, 37) and np.load(folder / "result.npy").shape == (31, 37, 3)
     told = json.loads((folder / "summary.json").read_text())
     assert told["numbers"]["steps"] == len(told["statistic"]) == len(told["variance"]) and "Untrained" in told["recipe"]

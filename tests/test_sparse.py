@@ -340,6 +340,7 @@ def test_simulated_deconvolved_and_reported(tmp_path, capsys, monkeypatch):
         "summary.json",
         "report.html",
         "figures",
+        "live",
     }
     assert {p.name for p in (tmp_path / "out" / "figures").iterdir()} == {"channels.png", "motifs.png", "maps.png"}
     truth = np.load("a_truth.npz")["motifs"]

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_text
 from untwin.data.typed import typed
-from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, WorkerLost
+from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, SchedulerLost, WorkerLost
+from untwin.live import files
 from untwin.processes import GRACE_PERIOD
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
 
     from untwin.runs.solution import Reconstruction
 
-RECORD, TABLE, LOCK = "batch.json", "summary.csv", ".lock"
+RECORD, TABLE, LOCK = files.BATCH, "summary.csv", ".lock"
 LOSSES = 3  # workers lost without a single pattern coming to its end: then those at work at each loss are tried one by one
 ENDED = ("done", "failed", "skipped")
+LEFT_OUT = "left out, as somebody wanted; the same command takes it up again"
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,40 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A pattern of a batch. name: of its folder. file: where it comes from, for the table. source: what the work takes. neighbour: folder
-    of a result that half of its families begin at."""
+    """A pattern of a batch. name: of its folder. file: where it comes from, for the table. source: what the work takes. number: of its row.
+    neighbour: folder of a result that half of its families begin at."""
 
     name: str
     file: str
     source: Any
+    number: int = 0
     neighbour: Path | None = None
+
+    def row(self, status: str, message: str) -> Row:
+        """Of an item without a result."""
+        return Row(self.name, self.file, status, message=message)
 
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What became of an item: its row, and the solution where it is kept in memory. short: it needs more memory than there was."""
+    """What became of an item: its row, and the solution where it is in no folder. short: it needs more memory than there was."""
 
     row: Row
     solution: Reconstruction | None = None
     short: bool = False
 
 
-Work = Callable[[Item, int, int], "Reconstruction"]  # of an item, with so many processes, for the process of this number
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What an item is worked on with. workers: processes. owner: number of the process whose wish to stop is heard. scheduler: of a Dask
+    cluster that takes the starts."""
+
+    workers: int
+    owner: int
+    scheduler: Any = None
+
+
+Work = Callable[[Item, Means], "Reconstruction"]
 
 
 def row_of(item: Item, folder: Path) -> Row | None:
@@ -209,56 +225,60 @@ def alone(folder: Path) -> Iterator[None]:
         raise InputError(f"another process works on the batch in {folder}; wait for it, or choose another folder") from None
 
 
-def attempt(work: Work, item: Item, workers: int, owner: int, folder: Path | None, keep: bool) -> Ended:
+def attempt(work: Work, item: Item, means: Means, folder: Path | None) -> Ended:
     """The work on one item, unless it is done; what goes wrong with it stands in its row. Raises KeyboardInterrupt where its owner wants
     to stop."""
     try:
-        if folder is not None and not keep and (row := row_of(item, folder)) is not None:
+        if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
-        solution = work(item, workers, owner)
+        if folder is not None and files.requested(folder.parent, item.number):
+            return Ended(item.row("skipped", LEFT_OUT))
+        solution = work(item, means)
         reason = solution.reason
         if folder is not None and (row := row_of(item, folder)) is not None:
-            return Ended(row, solution if keep else None)
-        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution if keep else None)
+            return Ended(row)
+        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution)
+    except KeyboardInterrupt:
+        if folder is None or files.requested(folder) != files.SKIP:
+            raise
+        return Ended(item.row("skipped", LEFT_OUT))
+    except SchedulerLost:
+        raise
     except NotEnoughMemory as error:
-        return Ended(Row(item.name, item.file, "failed", message=str(error)), short=True)
+        return Ended(item.row("failed", str(error)), short=True)
     except (InputError, NumericalFailure, OSError) as error:
-        return Ended(Row(item.name, item.file, "failed", message=str(error)))
+        return Ended(item.row("failed", str(error)))
     except Exception as error:  # a fault of untwin, too, stops nothing else
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return Ended(Row(item.name, item.file, "failed", message=f"this is a bug in untwin ({text}); run this pattern alone with --debug"))
+        return Ended(item.row("failed", f"this is a bug in untwin ({text}); run this pattern alone with --debug"))
 
 
-def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None, keep: bool) -> Ended | None:
+def _attempt_in_worker(work: Work, item: Item, owner: int, folder: Path | None) -> Ended | None:
     """None where it was interrupted. A worker listens to the process that has begun it, unless this is on another machine."""
     try:
-        return attempt(work, item, 1, owner if os.getppid() == owner else os.getpid(), folder, keep)
+        return attempt(work, item, Means(1, owner if os.getppid() == owner else os.getpid()), folder)
     except KeyboardInterrupt:
         return None
-
-
-Pool = Callable[[int], "AbstractContextManager[Executor]"]
 
 
 @dataclass(eq=False)
 class Crew:
     """Works on the items of a batch: with one worker in this process, else in a pool, one pattern in each of its processes.
 
-    pool: a context that gives an executor of so many workers, and raises WorkerLost where one was ended from outside. keep: solutions
-    stay in memory. folders: of the items, by number; None where nothing is written.
+    folders: of the items, by number; None where nothing is written, and solutions come back. scheduler: of a Dask cluster, whose workers
+    take the place of the pool.
     """
 
     work: Work
     items: list[Item]
     folders: Sequence[Path | None]
     workers: int
-    pool: Pool
-    keep: bool = False
+    scheduler: Any = None
 
     def run(self, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
         """What became of those items, in the order in which they end. What does not fit into memory beside others runs alone in the end,
         with all processes."""
-        if self.workers == 1:
+        if self.workers == 1 and self.scheduler is None:
             yield from self.in_turn(numbers)
             return
         short: list[int] = []
@@ -270,16 +290,19 @@ class Crew:
         yield from self.in_turn(sorted(short))
 
     def in_turn(self, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
-        """One after the other, each with all processes."""
+        """One after the other, each with all processes, or the whole cluster."""
+        means = Means(self.workers, os.getpid(), self.scheduler)
         for number in numbers:
             try:
-                ended = attempt(self.work, self.items[number], self.workers, os.getpid(), self.folders[number], self.keep)
+                ended = attempt(self.work, self.items[number], means, self.folders[number])
+            except SchedulerLost:
+                raise
             except WorkerLost as error:
                 ended = self._failed(number, str(error))
             yield number, ended
 
     def _failed(self, number: int, reason: str) -> Ended:
-        return Ended(Row(self.items[number].name, self.items[number].file, "failed", message=reason))
+        return Ended(self.items[number].row("failed", reason))
 
     def _in_pool(self, pending: list[int]) -> Iterator[tuple[int, Ended]]:
         """Where workers are ended from outside, the patterns that they were at are begun again, from what they have kept."""
@@ -288,6 +311,8 @@ class Crew:
             count = len(pending)
             try:
                 yield from self._once(pending)
+            except SchedulerLost:
+                raise
             except WorkerLost as error:
                 if len(pending) < count:
                     losses, suspects = 0, set(pending)
@@ -304,11 +329,15 @@ class Crew:
 
     def _once(self, pending: list[int]) -> Iterator[tuple[int, Ended]]:
         """One pool for all that is pending; what has ended is taken out of it."""
-        with self.pool(min(self.workers, len(pending))) as executor:
+        from untwin import cluster
+        from untwin.processes import pool
+
+        workers = min(self.workers, len(pending))
+        with pool(workers) if self.scheduler is None else cluster.executor(self.scheduler, workers) as executor:
             futures = {self._submitted(executor, number): number for number in pending}
             try:
                 for future in as_completed(futures):
-                    ended = future.result()
+                    ended = self._outcome(future, futures[future])
                     if ended is None:
                         raise KeyboardInterrupt
                     pending.remove(futures[future])
@@ -320,8 +349,16 @@ class Crew:
                 for future in futures:
                     future.cancel()
 
+    def _outcome(self, future: Future[Ended | None], number: int) -> Ended | None:
+        try:
+            return future.result()
+        except SchedulerLost:
+            raise
+        except WorkerLost as error:  # a cluster begins a task anew by itself, and blames it in the end
+            return self._failed(number, str(error))
+
     def _submitted(self, executor: Executor, number: int) -> Future[Ended | None]:
-        return executor.submit(_attempt_in_worker, self.work, self.items[number], os.getpid(), self.folders[number], self.keep)
+        return executor.submit(_attempt_in_worker, self.work, self.items[number], os.getpid(), self.folders[number])
 
     def _one_by_one(self, suspects: list[int], pending: list[int], reason: str) -> Iterator[tuple[int, Ended]]:
         """Each in a pool of one worker: what ends this, too, has failed."""

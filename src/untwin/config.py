@@ -66,11 +66,12 @@ class Run(BaseModel):
     seed: int = Field(default=0, ge=0, lt=SEEDS)
     device: str | None = None
     workers: int | None = Field(default=None, ge=1, le=1024)
+    scheduler: str | None = None
     output: Path | None = None
 
     def options(self) -> dict[str, Any]:
-        """The settings that are not the default, files by their full path."""
-        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
+        """The settings that are not the default, files by their full path. Not where the run goes, nor which cluster it is on."""
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"output", "scheduler"})
         for name in FILES:
             path, _, dataset = str(table.get(name, "")).partition("::")
             if path and (name == "file" or _full(path).exists()):

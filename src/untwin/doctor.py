@@ -42,6 +42,10 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "HDF5 filters", 'no bitshuffle or LZ4 (detector files): pip install "untwin[detector]"'
     else:
         yield "HDF5 filters", "hdf5plugin is installed: compressed detector files can be read"
+    if importlib.util.find_spec("distributed") is None:
+        yield "cluster", 'no Dask (starts on many machines): pip install "untwin[cluster]"'
+    else:
+        yield "cluster", "Dask is installed: --scheduler gives starts to many machines"
     try:
         with tempfile.NamedTemporaryFile():
             yield "scratch", f"{tempfile.gettempdir()} can be written"

@@ -34,12 +34,21 @@ class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or not be read; the run goes on as well as it can."""
 
 
+class ClusterWarning(UserWarning):
+    """What a cluster of workers is short of, while a run waits for it."""
+
+
 class NumericalFailure(RuntimeError):
     """No start came to anything, or too few. The command line exits with 3."""
 
 
 class WorkerLost(NumericalFailure):
     """A worker process was ended from outside."""
+
+
+class SchedulerLost(WorkerLost):
+    """The scheduler of a cluster no longer answers: what it had of a run is lost, and the run can be gone on with. The command line exits
+    with 130."""
 
 
 @contextmanager

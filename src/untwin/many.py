@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.batch import Batch, Crew, Ended, Item, Row, alone
+from untwin.batch import Batch, Crew, Ended, Item, Means, Row, alone
 from untwin.data.series import Member, members
 from untwin.errors import InputError
-from untwin.processes import cores, pool
+from untwin.processes import cores
 from untwin.runs.follow import aligned
 from untwin.task import Task, perform, read_quietly
 
@@ -61,6 +61,7 @@ def reconstruct_many(
     *,
     output: str | Path | None = None,
     workers: int | None = None,
+    scheduler: Any = None,
     follow: bool = False,
     report: bool = True,
     overwrite: bool = False,
@@ -71,21 +72,23 @@ def reconstruct_many(
     ended. What goes wrong with one stops no other.
 
     patterns: what `untwin.read` takes or returns, or Problems; names of files may be patterns such as "scans/*.h5", folders of files, or
-        FILE::DATASET with wildcards. output: a folder that gets a folder for each, index.html and summary.csv; results that are there
-        already are read, and a run that was cut short is gone on with. workers: processes; by default all cores. follow: the patterns are
-        a time series. Half of the families of each start at the result before it, and results are aligned along the series (needs output).
-        report: write report.html and figures for each. overwrite: results of an earlier batch are replaced.
-        frames: of stacks, as of `untwin.read`; "each" takes every frame as a pattern.
-        options: of `untwin.reconstruct`, for all of them. Raises InputError where there is nothing to do, or another batch in the folder.
+        FILE::DATASET with wildcards. frames: of stacks, as of `untwin.read`; "each" takes every frame as a pattern.
+    output: a folder that gets a folder for each, index.html and summary.csv; results that are there already are read, and a run that was
+        cut short is gone on with. overwrite: results of an earlier batch are replaced. report: write report.html and figures for each.
+    workers: processes; by default all cores. scheduler: of a Dask cluster that takes the patterns, as of `untwin.reconstruct`; its workers
+        see the same disk.
+    follow: the patterns are a time series. Half of the families of each start at the result before it, and results are aligned along the
+        series (needs output). options: of `untwin.reconstruct`, for all of them.
+    Raises InputError where there is nothing to do, or another batch in the folder.
     """
     items = _items(patterns, frames)
     if "checkpoint" in options:
         raise InputError("checkpoint= is not an option of a batch; leave it out")
     if follow and output is None:
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
-    root = None if output is None else Path(output)
+    root = None if output is None else Path(output).absolute()
     work = partial(_phase, root=root, options=options, showing=Showing(report, follow))
-    crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), pool, keep=True)
+    crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), scheduler)
     if root is None:
         return _in_order(crew, crew.run(range(len(items))))
     texts = {name: repr(value) for name, value in options.items()}
@@ -98,9 +101,9 @@ def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
     if not sources:
         raise InputError("no patterns to reconstruct; expected files or patterns")
     if all(isinstance(source, str | Path) for source in sources):
-        return [Item(m.name, str(m), m) for m in members(sources, frames)]
+        return [Item(m.name, str(m), m, n) for n, m in enumerate(members(sources, frames))]
     digits = len(str(len(sources) - 1))
-    return [Item(f"pattern-{n:0{digits}d}", "in memory", source) for n, source in enumerate(sources)]
+    return [Item(f"pattern-{n:0{digits}d}", "in memory", source, n) for n, source in enumerate(sources)]
 
 
 def _results(batch: Batch, crew: Crew, follow: bool, overwrite: bool) -> Iterator[BatchResult]:
@@ -151,7 +154,7 @@ def _along(batch: Batch, crew: Crew) -> Iterator[tuple[int, Ended]]:
             last = folder
 
 
-def _phase(item: Item, workers: int, owner: int, root: Path | None, options: dict[str, Any], showing: Showing) -> Reconstruction:
+def _phase(item: Item, means: Means, root: Path | None, options: dict[str, Any], showing: Showing) -> Reconstruction:
     """The work on one of `reconstruct_many`."""
     from untwin.data.measurement import Pattern
     from untwin.runs.archive import CHECKPOINT, save, unfinished
@@ -160,13 +163,13 @@ def _phase(item: Item, workers: int, owner: int, root: Path | None, options: dic
 
     problem = _readable(item.source)
     if root is None:
-        return reconstruct(problem, workers=workers, **options)
+        return reconstruct(problem, workers=means.workers, scheduler=means.scheduler, **options)
     folder = root / item.name
     neighbour = _neighbour(item, problem if isinstance(problem, Pattern) else problem.pattern)
     options = options if neighbour is None else options | {"start": str(item.neighbour)}
-    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct_many"}, owner=owner)
-    with checkpointed("reconstruct", checkpoint, folder, unfinished(folder)):
-        solution = reconstruct(problem, workers=workers, checkpoint=checkpoint, **options)
+    checkpoint = Checkpoint(folder / CHECKPOINT, {"command": "reconstruct_many"}, owner=means.owner)
+    with checkpointed("reconstruct", checkpoint, folder, unfinished(folder), item.name) as live:
+        solution = reconstruct(problem, workers=means.workers, scheduler=means.scheduler, checkpoint=checkpoint, live=live, **options)
         solution = solution if neighbour is None else aligned(solution, neighbour.image)
         save(solution, folder, True)
         showing.present(solution, folder)
@@ -198,12 +201,12 @@ def _neighbour(item: Item, pattern: Pattern) -> Reconstruction | None:
     return neighbour if neighbour.pattern.shape == pattern.shape else None
 
 
-def perform_run(item: Item, workers: int, owner: int, root: Path, showing: Showing) -> Reconstruction:
+def perform_run(item: Item, means: Means, root: Path, showing: Showing) -> Reconstruction:
     """The work on one of the command line, whose source is a Run."""
     from untwin.runs.archive import unfinished
 
     folder = root / item.name
-    run: Run = item.source.model_copy(update={"output": folder, "workers": workers})
+    run: Run = item.source.model_copy(update={"output": folder, "workers": means.workers, "scheduler": means.scheduler})
     pattern = read_quietly(run)
     neighbour = _neighbour(item, pattern)
     if neighbour is not None:
@@ -212,6 +215,6 @@ def perform_run(item: Item, workers: int, owner: int, root: Path, showing: Showi
         completed=lambda solution: solution if neighbour is None else aligned(solution, neighbour.image),
         present=showing.present,
         read=lambda run: pattern,
-        owner=owner,
+        owner=means.owner,
     )
     return perform(run, task, True, unfinished(folder))

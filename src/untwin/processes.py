@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +51,7 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(_numbers.pop(me))
 
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _lock = threading.Lock()
 _numbers: dict[int, int] = {}  # by thread of Python that is inside `one_thread`: the number that it goes back to
 _pools: list[Executor] = []  # one entry for each `pool` block that is open; all of a process share their workers
@@ -71,15 +74,13 @@ def pool(workers: int) -> Iterator[Executor]:
     from loky import get_reusable_executor
     from loky.process_executor import TerminatedWorkerError
 
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    keep = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # freed blocks stay (glibc)
     reducers = {torch.Tensor: _as_array}
     with _lock:
         executor = get_reusable_executor(
             max_workers=workers,
-            env={**threads, **keep},
+            env=worker_environment(),
             timeout=60,
-            initializer=_calm,
+            initializer=_begin,
             job_reducers=reducers,
             result_reducers=reducers,
         )
@@ -98,17 +99,49 @@ def pool(workers: int) -> Iterator[Executor]:
                 executor.shutdown(wait=True, kill_workers=True)
 
 
-def _calm() -> None:
-    """Signals go to every process of a terminal or of a job; this one leaves them to its parent, which then ends it without a word. And
-    where psutil is there, loky would end a worker that has grown by 300 MB, with a warning: arrays of a run are larger than that."""
+def worker_environment() -> dict[str, str]:
+    """Variables of a worker process, which are read before it has any of this: one thread, and freed blocks stay (glibc)."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {**threads, "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
+
+def _begin() -> None:
+    """A worker of the pool: where psutil is there, loky would end one that has grown by 300 MB, and arrays of a run are larger."""
     from loky import process_executor
 
     process_executor._USE_PSUTIL = False
+    calm()
+
+
+@lru_cache
+def keep_freed_blocks() -> None:
+    """In a process that was begun without `worker_environment`: freed blocks stay (glibc), where arrays would be taken from the system and
+    given back in every step."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, 2**30)
+
+
+def calm() -> None:
+    """Signals go to every process of a terminal or of a job; this one leaves them to its parent, which then ends it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 GRACE_PERIOD = 3.0  # seconds that a step may still take when the user wants to stop
+_unwanted: dict[int, Callable[[], bool]] = {}  # by thread of Python that is inside `interruptible`
+
+
+@contextmanager
+def interruptible(unwanted: Callable[[], bool]) -> Iterator[None]:
+    """Inside, in this thread, `stoppable` asks whether the work is unwanted, where no signal is heard."""
+    me = threading.get_ident()
+    _unwanted[me] = unwanted
+    try:
+        yield
+    finally:
+        del _unwanted[me]
 
 
 @contextmanager
@@ -117,7 +150,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     itself. Where a step lasts too long, it is raised within. Later signals are not heard until the block ends."""
     ours = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is signal.default_int_handler]
     if not ours or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield _unwanted.get(threading.get_ident(), lambda: False)
         return
     caught: list[int] = []
     alarm: list[Any] = []  # the handler of the alarm that is replaced, while ours is set
@@ -154,10 +187,51 @@ def stoppable() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.default_int_handler)
 
 
+def sealed(content: Any) -> memoryview:
+    """As bytes that another process opens, with the tensors in it as short as they can be."""
+    import torch
+    from loky.backend.reduction import dumps
+
+    return dumps(content, reducers={torch.Tensor: _as_array})
+
+
+def opened(content: bytes | memoryview) -> Any:
+    """What was sealed, by a process that is trusted."""
+    from loky.backend.reduction import loads
+
+    return loads(content)
+
+
 def _as_array(tensor: Tensor) -> Any:
-    """How a tensor travels to another process: as a NumPy array where it can. torch's own way costs tens of milliseconds each."""
+    """How a tensor travels to another process: as a NumPy array where it can, a bit for a bool, and without its zeros where these are most
+    of it. torch's own way costs tens of milliseconds each."""
     import torch
 
-    if tensor.is_cpu and not tensor.requires_grad and tensor.ndim and tensor.dtype != torch.bfloat16:
-        return torch.from_numpy, (np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy()),)
-    return tensor.__reduce_ex__(2)
+    if not tensor.is_cpu or tensor.requires_grad or not tensor.ndim or tensor.dtype == torch.bfloat16:
+        return tensor.__reduce_ex__(2)
+    array = np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy())
+    if array.dtype == bool:
+        return _from_bits, (np.packbits(array), array.shape)
+    words = array.view(np.uint32).reshape(*array.shape, array.itemsize // 4) if array.itemsize % 4 == 0 else None
+    if words is not None and np.count_nonzero(words) < words.size / 2:
+        present = words.any(-1)  # bits and not values: -0.0 is none of the zeros
+        return _from_values, (np.packbits(present), array[present], array.shape)
+    return torch.from_numpy, (array,)
+
+
+def _bits(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.unpackbits(packed, count=int(np.prod(shape))).view(bool).reshape(shape)
+
+
+def _from_bits(packed: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(_bits(packed, shape))
+
+
+def _from_values(packed: np.ndarray, values: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
+    array = np.zeros(shape, values.dtype)
+    array[_bits(packed, shape)] = values
+    return torch.from_numpy(array)

@@ -70,12 +70,12 @@ def perform(run: Run, task: Task, overwrite: bool, resume: bool = False) -> Reco
     fixed = support is not None or problem.constraint.everywhere or pattern.optics is not None
     if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and not fixed:
         task.note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
-    with checkpointed(task.command, checkpoint, folder, resume):
+    with checkpointed(task.command, checkpoint, folder, resume, run.file.name if run.file else "") as live:
         with task.progress() as report:
             solution = untwin.reconstruct(
                 problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
-                effort=run.effort, seed=run.seed, support=support, workers=run.workers,
-                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report,
+                effort=run.effort, seed=run.seed, support=support, workers=run.workers, scheduler=run.scheduler,
+                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report, live=live,
             )  # fmt: skip
         solution = task.completed(solution)
         save(solution, folder, True, run.table(solution.recipe))

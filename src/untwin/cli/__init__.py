@@ -1,6 +1,6 @@
 """The command line: options -> the objects of the package -> one call. No numerics, and no torch before an input has been checked."""
 
-from untwin.cli import bragg, deconvolve, export, inspect, learn, reconstruct, restore, simulate
+from untwin.cli import bragg, deconvolve, export, inspect, learn, reconstruct, restore, simulate, watch
 from untwin.cli.app import app, main
 
 __all__ = ["main"]
@@ -18,6 +18,7 @@ for command in (  # in the order in which a message lists them
     inspect.inspect,
     inspect.compare,
     reconstruct.report,
+    watch.watch,
     export.export,
     inspect.doctor,
     learn.train,

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 import untwin
 from untwin.cli.notes import note, printable
-from untwin.errors import CheckpointWarning, FormerNameWarning, InputError, NumericalFailure
+from untwin.errors import CheckpointWarning, ClusterWarning, FormerNameWarning, InputError, NumericalFailure, SchedulerLost
 
 app = App(
     name="untwin",
@@ -29,7 +29,7 @@ app = App(
 )
 
 
-NOTED = (CheckpointWarning, FormerNameWarning)  # warnings that are shown as notes
+NOTED = (CheckpointWarning, ClusterWarning, FormerNameWarning)  # warnings that are shown as notes
 BUG = 70  # the exit code of what nobody has foreseen
 
 
@@ -72,6 +72,8 @@ def _end(error: Exception) -> None:
         _stop(str(error).strip() + "\nSee untwin --help.", 2)
     except InputError as error:
         _stop(str(error), 2)
+    except SchedulerLost as error:
+        _stop(f"interrupted; {error}", 130)
     except NumericalFailure as error:
         _stop(str(error), 3)
     except BrokenPipeError:

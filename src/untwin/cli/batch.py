@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.cli.notes import note
 from untwin.cli.progress import patterns
 from untwin.data.typed import typed
-from untwin.errors import InputError, NumericalFailure
+from untwin.errors import InputError, NumericalFailure, SchedulerLost
 
 if TYPE_CHECKING:
     from untwin.config import Run
@@ -34,7 +34,7 @@ def batch_members(files: Sequence[Path], frames: str | None, data: str | None) -
     import glob
 
     from untwin.data.folder import is_stack
-    from untwin.data.series import EACH, members
+    from untwin.data.series import EACH, full_source, members
 
     if not files:
         return None
@@ -43,7 +43,7 @@ def batch_members(files: Sequence[Path], frames: str | None, data: str | None) -
     if not several and frames != EACH and ":" not in str(frames or ""):
         return None
     chosen = members(texts, frames, data)
-    if len(files) == 1 and len(chosen) == 1 and chosen[0].frame is None and chosen[0].source == texts[0]:
+    if len(files) == 1 and len(chosen) == 1 and chosen[0].frame is None and chosen[0].source == full_source(texts[0]):
         return None
     return chosen
 
@@ -53,14 +53,13 @@ def reconstruct_batch(chosen: Sequence[Member], settings: dict[str, Any], config
     from untwin.config import resolved
 
     base = resolved(config, {**settings, "file": chosen[0].source})
-    sources = [str(Path(m.source).absolute()) for m in chosen]
-    again = {"files": sources, "numbers": [m.frame for m in chosen], "names": [m.name for m in chosen]}
+    again = {"files": [m.source for m in chosen], "numbers": [m.frame for m in chosen], "names": [m.name for m in chosen]}
     _note_frames(chosen)
     _worked(base, chosen, base.output or Path(OUTPUT), options, again)
 
 
-def resume_batch(folder: Path, workers: int | None, others: dict[str, Any]) -> None:
-    """Go on with the batch of a folder."""
+def resume_batch(folder: Path, anew: dict[str, Any], others: dict[str, Any]) -> None:
+    """Go on with the batch of a folder. anew: settings of its runs that may be others than before, None where nothing was said."""
     from untwin.batch import read_record
     from untwin.config import resolved
     from untwin.data.series import Member
@@ -75,7 +74,7 @@ def resume_batch(folder: Path, workers: int | None, others: dict[str, Any]) -> N
         chosen = [Member(str(name), str(file), number) for name, file, number in zip(again["names"], again["files"], again["numbers"])]
         stored = {k: v for k, v in record["options"].items() if k not in ("follow", "report")}
         options = BatchOptions(follow=bool(record["options"]["follow"]), report=bool(record["options"]["report"]))
-        base = resolved(None, {**stored, "file": chosen[0].source, **({"workers": workers} if workers else {})})
+        base = resolved(None, {**stored, "file": chosen[0].source, **{k: v for k, v in anew.items() if v is not None}})
     except (KeyError, TypeError, IndexError):
         raise InputError(f"{folder} holds a batch that was begun from Python; go on with it there") from None
     _worked(base, chosen, folder, options, again)
@@ -86,33 +85,38 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
 
     from untwin.batch import Batch, Crew, Item, alone
     from untwin.data.atomic import require_writable
+    from untwin.live.record import Record
     from untwin.many import Showing, perform_run, worked
-    from untwin.processes import cores, pool
+    from untwin.processes import cores
     from untwin.show.batch import summary
     from untwin.task import require_consistent
 
-    require_writable(root)
+    folder = require_writable(root).absolute()  # workers may be elsewhere
     require_consistent(base)
     showing = Showing(options.report, options.follow)
     shared = {k: v for k, v in base.options().items() if k not in ("file", "workers")}
-    items = [
-        Item(m.name, again["files"][n] + ("" if m.frame is None else f" frame {m.frame}"), _run(base, m)) for n, m in enumerate(chosen)
-    ]
-    crew = Crew(partial(perform_run, root=root, showing=showing), items, [root / m.name for m in chosen], base.workers or cores(), pool)
-    with alone(root):
-        batch = Batch(root, items, {**shared, "follow": options.follow, "report": options.report}, again=again, page=showing.write_page)
+    items = [Item(m.name, str(m), _run(shared, m), n) for n, m in enumerate(chosen)]
+    work = partial(perform_run, root=folder, showing=showing)
+    crew = Crew(work, items, [folder / m.name for m in chosen], base.workers or cores(), base.scheduler)
+    command = f"untwin reconstruct --resume {typed(root)}"
+    with alone(folder):
+        shared |= {"follow": options.follow, "report": options.report}
+        batch = Batch(folder, items, shared, again=again, page=showing.write_page)
         batch.begin(options.overwrite)
-        try:
-            with patterns(len(items)) as report:
-                for number, ended in worked(batch, crew, options.follow):
-                    report(ended.row.mark)
-                    if ended.row.status == "failed":
-                        note(f"{items[number].name}: {ended.row.message}")
-        except KeyboardInterrupt:
-            count = sum(row.ended for row in batch.rows)
-            raise KeyboardInterrupt(
-                f"{count} of {len(items)} patterns are done, the others are kept; go on with: untwin reconstruct --resume {typed(root)}"
-            ) from None
+        with Record(folder, "reconstruct", f"{len(items)} patterns", command, "patterns") as record:
+            record.begun = record.resumable = True
+            record.set(foreseen=len(items), unit="patterns")
+            try:
+                with patterns(len(items)) as report:
+                    for number, ended in worked(batch, crew, options.follow):
+                        report(ended.row.mark)
+                        record.steps(1)
+                        if ended.row.status == "failed":
+                            note(f"{items[number].name}: {ended.row.message}")
+            except (KeyboardInterrupt, SchedulerLost) as error:
+                count = sum(row.ended for row in batch.rows)
+                how = f"{count} of {len(items)} patterns are done, the others are kept; go on with: {command}"
+                raise type(error)("; ".join([*map(str, error.args), how])) from None
     print(f"{summary(batch.rows)}\ntable: {root}/index.html, {root}/summary.csv")
     failed = [row for row in batch.rows if row.status == "failed"]
     if failed:
@@ -120,9 +124,11 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
         raise NumericalFailure(f"{len(failed)} of {len(items)} patterns failed: {names}; why stands in {root}/summary.csv")
 
 
-def _run(base: Run, member: Member) -> Run:
-    frames = base.frames if member.frame is None else member.frame
-    return base.model_copy(update={"file": Path(member.source), "frames": frames})
+def _run(shared: dict[str, Any], member: Member) -> Run:
+    """Of one pattern; shared: the options of all, files by their full path."""
+    from untwin.config import Run
+
+    return Run(**shared, file=Path(member.source)).model_copy(update={} if member.frame is None else {"frames": member.frame})
 
 
 def _note_frames(chosen: Sequence[Member]) -> None:

@@ -16,6 +16,7 @@ from untwin.errors import InputError
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
     from untwin.runs.solution import Reconstruction
+    from untwin.task import Task
 
 PATTERN = "pattern.cxi"
 
@@ -145,6 +146,7 @@ def bragg(
     phasing: Annotated[PhaseOptions | None, Parameter(name="*")] = None,
     showing: Annotated[StrainOptions | None, Parameter(name="*")] = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     resume: Path | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -161,6 +163,8 @@ def bragg(
         Folder for the results; by default SCAN_bragg beside you. It must not exist.
     workers
         Processes on a CPU; by default all cores.
+    scheduler
+        Of a Dask cluster that takes the starts: tcp://host:8786, a scheduler file.json, or local (as many workers here). The same bits.
     resume
         Go on with a run that was cut short: the folder of its results. Options that say how strain is shown are given again.
     overwrite
@@ -173,12 +177,7 @@ def bragg(
     scan, preparing = scan or ScanOptions(), preparing or PrepareOptions()
     phasing, showing = phasing or PhaseOptions(), showing or StrainOptions()
     _settings(showing)
-    task = replace(
-        RECONSTRUCT,
-        command="bragg",
-        completed=lambda solution: _replicated(solution, workers),
-        present=lambda solution, at: _strain(solution, at, showing),
-    )
+    task = _task(showing, workers, scheduler)
     if resume is not None:
         if (resume / PATTERN).is_file() and showing.second is not None:
             from untwin.data.read import read
@@ -186,10 +185,10 @@ def bragg(
             _require_across(read(resume / PATTERN), showing)
         options = {**vars(scan), **vars(preparing), **vars(phasing), "output": output, "overwrite": overwrite}
         others = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-        resumed(resume, workers, {"the scan": scans or None, **others}, task)
+        resumed(resume, {"workers": workers, "scheduler": scheduler}, {"the scan": scans or None, **others}, task)
         return
     folder = fresh(output or Path(f"{_stem(scans)}_bragg"), overwrite)
-    settings = {**vars(phasing), "workers": workers, "keep_strays": preparing.keep_strays or None}
+    settings = {**vars(phasing), "workers": workers, "scheduler": scheduler, "keep_strays": preparing.keep_strays or None}
     run = resolved(None, {"file": folder / PATTERN, "output": folder} | {k: v for k, v in settings.items() if v is not None})
     if run.device is not None:
         device_name(run.device)
@@ -197,6 +196,16 @@ def bragg(
     _require_across(pattern, showing)
     _write(pattern, folder / PATTERN)
     reconstructed(run, True, task=task)
+
+
+def _task(showing: StrainOptions, workers: int | None, scheduler: str | None) -> Task:
+    """What is made of the reconstruction of a scan."""
+    return replace(
+        RECONSTRUCT,
+        command="bragg",
+        completed=lambda solution: _replicated(solution, workers, scheduler),
+        present=lambda solution, folder: _strain(solution, folder, showing),
+    )
 
 
 def prepare(
@@ -363,7 +372,7 @@ def _require_across(pattern: Pattern, showing: StrainOptions) -> None:
         orientation("crystal", np.array(q), second, None)
 
 
-def _replicated(solution: Reconstruction, workers: int | None = None) -> Reconstruction:
+def _replicated(solution: Reconstruction, workers: int | None = None, scheduler: str | None = None) -> Reconstruction:
     """With results of counts drawn anew, whose spread is the error of the strain; as it is where there are none to begin from."""
     from untwin.errors import NumericalFailure
     from untwin.runs.replicate import REPLICAS, replicate
@@ -372,7 +381,7 @@ def _replicated(solution: Reconstruction, workers: int | None = None) -> Reconst
         return solution
     print(f"how far the strain is known: {REPLICAS} results from counts that are drawn anew")
     try:
-        return replicate(solution, seed=solution.seed, workers=workers)
+        return replicate(solution, seed=solution.seed, workers=workers, scheduler=scheduler)
     except NumericalFailure as failure:
         doubt = f"{failure}; the strain has no error"
         verdict = solution.verdict

@@ -13,6 +13,7 @@ from untwin.cli.notes import guesses_noted, note
 from untwin.cli.progress import Count, displayed
 from untwin.data.typed import amount, typed
 from untwin.errors import InputError
+from untwin.live.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
         maps = read_maps(file, options.channel, energies)
         measured = maps.measured if options.mask is None else maps.measured & _unmasked(options.mask, maps.measured.shape)
     count = StartCount()
-    with displayed(count) as changed:
+    with Record(folder, "deconvolve", file.name, figure="objective") as live, displayed(count) as changed:
 
         def report(starts: int, value: float | None, total: int) -> None:
             count.add(starts, value, total)
@@ -127,6 +128,7 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
             flatten=options.flatten,
             measured=measured,
             report=report,
+            live=live,
         )
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("output", "overwrite")}
     save_with(result, folder, {"command": "deconvolve", "file": str(file.absolute()), **settings, "channels": list(maps.names)})

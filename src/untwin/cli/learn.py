@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from untwin.cli.inspect import require_picture_name
 from untwin.cli.notes import note, read_pattern
 from untwin.data.typed import typed
 from untwin.errors import InputError
+from untwin.live.files import FOLDER as LIVE
+from untwin.live.record import Record
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
@@ -87,8 +90,12 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
 
     data = _samples_of(run)
     worker = Worker()
+    live = Record(None if worker.rank else options.output, "train", f"{model} on {run.data}", _resume_command(), "loss and errors")
     try:
-        rows = train(run, data, options.output, resume=options.resume, device=options.device or _device(worker.local), report=_print_row)
+        with live:
+            live.set(unit="steps")
+            device = options.device or _device(worker.local)
+            rows = train(run, data, options.output, resume=options.resume, device=device, report=_print_row, live=live)
     except KeyboardInterrupt:
         advice = "what is done is kept; the same command with --resume goes on" if begun(options.output) else "nothing had been done yet"
         raise KeyboardInterrupt(advice) from None
@@ -97,6 +104,12 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
     page = _write_card_and_report(model, options.output, rows)
     weights = options.output / WEIGHTS
     print(f"weights: {weights}\nreport:  {page}\nnext: untwin predict PATTERN --model {typed(weights)}")
+
+
+def _resume_command() -> str:
+    """This command, which goes on where it was."""
+    words = [typed(word) for word in sys.argv[1:] if word not in ("--resume", "--debug")]
+    return " ".join(["untwin", *words, "--resume"])
 
 
 def _training(model: str, options: TrainOptions) -> Training:
@@ -145,7 +158,7 @@ def _require_training_folder(folder: Path, resume: bool) -> None:
     require_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for the run")
-    if not resume and folder.exists() and any(folder.iterdir()):
+    if not resume and folder.exists() and any(path.name != LIVE for path in folder.iterdir()):
         advice = "add --resume to go on, or choose" if begun(folder) else "choose"
         raise InputError(f"{folder} is not empty; {advice} another folder")
     if resume and not begun(folder):

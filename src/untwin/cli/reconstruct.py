@@ -67,6 +67,8 @@ class ReconstructOptions:
         cpu (default), cuda or cuda:1.
     workers
         Processes on a CPU; by default all cores.
+    scheduler
+        Of a Dask cluster that takes the starts: tcp://host:8786, a scheduler file.json, or local (as many workers here). The same bits.
     config
         A run.toml; options given here come before it.
     resume
@@ -96,6 +98,7 @@ class ReconstructOptions:
     seed: int | None = None
     device: str | None = None
     workers: int | None = None
+    scheduler: str | None = None
     config: Path | None = None
     resume: Path | None = None
     overwrite: bool = False
@@ -128,12 +131,13 @@ def reconstruct(
     reading = reading or ReadOptions()
     settings = reading.settings(files[0] if files else None) | options.settings()
     if options.resume is not None:
-        others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items() if k != "workers"}
+        anew = {"workers": settings.pop("workers"), "scheduler": settings.pop("scheduler")}
+        others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items()}
         others |= {"--config": options.config, "--overwrite": options.overwrite, "--follow": options.follow}
         if (options.resume / RECORD).is_file():
-            resume_batch(options.resume, options.workers, others)
+            resume_batch(options.resume, anew, others)
         else:
-            resumed(options.resume, options.workers, others, None if options.report else WITHOUT_REPORT)
+            resumed(options.resume, anew, others, None if options.report else WITHOUT_REPORT)
         return
     from untwin.config import resolved
 
@@ -148,16 +152,16 @@ def reconstruct(
     reconstructed(resolved(options.config, settings), options.overwrite, task=None if options.report else WITHOUT_REPORT)
 
 
-def resumed(folder: Path, workers: int | None, others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
-    """Go on with the run of a folder; None where it had come to its end. others: further options by the name that a user types, none of
-    which may be set."""
+def resumed(folder: Path, anew: dict[str, Any], others: dict[str, Any], task: Task | None = None) -> Reconstruction | None:
+    """Go on with the run of a folder; None where it had come to its end. anew: settings of a Run that may be others than before, None where
+    nothing was said. others: further options by the name that a user types, none of which may be set."""
     from untwin.config import resolved
 
     task = task or RECONSTRUCT
     unfinished = unfinished_options(task.command, folder, others)
     if unfinished is None:
         return None
-    run = resolved(None, {**unfinished, "output": folder, **({"workers": workers} if workers else {})})
+    run = resolved(None, {**unfinished, "output": folder, **{k: v for k, v in anew.items() if v is not None}})
     return reconstructed(run, True, True, task)
 
 

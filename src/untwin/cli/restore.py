@@ -147,9 +147,9 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
             **planes,
         )
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
-    with checkpointed("restore", checkpoint, folder, resume):
+    with checkpointed("restore", checkpoint, folder, resume, files["image"].name, "statistic") as live:
         with progress.iterations("restoring", "statistic") as report:
-            result = work.run(settings["seed"], settings["steps"], settings["device"], report, checkpoint)
+            result = work.run(settings["seed"], settings["steps"], settings["device"], report, checkpoint, live)
         save_restored(result, folder, scale, offset, options)
         from untwin.show.restored import restored_page
 

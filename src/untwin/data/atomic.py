@@ -16,16 +16,19 @@ PART = ".part"  # how the name of an unfinished file ends; it begins with a dot
 
 
 @contextmanager
-def atomic_write(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path, durable: bool = True) -> Iterator[Path]:
     """A name to write under. At the end of the block the file takes the place of `target`; where the block raises, or the
-    process is killed, `target` is what it was. Its folder is made. Raises InputError where it cannot be written."""
+    process is killed, `target` is what it was. Its folder is made. durable=False: a power failure may take it, and nothing waits for the
+    disk. Raises InputError where it cannot be written."""
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}{PART}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         os.replace(temporary, target)
-        _flush(target.parent)
+        if durable:
+            _flush(target.parent)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error}") from error
     finally:

@@ -37,11 +37,17 @@ class Member:
 def members(sources: Sequence[str | Path], frames: str | int | None = None, data: str | None = None) -> list[Member]:
     """The patterns that these sources hold, in their order, each once. frames: "each" takes every frame of a stack, a range such as "3:8"
     those volumes of a 4D one. data: the dataset of each file. Raises InputError where one of the sources holds nothing."""
-    entries = [entry for source in sources for entry in _framed(_opened(str(source)), frames, data)]
+    entries = _framed([entry for source in sources for entry in _opened(full_source(source))], frames, data)
     unique = list(dict.fromkeys(entries))
     stems = _stems([source for source, _ in unique])
     digits = len(str(max((frame or 0 for _, frame in unique), default=0)))
     return [Member(stem if frame is None else f"{stem}-{frame:0{digits}d}", source, frame) for stem, (source, frame) in zip(stems, unique)]
+
+
+def full_source(source: str | Path) -> str:
+    """The same with the full path: whoever reads it may be elsewhere."""
+    file, colons, name = str(source).partition("::")
+    return f"{user_path(file).absolute()}{colons}{name}"
 
 
 def _opened(source: str) -> list[str]:
@@ -93,7 +99,13 @@ def _framed(sources: list[str], frames: str | int | None, data: str | None) -> l
         return [(source, None) for source in sources]
     pairs: list[tuple[str, int | None]] = []
     for source in sources:
-        shape = _shape(source, data)
+        try:
+            shape = _shape(source, data)
+        except InputError:
+            if len(sources) == 1:
+                raise
+            pairs.append((source, None))  # whoever reads it says what is wrong with it
+            continue
         if text == EACH and len(shape) < 3:
             raise InputError(f"{source} has {len(shape)} axes and no frames; leave frames={EACH} (--frames {EACH}) out")
         if text != EACH and len(shape) < 4:
@@ -125,7 +137,7 @@ def _series_shape(tree: hdf5.Tree, name: str, node: Any) -> tuple[int, ...]:
     """Of a dataset, or of the datasets that a group joins to a series."""
     import h5py
 
-    return eiger.joined(tree, name, []).values.shape if isinstance(node, h5py.Group) else node.shape
+    return eiger.series(tree, name, []).shape if isinstance(node, h5py.Group) else node.shape
 
 
 def _stems(sources: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 | form | where |
 | engine.iterations: many iterations in one call, as machine code | CPU, single precision, even sizes, extra [fast] |
+| engine.blur: the blurred magnitude of a volume and its figures, as machine code | the same, 3D |
 | engine.plain: the passes in torch, between transforms of untwin.fourier | everything else, GPUs too; the reference |
 
 Both agree to rounding (tests/test_engine.py). UNTWIN_ENGINE=plain leaves the first aside, and engine.mkl as well.
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["Coefficients", "ConstraintFlags", "Fienup", "PLAIN", "compiled_for"]
+__all__ = ["Coefficients", "ConstraintFlags", "Fienup", "PLAIN", "blur_for", "compiled_for"]
 
 PLAIN = os.environ.get("UNTWIN_ENGINE") == "plain"  # the user wants torch alone
 
@@ -34,6 +35,19 @@ def _compiled() -> ModuleType | None:
     except ImportError:
         return None
     return iterations
+
+
+def blur_for(x: Tensor, support: Tensor) -> ModuleType | None:
+    """engine.blur where machine code can blur the magnitudes of these starts, else None."""
+    import torch
+
+    if PLAIN or not x.is_cpu or x.dtype not in (torch.complex64, torch.float32) or not x.is_contiguous() or x.requires_grad or x.is_conj():
+        return None
+    if _compiled() is None or not support[0].is_contiguous():
+        return None
+    from untwin.engine import blur
+
+    return blur if blur.takes(x) else None
 
 
 def compiled_for(x: Tensor, support: Tensor | None, flags: ConstraintFlags) -> ModuleType | None:

@@ -5,8 +5,10 @@ A tensor from here owns its block until nothing refers to it any more; then the 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SMALL = 2**20  # bytes below which the allocator of the system is as good
-MAX_FREE_BLOCKS = 4  # free blocks of one size that are kept
+MAX_FREE_BLOCKS = 4  # free blocks of one size that are kept,
+LARGE, MAX_FREE_LARGE = 2**25, 2  # and of blocks from so many bytes on: an iteration takes two
 SIZES = 4  # sizes that are remembered
 _PAGE = 4096
 _free: dict[int, list[np.ndarray]] = {}
@@ -48,10 +51,23 @@ def _block(size: int) -> np.ndarray:
 
 def _back(size: int, block: np.ndarray) -> None:
     waiting = _free.get(size)
-    if waiting is not None and len(waiting) < MAX_FREE_BLOCKS:
+    if waiting is not None and len(waiting) < (MAX_FREE_BLOCKS if size < LARGE else MAX_FREE_LARGE):
         waiting.append(block)
 
 
 def release() -> None:
     """Give the waiting blocks back to the system; those in use follow when they are done."""
     _free.clear()
+    if _trim is not None:
+        _trim(0)
+
+
+def _of_glibc() -> Callable[[int], int] | None:
+    """malloc_trim: arrays of some 10 MB lie on the heap, which glibc keeps when they are freed."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+_trim = _of_glibc()

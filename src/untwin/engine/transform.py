@@ -56,9 +56,14 @@ def arranged(spectrum: np.ndarray) -> np.ndarray:
     k = lanes(spectrum.shape)
     assert k
     *others, n = spectrum.shape
-    inner = (order(n // k)[:, None] + n // k * _reversed(k)).reshape(-1)
+    inner = last_order(n, k)
     placed = spectrum[np.ix_(*(order(m) for m in others), inner)].reshape(*others, n // k, k)
     return np.ascontiguousarray(np.moveaxis(placed, 0, -2))
+
+
+def last_order(n: int, k: int) -> np.ndarray:
+    """(n,) int: which frequency of the last axis stands where, in elements of k lanes."""
+    return (order(n // k)[:, None] + n // k * _reversed(k)).reshape(-1)
 
 
 def _reversed(k: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 
@@ -59,24 +61,29 @@ def _curve(frequency: np.ndarray, value: np.ndarray, level: float) -> Curve:
     return Curve(tuple(map(float, frequency)), tuple(map(float, value.clip(0, 1))), level, crossing)
 
 
-def prtf(waves: Tensor, measured: Tensor) -> Curve:
+def prtf(waves: Iterable[Tensor], measured: Tensor) -> Curve:
     """Phase retrieval transfer function, |mean over runs of F x| over its size if all runs agreed (Chapman et al., J. Opt. Soc.
     Am. A 23, 2006), by shell, over measured pixels; resolution where it falls below 1/e.
 
-    waves: (runs, *grid) complex, at least two, the aligned objects' Fourier transforms w. The shell's value is the root of
+    waves: (*grid) complex each, at least two, the aligned objects' Fourier transforms w. The shell's value is the root of
     (n |<w>|² − <|w|²>) / ((n − 1) <|w|²>), summed: 1 where the n runs agree and, without the bias of few runs, 0 where their
     phases are random.
     The size is that of the runs and not √I, which is too small where counts are below one.
     """
     index, frequency = shells(tuple(measured.shape))
     keep = measured.cpu().numpy()
-    n = len(waves)
+    n, mean, power_mean = 0, None, None
+    for w in waves:
+        square = w.real.square() + w.imag.square()
+        mean, power_mean, n = (w, square, 1) if mean is None or power_mean is None else (mean + w, power_mean + square, n + 1)
+    if mean is None or power_mean is None:
+        raise ValueError("prtf of no waves")
+    mean, power_mean = mean / n, power_mean / n
 
     def total(x: Tensor) -> np.ndarray:
         return np.bincount(index[keep], x.double().cpu().numpy()[keep], minlength=len(frequency) + 1)[: len(frequency)]
 
-    mean = waves.mean(0)
-    power = total((waves.real.square() + waves.imag.square()).mean(0))
+    power = total(power_mean)
     coherent = (n * total(mean.real.square() + mean.imag.square()) - power) / (n - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(power > 0, np.sqrt((coherent / power).clip(min=0)), np.nan)

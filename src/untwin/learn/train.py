@@ -20,6 +20,8 @@ from untwin.errors import CheckpointWarning, InputError, NumericalFailure
 from untwin.learn.objectives import OBJECTIVES
 from untwin.learn.pairs import Data
 from untwin.learn.validate import measured_amplitude, validated
+from untwin.live.record import Record
+from untwin.live.view import Line
 from untwin.model.networks import weights
 from untwin.model.networks.architecture import architecture
 from untwin.processes import stoppable
@@ -101,15 +103,17 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     report: Callable[[dict[str, Any]], None] | None = None,
+    live: Record | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the end; returns the rows of the curves. Writes weights.safetensors at the end, a checkpoint after every validation and
     every 20 seconds, and one where the user interrupts.
 
     resume: go on from the checkpoint in the folder. Several processes (torchrun): each takes its share of every batch and gradients
-    are averaged. On CUDA the network works in bfloat16 where that is safe (autocast). report: called with each row.
+    are averaged. On CUDA the network works in bfloat16 where that is safe (autocast). report: called with each row. live: shows the run
+    while it goes on.
     Raises InputError where the folder holds another run, or its checkpoint is damaged.
     """
-    of = architecture(run.architecture)
+    of, live = architecture(run.architecture), live or Record()
     worker = Worker()
     if run.batch % worker.size:
         raise InputError(f"batch {run.batch} for {worker.size} processes; expected a multiple")
@@ -119,10 +123,13 @@ def train(
         validation = data.validation_batch(run.held, device) if worker.rank == 0 else None
         progress.net.train()
         clock, cpu, earlier = time.monotonic(), time.process_time(), progress.seconds
+        live.begun, live.resumable = True, resume
+        live.steps(progress.step, None, run.steps)
         due = clock + EVERY
         while progress.step < run.steps:
             _step(run, progress, data, of, worker, device)
             progress.seconds = earlier + time.monotonic() - clock
+            live.steps(1)
             check = progress.step % run.check == 0 or progress.step == run.steps
             stop, began = stop_requested(), time.monotonic()
             if (progress.step % CHECK == 0 or check or stop) and not math.isfinite(float(progress.loss)):
@@ -130,9 +137,11 @@ def train(
             if check:
                 if worker.rank == 0:
                     progress.rows.append(_row(run, progress, of, validation, time.process_time() - cpu))
+                    live.lines(_lines(progress.rows))
                 progress.loss.zero_()
             if worker.rank == 0 and (check or stop or began > due):
                 _save_checkpoint(run, progress, folder, device)
+                live.resumable = True
                 due = time.monotonic() + max(EVERY, SHARE * (time.monotonic() - began))
                 if check and report:
                     report(progress.rows[-1])
@@ -177,6 +186,13 @@ def _row(run: Training, progress: Progress, of: Architecture, validation: Any, c
         "cpu_seconds": cpu_seconds,
         **validated(of, progress.net, validation),
     }
+
+
+def _lines(rows: list[dict[str, Any]]) -> list[Line]:
+    """The curves of the rows, a group for each figure."""
+    names = [k for k in ("loss", "error", "iou", "misfit") if any(row.get(k) is not None for row in rows)]
+    pairs = [[(row["step"], row[k]) for row in rows if row.get(k) is not None and math.isfinite(row[k])] for k in names]
+    return [Line(k, tuple(s for s, _ in p), tuple(v for _, v in p), i) for i, (k, p) in enumerate(zip(names, pairs))]
 
 
 def _not_finite(run: Training, progress: Progress, folder: Path) -> str:

@@ -65,6 +65,13 @@ class Constraint(ABC):
         return self.sparse and all(type(c) in (Sparse, Nonnegative, RealValued) for c in self.parts())
 
     @cached_property
+    def confined(self) -> bool:
+        """True where what lies outside the support makes no difference to the object."""
+        return any(type(c) is Support for c in self.parts()) and all(
+            type(c) in (Support, Nonnegative, RealValued, MagnitudeCap) for c in self.parts()
+        )
+
+    @cached_property
     def flags(self) -> engine.ConstraintFlags | None:
         """The same for the engine, where it can do it: Support(), with Nonnegative() or RealValued() before or after it (the order makes no
         difference), and perhaps MagnitudeCap() at the end; or Sparse(k) with any of the first three, or none."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class Counts:
     imposed: Tensor
     mirrored: bool = False
     sharpened: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: the arrays, and not what follows from them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def target(self) -> Tensor:

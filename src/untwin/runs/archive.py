@@ -18,6 +18,7 @@ from untwin.data import cxi
 from untwin.data.atomic import atomic_write_text, require_writable
 from untwin.data.typed import typed
 from untwin.errors import InputError
+from untwin.live.files import FOLDER as LIVE
 
 if TYPE_CHECKING:
     from untwin.data.measurement import Pattern
@@ -159,7 +160,7 @@ def unfinished(folder: Path) -> bool:
 
 
 def fresh(folder: Path, overwrite: bool) -> Path:
-    """The folder, checked: it must not hold anything unless overwrite is set. Nothing is made yet."""
+    """The folder, checked: it must not hold anything unless overwrite is set, but what a run that failed has shown. Nothing is made yet."""
     require_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder that does not exist yet")
@@ -169,7 +170,7 @@ def fresh(folder: Path, overwrite: bool) -> Path:
         options = (metadata(folder / CHECKPOINT) or {"options": {}})["options"]
         command = f"untwin {options.get('command', 'reconstruct')} --resume {typed(folder)}"
         raise InputError(f"{folder} holds a run that has not ended; go on with: {command}, or begin anew with overwrite=True (--overwrite)")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
+    if folder.exists() and any(path.name != LIVE for path in folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} exists and is not empty; choose another folder or overwrite=True (--overwrite)")
     return folder
 

@@ -11,7 +11,7 @@ import numpy as np
 from untwin import fourier
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
-from untwin.model.alignment import carried
+from untwin.model.alignment import Alignment, carried
 from untwin.model.unmeasured import unconstrained_modes
 from untwin.random import derive
 from untwin.runs.choose import Choice, choose
@@ -20,7 +20,7 @@ from untwin.runs.halves import noise_error
 from untwin.runs.launch import run_here
 from untwin.runs.names import parse
 from untwin.runs.phase import FreedPhase, freed
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, aligned, gather, objects
 from untwin.runs.solution import History, Reconstruction, StageEnd, Start
 from untwin.runs.stages.coherence import Coherence
 from untwin.runs.stages.plan import Outcome, Plan
@@ -46,6 +46,8 @@ STATISTICS = (
     *("working_log_likelihood", "free_log_likelihood", "misfit", "worst_shell_misfit", "worst_shell"),
 )
 LIKELY = 10  # steps from an average to a likely object: 30 and 60 take a hundredth more off the half deviance (one crystal, 64^3)
+FEW_PHOTONS = 50.0  # for each pixel of the support: with more, noise leaves less than E = 0.1 (benchmarks/few_photons.py)
+STRIPE = 2**20  # pixels that are looked at together
 MODES = 5  # orthogonal modes that are kept, at most (unmeasured)
 
 
@@ -68,7 +70,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     reason, warnings = _failures(outcome)
     phase = freed(problem, choice.image, choice.best.state.support[0])
     numbers |= phase.numbers() if phase else {}
-    if problem.pattern.optics:
+    if problem.pattern.optics or _photons_are_few(problem, choice, numbers):
         numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
@@ -86,7 +88,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         verdict=verdict,
         numbers=numbers,
         starts=comparison.starts + comparison.failed,
-        history=tuple(History(str(m), *t) for m, t in zip(outcome.first.state.members, outcome.traces)),
+        history=tuple(History(str(m), *t) for m, t in zip(outcome.first.members, outcome.traces)),
         course=tuple(StageEnd(*end) for end in outcome.course),
         prtf=transfer,
         fsc=shell,
@@ -105,7 +107,7 @@ class RunComparison:
 
     families: E of the result of each other family. independent: of those among them that share nothing with it. score: its own.
     starts: the independent starts; failed: what failed.
-    runs: (k, *grid), every run that ended alike, the solution first. nearest: (*grid), the independent result most like it.
+    runs: (*grid) each, every run that ended alike, the solution first. nearest: (*grid), the independent result most like it.
     replicas: (k, *grid), of a scan about a Bragg peak: the independent starts (where they were averaged) or families that ended
         alike, each on its own support; None of other patterns, whose phase nobody takes for a displacement.
     """
@@ -115,7 +117,7 @@ class RunComparison:
     score: float
     starts: tuple[Start, ...]
     failed: tuple[Start, ...]
-    runs: Tensor
+    runs: tuple[Tensor, ...]
     nearest: Tensor | None
     replicas: Tensor | None = None
 
@@ -131,28 +133,31 @@ class RunComparison:
 
 def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     """How the runs of an outcome compare with what is shown of it."""
-    import torch
-
     outcome, final = choice.outcome, choice.outcome.results
-    results = problem.symmetry.align(objects(problem, final), objects(problem, choice.best)[0])
-    first = problem.symmetry.align(objects(problem, outcome.first), choice.image)
-    errors = tuple(results.error.tolist())
-    others, members = range(1, len(errors)), final.state.members
+    others, members = range(1, len(final)), final.members
     predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Guess | Spectral)]
     strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
-    scores = gather([outcome.first, final]).scores(problem)
-    starts = _start_records(outcome.first, scores, first.error, first.twin)
-    # Of the single starts those that are families' results already are left out
-    alike = [i for i, s in enumerate(starts) if s.error < trust.SIMILAR_ERROR and s.seed not in final.state.seeds]
-    runs = torch.cat([results.x[[0, *(i for i in others if errors[i] < trust.SIMILAR_ERROR)]], first.x[alike]])
+    runs, errors, nearest = [], [], None
+    for i, a in enumerate(aligned(problem, final, objects(problem, choice.best)[0])):
+        errors.append(float(a.error))
+        if i == 0 or errors[i] < trust.SIMILAR_ERROR:
+            runs.append(a.x[0])
+        if i in strangers and errors[i] == min(errors[k] for k in strangers if k <= i):
+            nearest = a.x[0]
+    scores, starts = gather([outcome.first, final]).scores(problem), []
+    for i, a in enumerate(aligned(problem, outcome.first, choice.image)):
+        starts.append(_start_record(outcome.first, i, scores, a))
+        # Of the single starts those that are families' results already are left out
+        if starts[i].error < trust.SIMILAR_ERROR and starts[i].seed not in final.seeds:
+            runs.append(a.x[0])
     return RunComparison(
-        families=errors[1:],
+        families=tuple(errors[1:]),
         independent=tuple(errors[i] for i in strangers),
         score=float(scores[len(starts)]),
-        starts=starts,
+        starts=tuple(starts),
         failed=tuple(Start(m.seed, math.nan, math.inf, 0, reason=str(why), number=m.number, role=m.role) for m, why in outcome.failures),
-        runs=runs,
-        nearest=results.x[min(strangers, key=lambda i: errors[i])] if strangers else None,
+        runs=tuple(runs),
+        nearest=nearest,
         replicas=_replicas(problem, choice, outcome.candidates if outcome.averaged else final.rows([0, *strangers])),
     )
 
@@ -161,9 +166,11 @@ def _replicas(problem: Problem, choice: Choice, independent: Population) -> Tens
     """(k, *grid): those that are like the image, aligned with it, 0 outside the support of each."""
     if problem.pattern.geometry.sampling is None:
         return None
-    aligned = problem.symmetry.align(objects(problem, independent), choice.image)
-    x = aligned.x * carried(independent.state.support, aligned, problem.ndim)
-    return x[aligned.error < trust.SIMILAR_ERROR]
+    import torch
+
+    each = zip(independent.singles, aligned(problem, independent, choice.image), strict=True)
+    alike = [a.x * carried(s.support, a, problem.ndim) for s, a in each if float(a.error) < trust.SIMILAR_ERROR]
+    return torch.cat(alike) if alike else torch.zeros((0, *problem.shape), dtype=choice.image.dtype)
 
 
 def _share_nothing(predictions: list[Predict | Guess | Spectral], member: Member, other: Member) -> bool:
@@ -171,18 +178,15 @@ def _share_nothing(predictions: list[Predict | Guess | Spectral], member: Member
     return not any(a.informs(member.family) and a.informs(other.family) for a in predictions)
 
 
-def _start_records(first: Population, scores: Tensor, error: Tensor, is_twin: Tensor) -> tuple[Start, ...]:
-    return tuple(
-        Start(
-            seed=first.state.seeds[i],
-            number=first.state.members[i].number,
-            r_factor=float(first.r_factor[i]),
-            score=float(scores[i]),
-            support=int(first.pixels[i]),
-            error=float(error[i]),
-            twin=bool(is_twin[i]),
-        )
-        for i in range(len(first.state.seeds))
+def _start_record(first: Population, i: int, scores: Tensor, alignment: Alignment) -> Start:
+    return Start(
+        seed=first.seeds[i],
+        number=first.members[i].number,
+        r_factor=float(first.r_factor[i]),
+        score=float(scores[i]),
+        support=int(first.pixels[i]),
+        error=float(alignment.error),
+        twin=bool(alignment.twin),
     )
 
 
@@ -193,7 +197,7 @@ def _failures(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
         return "", contained
     why = reasons(outcome.failures)
     if outcome.broken:
-        reason = Failure.MOST.format(count=len(outcome.failures), reasons=why, living=len(outcome.first.state.seeds))
+        reason = Failure.MOST.format(count=len(outcome.failures), reasons=why, living=len(outcome.first))
         return reason, (reason, *contained)
     return "", (Failure.SOME.format(parts=counted(m for m, _ in outcome.failures), reasons=why), *contained)
 
@@ -384,6 +388,15 @@ def _evidence(
     )
 
 
+def _photons_are_few(problem: Problem, choice: Choice, numbers: dict[str, float]) -> bool:
+    """Do starts agree because they fit the same noise? Asked where nothing but the counts has made the object: a deep prior takes noise
+    out, and so does it matter less than the halves of the photons say."""
+    refined = choice.refinement is not None and choice.refinement.accepted
+    if refined or not problem.pattern.counted or problem.constraint.everywhere or not problem.model.waves.unitary:
+        return False
+    return numbers["photons"] < FEW_PHOTONS * numbers["support_pixels"]
+
+
 def _contrast(choice: Choice) -> float:
     """Of a picture in its box, which is what a plan with `Penalized` is for: deviation over root mean square inside the support."""
     inside = choice.image.real[choice.best.state.support[0]].double()
@@ -398,31 +411,43 @@ def _curves(problem: Problem, comparison: RunComparison) -> tuple[Curve | None, 
     """The transfer function of the runs that ended alike, and the shell correlation with the nearest independent result."""
     if problem.pattern.optics:
         return None, _shell_correlation(comparison)
-    waves = problem.model.waves.propagate(comparison.runs)
-    transfer = prtf(waves, problem.counts.measured) if len(waves) > 1 else None
-    shell = None if comparison.nearest is None else fsc(waves[0], problem.model.waves.propagate(comparison.nearest.unsqueeze(0))[0])
-    return transfer, shell
+    waves = problem.model.waves
+    transfer = None
+    if len(comparison.runs) > 1:
+        transfer = prtf((waves.propagate(x[None])[0] for x in comparison.runs), problem.counts.measured)
+    if comparison.nearest is None:
+        return transfer, None
+    best, other = (waves.propagate(x[None])[0] for x in (*comparison.runs[:1], comparison.nearest))
+    return transfer, fsc(best, other)
 
 
 def _shell_correlation(comparison: RunComparison) -> Curve | None:
     """Of an object that is no far field's, between the transforms of two results; None where there are not two, or no two dimensions."""
-    runs, d = comparison.runs, comparison.runs.ndim - 1
+    runs, d = comparison.runs, comparison.runs[0].ndim
     if comparison.nearest is None or d < 2:
         return None
     return fsc(fourier.forward(runs[0], d), fourier.forward(comparison.nearest, d))
 
 
-def _modes(runs: Tensor, count: int = MODES) -> tuple[Tensor, list[float]]:
-    """Orthogonal modes of aligned runs (singular vectors) and their shares of the power; the first is their best common object."""
+def _modes(runs: tuple[Tensor, ...], count: int = MODES) -> tuple[Tensor, list[float]]:
+    """Orthogonal modes of aligned runs (singular vectors) and their shares of the power; the first is their best common object. Some
+    pixels at a time, so that the runs are never in memory twice."""
     import torch
 
-    flat = runs.flatten(1)
-    gram = flat.conj() @ flat.T
+    pixels, flat = runs[0].numel(), [x.flatten() for x in runs]
+    stripes = [slice(j, j + STRIPE) for j in range(0, pixels, STRIPE)]
+    gram = torch.zeros(len(runs), len(runs), dtype=torch.complex128, device=runs[0].device)
+    for stripe in stripes:
+        part = torch.stack([x[stripe] for x in flat])
+        gram += part.conj() @ part.T
     power, vectors = torch.linalg.eigh(gram)
     order = power.argsort(descending=True)[:count]
-    modes = (vectors[:, order].T.to(flat.dtype) @ flat).reshape(-1, *runs.shape[1:]) / math.sqrt(len(runs))
+    weights = (vectors[:, order].T / math.sqrt(len(runs))).to(runs[0].dtype)
+    modes = torch.empty((len(order), pixels), dtype=runs[0].dtype, device=runs[0].device)
+    for stripe in stripes:
+        modes[:, stripe] = weights @ torch.stack([x[stripe] for x in flat])
     shares = (power / power.sum().clamp(min=1e-30)).clamp(min=0)[order]
-    return modes, [float(s) for s in shares]
+    return modes.reshape(-1, *runs[0].shape), [float(s) for s in shares]
 
 
 def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
@@ -439,9 +464,11 @@ def _presented(problem: Problem, image: Tensor, support: Tensor) -> tuple[Tensor
 
 
 def _presented_modes(problem: Problem, image: Tensor, modes: Tensor) -> Tensor:
-    """The modes, moved as the object is."""
-    d = problem.ndim
-    return problem.centred(modes.roll([0, *problem.symmetry.origin(image)], tuple(range(d + 1)))).to(image.dtype).cpu()
+    """The modes, moved as the object is, in their place."""
+    axes, by = tuple(range(problem.ndim)), problem.symmetry.origin(image)
+    for row, mode in enumerate(modes):
+        modes[row] = problem.centred(mode.roll(by, axes))
+    return modes.to(image.dtype).cpu()
 
 
 def _presented_replicas(problem: Problem, image: Tensor, replicas: Tensor | None) -> Tensor | None:

@@ -73,6 +73,8 @@ class Facts:
 # What separates the conditions
 HIDDEN_SPECKLES = Number(8, UNMEASURED)
 LARGE_PIXELS = Number(32_768, UNMEASURED)  # 32 x 32 x 32
+_VOLUMES = "benchmarks/volumes.py: one crystal of 256 x 256 x 256; how many fewer would do is unmeasured"
+HUGE_PIXELS = Number(4_000_000, _VOLUMES)
 REFINED_2D = Number(5_000, "docs/deep-priors.md: measured at 64 x 64, where it costs less than a minute")  # pixels
 REFINED_3D = Number(32_768, "benchmarks/results/double_dip_3d.json: 32 x 32 x 32")  # pixels
 MIN_PHOTONS = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # per pixel of the detector
@@ -244,6 +246,17 @@ LARGE = Row(
         "rounds": Number(3, UNMEASURED),
     },
 )
+HUGE = Row(
+    "very large arrays, 3D: half the starts, one generation, one round",
+    lambda facts: facts.pixels > HUGE_PIXELS.value and facts.problem.ndim == 3,
+    LARGE.text,
+    LARGE.numbers
+    | {
+        "starts": Number(4, _VOLUMES),
+        "generations": Number(1, _VOLUMES),
+        "rounds": Number(1, _VOLUMES),
+    },
+)
 SMALL = Row(
     "all others: many starts, two guided generations, a finish for few photons",
     lambda facts: True,
@@ -265,7 +278,7 @@ SMALL = Row(
         "rounds": Number(4, UNMEASURED),
     },
 )
-PLANS = (NEAR, WAVES, SPARSE, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, LARGE, SMALL)  # the first whose condition holds
+PLANS = (NEAR, WAVES, SPARSE, FIXED_FILLED, FIXED, FILLED, BEHIND_A_STOP, BRAGG, HUGE, LARGE, SMALL)  # the first whose condition holds
 
 # A complex object is refined by a deep prior (docs/deep-priors.md)
 _REFINE_SOURCE = "docs/deep-priors.md: this fit was measured as a whole (benchmarks/priors.py), the number by itself was not"

@@ -35,6 +35,7 @@ from untwin.processes import one_thread
 from untwin.random import derive
 from untwin.runs import plugplay
 from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.runs.live import picture_view
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.kernels import consensus, resized, trimmed
@@ -273,7 +274,7 @@ def _together(
         part = checkpoint.read(name) or PartState(State.of(torch.zeros(1, *problem.shape), seeds=(own,)), [])
         state = part.state
         tick(state.step)
-        with checkpoint.part(name) as reached:
+        with checkpoint.part(name, picture_view) as reached:
             for state in iterate(problem, settings.steps * settings.fits[number % len(settings.fits)], state):  # noqa: B020
                 tick(1)
                 reached(state, [])

@@ -16,13 +16,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data import checksummed
 from untwin.data.atomic import PART
 from untwin.data.typed import typed
-from untwin.errors import CheckpointWarning, InputError, NumericalFailure, WorkerLost
+from untwin.errors import CheckpointWarning, InputError, NumericalFailure, SchedulerLost, WorkerLost
+from untwin.live import files
+from untwin.live.record import Record, Shows
 from untwin.processes import ignored, stoppable
 from untwin.solve.state import Member, State
 from untwin.solve.stopping import RuleState
@@ -31,8 +34,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from untwin.live.view import View
+
 EVERY = 20.0  # seconds of work between checkpoints, at least,
 SHARE = 50.0  # and so many times what the last one took: a fiftieth of the time
+MOST_WAITING = 2**28  # bytes of images that wait in memory until they are written
 RATE = 2e8  # bytes per second that a disk is trusted with before anything has been written to it
 POLL_INTERVAL = 0.5  # seconds after which a worker looks whether it is still wanted
 _RUN, _STOP = "run.untwin", "stop"
@@ -55,6 +61,7 @@ class Checkpoint:
     """The folder in which a run keeps what it has done; without a folder nothing is kept.
 
     options: plain values that say how to begin this run, for whoever goes on with it. every: seconds of work between two writings.
+    live: what shows the run to others.
     Parts that have ended wait in memory until it is time to write, so that a run of seconds writes nothing but what it is.
     """
 
@@ -67,14 +74,17 @@ class Checkpoint:
     due: float = 0.0
     cost: float = 0.0
     polled: float = 0.0
+    live: Shows = field(default_factory=Record)
 
     def begin(self, about: dict[str, Any]) -> None:
         """Say what the run is: about, plain values. Raises InputError where the folder holds another run, naming what differs."""
         text = json.dumps(about, sort_keys=True, default=str)
         self.run = hashlib.sha256(text.encode()).hexdigest()
         self._later(self.every)
+        self.live.begun = True
         if self.folder is None:
             return
+        self.live.resumable = True
         existing = metadata(self.folder)
         if existing is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,9 +126,9 @@ class Checkpoint:
             return None
 
     @contextmanager
-    def part(self, name: str) -> Iterator[Callable[..., None]]:
+    def part(self, name: str, look: Callable[[State, list[Any]], View] | None = None) -> Iterator[Callable[..., None]]:
         """Work on a part. `reached(state, trace, aux)` after each step says where it stands: this is kept when it is time, and when the
-        work is interrupted. Raises KeyboardInterrupt when the user wants to stop."""
+        work is interrupted. look: what others may see of a state and its trace. Raises KeyboardInterrupt when the user wants to stop."""
         latest: list[tuple[State, list[Any], int, Any]] = []
 
         def part_state() -> dict[str, PartState]:
@@ -129,6 +139,8 @@ class Checkpoint:
             latest[:] = [(state, trace, len(trace), aux)]  # in one go: an interruption finds the old or the new
             if stop_requested():
                 raise KeyboardInterrupt
+            if look is not None:
+                self.live.reached(name, partial(look, state, trace))
             if self.folder is None:
                 return
             clock = time.monotonic()
@@ -147,6 +159,8 @@ class Checkpoint:
                 if latest:
                     self.keep(part_state())
                 raise
+            finally:
+                self.live.left(name)
 
     def finish_part(self, name: str, part: PartState) -> None:
         """A part has ended; it is kept when it is time."""
@@ -154,13 +168,15 @@ class Checkpoint:
             return
         part.ended = True
         self.waiting[name] = part
-        if time.monotonic() > self.due:
+        waiting = sum(p.state.image.nbytes for p in self.waiting.values())
+        if time.monotonic() > self.due or waiting > MOST_WAITING:
             self.keep()
 
     def keep(self, under_way: dict[str, PartState] | None = None) -> None:
         """Write what waits, and the part that is under way. Where the disk does not take it the run goes on, and says so
-        (CheckpointWarning); what was kept before stays."""
+        (CheckpointWarning); what was kept before stays. Without a folder it waits for whoever reads it."""
         if self.folder is None:
+            self.waiting.update(under_way or {})
             return
         began = time.monotonic()
         try:
@@ -194,7 +210,7 @@ class Checkpoint:
 
     def for_worker(self) -> Checkpoint:
         """What travels to another process."""
-        return Checkpoint(self.folder, {}, self.every, self.run, self.owner)
+        return Checkpoint(self.folder, {}, self.every, self.run, self.owner, live=self.live.for_worker())
 
     def _require_wanted(self) -> None:
         """In another process than the run's own: raise KeyboardInterrupt where that one has ended or wants to stop."""
@@ -215,23 +231,30 @@ class Checkpoint:
 
 
 @contextmanager
-def checkpointed(command: str, checkpoint: Checkpoint, folder: Path, resume: bool) -> Iterator[None]:
-    """Inside, an interruption says how to go on, where the checkpoint holds anything. The checkpoint is removed when the block is done, or
-    has failed for good."""
+def checkpointed(
+    command: str, checkpoint: Checkpoint, folder: Path, resume: bool, title: str = "", figure: str = "R-factor"
+) -> Iterator[Record]:
+    """Inside, the run shows itself (title, figure: see Record), and an interruption says how to go on, where the checkpoint holds anything.
+    The checkpoint is removed when the block is done, or has failed for good."""
     if not resume:
         checkpoint.clear()
     try:
-        yield
+        with Record(folder, command, title, f"untwin {command} --resume {typed(folder.absolute())}", figure) as record:
+            checkpoint.live = record
+            yield record
     except (KeyboardInterrupt, WorkerLost) as error:
         if not checkpoint.begun():
             raise
         how = f"what is done is kept; go on with: untwin {command} --resume {typed(folder)}"
+        how += ", which runs here, or on another cluster with --scheduler" if isinstance(error, SchedulerLost) else ""
         raise type(error)("; ".join([*map(str, error.args), how])) from None
     except (InputError, NumericalFailure) as error:
         if isinstance(error, NumericalFailure) or not (resume or checkpoint.has_parts()):
             checkpoint.clear()
             with suppress(OSError):
                 folder.rmdir()  # if there is nothing in it
+            if isinstance(error, InputError):
+                files.remove(folder)
         raise
     checkpoint.clear()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from untwin.judge import metrics, trust
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, aligned, errors, gather, objects
 from untwin.runs.stages.plan import Outcome, Plan
 from untwin.runs.stages.refine import Refine
 
@@ -66,15 +66,15 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
     if outcome.refined is None:
         return Choice(plain, outcome)
     results = outcome.refined.rows(outcome.refined.deviance.argsort(stable=True).tolist())
-    unrefined = [i for i, s in enumerate(outcome.results.state.seeds) if s not in results.state.seeds]  # families that were not refined
+    unrefined = [i for i, s in enumerate(outcome.results.seeds) if s not in results.seeds]  # families that were not refined
     refined_outcome = replace(
         outcome, results=gather([results, outcome.results.rows(unrefined)]) if unrefined else results, candidates=results
     )
     refined = mean(problem, refined_outcome, math.inf)
     before, _ = _half_deviance(problem, outcome.results, plain)
     after, expected = _half_deviance(problem, results, refined)
-    x = objects(problem, results)
-    nearest = min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    others = errors(problem, results.rows(list(range(1, len(results)))), objects(problem, results.rows([0]))[0])
+    nearest = min(others.nan_to_num(nan=1.0).tolist(), default=math.nan)
     accepted = after < before if math.isnan(nearest) else nearest < trust.SIMILAR_ERROR and after <= MAX_DEVIANCE_RISE * before
     refine, deviance_ratio = plan.stage(Refine), None
     if refine and refine.max_deviance_ratio and problem.pattern.counted:
@@ -87,7 +87,7 @@ def choose(problem: Problem, plan: Plan, outcome: Outcome) -> Choice:
 def _half_deviance(problem: Problem, results: Population, image: Tensor) -> tuple[float, float]:
     """Half deviance per pixel of an image, infinite where that is no number, and what is expected of the truth."""
     t = problem.counts
-    f = problem.holding(results.rows([0]).state.nuisance).predict(image.unsqueeze(0))
+    f = problem.holding(results.singles[0].nuisance).predict(image.unsqueeze(0))
     half = metrics.log_likelihood(f, t.intensity, t.measured).nan_to_num(nan=math.inf)
     return float(half), float(metrics.expected_half_deviance(f.nan_to_num(), t.measured) / t.measured.sum())
 
@@ -98,14 +98,16 @@ def mean(problem: Problem, outcome: Outcome, score_window: float) -> Tensor:
     They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
     are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
     """
+    import torch
+
     best = objects(problem, outcome.results.rows([0]))[0]
-    aligned = problem.symmetry.align(objects(problem, outcome.candidates), best)
-    scores = outcome.candidates.scores(problem)
-    alike = (aligned.error.cpu() < trust.SIMILAR_ERROR) & (scores.cpu() <= scores.min().cpu() + score_window)
-    if int(alike.sum()) < 2:
+    scores = outcome.candidates.scores(problem).cpu()
+    near = (scores <= scores.min() + score_window).nonzero().flatten().tolist()
+    alike = [a.x for a in aligned(problem, outcome.candidates.rows(near), best) if float(a.error) < trust.SIMILAR_ERROR]
+    if len(alike) < 2:
         return best
-    mean = problem.project_object(aligned.x[alike.to(best.device)].mean(0, keepdim=True), outcome.results.state.support[:1])
-    t, calibrated = problem.counts, problem.holding(outcome.results.rows([0]).state.nuisance)
+    mean = problem.project_object(torch.cat(alike).mean(0, keepdim=True), outcome.results.singles[0].support)
+    t, calibrated = problem.counts, problem.holding(outcome.results.singles[0].nuisance)
     r = [float(metrics.r_factor(calibrated.predict(x), t.intensity, t.measured)) for x in (mean, best.unsqueeze(0))]
     mean = mean if mean.is_complex() else mean.to(best.dtype)
     return mean[0] if r[0] < MAX_R_FACTOR_RISE * r[1] else best

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from untwin.checks import int_argument, seed_argument
 from untwin.data.typed import amount
 from untwin.errors import InputError
 from untwin.judge.trust import Verdict
+from untwin.live.record import Record, recorded
+from untwin.live.view import Line, View, signed_panel
 from untwin.model import lattice as lattices
 from untwin.model import motifs as symmetry
 from untwin.model import slow
@@ -115,6 +118,7 @@ def deconvolve_sparse(
     flatten: int = 0,
     measured: Any = None,
     report: Report | None = None,
+    live: Record | str | Path | None = None,
 ) -> Deconvolved:
     """What repeats in pictures, and where: Y_s = sum_m A_ms * X_m + b_s + noise, with sparse maps X that all channels share.
 
@@ -125,7 +129,7 @@ def deconvolve_sparse(
     lattice: take an atomic lattice out first, plane waves whose peaks stand sharply in the spectrum; they are then in no residual.
     flatten: order of a polynomial that is taken out of every channel first, such as 2; a slow background is none of a motif.
     measured: (height, width) bool, False where a pixel means nothing. report: called with the starts since the last call, the best
-    objective so far, the starts at most.
+    objective so far, the starts at most. live: a folder in which the run shows itself: `untwin watch FOLDER` (docs/watch.md).
     Method and sources: `untwin.solve.sparse`. Raises InputError where something does not fit.
     """
     data, known = _data(Y, measured)
@@ -138,21 +142,22 @@ def deconvolve_sparse(
     observed, wide = _observation(data / scale[:, None, None], known, box, periodic)
     settings = sparse.Descent(nonnegative=bool(nonnegative))
     search = _Search(observed, box, wide, motifs, seed, settings)
-    number = 0
-    while number < starts and not (number >= FEWEST and search.settled()):
-        search.add(number)
-        number += 1
-        if report:
-            report(1, search.best.cost, starts)
-    candidates = search.ranked()
-    shown = _polished(observed, candidates[0].estimate, wide, settings)
-    agreement = _agreement(candidates)
-    result = _in_units(observed, shown, scale, data, known)
-    numbers = _numbers(observed, shown, result, candidates, agreement)
-    numbers |= {**shares, "seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+    with recorded(live, "deconvolve", figure="objective") as record:
+        record.begun = True
+        record.set(unit="starts")
+        _searched(search, starts, record.reporting(report), record)
+        candidates = search.ranked()
+        shown = _polished(observed, candidates[0].estimate, wide, settings)
+        record.show(partial(_view, shown))
+        agreement = _agreement(candidates)
+        result = _in_units(observed, shown, scale, data, known)
+        numbers = _numbers(observed, shown, result, candidates, agreement)
+        numbers |= {**shares, "seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
+        verdict = _verdict(numbers, len(candidates))
+        record.set(verdict={"trusted": verdict.trusted, "text": verdict.text}, numbers={"seconds": numbers["seconds"]})
     return replace(
         result,
-        verdict=_verdict(numbers, len(candidates)),
+        verdict=verdict,
         numbers=numbers,
         warnings=_warnings(shown, numbers, wide, lattice),
         starts=tuple((c.cost, c.number, _alike(c.estimate.motifs, shown.motifs)) for c in candidates),
@@ -160,6 +165,24 @@ def deconvolve_sparse(
                   "periodic": bool(periodic), "lattice": bool(lattice), "flatten": flatten},
         provenance=made_with(),
     )  # fmt: skip
+
+
+def _searched(search: _Search, starts: int, report: Report | None, live: Record) -> None:
+    """As many starts as are needed, the best of which is shown."""
+    number = 0
+    while number < starts and not (number >= FEWEST and search.settled()):
+        search.add(number)
+        number += 1
+        if report:
+            report(1, search.best.cost, starts)
+        line = Line("each start", tuple(c.number for c in search.candidates), tuple(c.cost for c in search.candidates))
+        live.finished(f"start {number}", [line], partial(_view, search.best.estimate, f"the best of {amount(number, 'start')}"))
+
+
+def _view(estimate: sparse.Estimate, caption: str = "the result") -> View:
+    """The first motif in its first channel, and where it stands."""
+    motif, places = np.asarray(estimate.motifs)[0, 0], np.asarray(estimate.maps)[0]
+    return View((signed_panel("motif", motif), signed_panel("where it stands", places)), caption=caption)
 
 
 def _cleaned(data: np.ndarray, known: np.ndarray, scale: np.ndarray, lattice: bool, flatten: int) -> tuple[np.ndarray, dict[str, float]]:

@@ -53,11 +53,12 @@ def require_agreement(device: str) -> None:
 @lru_cache
 def disagreement(device: str) -> float:
     """|image − image on the CPU| / |image on the CPU|: a known object behind a stop, two starts."""
-    on_cpu, on_device = _ends("cpu"), _ends(device)
+    on_cpu, on_device = short_run("cpu"), short_run(device)
     return float((on_cpu - on_device).norm() / on_cpu.norm())
 
 
-def _ends(device: str) -> Tensor:
+def short_run(device: str) -> Tensor:
+    """(2, *grid) on the CPU: what 5 RAAR and 5 ER on a known object end with."""
     import torch
 
     from untwin.model.problem import Problem

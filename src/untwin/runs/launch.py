@@ -1,15 +1,18 @@
-"""Where starts run: in this process, or in a pool of processes with one thread each; in the same batches in both."""
+"""Where starts run: in this process, in a pool of processes with one thread each, or elsewhere (runs.cluster); in the same batches."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from untwin.engine import memory
 from untwin.judge.metrics import r_factor
 from untwin.processes import GRACE_PERIOD, cores, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
+from untwin.runs.live import StartsLook, lines_of
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State
@@ -26,15 +29,22 @@ GPU_ARRAYS = 7.0  # of a start on a GPU beside those of its steps: temporary one
 Report = Callable[[int, float | None], None]  # called with the steps taken since the last call, and the lowest R known now
 Parts = dict[str, tuple[int, Recipe, "State"]]  # by name: number of the job, recipe, starts
 OnDone = Callable[[str, "RunResult"], None]
+Strategy = Callable[["Launcher", "Problem", Parts, int, OnDone], None]  # works parts off, whatever their order
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A population after its recipe; for each start its R-factors on the way, (steps, values); CPU seconds of other processes."""
+    """A population after its recipe, as the states of its batches; for each start its R-factors on the way, (steps, values); CPU seconds
+    of other processes."""
 
-    state: State
+    states: tuple[State, ...]
     traces: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     cpu_seconds: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """One of all starts."""
+        return State.concatenate(self.states)
 
 
 def residual(problem: Problem, state: State) -> tuple[float, ...]:
@@ -57,7 +67,7 @@ def run_here(
     checkpoint = checkpoint or Checkpoint()
     part = checkpoint.read(name, problem.device) if name else None
     state, trace = (part.state, part.trace) if part else (state, [])
-    with checkpoint.part(name) as reached:
+    with checkpoint.part(name, StartsLook(problem, None if every else residual)) as reached:
         for state in iterate(problem, recipe, state, CHECK):  # noqa: B020
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
@@ -69,7 +79,7 @@ def run_here(
 
 def _run_result(state: State, trace: list[tuple[int, tuple[float, ...]]]) -> RunResult:
     steps = tuple(step for step, _ in trace)
-    return RunResult(state, tuple((steps, tuple(values[i] for _, values in trace)) for i in range(len(state.seeds))))
+    return RunResult((state,), tuple((steps, tuple(values[i] for _, values in trace)) for i in range(len(state.seeds))))
 
 
 def _part_state(result: RunResult) -> PartState:
@@ -77,18 +87,29 @@ def _part_state(result: RunResult) -> PartState:
     return PartState(result.state, [(step, tuple(values[i] for _, values in result.traces)) for i, step in enumerate(steps)])
 
 
-def _work(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> RunResult:
+def _work(
+    problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str, iterates: bool = True
+) -> RunResult:
     with one_thread():
-        return run_here(problem, recipe, state, samples, checkpoint, name)
+        result = run_here(problem, recipe, state, samples, checkpoint, name)
+    return result if iterates else at_rest(result)
 
 
-def _work_in_worker(problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str) -> RunResult | None:
+def at_rest(result: RunResult) -> RunResult:
+    """The iterate is left behind, which is half of what would travel and be kept."""
+    return replace(result, states=tuple(s.replace(x=s.image) for s in result.states))
+
+
+def _work_in_worker(
+    problem: Problem, recipe: Recipe, state: State, samples: int, checkpoint: Checkpoint, name: str, iterates: bool = True
+) -> RunResult | None:
     """None where it was interrupted; what it has done is then kept."""
     began = time.process_time()
     try:
-        result = _work(problem, recipe, state, samples, checkpoint, name)
+        result = _work(problem, recipe, state, samples, checkpoint, name, iterates)
     except KeyboardInterrupt:
         return None
+    memory.release()  # a worker that waits is small
     return replace(result, cpu_seconds=time.process_time() - began)
 
 
@@ -98,13 +119,16 @@ class Launcher:
     start may end with other last bits in a batch of another size.
 
     workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
-    cpu_seconds: CPU seconds that other processes have spent so far.
+    cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
+    iterates: whether x comes back, too, beside the image: stages begin from images, but for a Refine.
     """
 
     workers: int
     batch: int = BATCH
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     cpu_seconds: float = 0.0
+    elsewhere: Strategy | None = None
+    iterates: bool = True
 
     def map(
         self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None, purpose: str = ""
@@ -124,6 +148,8 @@ class Launcher:
 
         def on_done(name: str, result: RunResult) -> None:
             results[name] = result
+            look = partial(StartsLook(problem), result.state, _part_state(result).trace)
+            self.checkpoint.live.finished(name, lines_of(result.state.members, result.traces), look)
             if report:
                 report(length(parts[name][1]) * len(parts[name][2].seeds), _lowest(result))
 
@@ -131,16 +157,21 @@ class Launcher:
             if (part := self.checkpoint.read(name, problem.device)) and part.ended:
                 on_done(name, _run_result(part.state, part.trace))
         pending = {name: part for name, part in parts.items() if name not in results}
+        strategy = self.elsewhere or (Launcher._in_this_process if self.workers == 1 else Launcher._in_pool)
         if pending:
-            (self._in_this_process if self.workers == 1 else self._in_pool)(problem, pending, samples, on_done)
+            strategy(self, problem, pending, samples, on_done)
         return [_joined([results[name] for name, (j, _, _) in parts.items() if j == k]) for k in range(len(jobs))]
 
+    def finish(self, name: str, result: RunResult, on_done: OnDone) -> None:
+        """A part has ended."""
+        self.cpu_seconds += result.cpu_seconds
+        self.checkpoint.finish_part(name, _part_state(result))
+        on_done(name, result)
+
     def _in_this_process(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
-        work = _work if problem.device == "cpu" else run_here
         for name, (_, recipe, state) in parts.items():
-            result = work(problem, recipe, state, samples, self.checkpoint, name)
-            self.checkpoint.finish_part(name, _part_state(result))
-            on_done(name, result)
+            arguments = problem, recipe, state, samples, self.checkpoint, name
+            self.finish(name, _work(*arguments, self.iterates) if problem.device == "cpu" else run_here(*arguments), on_done)
 
     def _in_pool(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
         from concurrent.futures import as_completed, wait
@@ -148,7 +179,7 @@ class Launcher:
         worker_checkpoint = self.checkpoint.for_worker()
         with pool(self.workers) as executor:
             futures = {
-                executor.submit(_work_in_worker, problem, recipe, state, samples, worker_checkpoint, name): name
+                executor.submit(_work_in_worker, problem, recipe, state, samples, worker_checkpoint, name, self.iterates): name
                 for name, (_, recipe, state) in parts.items()
             }
             try:
@@ -156,9 +187,7 @@ class Launcher:
                     result = future.result()
                     if result is None:
                         raise KeyboardInterrupt
-                    self.cpu_seconds += result.cpu_seconds
-                    self.checkpoint.finish_part(futures[future], _part_state(result))
-                    on_done(futures[future], result)
+                    self.finish(futures[future], result, on_done)
             except KeyboardInterrupt:
                 self.checkpoint.ask_to_stop()
                 for future in futures:
@@ -177,7 +206,7 @@ def _lowest(result: RunResult) -> float | None:
 
 
 def _joined(parts: list[RunResult]) -> RunResult:
-    return RunResult(State.concatenate([p.state for p in parts]), tuple(t for p in parts for t in p.traces))
+    return RunResult(tuple(s for p in parts for s in p.states), tuple(t for p in parts for t in p.traces))
 
 
 def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:

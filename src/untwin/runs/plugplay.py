@@ -21,6 +21,7 @@ from untwin.model.picture import Picture
 from untwin.random import derive
 from untwin.runs.checkpoint import Checkpoint, PartState
 from untwin.runs.kspace import real_in_kspace
+from untwin.runs.live import picture_view
 from untwin.runs.solution import Restored
 from untwin.solve.normal import require_linear
 from untwin.solve.pnp import HQS, PnP, Smooth
@@ -247,7 +248,7 @@ def _run(
     state, total = part.state, length(recipe)
     if report and state.step:
         report(state.step, None, total)
-    with checkpoint.part(name) as reached:
+    with checkpoint.part(name, picture_view) as reached:
         for state in iterate(problem, recipe, state):  # noqa: B020
             if report:
                 report(1, None, total)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from untwin.judge import metrics
+from untwin.model.alignment import LARGE, Alignment
 from untwin.random import derive
 from untwin.solve.state import Member, State
 
@@ -15,37 +17,58 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 SURVIVORS = 4  # one in so many of a family lives on beside its children (unmeasured)
+LARGE_PIXELS = 500_000  # from which on a resting start is worth the work of writing it anew (unmeasured)
 PARENTS = 2  # one in so many, the better ones, is a parent (the better half; unmeasured)
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
     """Starts that have ended, with their figures, all (starts,) float64: deviance (half, Poisson; infinite where a start has come to
-    nothing or is not finite), r_factor, pixels in the support, unknowns (metrics.unknowns)."""
+    nothing or is not finite), r_factor, pixels in the support, unknowns (metrics.unknowns).
 
-    state: State
+    singles: a state of each start, so that nothing is copied where some of them are chosen, ordered or joined.
+    """
+
+    singles: tuple[State, ...]
     deviance: Tensor
     r_factor: Tensor
     pixels: Tensor
     unknowns: Tensor
 
     @classmethod
-    def of(cls, problem: Problem, state: State) -> Population:
+    def of(cls, problem: Problem, *states: State) -> Population:
         """Figures of P_S of the estimates."""
         import torch
 
         d = problem.counts
-        deviance, r, free = [], [], []
-        for row in range(len(state.seeds)):
-            single = state[[row]]
+        singles = tuple(state[[row]] for state in states for row in range(len(state.members)))
+        deviance, r, free, pixels = [], [], [], []
+        for single in singles:
             x = problem.project_object(single.image, single.support)
             f = problem.holding(single.nuisance).predict(x)
             free.append(metrics.unknowns(x, single.support))
             deviance.append(metrics.half_deviance(f, d.intensity, d.measured))
             r.append(metrics.r_factor(f, d.intensity, d.measured))
-        pixels = state.support.flatten(1).sum(1).double()
-        dead = ~torch.cat(deviance).isfinite() | ~torch.cat(r).isfinite() | ~torch.cat(free).isfinite() | (pixels == 0)
-        return cls(state, torch.cat(deviance).masked_fill(dead, float("inf")), torch.cat(r), pixels, torch.cat(free))
+            pixels.append(single.support.flatten(1).sum(1).double())
+        figures = [torch.cat(values) for values in (deviance, r, pixels, free)]
+        dead = ~figures[0].isfinite() | ~figures[1].isfinite() | ~figures[3].isfinite() | (figures[2] == 0)
+        return cls(singles, figures[0].masked_fill(dead, float("inf")), *figures[1:])
+
+    def __len__(self) -> int:
+        return len(self.singles)
+
+    @property
+    def state(self) -> State:
+        """One of all starts: a copy where there are several."""
+        return State.concatenate(self.singles)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(m for s in self.singles for m in s.members)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(m.seed for m in self.members)
 
     def scores(self, problem: Problem) -> Tensor:
         return metrics.scores(self.deviance, self.unknowns, int(problem.counts.measured.sum()), problem.pattern.counted)
@@ -60,23 +83,43 @@ class Population:
 
     def living(self) -> Population:
         dead = self.dead()
-        return self.rows([i for i in range(len(self.state.seeds)) if i not in dead]) if dead else self
+        return self.rows([i for i in range(len(self)) if i not in dead]) if dead else self
 
     def rows(self, rows: list[int]) -> Population:
-        return Population(self.state[rows], self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
+        singles = tuple(self.singles[r] for r in rows)
+        return Population(singles, self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])
 
     def replaced(self, rows: list[int], replacements: Population) -> Population:
         """With replacements, in order, in place of some rows."""
-        n = len(self.state.seeds)
+        n = len(self)
         at = [n + rows.index(i) if i in rows else i for i in range(n)]
         return gather([self, replacements]).rows(at)
+
+    def resting(self, problem: Problem) -> Population:
+        """The same where nothing begins from it any more: of a large array only what lies inside the support takes memory."""
+        if not problem.constraint.confined or problem.counts.amplitude.numel() < LARGE_PIXELS or problem.device != "cpu":
+            return self
+        return replace(self, singles=tuple(_resting(s) for s in self.singles))
+
+
+def _resting(state: State) -> State:
+    """The state whose x and image are 0 outside the support: pages of memory in which nothing was ever written are not there."""
+    import mmap
+
+    import torch
+
+    block = mmap.mmap(-1, state.image.nbytes)
+    image = torch.frombuffer(block, dtype=state.image.dtype).view(state.image.shape)
+    inside = state.support.flatten().nonzero().flatten()
+    image.flatten()[inside] = state.image.flatten()[inside]
+    return replace(state, x=image, image=image)
 
 
 def gather(populations: list[Population]) -> Population:
     import torch
 
     return Population(
-        State.concatenate([p.state for p in populations]),
+        tuple(s for p in populations for s in p.singles),
         torch.cat([p.deviance for p in populations]),
         torch.cat([p.r_factor for p in populations]),
         torch.cat([p.pixels for p in populations]),
@@ -86,9 +129,30 @@ def gather(populations: list[Population]) -> Population:
 
 def objects(problem: Problem, population: Population) -> Tensor:
     """(starts, *grid) complex: P_S of the estimates."""
-    s = population.state
-    x = problem.project_object(s.image, s.support)
+    import torch
+
+    x = [problem.project_object(s.image, s.support) for s in population.singles]
+    x = x[0] if len(x) == 1 else torch.cat(x)
     return x if x.is_complex() else x.to(x.dtype.to_complex())
+
+
+def aligned(problem: Problem, population: Population, reference: Tensor) -> Iterator[Alignment]:
+    """The object of each start, aligned with the reference (*grid), one after the other; large arrays are aligned so, too, and copies
+    that nobody keeps are gone."""
+    rows = [[i] for i in range(len(population))]
+    if len(population) * reference.numel() > LARGE:
+        yield from (problem.symmetry.align(objects(problem, population.rows(row)), reference) for row in rows)
+    elif rows:
+        every = problem.symmetry.align(objects(problem, population), reference)
+        yield from (Alignment(*(getattr(every, f.name)[row] for f in fields(Alignment))) for row in rows)
+
+
+def errors(problem: Problem, population: Population, reference: Tensor) -> Tensor:
+    """(starts,): E of each object to the reference (*grid)."""
+    import torch
+
+    each = [a.error for a in aligned(problem, population, reference)]
+    return torch.cat(each) if each else torch.zeros(0, dtype=torch.float64)
 
 
 def start(seed: int, number: int, family: int = 0, attempt: int = 0) -> Member:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
 from untwin.errors import InputError, NumericalFailure, WorkerLost
+from untwin.live.record import Record, recorded
 from untwin.model.constraints import RealValued, Support
 from untwin.model.inference import layout_for
 from untwin.model.networks import weights
@@ -21,13 +24,16 @@ from untwin.provenance import made_with
 from untwin.runs import auto, memory
 from untwin.runs.assess import assess
 from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.cluster import afar
 from untwin.runs.conditions import Conditions, problem_of
 from untwin.runs.device import as_mask, require_agreement
-from untwin.runs.launch import launcher, one_thread
+from untwin.runs.launch import Launcher, launcher, one_thread
+from untwin.runs.live import object_view
 from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
 from untwin.runs.stages.inspect import Inspect
 from untwin.runs.stages.plan import Plan, Report
+from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
 
 STARTS = 8  # of a recipe without a plan (unmeasured)
 MAX_EFFORT = 1000.0
+SHOWN = ("r_factor", "seconds", "cpu_seconds")  # of the numbers, for whoever watches
 
 
 def reconstruct(
@@ -59,8 +66,10 @@ def reconstruct(
     support: np.ndarray | Tensor | None = None,
     device: str | torch.device | None = None,
     workers: int | None = None,
+    scheduler: Any = None,
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
+    live: Record | str | Path | None = None,
 ) -> Reconstruction:
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
@@ -75,35 +84,73 @@ def reconstruct(
         bool, centred at N//2, kept as it is by the automatic plan.
     keep_strays: the automatic plan masks no pixel by itself, neither hot or saturated ones nor light that no object explains.
     device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
-    workers: processes on a CPU; by default all cores.
+    workers: processes on a CPU; by default all cores. scheduler: a Dask cluster that takes the starts, with the same bits: "local" (with
+        `workers` processes), "tcp://host:8786", "file.json", a distributed.Client or a cluster of Dask (docs/cluster.md).
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
-        last call, the lowest R known (or None), and the number of steps foreseen. Raises InputError where something does not fit, or the
-        folder holds another run; NumericalFailure where no start comes to anything.
+        last call, the lowest R known (or None), and the number of steps foreseen.
+    live: a folder in which the run shows itself while it goes on: `untwin watch FOLDER` (docs/watch.md).
+    Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device, sparse)
     support = _cornered_support(problem, support)
     plan = _with_start(problem, _plan(problem, recipe, method, starts, support is not None, effort), start, support is not None)
     plan = _with_strays(plan) if keep_strays else plan
     _require_suited(problem, plan, support)
-    seed, clock, cpu = seed_argument(seed), time.perf_counter(), time.process_time()
+    seed = seed_argument(seed)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan))
+    with (
+        _launching(problem, plan, workers, scheduler, checkpoint) as launch,
+        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
+    ):
+        checkpoint.live = record
+        solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
+        _show_end(record, solution)
+    return solution
+
+
+def _show_end(record: Record, solution: Reconstruction) -> None:
+    """What there is to be seen of a run that has come to its end."""
+    numbers = {k: solution.numbers[k] for k in SHOWN if k in solution.numbers}
+    record.set(verdict=asdict(solution.verdict), numbers=numbers, stage="", under_way=0)
+    record.show(lambda: object_view(solution.image.real if solution.positivity else solution.image, solution.support))
+
+
+def _solved(
+    problem: Problem, plan: Plan, seed: int, launch: Launcher, support: Tensor | None, report: Report | None, live: Record
+) -> Reconstruction:
+    """The plan run, and what it leaves judged."""
+    clock, cpu, checkpoint = time.perf_counter(), time.process_time(), launch.checkpoint
     needed = memory.require(problem, plan, launch)
     provenance = made_with(problem.device)
     checkpoint.begin(_identity(problem, plan, seed, support, {**provenance, "batch": launch.batch}, _prediction(problem)))
-    with one_thread():
-        try:
-            outcome = plan.run(problem, seed, launch, support=support, report=report)
-        except BaseException as error:
-            if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
-                checkpoint.keep()
-            raise
+    with one_thread(), _keeping(checkpoint):
+        outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)
         if time.perf_counter() - clock > EVERY:
             checkpoint.keep()
+        live.stage("Assess")
         solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
+
+
+@contextmanager
+def _launching(problem: Problem, plan: Plan, workers: int | None, scheduler: Any, checkpoint: Checkpoint) -> Iterator[Launcher]:
+    """Who runs the starts of a plan; a connection to a cluster is closed when the block ends."""
+    with afar(scheduler, workers, problem.device) as elsewhere:
+        launch = replace(launcher(problem, workers, checkpoint, memory.arrays(problem, plan)), iterates=plan.stage(Refine) is not None)
+        yield launch if elsewhere is None else replace(launch, elsewhere=elsewhere, workers=elsewhere.tasks.threads)
+
+
+@contextmanager
+def _keeping(checkpoint: Checkpoint) -> Iterator[None]:
+    """What is done is kept where the block is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, WorkerLost) or not isinstance(error, InputError | NumericalFailure):
+            checkpoint.keep()
+        raise
 
 
 def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import as_completed
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from untwin import fourier
 from untwin.checks import int_argument
+from untwin.cluster import Shared, executor
 from untwin.errors import InputError, NumericalFailure
 from untwin.judge import trust
 from untwin.model.alignment import carried
@@ -36,7 +37,9 @@ FEW = 400.0  # photons for each voxel: the spread is 0.62 of the error at 120, 0
 RECIPE = "ShrinkWrap(threshold={threshold}, sigma=1.0, level='weighted') + 60*RAAR(beta={beta}) + 100*Mean(RAAR(beta={beta}))"
 
 
-def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, workers: int | None = None) -> Reconstruction:
+def replicate(
+    solution: Reconstruction, count: int = REPLICAS, seed: int = 0, workers: int | None = None, scheduler: Any = None
+) -> Reconstruction:
     """The solution with `count` replicas, whose spread about its image is the standard error of what is made of it.
 
     What a result rests on and might have been otherwise is varied, all at once: the counts (each number n drawn anew from a Poisson
@@ -45,8 +48,8 @@ def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, wo
     physics. Where the numbers are no counts they stay, and a warning says so.
 
     solution: of a scan about a Bragg peak, whose independent results are its replicas. seed: of all that is drawn.
-    workers: processes; by default all cores. Raises InputError where the solution holds no replicas or its physics is not known here,
-    NumericalFailure where fewer than two come out like the image.
+    workers: processes; by default all cores. scheduler: of a Dask cluster, as for `reconstruct`. Raises InputError where the solution holds
+    no replicas or its physics is not known here, NumericalFailure where fewer than two come out like the image.
     """
     count = int_argument("count", count, 2)
     if solution.replicas is None or not len(solution.replicas):
@@ -60,7 +63,10 @@ def replicate(solution: Reconstruction, count: int = REPLICAS, seed: int = 0, wo
     jobs = [(problem, recipe, starts[k % len(starts)], derive(seed, "replica", k)) for k, recipe in enumerate(recipes(count, seed))]
     workers = min(count, workers or cores())
     with one_thread():
-        states = [_replica(*job) for job in jobs] if workers == 1 else _in_pool(jobs, workers)
+        if scheduler is not None:
+            states = _on_cluster(jobs, scheduler, workers)
+        else:
+            states = [_replica(*job) for job in jobs] if workers == 1 else _in_pool(jobs, workers)
         state = State.concatenate(states)
         image = fourier.cornered(solution.image, d)
         aligned = problem.symmetry.align(problem.project_object(state.image, state.support), image)
@@ -106,6 +112,12 @@ def _in_pool(jobs: list[tuple[Problem, str, Tensor, int]], workers: int) -> list
         futures = {executor.submit(_replica, *job): k for k, job in enumerate(jobs)}
         ended = {futures[f]: f.result() for f in as_completed(futures)}
     return [ended[k] for k in range(len(jobs))]
+
+
+def _on_cluster(jobs: list[tuple[Problem, str, Tensor, int]], scheduler: Any, workers: int) -> list[State]:
+    with executor(scheduler, workers) as tasks:
+        shared = Shared(jobs[0][0])
+        return [future.result() for future in [tasks.submit_with(shared, _replica, *job[1:]) for job in jobs]]
 
 
 def _doubts(solution: Reconstruction, alike: list[bool]) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ import numpy as np
 from untwin.checks import int_argument, number_argument, seed_argument
 from untwin.data.measurement import Pattern
 from untwin.errors import GuessWarning, InputError, NumericalFailure
+from untwin.live.record import Record, recorded
+from untwin.live.view import View
 from untwin.model.denoiser import Denoiser
 from untwin.model.losses import Loss, Squared
 from untwin.model.networks.skip import Skip
@@ -30,6 +32,7 @@ from untwin.runs.blind import Blind
 from untwin.runs.blind_methods import METHODS
 from untwin.runs.checkpoint import Checkpoint, PartState, digest
 from untwin.runs.device import as_mask, device_name
+from untwin.runs.live import image_panels, picture_view
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut
@@ -89,6 +92,7 @@ def restore(
     device: str | torch.device = "cpu",
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
+    live: Record | str | Path | None = None,
 ) -> Restored:
     """The picture behind y.
 
@@ -107,6 +111,7 @@ def restore(
     checkpoint: a folder in which the fit is kept while it works, so that the same call after a kill goes on from there and ends with the
         same bits (same machine, versions, device, threads). It stays until you delete it.
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
+    live: a folder in which the run shows itself while it goes on: `untwin watch FOLDER` (docs/watch.md).
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
     device = device_name(device)
@@ -114,7 +119,29 @@ def restore(
     seed, fitted = seed_argument(seed), stop is not None or steps is not None
     steps = STEPS if steps is None else int_argument("steps", steps, 1)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    provenance = made_with(device)
+    with recorded(live, "restore", figure="statistic") as record:
+        checkpoint.live = record
+        restored = _restored(problem, prior, stop, seed, sigma, steps, fitted, made_with(device), checkpoint, record.reporting(report))
+        if restored.verdict is not None:
+            record.set(verdict={"trusted": restored.verdict.trusted, "text": restored.verdict.text})
+        record.set(numbers={"seconds": restored.numbers["seconds"]})
+        record.show(lambda: View(image_panels(restored.image, restored.kernel), caption="the result"))
+    return restored
+
+
+def _restored(
+    problem: Picture,
+    prior: Prior | Fit | Denoiser | Blind | str | None,
+    stop: Rule | None,
+    seed: int,
+    sigma: float | None,
+    steps: int,
+    fitted: bool,
+    provenance: dict[str, str | int],
+    checkpoint: Checkpoint,
+    report: Report | None,
+) -> Restored:
+    """By the method that the prior stands for. fitted: something was given that only a fit has."""
     about = {"data of SHA-256": _problem_digest(problem), "loss": repr(problem.loss)}
     _require_scale(problem, prior)
     if isinstance(prior, Blind) or (problem.unknown_shapes and not isinstance(prior, Prior | Fit)):
@@ -323,7 +350,7 @@ def _run_fit(problem: Picture, recipe: Until, seed: int, steps: int, checkpoint:
     fetched, pending = 1 if x.is_cpu else CHECK, []  # a GPU would have to wait for numbers that are fetched one by one
     if report and trace:
         report(len(trace), None, steps)
-    with checkpoint.part(name) as reached:
+    with checkpoint.part(name, picture_view) as reached:
         for state in iterate(problem, recipe, state):  # noqa: B020
             if state.rule_state is not None:
                 finite = bool(state.finite().all()) if state.step % CHECK == 0 else finite

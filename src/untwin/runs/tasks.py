@@ -10,6 +10,7 @@ import numpy as np
 
 from untwin.checks import number_argument
 from untwin.errors import GuessWarning, InputError
+from untwin.live.record import Record
 from untwin.model.denoiser import LEAST
 from untwin.model.losses import Absolute, Gamma, Loss, Poisson, Squared
 from untwin.runs.blind import LEAST as LEAST_BLIND
@@ -40,7 +41,15 @@ class Job:
     sampled: np.ndarray | None = None
     box: int | None = None
 
-    def run(self, seed: int, steps: int | None, device: str, report: Report | None, checkpoint: Checkpoint | None = None) -> Restored:
+    def run(
+        self,
+        seed: int,
+        steps: int | None,
+        device: str,
+        report: Report | None,
+        checkpoint: Checkpoint | None = None,
+        live: Record | None = None,
+    ) -> Restored:
         import torch
 
         from untwin.model.image.base import Identity
@@ -63,7 +72,7 @@ class Job:
             measured = np.broadcast_to(self.sampled, self.y.shape)
         restored = restore(
             self.y, physics, self.prior, self.stop, seed, sigma=self.sigma, measured=measured, loss=self.loss, steps=steps, device=device,
-            checkpoint=checkpoint, report=report,
+            checkpoint=checkpoint, report=report, live=live,
         )  # fmt: skip
         if self.kernel is not None:  # the frame of the measured picture
             at = tuple(slice((k - 1) // 2, (k - 1) // 2 + n) for k, n in zip(self.kernel.shape, self.y.shape[1:]))

@@ -190,21 +190,23 @@ def random_object(problem: Problem, support: Tensor, seeds: tuple[int, ...]) -> 
     import torch
 
     d = problem.counts
-    rows = []
-    for seed in seeds:
+    kind = d.amplitude.dtype if problem.real else d.amplitude.dtype.to_complex()
+    objects = torch.empty((len(seeds), *problem.shape), dtype=kind, device=d.amplitude.device)
+    power = d.amplitude.where(d.imposed, d.amplitude.new_zeros(())).square().sum()
+    for row, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)
         m = torch.rand(problem.shape, generator=generator, dtype=torch.float32)
         if not problem.real:
             m = torch.polar(m, 2 * torch.pi * torch.rand(problem.shape, generator=generator, dtype=torch.float32))
-        rows.append(m)
-    x = torch.stack(rows).to(d.amplitude.device)
-    x = x.to(d.amplitude.dtype if problem.real else d.amplitude.dtype.to_complex())
-    x = x.where(support, x.new_zeros(()))
-    if problem.between_waves:  # W changes the power
-        return x * problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype).reshape((-1,) + (1,) * problem.ndim)
-    power = d.amplitude.where(d.imposed, d.amplitude.new_zeros(())).square().sum()
-    norm = (x.real.square() + (x.imag.square() if x.is_complex() else 0)).flatten(1).sum(1)
-    return x * (power / norm.clamp(min=1e-30)).sqrt().reshape((-1,) + (1,) * problem.ndim)
+        x = m[None].to(d.amplitude.device, kind)
+        x = x.where(support[row : row + 1], x.new_zeros(()))
+        if problem.between_waves:  # W changes the power
+            factor = problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype)
+        else:
+            norm = (x.real.square() + (x.imag.square() if x.is_complex() else 0)).flatten(1).sum(1)
+            factor = (power / norm.clamp(min=1e-30)).sqrt()
+        objects[row] = x[0] * factor
+    return objects
 
 
 def begin(problem: Problem, seeds: Sequence[int | Member], support: Tensor | None = None, x: Tensor | None = None) -> State:

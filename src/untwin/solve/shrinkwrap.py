@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from untwin import expression, fourier
+from untwin import engine, expression, fourier
 from untwin.checks import require_number
 from untwin.errors import InputError
 from untwin.model.problem import Problem
@@ -28,6 +28,17 @@ def _each(v: Tensor, like: Tensor) -> Tensor:
     return v.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
+def _pixels(mask: Tensor) -> Tensor:
+    """(starts,) int64: how many are set. A sum of bools by torch takes ten times as long."""
+    import numpy as np
+    import torch
+
+    if not mask.is_cpu:
+        return mask.flatten(1).sum(1)
+    one = mask[:1] if mask.stride(0) == 0 else mask  # the same for all
+    return torch.tensor([np.count_nonzero(row) for row in one.numpy()]).expand(len(mask))
+
+
 def largest(m: Tensor, pixels: Tensor) -> Tensor:
     """bool, like m: the `pixels` (starts,) largest values of each start, as far as they are positive."""
     import numpy as np
@@ -36,7 +47,8 @@ def largest(m: Tensor, pixels: Tensor) -> Tensor:
     flat = m.flatten(1).cpu().numpy()
     ranks = (flat.shape[1] - pixels.long().clamp(1, flat.shape[1])).tolist()
     level = torch.tensor([np.partition(row, k)[k] for row, k in zip(flat, ranks)])  # a hundredth of the cost of sorting with torch
-    return (m >= _each(level, m)) & (m > 0)
+    above = m >= _each(level, m)
+    return above if bool((level > 0).all()) else above & (m > 0)
 
 
 def without_islands(support: Tensor, share: float) -> Tensor:
@@ -92,19 +104,32 @@ class ShrinkWrap(Algorithm):
     def step(self, problem: Problem, state: State) -> State:
         import torch
 
-        m = magnitude(state.image)
-        blurred = fourier.blur(m, value(self.sigma, state, "sigma"), problem.ndim)
-        level = self._level(blurred, state.support)
-        cut = _each(value(self.threshold, state, "threshold"), m) * _each(level, m)
+        blurred, level = self._blurred(problem, state)
+        cut = _each(value(self.threshold, state, "threshold"), blurred) * _each(level, blurred)
         support = blurred > cut
-        pixels = state.bounds.flatten(1).sum(1).double()
-        area = support.flatten(1).sum(1)
-        bound = area.clamp((self.smallest * pixels).long().clamp(min=1), (self.largest * pixels).long().clamp(1, m[0].numel()))
-        if bool((bound != area).any()):
-            support = torch.where(_each(bound != area, m).bool(), largest(blurred, bound), support)
+        pixels, area = _pixels(state.bounds).double(), _pixels(support)
+        bound = area.clamp((self.smallest * pixels).long().clamp(min=1), (self.largest * pixels).long().clamp(1, blurred[0].numel()))
+        outside = bound != area
+        if bool(outside.any()):
+            clipped = largest(blurred, bound)
+            support = clipped if bool(outside.all()) else torch.where(_each(outside, blurred).bool(), clipped, support)
         if self.islands:
             support = without_islands(support, self.islands)
         return state.replace(support=support)
+
+    def _blurred(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+        """The blurred magnitude, (starts, *grid), and the level that the threshold is relative to, (starts,)."""
+        sigma = value(self.sigma, state, "sigma")
+        if (code := engine.blur_for(state.image, state.support)) is None:
+            blurred = fourier.blur(magnitude(state.image), sigma, problem.ndim)
+            return blurred, self._level(blurred, state.support)
+        blurred, figures = code.run(state.image, sigma.expand(len(state.image)).tolist(), state.support)
+        square, fourth, most = figures.unbind(1)
+        if self.level == "max":
+            return blurred, most
+        if self.level == "rms":
+            return blurred, (square / _pixels(state.support).clamp(min=1)).sqrt()
+        return blurred, (fourth / square.clamp(min=1e-30)).sqrt()
 
     def _level(self, m: Tensor, support: Tensor) -> Tensor:
         if self.level == "max":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -97,28 +97,41 @@ class State:
 
     @staticmethod
     def concatenate(states: Sequence[State]) -> State:
-        """One state of all the starts, in order; the moving parts of an algorithm (memory, rule_state) are left behind."""
-        import torch
-
-        return State(
-            x=torch.cat([s.x for s in states]),
-            image=torch.cat([s.image for s in states]),
-            support=torch.cat([s.support for s in states]),
-            bounds=torch.cat([s.bounds for s in states]),
-            members=tuple(m for s in states for m in s.members),
-            nuisance={name: torch.cat([s.nuisance[name] for s in states]) for name in states[0].nuisance},
-        )
+        """One state of all the starts, in order; the moving parts of an algorithm (memory, rule_state) are left behind. Of a single state
+        nothing is copied."""
+        return _of_parts(states, lambda name: _joined([getattr(s, name) for s in states]))
 
     def __getitem__(self, rows: list[int]) -> State:
-        """The state of some of the starts, in the order given, without memory and rule_state."""
-        return State(
-            x=self.x[rows],
-            image=self.image[rows],
-            support=self.support[rows],
-            bounds=self.bounds[rows],
-            members=tuple(self.members[r] for r in rows),
-            nuisance={name: value[rows] for name, value in self.nuisance.items()},
-        )
+        """The state of some of the starts, in the order given, without memory and rule_state. Rows that follow one another are views."""
+        return _of_parts([self], lambda name: _chosen(getattr(self, name), rows), rows)
+
+
+def _of_parts(states: Sequence[State], part: Callable[[str], Tensor], rows: list[int] | None = None) -> State:
+    """A state of the parts of others, with what is one and the same tensor in all of them kept so."""
+    members = tuple(m for s in states for m in s.members)
+    x = part("x")
+    image = x if all(s.image is s.x for s in states) else part("image")
+    support = part("support")
+    bounds = support if all(s.bounds is s.support for s in states) else part("bounds")
+    names = states[0].nuisance
+    nuisance = {name: _joined([s.nuisance[name] for s in states]) for name in names}
+    if rows is not None:
+        members, nuisance = tuple(members[r] for r in rows), {name: value[rows] for name, value in nuisance.items()}
+    return State(x=x, image=image, support=support, bounds=bounds, members=members, nuisance=nuisance)
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    import torch
+
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _chosen(tensor: Tensor, rows: list[int]) -> Tensor:
+    if rows and rows == list(range(rows[0], rows[0] + len(rows))) and rows[0] >= 0:
+        view = tensor[rows[0] : rows[0] + len(rows)]
+        if view.is_contiguous():
+            return view
+    return tensor[rows]
 
 
 _FIELDS = frozenset(f.name for f in fields(State))

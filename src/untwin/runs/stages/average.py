@@ -46,22 +46,23 @@ class Average(Stage):
         return size.starts * length(self.recipe)
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(4 * size.start_arrays, size.starts, size.starts)
+        return Arrays(3 * size.start_arrays, size.starts, size.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem
         began = gather(list(cohort.families)) if cohort.families else cohort.best(problem)
         (ended,), failed = context.run([(self.recipe, replace(began.state, x=began.state.image))])
         living, failures = ended.living(), cohort.failures + failed
-        if not living.state.seeds:
+        if not len(living):
             raise NumericalFailure(Failure.ALL.format(first=failures[0][1], count=len(failures)))
-        of = [m.family for m in living.state.members]
+        of = [m.family for m in living.members]
         families = [living.rows([i for i, f in enumerate(of) if f == k]) for k in dict.fromkeys(of)]
         means = [family_mean(problem, family) for family in families]
-        overruled = sum(m.state.members[0] != f.state.members[f.order(problem)[0]] for m, f in zip(means, families, strict=True))
+        overruled = sum(m.members[0] != f.members[f.order(problem)[0]] for m, f in zip(means, families, strict=True))
         results = gather(means)
         results, numbers = results.rows(results.order(problem)), cohort.numbers | {"families_overruled": float(overruled)}
-        return replace(cohort, families=(), results=results, candidates=living, failures=failures, averaged=True, numbers=numbers)
+        candidates = living.resting(problem)
+        return replace(cohort, families=(), results=results, candidates=candidates, failures=failures, averaged=True, numbers=numbers)
 
 
 def family_mean(problem: Problem, family: Population) -> Population:
@@ -75,6 +76,7 @@ def family_mean(problem: Problem, family: Population) -> Population:
     if len(rows) < 2:
         return family.rows([0])
     aligned = problem.symmetry.align(x[rows], x[middle])
-    inside = carried(family.state.support[rows], aligned, problem.ndim).float().mean(0, keepdim=True) > 0.5
-    mean = problem.project_object(aligned.x.mean(0, keepdim=True).to(family.state.image.dtype), inside)
-    return Population.of(problem, replace(family.state[[rows[0]]], x=mean, image=mean, support=inside))
+    state = family.rows(rows).state
+    inside = carried(state.support, aligned, problem.ndim).float().mean(0, keepdim=True) > 0.5
+    mean = problem.project_object(aligned.x.mean(0, keepdim=True).to(state.image.dtype), inside)
+    return Population.of(problem, replace(state[[0]], x=mean, image=mean, support=inside))

@@ -10,9 +10,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from untwin import expression
+from untwin.engine import memory
 from untwin.errors import InputError
 from untwin.runs.failure import Failure, Failures
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, errors, gather, objects
 from untwin.solve.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ class Cohort:
         """E between the two families whose best are most alike; infinite of a single one."""
         if len(self.families) < 2:
             return math.inf
-        x = objects(problem, self.best(problem))
-        return float(problem.symmetry.distances(x).fill_diagonal_(1).min())
+        best = self.best(problem)
+        if len(best) == 2:
+            return float(errors(problem, best.rows([1]), objects(problem, best.rows([0]))[0]))
+        return float(problem.symmetry.distances(objects(problem, best)).fill_diagonal_(1).min())
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,7 @@ class Context:
 
     support: (*grid) bool, FFT order, where it was given. before: the stages that have been run. purpose: names the work of a stage that
     runs them once more.
+    iterates: a stage behind this one begins from whole estimates, and not only from the objects in their supports.
     """
 
     problem: Problem
@@ -98,6 +102,7 @@ class Context:
     launch: Launcher
     support: Tensor | None = None
     report: Report | None = None
+    iterates: bool = False
     before: tuple[Stage, ...] = ()
     purpose: str = ""
 
@@ -112,12 +117,14 @@ class Context:
     def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[RunResult]:
         """What the launcher makes of them, in order. The work is named by the place of its stage in the plan and by recipes and members:
         where a stage runs the same recipe again, its members have other seeds or roles. samples: looks at the R-factor on the way."""
-        return self.launch.map(self.problem, jobs, samples, self.report, f"{self.purpose}stage {len(self.before)}")
+        results = self.launch.map(self.problem, jobs, samples, self.report, f"{self.purpose}stage {len(self.before)}")
+        memory.release()
+        return results
 
     def run(self, jobs: list[tuple[Recipe, State]]) -> tuple[list[Population], Failures]:
         """The populations after their recipes, in order; and those of them that came to NaN or infinity."""
-        populations = [Population.of(self.problem, e.state) for e in self.map(jobs)]
-        failures = ((p.state.members[i], reason(p, i)) for p in populations for i in p.dead())
+        populations = [Population.of(self.problem, *e.states) for e in self.map(jobs)]
+        failures = ((p.members[i], reason(p, i)) for p in populations for i in p.dead())
         if self.report:
             self.report(0, min(float(p.r_factor.min()) for p in populations))
         return populations, tuple((member, why) for member, why in failures if why is Failure.NAN)

@@ -75,7 +75,7 @@ class Coherence(Unforeseen):
 
     def arrays(self, size: Size) -> Arrays:
         """The fit is in double precision and keeps twenty pairs of vectors, as long as the support is large."""
-        return Arrays(size.start_arrays + 40)
+        return Arrays(size.start_arrays + 30)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem
@@ -116,13 +116,16 @@ class Coherence(Unforeseen):
 
     def _tested(self, problem: Problem, results: Population) -> tuple[float, float, float]:
         """The score of the best result as it is, half the likelihood ratio over the dispersion, and its share of what noise leaves open."""
-        image, support = results.state.image[0], results.state.support[0]
+        image, support = results.singles[0].image[0], results.singles[0].support[0]
         x, _, coherent = most_likely(problem, image, support, iterations=self.iterations)
         open_ = problem.with_detection(Coherent(Unknown(FIRST**2, 0.0, LARGEST**2)))
         first = open_.first_values(1)
         blurred, values, partial = most_likely(open_, x, support, {"covariance": first["covariance"]}, iterations=self.iterations)
         f = open_.holding(values).predict(blurred[None])
         noise, gain = float(metrics.expected_half_deviance(f, problem.measured)), max(0.0, coherent - partial)
+        if gain >= self.limit * _dispersion(problem, partial):  # the blurred fit went on from the other: as many steps without a blur
+            x, _, coherent = most_likely(problem, x, support, iterations=self.iterations)
+            gain = max(0.0, coherent - partial)
         explained = 1.0 if partial < trust.MAX_MISFIT * noise else gain / (coherent - noise)
         score = coherent + float(metrics.unknowns(x[None], support[None])[0])
         return score, gain / _dispersion(problem, partial), explained
@@ -143,7 +146,7 @@ class Coherence(Unforeseen):
 
     def _fitted(self, problem: Problem, results: Population, covariance: tuple[float, ...]) -> Modelled:
         """The covariance that fits the best result, from this one: a round one, unless another is clearly more likely."""
-        image, support, d = results.state.image[0], results.state.support[0], problem.ndim
+        image, support, d = results.singles[0].image[0], results.singles[0].support[0], problem.ndim
         width = max(FIRST, float(_widths(covariance).mean()))
         round_ = problem.with_detection(Coherent(Unknown(width**2, 0.0, LARGEST**2)))
         x, values, loss = most_likely(round_, image, support, round_.first_values(1), self.iterations)

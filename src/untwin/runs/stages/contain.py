@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from untwin.checks import require_number
 from untwin.judge import metrics, trust
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, errors, gather, objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.runs.stages.search import Search
 from untwin.solve.recipe import Recipe
@@ -52,7 +52,7 @@ class Contain(Stage):
         return 0
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(4 * size.start_arrays, size.starts, 2 * size.starts)
+        return Arrays(3 * size.start_arrays, size.starts, 2 * size.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         problem = context.problem
@@ -67,13 +67,15 @@ class Contain(Stage):
         results = searched.best(problem) if searched.families else before
         if not nearest(problem, results) < disagreement:
             return replace(cohort, failures=searched.failures, starts=searched.starts, raised=searched.raised)
-        return replace(searched, families=(), results=results, candidates=gather(list(searched.families)), contained=True)
+        return replace(searched, families=(), results=results, candidates=gather(list(searched.families)).resting(problem), contained=True)
 
 
 def nearest(problem: Problem, results: Population) -> float:
     """E between the best result and the one most like it; NaN of a single one."""
-    x = objects(problem, results)
-    return min(problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0).tolist()) if len(x) > 1 else math.nan
+    if len(results) < 2:
+        return math.nan
+    others, best = results.rows(list(range(1, len(results)))), objects(problem, results.rows([0]))[0]
+    return min(errors(problem, others, best).nan_to_num(nan=1.0).tolist())
 
 
 def deviance_ratio(problem: Problem, results: Population) -> float:

@@ -88,8 +88,8 @@ class CountValues(Stage):
         k = next(c.k for c in problem.constraint.parts() if isinstance(c, Sparse))
         members = tuple(Member(derive(context.seed, "values", k or 0, i), i, i) for i in range(self.starts))
         own = replace(context, problem=problem, purpose=f"{context.purpose}{k} values, ")
-        population = Population.of(problem, own.map([(self.search, begin(problem, members))])[0].state).living()
-        if len(population.state.seeds) < 2:
+        population = Population.of(problem, *own.map([(self.search, begin(problem, members))])[0].states).living()
+        if len(population) < 2:
             return None
         population = population.rows(population.order(problem))
         x = objects(problem, population)

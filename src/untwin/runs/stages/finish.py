@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from untwin.checks import require_int
 from untwin.random import derive
 from untwin.runs.failure import Failures
-from untwin.runs.population import Population, gather, objects
+from untwin.runs.population import Population, errors, gather, objects
 from untwin.runs.stages.base import MOST, Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 from untwin.solve.state import Member, State
 
+if TYPE_CHECKING:
+    from untwin.model.problem import Problem
+
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
+LARGE_PIXELS = 1_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
@@ -50,48 +54,70 @@ class Finish(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         families = size.families + size.reserve
-        dealt = self.deal * len(self.recipes) * min(2, families) if self.rounds else 0
+        at_once = 1 if size.pixels > LARGE_PIXELS else min(2, families)
+        dealt = self.deal * len(self.recipes) * at_once if self.rounds else 0
         candidates = min(dealt + families, most_candidates(size.pixels)) if dealt else families
-        return Arrays(size.start_arrays + 4 * size.start * dealt + 3 * size.start * candidates, dealt, candidates)
+        return Arrays(1.5 * size.start_arrays + size.start * (dealt + candidates), dealt, candidates)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         if not self.recipes or not self.rounds:
             return cohort
         problem, results = context.problem, cohort.best(context.problem)
-        n = len(results.state.seeds)
+        n = len(results)
         rows = [0]
         if n > 1:
-            x = objects(problem, results)
-            rows.append(1 + int(problem.symmetry.align(x[1:], x[0]).error.argmin()))
+            others = results.rows(list(range(1, n)))
+            rows.append(1 + int(errors(problem, others, objects(problem, results.rows([0]))[0]).argmin()))
         finished, candidates, failures = self._finished(results.rows(rows), context)
         results = gather([finished.rows(finished.order(problem)), *(results.rows([i]) for i in range(n) if i not in rows)])
+        if not context.iterates:
+            results = results.resting(problem)
         return replace(cohort, families=(), results=results, candidates=candidates, failures=cohort.failures + failures)
 
     def _finished(self, population: Population, context: Context) -> tuple[Population, Population, Failures]:
         """Each member at its own best; the best of all candidates that were met on the way; and what failed."""
         problem, failures = context.problem, ()
-        current = [population.rows([i]) for i in range(len(population.state.seeds))]
-        active, candidates = list(range(len(current))), population
+        current = [population.rows([i]) for i in range(len(population))]
+        active, candidates = list(range(len(current))), population.resting(problem)
+        large = problem.counts.amplitude.numel() > LARGE_PIXELS
         for turn in range(self.rounds):
-            jobs = [(i, recipe, self._dealt(current[i].state, turn)) for i in active for recipe in self.recipes]
-            outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
-            failures += failed
-            candidates = gather([candidates, *outcomes])
-            candidates = candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())])
-            for i in list(active):
-                rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
-                best = rivals.order(problem)[0]
-                if best == 0:
-                    active.remove(i)
-                else:
-                    better = rivals.rows([best])
-                    current[i] = replace(better, state=replace(better.state, members=current[i].state.members))
-            if not active:
+            better: list[int] = []
+            for together in [[i] for i in active] if large else [active]:
+                bests, candidates, failed = self._gone_through([current[i] for i in together], candidates, turn, context)
+                failures += failed
+                for i, best in zip(together, bests, strict=True):
+                    if best is not None:
+                        better.append(i)
+                        current[i] = best
+            if not (active := better):
                 break
         return gather(current), candidates, failures
+
+    def _gone_through(
+        self, current: list[Population], candidates: Population, turn: int, context: Context
+    ) -> tuple[list[Population | None], Population, Failures]:
+        """What each of these has become, None where that is no better; the candidates with those that were met; what failed. What is not
+        kept is gone when this ends."""
+        problem = context.problem
+        jobs = [(i, recipe, self._dealt(p.singles[0], turn)) for i, p in enumerate(current) for recipe in self.recipes]
+        outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
+        bests: list[Population | None] = []
+        for i, before in enumerate(current):
+            rivals = gather([before, *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
+            best = rivals.order(problem)[0]
+            single = replace(rivals.singles[best], members=before.members)
+            bests.append(replace(rivals.rows([best]), singles=(single,)) if best else None)
+        return bests, self._best([candidates, *outcomes], problem), failed
+
+    def _best(self, populations: list[Population], problem: Problem) -> Population:
+        """The candidates that are kept for the mean, from which nothing begins any more."""
+        candidates = gather(populations)
+        return candidates.rows(candidates.order(problem)[: most_candidates(problem.counts.amplitude.numel())]).resting(problem)
 
     def _dealt(self, state: State, turn: int) -> State:
         """A single result, so many times, each with a seed of its own."""
         member = state.members[0]
         members = tuple(Member(derive(member.seed, "candidate", turn, k), k, member.family, "candidate") for k in range(self.deal))
-        return replace(state[[0] * self.deal], members=members, x=state.image.expand(self.deal, *state.image.shape[1:]))
+        image, support, bounds = (t.expand(self.deal, *t.shape[1:]) for t in (state.image, state.support, state.bounds))
+        nuisance = {name: value[[0] * self.deal] for name, value in state.nuisance.items()}
+        return State(x=image, image=image, support=support, bounds=bounds, members=members, nuisance=nuisance)

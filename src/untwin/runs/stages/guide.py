@@ -44,7 +44,7 @@ class Guide(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         children = children_of(size.members) * size.families if self.children and self.generations else 0
-        return Arrays(2 * size.start_arrays + 4 * size.start * children, children)
+        return Arrays(1.5 * size.start_arrays + 2 * size.start * children, children)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         for _ in range(self.generations if self.children and cohort.families else 0):
@@ -58,8 +58,8 @@ class Guide(Stage):
         problem, jobs, remaining = context.problem, [], []
         for k, grown in enumerate(cohort.families):
             family = grown.living()
-            n = len(family.state.seeds)
-            kin = family.state.members[0].family
+            n = len(family)
+            kin = family.members[0].family
             seeds = (derive(context.seed, "child", kin, cohort.generations, i) for i in range(children_of(n)))
             born = children(problem, family, tuple(Member(seed, i, kin, "child") for i, seed in enumerate(seeds)), self.mix)
             for i, recipe in enumerate(self.children):

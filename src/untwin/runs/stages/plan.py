@@ -7,24 +7,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from untwin.engine import memory
 from untwin.errors import FormerNameWarning, InputError
 from untwin.runs.failure import Failures
-from untwin.runs.population import Population, gather
+from untwin.runs.population import Population, gather, objects
+from untwin.runs.stages.average import Average
 from untwin.runs.stages.base import Cohort, Context, Rank, Size, Stage
 from untwin.runs.stages.finish import Finish
 from untwin.runs.stages.guide import Guide
 from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
+from untwin.runs.stages.strays import Strays
 from untwin.solve.recipe import Algorithm, Recipe, all_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from untwin.live.record import Record
     from untwin.model.problem import Problem
     from untwin.runs.launch import Launcher
 
 Report = Callable[[int, float | None, int], None]  # steps since the last call, lowest R known, steps foreseen in all
+ALIGNMENT = 20.0  # iterations that one alignment of two objects takes, about (unmeasured)
+MOST_VOXELS = 2**24  # of all families together, above which they are not gathered for a look
 Kind = TypeVar("Kind", bound=Stage)
 
 
@@ -121,16 +127,36 @@ class Plan:
         """Iterations over all starts, without the reserve (for progress)."""
         return sum(s.steps(self.size()) for s in self.stages)
 
-    def run(self, problem: Problem, seed: int, launch: Launcher, support: Tensor | None = None, report: Report | None = None) -> Outcome:
-        """All stages, in order. Raises NumericalFailure where every start comes to nothing."""
+    def _iterates(self, i: int) -> bool:
+        """Whether a stage behind this one begins from an estimate as a search has left it."""
+        return any(isinstance(s, Refine | Average | Strays) for s in self.stages[i + 1 :])
+
+    def run(
+        self,
+        problem: Problem,
+        seed: int,
+        launch: Launcher,
+        support: Tensor | None = None,
+        report: Report | None = None,
+        live: Record | None = None,
+    ) -> Outcome:
+        """All stages, in order; live shows where they stand. Raises NumericalFailure where every start comes to nothing."""
         total = self.steps()
         problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
-        cohort, course = Cohort(), []
+        cohort, course, names = Cohort(), [], [type(stage).__name__ for stage in self.stages]
+        if live is not None:
+            live.steps(0, None, total)
         for i, stage in enumerate(self.stages):
-            cohort = stage.run(cohort, Context(cohort.problem or problem, seed, launch, support, tell, self.stages[:i]))
+            if live is not None:
+                live.stage(names[i], i, names)
+            context = Context(cohort.problem or problem, seed, launch, support, tell, self._iterates(i), self.stages[:i])
+            former, cohort = cohort, stage.run(cohort, context)
+            memory.release()
+            if live is not None and (former.families is not cohort.families or former.results is not cohort.results):
+                _measure_families(live, cohort.problem or problem, cohort)
             if stage.rank >= Rank.SEARCH:
-                course.append((type(stage).__name__, _lowest(cohort, cohort.problem or problem)))
+                course.append((names[i], _lowest(cohort, cohort.problem or problem)))
         problem = cohort.problem or problem
         results = cohort.best(problem)
         return Outcome(
@@ -148,6 +174,19 @@ class Plan:
             notes=cohort.notes,
             course=tuple(course),
         )
+
+
+def _measure_families(live: Record, problem: Problem, cohort: Cohort) -> None:
+    """Show how far the best of each family is from the others, where this takes no more than a hundredth of the time."""
+    n = len(cohort.families) if cohort.results is None else len(cohort.results)
+    alignments = n * (n - 1) // 2
+    if not alignments or n * problem.counts.amplitude.numel() > MOST_VOXELS:
+        return
+    if not live.affordable(alignments * ALIGNMENT * live.seconds_per_step()):
+        return
+    best = cohort.best(problem)
+    distances = problem.symmetry.distances(objects(problem, best)).tolist()
+    live.families([f"family {m.family}" for m in best.members], distances)
 
 
 def _lowest(cohort: Cohort, problem: Problem) -> tuple[float, ...]:

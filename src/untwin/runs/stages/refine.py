@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from untwin.checks import require_number
 from untwin.expression import former_settings
 from untwin.judge.trust import SIMILAR_ERROR
-from untwin.runs.population import Population, as_role, gather, objects
+from untwin.runs.population import Population, as_role, errors, gather, objects
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, require_recipes
 from untwin.solve.recipe import Recipe, length
 
@@ -59,18 +59,17 @@ class Refine(Stage):
         rows = self.rows_to_refine(context.problem, results)
         if not rows:
             return replace(cohort, families=(), results=results)
-        jobs = [(self.recipe, as_role(results.state[[row]], "refinement")) for row in rows]
+        jobs = [(self.recipe, as_role(results.singles[row], "refinement")) for row in rows]
         populations, failures = context.run(jobs)
         return replace(cohort, families=(), results=results, refined=gather(populations), failures=cohort.failures + failures)
 
     def rows_to_refine(self, problem: Problem, results: Population) -> list[int]:
         """The rows of the results that are refined: the best one and the one most like it; all where these two are not alike and
         `max_deviance_ratio` is set; none where they hardly differ."""
-        n = len(results.state.seeds)
+        n = len(results)
         if n < 2:
             return [0]
-        x = objects(problem, results)
-        e = problem.symmetry.align(x[1:], x[0]).error.nan_to_num(nan=1.0)
+        e = errors(problem, results.rows(list(range(1, n))), objects(problem, results.rows([0]))[0]).nan_to_num(nan=1.0)
         if float(e.min()) <= self.min_disagreement:
             return []
         return list(range(n)) if self.max_deviance_ratio and float(e.min()) >= SIMILAR_ERROR else [0, 1 + int(e.argmin())]

@@ -55,7 +55,7 @@ class Search(Stage):
         return self.starts * length(self.first)
 
     def arrays(self, size: Size) -> Arrays:
-        return Arrays(3 * size.start_arrays, self.starts)
+        return Arrays(2 * size.start_arrays, self.starts)
 
     def run(self, cohort: Cohort, context: Context) -> Cohort:
         """The cohort with these families beside those that it has; their starts are counted on."""
@@ -67,14 +67,14 @@ class Search(Stage):
         cohort = replace(
             cohort,
             families=(*cohort.families, *(population.rows(rows) for rows in shares if rows)),
-            firsts=(*cohort.firsts, population.living()),
+            firsts=(*cohort.firsts, population.living().resting(context.problem)),
             traces=(*cohort.traces, *(traces[i] for i in living)),
             failures=cohort.failures + failures,
             broken=cohort.broken or bool(dead),
             starts=cohort.starts + self.starts,
             raised=cohort.raised + self.families,
         )
-        if not any(len(first.state.seeds) for first in cohort.firsts):
+        if not any(len(first) for first in cohort.firsts):
             raise NumericalFailure(Failure.ALL.format(first=cohort.failures[0][1], count=len(cohort.failures)))
         return cohort
 
@@ -99,4 +99,4 @@ class Search(Stage):
     def _through(self, members: tuple[Member, ...], context: Context) -> tuple[Population, list]:
         jobs = [(self.first, begin(context.problem, members, context.support))]
         result = context.map(jobs, SAMPLES)[0]
-        return Population.of(context.problem, result.state), list(result.traces)
+        return Population.of(context.problem, *result.states), list(result.traces)

@@ -123,8 +123,8 @@ class Strays(Unforeseen):
 
     def _searched(self, problem: Problem, results: Population, measured: np.ndarray) -> np.ndarray | None:
         """(*grid) bool, further pixels that are not to be trusted; None where there are none, or too many. measured: those at first."""
-        x, trusted = results.state.image[0], problem.pattern.measured
-        narrow = narrowed(problem, x, results.state.support[0])
+        x, trusted = results.singles[0].image[0], problem.pattern.measured
+        narrow = narrowed(problem, x, results.singles[0].support[0])
         strays = np.zeros_like(trusted)
         for _ in range(LOOKS):
             x, _, _ = most_likely(without_pixels(problem, strays), x, narrow, iterations=self.iterations)
@@ -137,8 +137,8 @@ class Strays(Unforeseen):
 
     def _score(self, problem: Problem, results: Population) -> float:
         """Penalised half deviance of the most likely object in the support of the best result."""
-        support = results.state.support[0]
-        x, _, loss = most_likely(problem, results.state.image[0], support, iterations=self.iterations)
+        support = results.singles[0].support[0]
+        x, _, loss = most_likely(problem, results.singles[0].image[0], support, iterations=self.iterations)
         return loss + float(metrics.unknowns(x[None], support[None])[0])
 
     def _strange(self, problem: Problem, x: Tensor, trusted: np.ndarray) -> np.ndarray:
