@@ -112,7 +112,7 @@ def test_content_that_is_no_pattern(tmp_path, content, match):
     "values, match",
     [
         (GOOD[0], "1 axes|No 2D or 3D"),
-        (np.ones((2, 3, 16, 16)), r"4 axes \(2×3×16×16\): 2 scans"),
+        (np.ones((2, 3, 16, 16)), r"4 axes \(2×3×16×16\): 2 volumes"),
         (GOOD[:5], "at least 8 pixels"),
         (np.zeros((0, 16)), "at least 8|No 2D"),
         (GOOD.astype(complex), "is complex.*not a measured intensity"),
