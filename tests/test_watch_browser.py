@@ -30,7 +30,7 @@ pytest.importorskip("uvicorn", reason="the extra [live] is not installed")
 expect = api.expect
 expect.set_options(timeout=1000 * LIMIT)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[2])}
-RECIPE = "4000*(15*HIO + ShrinkWrap) + 10*ER"  # minutes: every test ends it
+RECIPE = "100000*(15*HIO + ShrinkWrap) + 10*ER"  # half an hour and more: every test ends it
 
 
 @pytest.fixture(scope="module")
