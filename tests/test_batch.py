@@ -24,6 +24,8 @@ from untwin.data.cxi import write_pattern
 from untwin.data.series import members
 from untwin.errors import InputError, NotEnoughMemory
 from untwin.judge.trust import Verdict
+from untwin.live import files
+from untwin.live.watched import Folder
 from untwin.model.alignment import twin
 from untwin.runs.archive import load
 from untwin.runs.follow import aligned
@@ -273,6 +275,28 @@ def test_what_does_not_fit_beside_others_runs_alone():
 def test_a_fault_of_the_program_stops_no_other():
     results = ended(crew(lambda item, means: solution() if item.source else 1 / 0, [True, False, True]))
     assert [results[n].row.status for n in range(3)] == ["done", "failed", "done"] and "bug in untwin" in results[1].row.message
+
+
+def test_a_pattern_that_somebody_leaves_out_is_skipped(tmp_path):
+    files.ask(tmp_path, files.SKIP, 1)
+    waiting = Item("a", "", None, 1)
+    assert batch.attempt(lambda *rest: pytest.fail("it is skipped"), waiting, Means(1, 0), tmp_path / "a").row.status == "skipped"
+
+    def at_work(*rest):
+        files.ask(tmp_path / "b", files.SKIP)
+        raise KeyboardInterrupt
+
+    assert batch.attempt(at_work, Item("b", "", None), Means(1, 0), tmp_path / "b").row.status == "skipped"
+    with pytest.raises(KeyboardInterrupt):
+        batch.attempt(lambda *rest: _interrupt(), Item("c", "", None), Means(1, 0), tmp_path / "c")
+
+
+def test_a_batch_shows_itself(tmp_path):
+    scans(tmp_path / "scans", "a", "b")
+    assert main(tmp_path / "scans", "-o", tmp_path / "out", "--workers", "1", *QUICK) == 0
+    status = files.read_json(tmp_path / "out" / "live" / "status.json")
+    assert (status["state"], status["steps"], status["foreseen"], status["unit"]) == ("ended", 2, 2, "patterns")
+    assert Folder(tmp_path / "out").table()[1]["status"] == "done"
 
 
 def test_a_partial_result_has_failed():

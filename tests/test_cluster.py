@@ -89,6 +89,16 @@ def test_a_cluster_gives_the_same_bits(client, undisturbed, tmp_path):
     assert not client.futures, "and holds nothing of the run"
 
 
+@pytest.mark.parametrize("output", [False, True], ids=["in memory", "in files"])
+def test_patterns_of_a_batch_go_to_the_workers(client, tmp_path, output):
+    recipe, patterns = ut.parse("2*(10*HIO + ShrinkWrap) + 5*ER"), [short_runs.thing(), np.zeros((3, 3)), short_runs.thing()]
+    settings = {"output": tmp_path / "out", "report": False} if output else {}
+    results = list(ut.reconstruct_many(patterns, scheduler=client, workers=2, recipe=recipe, starts=2, **settings))
+    here = ut.reconstruct(patterns[0], recipe, starts=2)
+    assert [bool(r.error) for r in results] == [False, True, False]
+    assert all(torch.equal(results[n].solution.image, here.image) for n in (0, 2))
+
+
 def test_the_problem_travels_once(client, monkeypatch):
     problem, travelled = ut.Problem(short_runs.thing()), []
     monkeypatch.setattr("untwin.parcel.sealed", lambda content: travelled.append(type(content)) or sealed(content))
