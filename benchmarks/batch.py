@@ -3,7 +3,7 @@
     python benchmarks/batch.py --json benchmarks/results/batch.json [--count 200] [--part throughput] [--part kills] [--part series]
 
 Throughput: crystals of 64 x 64, the automatic plan without reports, workers warm; wall time over all of them. The two are run in turn, in
-pieces of 20 patterns, since the machine is shared. Kills: the same batch, and every 20 seconds a random worker is ended by SIGKILL;
+pieces of 50 patterns, since the machine is shared. Kills: the same batch, and every 20 seconds a random worker is ended by SIGKILL;
 different counts results with one other bit than those of the undisturbed batch, lost those that did not come to an end. Series: an object
 of the class "complex", 64 x 64, whose phase grows from frame to frame, with few photons; trusted and right (E < 0.1 to the frame's truth,
 modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
@@ -35,7 +35,7 @@ from untwin.runs.archive import load
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES, poly
 
-PIECE, PAUSE = 20, 20.0
+PIECE, PAUSE = 50, 20.0
 FRAMES = 24
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from untwin.live.watched import Folder
 from untwin.model.alignment import twin
 from untwin.runs.archive import load
 from untwin.runs.follow import aligned
+from untwin.show.batch import write_page, write_thumbnail
 from untwin.solve.state import Member
 
 QUICK = ["--recipe", "2*(10*HIO + ShrinkWrap) + 5*ER", "--starts", "2", "--no-report"]
@@ -400,3 +402,43 @@ def test_a_series_begins_each_at_the_last_that_is_not_doubted(tmp_path, monkeypa
     assert started == [None, "a", "a", "c"]
     page = (tmp_path / "out" / "index.html").read_text()
     assert "The series" in page and json.loads((tmp_path / "out" / "batch.json").read_text())["options"]["follow"] is True
+
+
+# The page, in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not chromium:
+        pytest.skip("no chromium: the page of a batch is not tried in a browser")
+    with playwright.sync_playwright() as programs:
+        program = programs.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield program
+        program.close()
+
+
+@pytest.mark.parametrize("width", [1400, 375])
+def test_the_page_is_sorted_by_a_click_and_by_a_key(tmp_path, browser, width):
+    solved = ut.reconstruct(thing(), QUICK[1], starts=2)
+    listed = [Row(name, "", "done", True, r_factor=r) for name, r in (("a_9", 0.2), ("<b>", 0.01), ("c", 0.1))]
+    for row in listed:
+        write_thumbnail(solved, tmp_path / row.name)
+    write_page(tmp_path, [*listed, Row("d", "", "failed", message="no <i>file</i>")])
+    page = browser.new_page(viewport={"width": width, "height": 700})
+    errors = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto((tmp_path / "index.html").as_uri())
+
+    def names() -> list[str]:
+        return page.locator("#results tbody td.name").all_inner_texts()
+
+    assert names() == ["a_9", "<b>", "c", "d"] and page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="R", exact=True).click()
+    assert names() == ["<b>", "c", "a_9", "d"], "what has none comes last"
+    page.keyboard.press("Enter")
+    assert names() == ["a_9", "c", "<b>", "d"] and page.locator("th[aria-sort=descending]").inner_text() == "R"
+    assert all(page.locator("#results img").evaluate_all("images => images.map(i => i.complete && i.naturalWidth > 50)"))
+    assert "no <i>file</i>" in page.locator("#results").inner_text() and not errors
+    page.close()

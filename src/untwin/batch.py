@@ -182,7 +182,7 @@ class Batch:
 
     def write(self) -> None:
         """The record, the table and the page."""
-        rows = [dataclasses.asdict(row) for row in self.rows]
+        rows = [vars(row) for row in self.rows]
         atomic_write_text(
             self.folder / RECORD, json.dumps({"untwin": "batch", "options": self.options, "again": self.again, "rows": rows}, default=str)
         )

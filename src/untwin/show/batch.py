@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untwin.data.atomic import atomic_write_bytes, atomic_write_text
-from untwin.show.page import STYLE_SHEET, VERDICTS
+from untwin.show.page import VERDICTS, page
 from untwin.show.style import OUTSIDE, masked_phase, phase_style, planes_through, upper_limit, window_around
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ def write_thumbnail(solution: Reconstruction, folder: Path, series: bool = False
 
 def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports: bool = True) -> None:
     """index.html. rows: batch.Row. series: its results side by side, too. reports: each has a page of its own to link to."""
-    from jinja2 import Environment, FileSystemLoader
-
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
     cells = [_cells(row) for row in rows]
-    text = templates.get_template("batch.html").render(
-        style=STYLE_SHEET,
+    text = page(
+        "batch.html",
+        ("batch.js",),
+        "'self' file:",  # thumbnails lie beside it
         folder=folder.absolute().name,
         summary=summary(rows),
         columns=[{"title": title, "number": title in NUMBERS} for title in COLUMNS],

@@ -22,12 +22,13 @@ VERDICTS = {  # colour is never the only sign: each has its symbol and its words
 }
 
 
-def page(template: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
+def page(template: str, scripts: tuple[str, ...] = (), images: str = "data:", **values: Any) -> str:
     """The text of a page. template, scripts: names of files in templates/; a page runs these scripts and no other, and asks the network for
-    nothing (its Content-Security-Policy). values: for the template, where they are escaped unless it says that they are safe."""
+    nothing (its Content-Security-Policy). images: where they may come from. values: for the template, where they are escaped unless it says
+    that they are safe."""
     programs = [(TEMPLATES / name).read_text("utf-8") for name in scripts]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(p.encode()).digest()).decode()}'" for p in programs) or "'none'"
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}"
+    policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; script-src {hashes}"
     return _environment().get_template(template).render(style=STYLE_SHEET, scripts=programs, policy=policy, **values)
 
 
