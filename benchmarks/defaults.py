@@ -73,7 +73,7 @@ KNOWN = {  # of a class, or of one of its settings: (kind, source)
     "Denoiser": ("measured", "docs/denoisers.md"),
     "Penalized.weight": ("measured", TABLES + ", Pictures"),
     "Predict": ("measured", TABLES),
-    "Guess": ("measured", "docs/batches.md"),
+    "Guess": ("unmeasured", "as of Predict"),
     "Strays": ("measured", TABLES),
     "Coherence": ("measured", TABLES),
     "Contain": ("measured", TABLES),

@@ -140,6 +140,7 @@ class ClusterExecutor(Executor):
 
     def __init__(self, client: Client, threads: int, direct: bool = False) -> None:
         self.client, self.threads, self.direct, self.run = client, threads, direct, uuid.uuid4().hex
+        self.address = _address(client)  # a client that has lost its scheduler no longer knows it
         self._waiting: deque[_Task] = deque()
         self._sent: dict[_Task, Any] = {}  # its future of Dask
         self._lock = threading.Lock()
@@ -210,7 +211,7 @@ class ClusterExecutor(Executor):
             with suppress(Exception):
                 threads = sum((await self.client.nthreads()).values())  # type: ignore[misc]
                 if not threads and not absent:
-                    warnings.warn(f"no worker is left at {_address(self.client)}; waiting for one", ClusterWarning, stacklevel=2)
+                    warnings.warn(f"no worker is left at {self.address}; waiting for one", ClusterWarning, stacklevel=2)
                 self.threads, absent = max(1, threads), not threads
                 self._send()
             await asyncio.sleep(WATCH)
@@ -235,7 +236,7 @@ class ClusterExecutor(Executor):
                         self._lose()
                     task.losses += 1
                     if task.losses >= LOSSES and self._open:
-                        raise WorkerLost(f"{task.losses} times what a task needs was lost at {_address(self.client)}") from None
+                        raise WorkerLost(f"{task.losses} times what a task needs was lost at {self.address}") from None
         except BaseException as error:  # whatever a task raises is its future's
             _end(task, _without_untwin(error))
         finally:
@@ -279,7 +280,7 @@ class ClusterExecutor(Executor):
             self._waiting.clear()
             self._sent.clear()
         for task in tasks:
-            _end(task, SchedulerLost(f"the scheduler at {_address(self.client)} no longer answers"))
+            _end(task, SchedulerLost(f"the scheduler at {self.address} no longer answers"))
 
 
 def _on_loop(client: Client, work: Callable[[], Coroutine]) -> Future:
