@@ -339,7 +339,9 @@ def test_a_signal_ends_the_command_with_130_and_leaves_nothing_half_written(tmp_
     _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, said
     assert len(list((tmp_path / "ds").glob("shard-*.h5"))) < 500, "it ended because it was asked to, long before its work was done"
-    lines = [line for line in said.splitlines() if " per second, " not in line]
+    # one time of some tens loky's tracker of semaphores hears of one that is gone already, after the command has ended, and says so
+    others = (" per second, ", "resource_tracker", "warnings.warn(")
+    lines = [line for line in said.splitlines() if not any(text in line for text in others)]
     assert lines == ["untwin: interrupted; complete shards stay; the same command goes on"]
     assert not [p for p in (tmp_path / "ds").iterdir() if p.name.startswith(".")]
 
