@@ -305,6 +305,15 @@ def test_a_partial_result_has_failed():
     assert batch.attempt(lambda *rest: solution("most starts failed"), Item("a", "", None), Means(1, 0), None).row.status == "failed"
 
 
+def test_a_partial_result_is_tried_again(tmp_path):
+    ut.reconstruct(thing(), QUICK[1], starts=2).save(tmp_path / "a")
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    (tmp_path / "a" / "summary.json").write_text(json.dumps(summary | {"reason": "most starts failed"}))
+    tried = []
+    batch.attempt(lambda item, means: tried.append(item.name) or solution(), Item("a", "", None), Means(1, 0), tmp_path / "a")
+    assert tried == ["a"]
+
+
 def test_no_cell_of_the_table_is_a_formula(tmp_path):
     listed = Batch(tmp_path, [], {}, [Row("a", "=1+1", "failed", message="@SUM(1)")])
     listed.write()

@@ -229,15 +229,14 @@ def attempt(work: Work, item: Item, means: Means, folder: Path | None) -> Ended:
     """The work on one item, unless it is done; what goes wrong with it stands in its row. Raises KeyboardInterrupt where its owner wants
     to stop."""
     try:
-        if folder is not None and (row := row_of(item, folder)) is not None:
+        if folder is not None and (row := row_of(item, folder)) is not None and row.status == "done":
             return Ended(row)
         if folder is not None and files.requested(folder.parent, item.number):
             return Ended(item.row("skipped", LEFT_OUT))
         solution = work(item, means)
-        reason = solution.reason
         if folder is not None and (row := row_of(item, folder)) is not None:
             return Ended(row)
-        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, reason), solution)
+        return Ended(_row(item, solution.verdict.trusted, solution.verdict.text, solution.numbers, solution.reason), solution)
     except KeyboardInterrupt:
         if folder is None or files.requested(folder) != files.SKIP:
             raise
