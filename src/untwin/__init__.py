@@ -32,6 +32,7 @@ _HOME = {
     "model.losses": ("Loss", "Amplitude", "Intensity", "Poisson", "Squared", "Absolute", "Huber", "Gamma", "SSIM"),
     "model.picture": ("Picture",),
     "model.denoiser": ("Denoiser",),
+    "model.deepinv": ("from_deepinv",),
     "model.networks.skip": ("Skip",),
     "model.networks.decoder": ("DeepDecoder", "ConvDecoder"),
     "model.networks.siren": ("Siren",),
