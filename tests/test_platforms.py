@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
+import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from untwin import doctor, processes
+from untwin import cli, doctor, processes
 from untwin.data import atomic
 from untwin.live import files, watched
 from untwin.runs import memory
@@ -77,3 +80,16 @@ def test_the_doctor_looks_at_a_machine_that_does_not_say_how_much_memory_it_has(
     monkeypatch.setattr(memory, "os", without("sysconf", "sysconf_names"))
     monkeypatch.setattr(doctor, "_speed", lambda shape, starts=1: "fast")
     assert dict(doctor.findings())["CPU"].endswith("cores")
+
+
+def test_a_letter_that_a_pipe_does_not_have_is_no_bug(tmp_path, monkeypatch):
+    """A file whose name is in Cyrillic, and stdout as Windows has it behind a pipe."""
+    np.save(tmp_path / "кристалл.npy", np.random.default_rng(0).poisson(50, (16, 16)))
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["inspect", str(tmp_path / "кристалл.npy")])
+    pipe.flush()
+    assert end.value.code in (0, None)
+    text = pipe.buffer.getvalue().decode("cp1252")  # type: ignore[attr-defined]
+    assert "\\u043a\\u0440" in text and "16 x 16" in text
