@@ -160,8 +160,8 @@ def test_an_operator_is_linear_and_its_adjoint_is_that_of_deepinv(deepinv):
 def test_a_picture_is_restored_by_an_operator_and_a_denoiser(deepinv):
     operator, truth = deepinv.linear["holes"], picture()
     y = operator.A(truth[None])[0]
-    prior = from_deepinv(deepinv.denoiser)
-    state = list(ut.iterate(ut.Picture(y, from_deepinv(operator)), 20 * ut.HQS(prior), ut.State.of(torch.zeros(1, *SIZE))))[-1]
+    prior = ut.priors.Denoiser(deepinv.denoiser)
+    state = list(ut.iterate(ut.Picture(y, from_deepinv(operator)), 20 * ut.algorithms.HQS(prior), ut.State.of(torch.zeros(1, *SIZE))))[-1]
     assert not state.image.requires_grad
     assert (state.image[0] - truth).square().mean() < 0.3 * (y - truth).square().mean()
     restored = ut.restore(y, from_deepinv(operator), prior, sigma=0.01)
@@ -170,7 +170,7 @@ def test_a_picture_is_restored_by_an_operator_and_a_denoiser(deepinv):
 
 
 def test_a_denoiser_has_a_gradient_where_one_is_asked_for(deepinv):
-    prior, x = from_deepinv(deepinv.denoiser, channels=1), picture(3)[None].requires_grad_()
+    prior, x = ut.priors.Denoiser(deepinv.denoiser, channels=1), picture(3)[None].requires_grad_()
     prior(x, 0.1).sum().backward()
     assert x.grad is not None and bool(x.grad.any())
     assert not prior(x.detach(), 0.1).requires_grad
@@ -194,7 +194,7 @@ def test_a_real_object_goes_through_a_complex_operator(deepinv):
 
 def test_another_physics_is_a_function(deepinv):
     physics = from_deepinv(deepinv.square, grid=SIZE[1:])
-    assert isinstance(physics, ut.Forward) and torch.equal(physics(picture()[None]), picture()[None] ** 2)
+    assert isinstance(physics, ut.physics.Forward) and torch.equal(physics(picture()[None]), picture()[None] ** 2)
 
 
 def test_the_noise_of_deepinv_is_no_part_of_the_physics(deepinv):
@@ -216,9 +216,8 @@ class Stacked(LinearPhysics):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: from_deepinv(torch.nn.Identity()), "no Physics and no Denoiser"),
-        (lambda: from_deepinv(Median(), grid=(4, 4)), "takes any grid"),
-        (lambda: from_deepinv(Physics(), channels=3), "is for a denoiser"),
+        (lambda: from_deepinv(torch.nn.Identity()), "no Physics of deepinv; untwin takes any function"),
+        (lambda: from_deepinv(Median()), r"a denoiser is a prior: Denoiser\(model\)"),
         (lambda: from_deepinv(Unsized(9, SIZE)), "does not say the shape of its object"),
         (lambda: from_deepinv(Stacked())(picture()[None]), "gives a list; expected one tensor"),
     ],

@@ -1,7 +1,7 @@
-"""deepinv (Tachella et al., BSD-3-Clause): its operators as a physics, its denoisers as a prior.
+"""Operators of deepinv (Tachella et al., BSD-3-Clause) as a physics of pictures or as waves.
 
 Nothing of it is imported: an object says what it is by the names of its classes, and is asked what deepinv's documentation promises of
-them: Physics.A, LinearPhysics.A_adjoint, PhaseRetrieval.B, Denoiser(x, sigma). Written for deepinv 0.5; docs/deepinv.md.
+them: Physics.A, LinearPhysics.A_adjoint, PhaseRetrieval.B. Written for deepinv 0.5; docs/deepinv.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
-from untwin.model.denoiser import Denoiser
 from untwin.model.image.base import Forward, ImagePhysics, Linear
 from untwin.model.waves import linear
 
@@ -20,32 +19,26 @@ if TYPE_CHECKING:
     from untwin.model.waves.base import Waves
 
 
-def from_deepinv(thing: Any, grid: tuple[int, ...] | None = None, channels: int | None = None) -> ImagePhysics | Waves | Denoiser:
-    """What an object of deepinv is to untwin, without its noise model:
+def from_deepinv(physics: Any, grid: tuple[int, ...] | None = None) -> ImagePhysics | Waves:
+    """What a physics of deepinv is to untwin, without its noise model:
 
     LinearPhysics: a linear physics of pictures; y is what A gives, without its batch axis, and (1, m) where that is a vector.
     PhaseRetrieval: Waves by its linear operator B, of one channel; the pattern is |B x|².
     another Physics: a Forward, y = A(x).
-    Denoiser: a prior; it is set to evaluation (eval()).
 
-    grid: of x; by default its img_size says it, or what is measured has the same. channels: that a denoiser takes at once, as of Denoiser.
-    Raises InputError for anything else.
+    grid: of x; by default its img_size says it, or what is measured has the same. Raises InputError for anything else. A denoiser needs no
+    such function: Denoiser(model).
     """
-    kinds = {c.__name__ for c in type(thing).__mro__}
-    if "Denoiser" in kinds and callable(thing):
-        if grid is not None:
-            raise InputError(f"grid={grid!r} is for a physics; {type(thing).__name__} is a denoiser, which takes any grid: leave it out")
-        return Denoiser(_inference(thing), channels)
+    kinds = {c.__name__ for c in type(physics).__mro__}
     if not {"Physics", "LinearPhysics", "PhaseRetrieval"} & kinds:
-        raise InputError(f"{type(thing).__name__} is no Physics and no Denoiser of deepinv; untwin takes any function of torch as it is")
-    if channels is not None:
-        raise InputError(f"channels={channels!r} is for a denoiser; give those of the image to restore or Picture")
-    grid = _grid_of(thing) if grid is None else grid
+        text = "a denoiser is a prior: Denoiser(model)" if "Denoiser" in kinds else "untwin takes any function of torch as it is"
+        raise InputError(f"{type(physics).__name__} is no Physics of deepinv; {text}")
+    grid = _grid_of(physics) if grid is None else grid
     if "PhaseRetrieval" in kinds:
         if grid is None:
-            raise InputError(f"{type(thing).__name__} does not say the shape of its object; give grid=(height, width)")
-        return _waves(thing.B, grid)
-    return Operator(thing, grid) if "LinearPhysics" in kinds else Forward(lambda x: _measured(thing, x), grid)
+            raise InputError(f"{type(physics).__name__} does not say the shape of its object; give grid=(height, width)")
+        return _waves(physics.B, grid)
+    return Operator(physics, grid) if "LinearPhysics" in kinds else Forward(lambda x: _measured(physics, x), grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +98,3 @@ def _grid_of(physics: Any) -> tuple[int, ...] | None:
     """img_size without the channels, where it has any: (channels, *grid)."""
     size = getattr(physics, "img_size", None)
     return tuple(int(n) for n in size[1:]) if isinstance(size, tuple | list) and len(size) > 2 else None
-
-
-def _inference(model: Any) -> Any:
-    """The model as a function (x, sigma) -> x that remembers nothing for a gradient, unless x asks for one."""
-    import torch
-
-    model.eval()
-
-    def denoise(x: Tensor, sigma: float) -> Tensor:
-        with torch.set_grad_enabled(x.requires_grad):
-            return model(x, sigma)
-
-    denoise.__name__ = type(model).__name__
-    return denoise
