@@ -135,12 +135,8 @@ class Denoiser:
 
     def __repr__(self) -> str:
         """The text of a recipe; of a function, its name, which none reads back."""
-        text = expression.write(self)
-        return (
-            text
-            if isinstance(self.source, str)
-            else text.replace(repr(self.source), getattr(self.source, "__name__", type(self.source).__name__))
-        )
+        text, name = expression.write(self), getattr(self.source, "__name__", type(self.source).__name__)
+        return text if isinstance(self.source, str) else text.replace(repr(self.source), name)
 
 
 _BRIGHTNESS_AND_DIFFERENCES = (
