@@ -1,6 +1,6 @@
 """The rules of docs/style.md that a program can check: how long a sentence is, how many conditions it has, and words of our own.
 
-    python tests/prose.py README.md docs/start.md     # every sentence that breaks a rule
+python tests/prose.py README.md docs/start.md     # every sentence that breaks a rule
 """
 
 from __future__ import annotations
