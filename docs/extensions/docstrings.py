@@ -15,17 +15,19 @@ from typing import Any
 
 _ENTRY = re.compile(r"(\*{0,2}[A-Za-z_]\w*(?:(?:, | and )\*{0,2}[A-Za-z_]\w*)*): (?=\S)")
 _BULLET = re.compile(r"(- |\d+\. )")
-_CODE = re.compile(r"`([^`]+)`")
+_PAGE = re.compile(r"docs/([\w-]+)\.md")
+_MARKED = re.compile(rf"(`[^`]+`|{_PAGE.pattern.replace('(', '(?:', 1)})")
 
 
 def escaped(text: str) -> str:
-    """Text that reStructuredText shows as it is; what stands in backticks as code."""
-    parts = _CODE.split(text)
+    """Text that reStructuredText shows as it is; what stands in backticks as code, a page of docs/ as a link to it."""
+    parts = _MARKED.split(text)
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"([\\*|`]|_(?![A-Za-z0-9]))", r"\\\1", parts[i])
+        parts[i] = re.sub(r"([\\*|`]|_(?![A-Za-z0-9])|:(?=\S))", r"\\\1", parts[i])
     for i in range(1, len(parts), 2):
-        parts[i] = f"``{parts[i]}``"
-        if parts[i - 1] and (parts[i - 1][-1].isalnum() or parts[i - 1].endswith("\\_")):
+        page = _PAGE.fullmatch(parts[i])
+        parts[i] = f":doc:`/{page[1]}`" if page else f"`{parts[i]}`"
+        if parts[i - 1] and not parts[i - 1].endswith((" ", "(")):
             parts[i] = "\\ " + parts[i]
         if parts[i + 1] and parts[i + 1][0].isalnum():
             parts[i] += "\\ "
