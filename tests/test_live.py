@@ -78,7 +78,7 @@ def test_a_run_of_two_workers_shows_what_they_work_on(tmp_path, always):
 
 def test_a_restoration_that_is_watched_has_the_same_bits(tmp_path, always):
     y = np.clip(0.5 + 0.2 * np.random.default_rng(0).standard_normal((1, 24, 24)), 0, 1)
-    settings = {"prior": "dip", "stop": ut.EMV(patience=5, burn_in=5), "steps": 20}
+    settings = {"prior": "dip", "stop": ut.rules.EMV(patience=5, burn_in=5), "steps": 20}
     a, b = ut.restore(y, live=tmp_path, **settings), ut.restore(y, **settings)
     assert torch.equal(a.image, b.image) and np.array_equal(a.statistic, b.statistic, equal_nan=True)
     line = Watched(tmp_path).curves(status(tmp_path))[1][0]
