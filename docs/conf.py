@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,14 @@ copyright = "The untwin developers, BSD 3-Clause"
 version = release = untwin.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_design", "sphinx_copybutton", "docstrings", "pages", "tables"]
+if os.environ.get("UNTWIN_INTERSPHINX"):  # types of other packages as links, for a build that may ask their sites
+    extensions.insert(0, "sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+    }
 exclude_patterns = ["_build", "extensions", "**.ipynb_checkpoints"]
 root_doc = "index"
 highlight_language = "none"  # of blocks that name no language: commands and formulas
