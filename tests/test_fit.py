@@ -188,6 +188,41 @@ def test_lbfgs_ends_at_the_minimum_of_a_bowl_and_never_goes_up():
     assert torch.allclose(numbers["x"], torch.linalg.solve(a, b), atol=1e-6)
 
 
+def test_lbfgs_is_that_of_torch_where_every_first_trial_is_taken():
+    """torch has no backtracking; its first step is of length min(1, 1 / |g|_1), which a rate of max|g| / |g|_1 makes ours."""
+    g = torch.Generator().manual_seed(4)
+    a = torch.rand(9, 9, generator=g, dtype=torch.float64)
+    a = a @ a.T / 9 + torch.eye(9, dtype=torch.float64)
+    b = torch.rand(9, generator=g, dtype=torch.float64) + 1
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x @ a @ x - b @ x + 0.01 * x.pow(4).sum()
+
+    def slope(t: dict):
+        asked.append(0)
+        x = t["x"].detach().requires_grad_()
+        value = loss(x)
+        return value.detach(), {"x": torch.autograd.grad(value, x)[0]}, None
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(theirs)
+        value.backward()
+        return value
+
+    asked: list[int] = []
+    ours = {"x": torch.zeros(9, dtype=torch.float64)}
+    theirs = torch.zeros(9, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theirs], lr=1.0, max_iter=1, history_size=3, tolerance_grad=0, tolerance_change=0)
+    memory = LBFGS(history=3).begin(ours, random=False)
+    rate = float(b.abs().max() / b.abs().sum())
+    for _ in range(8):
+        ours, memory, _ = LBFGS(history=3).step(ours, memory, slope, {"x": rate})
+        optimizer.step(closure)
+        assert torch.allclose(ours["x"], theirs.detach(), rtol=1e-9, atol=1e-12)
+    assert len(asked) == 9  # one at the start, and one trial in each step
+
+
 def test_lbfgs_works_out_no_slope_twice():
     """What the last trial has worked out is that of the next step, unless the slope is another one in each."""
 

@@ -1,6 +1,7 @@
 """What the detector would read: waves, detection, symmetries; and the linear physics of pictures."""
 
 from untwin.model.counts import Modulus
+from untwin.model.deepinv import from_deepinv
 from untwin.model.detection import Background, Coherent, CoherentFactor, Detection, Ideal, Sensitivity, Series
 from untwin.model.image.base import Forward, Identity
 from untwin.model.image.blur import Blur
@@ -46,4 +47,5 @@ __all__ = [
     "Blur",
     "Downsample",
     "MRI",
+    "from_deepinv",
 ]

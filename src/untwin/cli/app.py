@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, or too few, 70 a bug in untwin,
     130 interrupted. With --debug anywhere, a traceback before the message."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if getattr(sys.stdout, "errors", "") == "strict":  # a pipe on Windows has 256 letters
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with _signals(), warnings.catch_warnings():
         warnings.showwarning = _as_notes(warnings.showwarning)
         for category in NOTED:
@@ -69,6 +71,9 @@ def _end(error: Exception) -> None:
         unused = error.unused_tokens or [] if isinstance(error, UnusedCliTokensError) else []
         if unused and Path(unused[0]).is_file():
             _stop(f"one FILE is expected, and {unused[0]} is another; a pattern such as 'scan_*.tif' stands in quotation marks", 2)
+        if unused:
+            command = " ".join(["untwin", *(error.command_chain or ())])
+            _stop(f"{' '.join(unused)}: {command} does not expect this; {command} --help says what it takes", 2)
         _stop(str(error).strip() + "\nSee untwin --help.", 2)
     except InputError as error:
         _stop(str(error), 2)

@@ -119,10 +119,13 @@ class Watched:
         return shown
 
     def _at_work(self, status: dict[str, Any]) -> bool:
-        """Whether the process is there, or, on another machine, has given a sign of life."""
+        """Whether the process is there, or, on another machine and on Windows, has given a sign of life."""
         pid = status.get("pid")
         if status.get("host") == platform.node() and isinstance(pid, int) and pid > 0:
-            return process_start(pid) == status["process"] if status.get("process") else _exists(pid)
+            if status.get("process"):
+                return process_start(pid) == status["process"]
+            if os.name == "posix":  # signal 0 of Windows is Ctrl-C
+                return _exists(pid)
         clock = time.monotonic()
         if self._beat is None:
             silent = time.time() - _number(status.get("updated"))
