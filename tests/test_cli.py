@@ -387,7 +387,7 @@ def test_the_program_itself_shows_its_help(house):
 @pytest.mark.parametrize(
     "error, code, message",
     [
-        (NumericalFailure("every start came to nothing; try more starts"), 3, "every start came to nothing; try more starts"),
+        (NumericalFailure("every start failed; try more starts"), 3, "every start failed; try more starts"),
         (KeyboardInterrupt(), 130, "interrupted; what is complete stays, nothing is half-written"),
         (OSError(28, "No space left on device", "new"), 2, "No space left on device: new; check the path, the space and the permissions"),
         (InputError("no"), 2, "no"),
