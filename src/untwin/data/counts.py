@@ -251,7 +251,7 @@ def _nonnegative(
     if noisy and floor is None:
         guesses.append(
             f"where there is little light the mean is {mean:.3g}, below 0: too much was subtracted, and dim light is lost. "
-            "The value of a pixel without light may be given by offset= (--offset)"
+            "If you know what no light gives, say so with offset= (--offset)"
         )
     return np.where(negative, 0, intensity), floor
 
