@@ -72,7 +72,7 @@ def test_resolution_is_shown_where_the_result_is_trusted(words, trusted):
     assert (plot_resolution(solution) is not None) == (trusted is True)
     assert {row["title"] for row in number_rows(solution)} == ({"resolution, full period", "first mode"} if trusted else set())
     page = words(solution)
-    assert ("may be alike and wrong" in page) == (trusted is not True)
+    assert ("may be similar and wrong" in page) == (trusted is not True)
     assert ("2.5" in page) == (trusted is True)
 
 
