@@ -182,7 +182,7 @@ def present(
 
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
         note(text)
-    mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
+    mark = solution.verdict.mark
     print(f"{mark}: {solution.verdict.text}")
     print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml" + (", figures/" if full_report else ""))
     if full_report:

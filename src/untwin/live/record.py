@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from untwin.errors import CheckpointWarning, InputError
 from untwin.live import files
+from untwin.live.bar import Bar, bar
 from untwin.live.view import Line, View, encoded, thinned
 
 INTERVAL = 2.0  # seconds between two pulses, and between two pictures at least,
@@ -43,6 +44,8 @@ class Shows(Protocol):
     def left(self, part: str) -> None: ...
 
     def finished(self, part: str, lines: Sequence[Line], look: Look) -> None: ...
+
+    def under_way(self, steps: int) -> None: ...
 
     def for_worker(self) -> Shows: ...
 
@@ -69,10 +72,19 @@ class Record:
     results: the folder of the results, in which `live` is made. command, title: of the run, such as reconstruct and the name of its file.
     resume: the command that goes on with it, once there is something to go on with (`resumable`). figure: what curves show. begun: set
     once anything is computed; of a run that comes to grief before that nothing is left.
-    request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt.
+    request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt. bar: what shows it in a notebook.
     """
 
-    def __init__(self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor") -> None:
+    def __init__(
+        self,
+        results: Path | None = None,
+        command: str = "",
+        title: str = "",
+        resume: str = "",
+        figure: str = "R-factor",
+        bar: Bar | None = None,
+    ) -> None:
+        self.bar = bar
         self.results, self.request = None if results is None else Path(results).absolute(), ""
         self.begun, self.resumable = False, False
         self._resume, self._pace, self._files, self._lock = resume, Pace(), Pace(0.0), threading.RLock()
@@ -129,6 +141,7 @@ class Record:
             stages = list(names) or self._status["stages"]
             self._ended.clear()
             self._status.update(stage=name, stage_number=number if names else len(stages), stages=stages)
+        self._move()
         if self.active:
             self.log(name)
 
@@ -139,10 +152,21 @@ class Record:
             s["foreseen"] = foreseen if foreseen else s["foreseen"]
             if value is not None and (s["lowest"] is None or value < s["lowest"]):
                 s["lowest"] = value
+        self._move()
+
+    def under_way(self, steps: int) -> None:
+        """The part at work has taken so many steps, over all of its starts, of which `steps` has not heard yet."""
+        with self._lock:
+            self._status["under_way"] = steps
+        self._move()
+
+    def _move(self) -> None:
+        if self.bar is not None:
+            self.bar.show(self._status)
 
     def reporting(self, report: Report | None) -> Report | None:
         """The report of a run, which the record hears, too."""
-        if not self.active:
+        if not self.active and self.bar is None:
             return report
 
         def both(steps: int, value: float | None, foreseen: int) -> None:
@@ -246,6 +270,8 @@ class Record:
                 due = time.monotonic() + INTERVAL
 
     def _end(self, state: str, message: str) -> None:
+        if self.bar is not None and (self.begun or state == "ended"):
+            self.bar.end(self._status, state, message)
         if self.results is None or self._over.is_set():
             return
         self._over.set()
@@ -328,6 +354,9 @@ class Glimpse:
     def finished(self, part: str, lines: Sequence[Line], look: Look) -> None:
         """The run itself shows what has ended."""
 
+    def under_way(self, steps: int) -> None:
+        """A view says it, too."""
+
     def for_worker(self) -> Glimpse:
         return self
 
@@ -338,12 +367,15 @@ class Glimpse:
 
 
 @contextmanager
-def recorded(live: Record | str | Path | None, command: str, title: str = "", figure: str = "R-factor") -> Iterator[Record]:
-    """Inside, a record that somebody else begins and ends, or one of this block in a folder of results; of None one that writes nothing."""
+def recorded(
+    live: Record | str | Path | None, command: str, title: str = "", figure: str = "R-factor", progress: bool = False
+) -> Iterator[Record]:
+    """Inside, a record that somebody else begins and ends, or one of this block in a folder of results; of None one that writes nothing.
+    progress: one of this block shows itself in a notebook, too."""
     if isinstance(live, Record):
         yield live
         return
-    with Record(None if live is None else Path(live), command, title, figure=figure) as record:
+    with Record(None if live is None else Path(live), command, title, figure=figure, bar=bar() if progress else None) as record:
         yield record
 
 
