@@ -61,13 +61,14 @@ def things(solution) -> dict[str, object]:
         "deconvolved": ut.deconvolve_sparse(rng.random((2, 24, 24)), 5, starts=1),
         "strain": crystal,
         "verdict": solution.verdict,
+        "comparison": ut.compare(solution.image, solution.image),
         "batch": BatchResult("scan-7", solution),
         "failed": BatchResult("scan-8", None, HOSTILE),
     }
 
 
 KINDS = ("pattern", "volume", "exposures", "numbers", "reconstruction", "line", "restored", "coloured", "picture", "deconvolved", "strain",
-         "verdict", "batch", "failed")  # fmt: skip
+         "verdict", "comparison", "batch", "failed")  # fmt: skip
 WITHOUT_PICTURE = {"numbers", "verdict", "failed"}
 
 
@@ -186,7 +187,7 @@ def test_a_restoration_and_a_batch_show_themselves(screen, things):
     ut.restore(y, prior="drp", steps=3)
     assert re.match(r"restore: 3 iterations in", screen.texts[-1])
     list(ut.reconstruct_many([thing()], recipe="2*ER", starts=1, workers=1))
-    assert re.match(r"reconstruct_many: 1 patterns in", screen.texts[-1])
+    assert re.match(r"reconstruct_many: 1 pattern in", screen.texts[-1])
 
 
 def test_a_new_stage_is_shown_at_once_and_steps_now_and_then(monkeypatch):

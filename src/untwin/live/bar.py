@@ -35,7 +35,8 @@ class Bar:
     def end(self, status: Mapping[str, Any], state: str, message: str = "") -> None:
         """The line that stays. state: ended, interrupted or failed."""
         seconds = duration(time.monotonic() - self._began)
-        steps = f"{status['steps'] + status['under_way']:,} {status['unit']}"
+        number = status["steps"] + status["under_way"]
+        steps = f"{number:,} {status['unit'].removesuffix('s') if number == 1 else status['unit']}"
         if state == "ended":
             facts = [f"{steps} in {seconds}", _merit(status)]
         else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from untwin.bragg.maps import StrainMap
 from untwin.data.measurement import Pattern
+from untwin.judge.compare import Comparison
 from untwin.judge.trust import Verdict
 from untwin.model.picture import Picture
 from untwin.runs.archive import plane
@@ -62,7 +63,8 @@ def written(c: Card) -> str:
     source = None
     if c.panels is not None:
         with suppress(Exception):  # the numbers stand without it
-            source = picture(strip(c.panels(), HEIGHT))
+            panels = c.panels()
+            source = picture(strip(panels, HEIGHT)) if panels else None
     verdict = None
     if c.verdict is not None:
         kind, symbol, words = VERDICTS[c.verdict.trusted]
@@ -216,6 +218,25 @@ def _(strain: StrainMap) -> Card:
 
 
 @card.register
+def _(comparison: Comparison) -> Card:
+    rows = {
+        "error E": f"{comparison.error:.3g} (0: the same, 1: unrelated)",
+        "correlation": f"{comparison.correlation:.4g}",
+        "difference of phase": f"{comparison.phase_rms:.3g} rad rms",
+        "nearer as": "the twin" if comparison.twin else "it is",
+    }
+    if any(comparison.ramp):
+        rows["phase ramp taken out"] = f"{by([f'{r:.2g}' for r in comparison.ramp])} pixels; with it E = {comparison.error_with_ramp:.3g}"
+    magnitude = np.abs(comparison.aligned)
+    return Card(
+        f"Comparison, {by(comparison.aligned.shape)}",
+        rows=rows,
+        panels=lambda: object_panels(comparison.aligned, magnitude > 0.1 * magnitude.max()),
+        alt="the first object on the second: magnitude; phase in cyclic colours",
+    )
+
+
+@card.register
 def _(problem: Picture) -> Card:
     rows = {"physics": repr(problem.physics), "loss": repr(problem.loss), "measured": share(float(problem.measured.double().mean()))}
     return Card(
@@ -233,7 +254,7 @@ def batch_html(name: str, solution: Reconstruction | None, error: str) -> str | 
     return html(solution)
 
 
-def by(shape: Sequence[int]) -> str:
+def by(shape: Sequence[Any]) -> str:
     return " × ".join(map(str, shape))
 
 
