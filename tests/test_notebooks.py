@@ -78,6 +78,11 @@ def test_a_text_is_one_line_without_arrays(things, kind):
     assert text.isprintable() and len(text) < 300 and "tensor(" not in text and "array(" not in text
 
 
+def test_a_state_and_a_problem_are_one_line():
+    problem = ut.Problem(thing())
+    assert repr(ut.begin(problem, (0, 1))) == "State(2 starts of 32 x 32, step 0)" and "tensor(" not in repr(problem)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_card_has_a_title_numbers_and_a_picture(things, kind):
     page = things[kind]._repr_html_()
