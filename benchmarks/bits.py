@@ -41,7 +41,7 @@ def photograph(size: int = 48) -> torch.Tensor:
     return (rows + 0.1 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
 
 
-def interrupted(pattern: ut.Pattern) -> ut.Solution:
+def interrupted(pattern: ut.Pattern) -> ut.results.Solution:
     """A run that is stopped by its user after a third of its reports, and gone on with."""
     with tempfile.TemporaryDirectory() as folder:
         calls = 0
@@ -79,9 +79,11 @@ def cases() -> dict[str, Callable[[], torch.Tensor]]:
         "predicted starts": lambda: run(far("poly", (64, 64)), "3*(20*HIO + ShrinkWrap) + 20*ER", start="predict", starts=4),
         "a resumed run": lambda: interrupted(far("poly", (40, 40))).image,
         "restore: denoise": lambda: restored(),
-        "restore: inpaint": lambda: restored(ut.Mask(holes), "dip"),
-        "restore: deblur": lambda: restored(ut.Blur(torch.ones(3, 3) / 9), "dip"),
-        "restore: MRI": lambda: restored(ut.MRI(holes), ut.Fit(ut.Cartesian(ut.Projector(), ut.Projector()), average=0.99)),
+        "restore: inpaint": lambda: restored(ut.physics.Mask(holes), "dip"),
+        "restore: deblur": lambda: restored(ut.physics.Blur(torch.ones(3, 3) / 9), "dip"),
+        "restore: MRI": lambda: restored(
+            ut.physics.MRI(holes), ut.algorithms.Fit(ut.priors.Cartesian(ut.priors.Projector(), ut.priors.Projector()), average=0.99)
+        ),
     }
 
 

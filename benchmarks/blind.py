@@ -101,25 +101,27 @@ def richardson_lucy(y: np.ndarray, kernel: np.ndarray, truth: np.ndarray) -> flo
     return max(psnr(run(wide, kernel, num_iter=n)[24:-24, 24:-24], truth) for n in ITERATIONS)
 
 
-def fitted(fit: ut.Fit, steps: int, tight: bool = False) -> Callable[..., dict[str, Any]]:
+def fitted(fit: ut.algorithms.Fit, steps: int, tight: bool = False) -> Callable[..., dict[str, Any]]:
     """In a box of half the picture, or of the size that the path fills."""
 
     def run(y: np.ndarray, truth: np.ndarray, kernel: np.ndarray, noise: float, seed: int) -> dict[str, Any]:
         box = len(kernel) | 1 if tight else None
-        result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=box), fit, stop=ut.Plateau(patience=steps), steps=steps, seed=seed)
+        result = ut.restore(
+            y[None], ut.physics.Blur(ut.physics.Unknown(), box=box), fit, stop=ut.rules.Plateau(patience=steps), steps=steps, seed=seed
+        )
         return scored(result, truth, kernel)
 
     return run
 
 
 def ours(y: np.ndarray, truth: np.ndarray, kernel: np.ndarray, noise: float, seed: int) -> dict[str, Any]:
-    return scored(ut.restore(y[None], ut.Blur(ut.Unknown()), seed=seed), truth, kernel)
+    return scored(ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown()), seed=seed), truth, kernel)
 
 
-def scored(result: ut.Restored, truth: np.ndarray, kernel: np.ndarray) -> dict[str, Any]:
+def scored(result: ut.results.Restored, truth: np.ndarray, kernel: np.ndarray) -> dict[str, Any]:
     assert result.kernel is not None
     verdict = None if result.verdict is None else result.verdict.trusted
-    similarity = ut.kernel_similarity(trimmed(result.kernel), torch.from_numpy(kernel))
+    similarity = ut.metrics.kernel_similarity(trimmed(result.kernel), torch.from_numpy(kernel))
     row = {"psnr": psnr(result.image[0].numpy(), truth), "kernel": similarity, "verdict": verdict, "numbers": result.numbers}
     attempt = result.image if result.attempt is None else result.attempt
     return row | {"attempt": psnr(attempt[0].numpy(), truth)}
@@ -138,10 +140,10 @@ def methods(steps: int) -> dict[str, Callable[..., dict[str, Any]]]:
     }
 
 
-def mlp() -> ut.Fit:
+def mlp() -> ut.algorithms.Fit:
     from dataclasses import replace
 
-    return replace(siren(16, 4, 4e-4), kernel=ut.Softmax(ut.Perceptron(rate=1e-3)))
+    return replace(siren(16, 4, 4e-4), kernel=ut.priors.Softmax(ut.priors.Perceptron(rate=1e-3)))
 
 
 def main() -> None:

@@ -22,18 +22,20 @@ import untwin as ut
 from stopping import clean, psnr
 from untwin.processes import one_thread
 
-PRIOR = ut.Untrained(ut.Skip(depth=3, width=16), jitter=0.0)
+PRIOR = ut.priors.Untrained(ut.priors.Skip(depth=3, width=16), jitter=0.0)
 
 
-def forms(sigma: float) -> dict[str, ut.Fit]:
+def forms(sigma: float) -> dict[str, ut.algorithms.Fit]:
     return {
-        "plain": ut.Fit(PRIOR, average=0.9),
-        "penalty": ut.Fit(PRIOR, average=0.9, regularizer=ut.TV(0.45), root=True),
-        "constrained": ut.Fit(PRIOR, average=0.9, regularizer=ut.TV(1.0), constraints=[ut.AtMost(ut.Squared(), sigma**2)]),
+        "plain": ut.algorithms.Fit(PRIOR, average=0.9),
+        "penalty": ut.algorithms.Fit(PRIOR, average=0.9, regularizer=ut.losses.TV(0.45), root=True),
+        "constrained": ut.algorithms.Fit(
+            PRIOR, average=0.9, regularizer=ut.losses.TV(1.0), constraints=[ut.constraints.AtMost(ut.losses.Squared(), sigma**2)]
+        ),
     }
 
 
-def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.Fit, seed: int, steps: int) -> dict:
+def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.algorithms.Fit, seed: int, steps: int) -> dict:
     problem = ut.Picture(y)
     noise, values, stop = problem.noise(sigma), [], None
     begun = state = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
@@ -41,7 +43,7 @@ def run(truth: torch.Tensor, y: torch.Tensor, sigma: float, fit: ut.Fit, seed: i
     for state in ut.iterate(problem, steps * fit, begun):
         values.append(psnr(state.image[0], truth))
         ratio = float(problem.relative_misfit(state.image, noise)[0])
-        stop = state.step if stop is None and ratio <= ut.Discrepancy().tau else stop
+        stop = state.step if stop is None and ratio <= ut.rules.Discrepancy().tau else stop
     at = int(np.argmax(values))
     raw = float(problem.relative_misfit(state.x, noise)[0])
     return {

@@ -63,7 +63,7 @@ SETTINGS = [
 def drawn(kind: str, rng: np.random.Generator) -> np.ndarray:
     if kind in CLASSES:
         return CLASSES[kind](SHAPE, rng)
-    return ut.Crystals(kind, seed=int(rng.integers(2**31)))[0]["image"].numpy()
+    return ut.simulate.Crystals(kind, seed=int(rng.integers(2**31)))[0]["image"].numpy()
 
 
 class Net(torch.nn.Module):

@@ -374,7 +374,7 @@ def whole(s: Setting) -> dict[str, Any]:
 def training(s: Setting) -> dict[str, Any]:
     """A minute of training on samples that are drawn on the way: samples per second, and the loss at the ends."""
     seconds, batch = (4.0, 8) if s.quick else (60.0, 64)
-    data = Fresh(ut.Crystals("cdi-nn", seed=0), ut.Crystals("cdi-nn", seed=1_000_003))
+    data = Fresh(ut.simulate.Crystals("cdi-nn", seed=0), ut.simulate.Crystals("cdi-nn", seed=1_000_003))
     with tempfile.TemporaryDirectory() as place:
         first = Training("CdiNN(form=32)", "cdi-nn", objective="canonical", steps=4, batch=batch, check=4, held=batch, rising=2)
         rows = train(first, data, Path(place) / "a", device=s.device)

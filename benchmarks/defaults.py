@@ -133,7 +133,9 @@ def inventory() -> list[str]:
     return [f"{len(rows)} defaults: " + ", ".join(f"{n} {how}" for how, n in counts.items()) + ".", "", *lines]
 
 
-def followed(problem: ut.Picture, fit: ut.Fit, truth: torch.Tensor, stops: dict[str, ut.Rule], seed: int, steps: int) -> dict:
+def followed(
+    problem: ut.Picture, fit: ut.algorithms.Fit, truth: torch.Tensor, stops: dict[str, ut.rules.Rule], seed: int, steps: int
+) -> dict:
     """dB of the best image of a fit, and of those that the rules return, each from a run of its own where it hides something."""
     zero = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
     clock = time.process_time()
@@ -141,7 +143,7 @@ def followed(problem: ut.Picture, fit: ut.Fit, truth: torch.Tensor, stops: dict[
     ends, cpu = {}, time.process_time() - clock
     for name, rule in stops.items():
         clock = time.process_time()
-        state = list(ut.iterate(problem, ut.Until(rule, steps * fit), zero))[-1]
+        state = list(ut.iterate(problem, ut.algorithms.Until(rule, steps * fit), zero))[-1]
         ends[name] = {"dB": psnr(state.image[0], truth), "steps": state.step, "cpu": time.process_time() - clock}
     return {"best": max(values), "best_at": 1 + int(np.argmax(values)), "last": values[-1], "cpu": cpu, "stops": ends}
 
@@ -152,10 +154,10 @@ WEIGHTS = (0.0, 2e-5, 2e-4, 2e-3, 2e-2)
 def ratio(seed: int, weight: float, image: str, size: int = 64) -> dict:
     truth = clean(image, size)
     y = truth + 0.1 * torch.from_numpy(np.random.default_rng([seed, len(image)]).normal(size=truth.shape)).float()
-    regularizer = ut.GradientRatio(weight) if weight else None
-    fit = ut.Fit(ut.Untrained(ut.Skip(width=32)), average=0.99, regularizer=regularizer)
+    regularizer = ut.losses.GradientRatio(weight) if weight else None
+    fit = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(width=32)), average=0.99, regularizer=regularizer)
     return {"what": "ratio", "image": image, "weight": weight, "seed": seed} | followed(
-        ut.Picture(y), fit, truth, {"Discrepancy(sigma)": ut.Discrepancy(0.1)}, seed, 500
+        ut.Picture(y), fit, truth, {"Discrepancy(sigma)": ut.rules.Discrepancy(0.1)}, seed, 500
     )
 
 
@@ -175,10 +177,10 @@ def _signal(number: int, rng: np.random.Generator, n: int = 1024) -> np.ndarray:
 
 
 LINES = {
-    "drp": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.9),
-    "Skip(depth=5, width=32)": ut.Fit(ut.Untrained(ut.Skip(depth=5, width=32)), average=0.99),
-    "Skip(depth=5, width=32, skip=0)": ut.Fit(ut.Untrained(ut.Skip(depth=5, width=32, skip=0)), average=0.99),
-    "DeepDecoder()": ut.Fit(ut.Untrained(ut.DeepDecoder(), jitter=0.0), average=0.9),
+    "drp": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.TV(0.45), root=True, average=0.9),
+    "Skip(depth=5, width=32)": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=5, width=32)), average=0.99),
+    "Skip(depth=5, width=32, skip=0)": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=5, width=32, skip=0)), average=0.99),
+    "DeepDecoder()": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.DeepDecoder(), jitter=0.0), average=0.9),
 }
 
 
@@ -193,8 +195,10 @@ def line(seed: int, name: str, number: int) -> dict:
 
     windows = [(w, p) for w in (5, 9, 13, 17, 21, 31, 41, 61, 81, 121) for p in (2, 3, 4) if p < w]
     best = max(against(savgol_filter(y, w, p)) for w, p in windows)
-    stops = {"EMV": ut.EMV(patience=50)} if name == "drp" else {"HeldOut": ut.HeldOut(patience=100)}
-    run = followed(ut.Picture(torch.from_numpy(y)[None].float()), LINES[name], truth, stops | {"Discrepancy": ut.Discrepancy()}, seed, 600)
+    stops = {"EMV": ut.rules.EMV(patience=50)} if name == "drp" else {"HeldOut": ut.rules.HeldOut(patience=100)}
+    run = followed(
+        ut.Picture(torch.from_numpy(y)[None].float()), LINES[name], truth, stops | {"Discrepancy": ut.rules.Discrepancy()}, seed, 600
+    )
     return {"what": "line", "prior": name, "signal": number, "seed": seed, "noisy": against(y), "oracle": best,
             "fixed": against(savgol_filter(y, 31, 3))} | run  # fmt: skip
 

@@ -47,7 +47,7 @@ def main() -> None:
                 planes = y.unsqueeze(1)
                 images = {f"contrast {c:g}": (dncnn((planes - 0.5) * c + 0.5, s * c)[:, 0] - 0.5) / c + 0.5 for c in CONTRASTS}
                 if name in COLOUR:  # each channel at the contrast that Denoiser() takes
-                    images = {"channels": ut.Denoiser()(planes, s)[:, 0], "colours together": ut.Denoiser()(y[None], s)[0]}
+                    images = {"channels": ut.priors.Denoiser()(planes, s)[:, 0], "colours together": ut.priors.Denoiser()(y[None], s)[0]}
                 for label, image in images.items():
                     row.setdefault(label, []).append(psnr(image, truth))
     labels = list(rows[LEVELS[0]])

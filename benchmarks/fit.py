@@ -32,7 +32,7 @@ def best(step: Callable[[], object], times: int) -> float:
     return 1e3 * min(found)
 
 
-def plain(network: ut.Skip, y: torch.Tensor, last: bool) -> Callable[[], object]:
+def plain(network: ut.priors.Skip, y: torch.Tensor, last: bool) -> Callable[[], object]:
     """An ordinary training loop."""
     grid = tuple(y.shape[1:])
     module = network.make(grid, len(y))
@@ -50,10 +50,10 @@ def plain(network: ut.Skip, y: torch.Tensor, last: bool) -> Callable[[], object]
     return step
 
 
-def fitted(network: ut.Skip, y: torch.Tensor) -> tuple[Callable[[], object], ut.Picture, list[ut.State]]:
+def fitted(network: ut.priors.Skip, y: torch.Tensor) -> tuple[Callable[[], object], ut.Picture, list[ut.State]]:
     problem = ut.Picture(y)
     zero = torch.zeros(1, *problem.shape)
-    fit = ut.Fit(ut.Untrained(network))
+    fit = ut.algorithms.Fit(ut.priors.Untrained(network))
     at = [fit.begin(problem, ut.State.of(zero))]
 
     def step() -> None:
@@ -64,7 +64,7 @@ def fitted(network: ut.Skip, y: torch.Tensor) -> tuple[Callable[[], object], ut.
 
 def looked(problem: ut.Picture, state: ut.State) -> Callable[[], object]:
     """WMV and EMV, their windows full."""
-    rules = (ut.WMV(), ut.EMV())
+    rules = (ut.rules.WMV(), ut.rules.EMV())
     watches = [r.begin(problem, state).rule_state for r in rules]
     frames = [state.x + 0.01 * torch.randn_like(state.x) for _ in range(4)]
     count = [0]
@@ -90,7 +90,7 @@ def main() -> None:
     print("| size | plain, contiguous | plain, channels last | Fit | WMV + EMV | share of the Fit |\n|---|---|---|---|---|---|")
     with one_thread():
         for size in (64,) if args.quick else (128, 256):
-            network = ut.Skip(depth=4, width=64)
+            network = ut.priors.Skip(depth=4, width=64)
             y = torch.rand(3, size, size, generator=torch.Generator().manual_seed(args.seed))
             step, problem, at = fitted(network, y)
             row: dict[str, float] = {"size": size}

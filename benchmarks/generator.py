@@ -33,12 +33,12 @@ def measured(kind: str, amount: float, x: torch.Tensor, seed: int) -> ut.Picture
     g = torch.Generator().manual_seed(seed)
     if kind == "hidden":
         known = torch.rand((SIZE, SIZE), generator=g) > amount
-        return ut.Picture(x.where(known, torch.zeros(())), ut.Mask(known), known)
+        return ut.Picture(x.where(known, torch.zeros(())), ut.physics.Mask(known), known)
     m = int(amount)
     a = torch.randn((m, SIZE * SIZE), generator=g) / math.sqrt(m)
     y = a @ x.flatten()
     y = y + 0.01 * y.std() * torch.randn(m, generator=g)
-    return ut.Picture(y[None, None], ut.Forward(lambda v: (v.flatten(1) @ a.T)[:, None, None], (SIZE, SIZE)))
+    return ut.Picture(y[None, None], ut.physics.Forward(lambda v: (v.flatten(1) @ a.T)[:, None, None], (SIZE, SIZE)))
 
 
 def psnr(x: torch.Tensor, truth: torch.Tensor) -> float:
@@ -48,20 +48,20 @@ def psnr(x: torch.Tensor, truth: torch.Tensor) -> float:
 def by_generator(p: ut.Picture, path: str, starts: int, seed: int) -> torch.Tensor:
     """The start with the least misfit."""
     first = ut.State.of(torch.zeros(starts, *p.shape), seeds=range(seed, seed + starts))
-    state = list(ut.iterate(p, STEPS * ut.Fit(ut.Generator(path)), first))[-1]
+    state = list(ut.iterate(p, STEPS * ut.algorithms.Fit(ut.priors.Generator(path)), first))[-1]
     return state.image[int(p.misfit(state.image).argmin())]
 
 
 def by_total_variation(p: ut.Picture, truth: torch.Tensor) -> float:
     best = -math.inf
     for weight in (0.003, 0.01, 0.03, 0.1):
-        fit = ut.Fit(ut.Grid(), ut.Adam(), ut.TV(weight))
+        fit = ut.algorithms.Fit(ut.priors.Grid(), ut.algorithms.Adam(), ut.losses.TV(weight))
         best = max(best, psnr(list(ut.iterate(p, 400 * fit, ut.State.of(torch.zeros(1, *p.shape))))[-1].image[0], truth))
     return best
 
 
 def by_untrained(p: ut.Picture, truth: torch.Tensor, seed: int) -> float:
-    fit = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=32, inputs=8)), average=0.9)
+    fit = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=32, inputs=8)), average=0.9)
     states = ut.iterate(p, 300 * fit, ut.State.of(torch.zeros(1, *p.shape), seeds=(seed,)))
     return max(psnr(s.image[0], truth) for s in states)
 

@@ -50,7 +50,7 @@ def sample(seed: int, index: int) -> tuple[np.ndarray, ut.Pattern]:
     return x, ut.read(counts, mask=mask)
 
 
-def numbers_of(solution: ut.Reconstruction, truth: np.ndarray) -> dict[str, Any]:
+def numbers_of(solution: ut.results.Reconstruction, truth: np.ndarray) -> dict[str, Any]:
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
     bulk = level(magnitude, support)
     middle = centre_pixel(support)

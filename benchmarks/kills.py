@@ -153,7 +153,7 @@ def reconstruction(folder: Path | None) -> list[torch.Tensor]:
 
 def fit(folder: Path | None) -> list[torch.Tensor]:
     y = np.clip(0.5 + 0.2 * np.random.default_rng(0).standard_normal((1, 24, 24)), 0, 1)
-    found = ut.restore(y, stop=ut.EMV(patience=120), steps=120, checkpoint=folder)
+    found = ut.restore(y, stop=ut.rules.EMV(patience=120), steps=120, checkpoint=folder)
     return [found.image, torch.tensor(found.statistic)]
 
 

@@ -24,13 +24,13 @@ import untwin as ut
 from untwin.judge.metrics import r_factor
 from untwin.processes import one_thread
 
-NET = ut.Skip(depth=5, width=32, inputs=16)  # nets and rates as those that found objects in priors.py
+NET = ut.priors.Skip(depth=5, width=32, inputs=16)  # nets and rates as those that found objects in priors.py
 PRIORS = {
-    "pixels": ut.Grid(rate=0.02),
-    "deep image prior": ut.Untrained(NET, jitter=0.0, rate=0.04),
-    "deep random projector": ut.Projector(ut.Skip(depth=1, width=32, inputs=3), rate=0.05),
-    "SIREN": ut.Implicit(ut.Siren(width=64, layers=2), rate=0.003),
-    "double DIP": ut.DoubleDIP(NET, rate=0.04),
+    "pixels": ut.priors.Grid(rate=0.02),
+    "deep image prior": ut.priors.Untrained(NET, jitter=0.0, rate=0.04),
+    "deep random projector": ut.priors.Projector(ut.priors.Skip(depth=1, width=32, inputs=3), rate=0.05),
+    "SIREN": ut.priors.Implicit(ut.priors.Siren(width=64, layers=2), rate=0.003),
+    "double DIP": ut.priors.DoubleDIP(NET, rate=0.04),
 }
 
 
@@ -58,9 +58,9 @@ def main() -> None:
     for name, prior in PRIORS.items():
         problem = ut.Problem.of(pattern, positivity=not prior.complex)
         for seed in range(args.seed, args.seed + args.starts):
-            one = {"loss": ut.Amplitude(), "box": 0.3, "average": 0.9}
-            recipe = (steps - steps // 2) * ut.Fit(prior, **one) + (steps // 2) * ut.Fit(
-                prior, imitate=steps // 6, regularizer=ut.TV(args.tv), **one
+            one = {"loss": ut.losses.Amplitude(), "box": 0.3, "average": 0.9}
+            recipe = (steps - steps // 2) * ut.algorithms.Fit(prior, **one) + (steps // 2) * ut.algorithms.Fit(
+                prior, imitate=steps // 6, regularizer=ut.losses.TV(args.tv), **one
             )
             clock = time.process_time()
             with one_thread():

@@ -55,7 +55,7 @@ def scan(folder: Path) -> tuple[ut.Pattern, ut.Pattern]:
         return ut.read(path), ut.read(path, flat=path.with_name("flat.npy"), mask=path.with_name("mask.npy"))
 
 
-def timed(pattern: ut.Pattern, seed: int, **options: Any) -> tuple[ut.Reconstruction, dict]:
+def timed(pattern: ut.Pattern, seed: int, **options: Any) -> tuple[ut.results.Reconstruction, dict]:
     began = time.perf_counter()
     solution = ut.reconstruct(pattern, seed=seed, **options)
     n = solution.numbers
@@ -106,7 +106,7 @@ def main() -> None:
         write("ESRF logo, no support, positivity", row, f"IoU {row['iou']:.2f}, correlation {row['correlation']:.3f} with the row above")
     raw, flat = scan(frames)
     for name, crystal in (("gold crystal", ut.read(gold)), ("scan 54, raw", raw), ("scan 54, flat field and mask", flat)):
-        runs: list[ut.Reconstruction] = []
+        runs: list[ut.results.Reconstruction] = []
         for k in range(args.seeds if args.only in name else 0):
             solution, row = timed(crystal, args.seed + 1000 * k)
             row["correlations"] = [compare(solution.image.numpy(), r.image.numpy()).correlation for r in runs]

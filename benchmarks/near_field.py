@@ -90,7 +90,7 @@ def ours(y: np.ndarray, truth: np.ndarray, photons: float, recipe: str | None) -
     counts[:, *MIDDLE], measured[:, *MIDDLE] = photons * y, True
     began = time.process_time()
     pattern = ut.Pattern(counts, measured, optics=ut.Optics(fresnel_numbers=NUMBERS))
-    problem = ut.Problem(pattern, constraint=ut.Support() & ut.PhaseOnly())
+    problem = ut.Problem(pattern, constraint=ut.constraints.Support() & ut.constraints.PhaseOnly())
     solution = ut.reconstruct(problem, recipe, starts=1 if recipe else None, seed=0, workers=1)
     cpu = time.process_time() - began
     x = solution.image.numpy()[MIDDLE]

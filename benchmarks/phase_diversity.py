@@ -133,7 +133,7 @@ class Scene:
 def ours(scene: Scene, recipe: str, starts: int) -> dict:
     """fit: CPU of the iterations alone, cpu: of everything that reconstruct does, errors from halves of the photons included."""
     began = time.process_time()
-    problem = ut.Problem(scene.pattern(), constraint=ut.Support() & ut.PhaseOnly())
+    problem = ut.Problem(scene.pattern(), constraint=ut.constraints.Support() & ut.constraints.PhaseOnly())
     solution = ut.reconstruct(problem, recipe, starts=starts, seed=0, workers=1)
     cpu = time.process_time() - began
     with one_thread():

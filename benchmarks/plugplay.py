@@ -68,14 +68,14 @@ def problem(task: str, noise: float, name: str, size: int, seed: int) -> tuple[u
     rng = np.random.default_rng([seed, *name.encode(), *task.encode(), round(1000 * noise)])
     kind = task.split()[0]
     x = clean(name, size + 16 if kind == "deblur" else size)
-    measured, physics, border = None, ut.Identity(), 0
+    measured, physics, border = None, ut.physics.Identity(), 0
     if kind == "deblur":
-        physics, border = ut.Blur(trajectory(17, rng)), BORDER + 8
+        physics, border = ut.physics.Blur(trajectory(17, rng)), BORDER + 8
     elif kind == "inpaint":
         measured = torch.from_numpy(rng.random((size, size)) > 0.6)
-        physics = ut.Mask(measured)
+        physics = ut.physics.Mask(measured)
     elif kind == "superres":
-        physics = ut.Downsample(int(task.split()[1]))
+        physics = ut.physics.Downsample(int(task.split()[1]))
     y = physics(x[None])[0]
     y = y + noise * torch.from_numpy(rng.normal(size=tuple(y.shape))).float()
     y = y.clamp(0, 1) if kind in ("denoise", "deblur") else y
@@ -91,7 +91,7 @@ def total_variation(p: ut.Picture, noise: float, truth: torch.Tensor, border: in
     """The best of seven weights by the truth."""
     from skimage.restoration import denoise_tv_chambolle
 
-    best, denoising = (-math.inf, ""), isinstance(p.physics, ut.Identity)
+    best, denoising = (-math.inf, ""), isinstance(p.physics, ut.physics.Identity)
     for weight in (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16):
         weight = weight * 40 * noise if denoising else weight
 
@@ -99,13 +99,13 @@ def total_variation(p: ut.Picture, noise: float, truth: torch.Tensor, border: in
             image = denoise_tv_chambolle(np.moveaxis(x[0].numpy(), 0, -1), weight, channel_axis=-1)
             return np.moveaxis(image, -1, 0)[None]
 
-        step = ut.PnPADMM(ut.Denoiser(prox), noise=max(noise, 0.01), level=0.05, weight=1.0)
-        image = torch.from_numpy(prox(p.y[None], 0.0)[0]) if denoising else last(p, ut.Smooth() + 30 * step)
+        step = ut.algorithms.PnPADMM(ut.priors.Denoiser(prox), noise=max(noise, 0.01), level=0.05, weight=1.0)
+        image = torch.from_numpy(prox(p.y[None], 0.0)[0]) if denoising else last(p, ut.algorithms.Smooth() + 30 * step)
         best = max(best, (score(image, truth, border), f"{weight:g}"))
     return best
 
 
-def last(p: ut.Picture, recipe: ut.Recipe) -> torch.Tensor:
+def last(p: ut.Picture, recipe: ut.algorithms.Recipe) -> torch.Tensor:
     return list(ut.iterate(p, recipe, ut.State.of(torch.zeros(1, *p.shape))))[-1].image[0]
 
 
@@ -155,18 +155,18 @@ def algorithms(args: argparse.Namespace) -> list[str]:
     lines = ["| noise | step | PSNR | CPU s |", "|---|---|---|---|"]
     for noise in CASES["deblur"]:
         recipes = {
-            "HQS, 12 steps, as restore": 12 * ut.HQS(noise=noise, weight=0.3),
-            "PnPADMM, 20 steps": 20 * ut.PnPADMM(noise=noise, level=2 * noise, weight=0.3),
-            "PnP, 100 steps": 100 * ut.PnP(level=noise / 2),
-            "RED, 100 steps": 100 * ut.RED(level=2 * noise, weight=4 * noise),
-            "GradientStep, 20 steps": 20 * ut.GradientStep(level=2 * noise, weight=4 * noise),
+            "HQS, 12 steps, as restore": 12 * ut.algorithms.HQS(noise=noise, weight=0.3),
+            "PnPADMM, 20 steps": 20 * ut.algorithms.PnPADMM(noise=noise, level=2 * noise, weight=0.3),
+            "PnP, 100 steps": 100 * ut.algorithms.PnP(level=noise / 2),
+            "RED, 100 steps": 100 * ut.algorithms.RED(level=2 * noise, weight=4 * noise),
+            "GradientStep, 20 steps": 20 * ut.algorithms.GradientStep(level=2 * noise, weight=4 * noise),
         }
         results: dict[str, list[tuple[float, float]]] = {}
         for name in args.images.split(","):
             p, truth, border = problem("deblur", noise, name, args.size, args.seed)
             for label, recipe in recipes.items():
                 clock = time.process_time()
-                image = last(p, ut.Smooth() + recipe)
+                image = last(p, ut.algorithms.Smooth() + recipe)
                 results.setdefault(label, []).append((score(image, truth, border), time.process_time() - clock))
         for label, pairs in results.items():
             lines.append(f"| {noise:g} | {label} | {np.mean([a for a, _ in pairs]):.2f} | {np.median([b for _, b in pairs]):.1f} |")

@@ -107,7 +107,7 @@ def case(task: str, truth: Array, rng: np.random.Generator) -> tuple[Array, dict
         hidden = rng.random((n, n)) < 0.6
         sigma = 0.05 if "noisy" in task else 0.0
         y = np.where(hidden, 0, np.clip(truth + sigma * rng.normal(size=truth.shape), 0, 1))
-        mask = ut.Mask(torch.from_numpy(~hidden))
+        mask = ut.physics.Mask(torch.from_numpy(~hidden))
 
         def biharmonic() -> Array:
             return restoration.inpaint_biharmonic(y, hidden, channel_axis=0)
@@ -119,7 +119,7 @@ def case(task: str, truth: Array, rng: np.random.Generator) -> tuple[Array, dict
             methods["TV"] = {f"{w:g}": lambda w=w: by_variation(mask, np.float32(y), start, w) for w in (0.01, 0.02, 0.05)}
         return y, {"task": "inpaint", "mask": hidden.astype(float)}, methods, truth, 0
     if task == "superres":
-        physics = ut.Downsample(4)
+        physics = ut.physics.Downsample(4)
         y = physics(torch.from_numpy(truth).float()).numpy()
 
         def bicubic() -> Array:
@@ -132,7 +132,7 @@ def case(task: str, truth: Array, rng: np.random.Generator) -> tuple[Array, dict
         return y, {"task": "superres", "factor": 4}, methods, truth, 0
     if task == "deblur":
         kernel = kernel_of()
-        physics, k = ut.Blur(torch.from_numpy(kernel).float()), kernel.shape[0] // 2
+        physics, k = ut.physics.Blur(torch.from_numpy(kernel).float()), kernel.shape[0] // 2
         y = physics(torch.from_numpy(np.pad(truth, ((0, 0), (k, k), (k, k)), mode="reflect")).float()[None])[0].numpy()
         y = np.clip(y + 0.01 * rng.normal(size=y.shape), 0, 1)
         wide = np.pad(y, ((0, 0), (16, 16), (16, 16)), mode="reflect")
@@ -153,7 +153,7 @@ def case(task: str, truth: Array, rng: np.random.Generator) -> tuple[Array, dict
     lines = rng.random(n) < 0.19
     lines[n // 2 - 6 : n // 2 + 6] = True
     sampled = np.broadcast_to(lines[:, None], (n, n)).copy()
-    physics = ut.MRI(torch.from_numpy(sampled))
+    physics = ut.physics.MRI(torch.from_numpy(sampled))
     w = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(grey, axes=(1, 2)), norm="ortho"), axes=(1, 2))
     w = w + 0.01 * (rng.normal(size=w.shape) + 1j * rng.normal(size=w.shape)) / np.sqrt(2)
     y = np.where(sampled, w, 0).astype(np.complex64)

@@ -38,7 +38,7 @@ def run(scan: Path, folder: Path, seed: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began, "cpu": sum(os.times()[2:4]) - cpu}
 
 
-def described(solution: ut.Reconstruction, took: dict[str, float]) -> dict[str, Any]:
+def described(solution: ut.results.Reconstruction, took: dict[str, float]) -> dict[str, Any]:
     n, m = solution.numbers, ut.bragg.strain(solution)
     row = {"seed": solution.seed, **took, "trusted": solution.verdict.trusted, "verdict": solution.verdict.text}
     row |= {name: n.get(name) for name in ("r_factor", "misfit", "agreement", "replicas", "cpu_seconds")}
@@ -46,7 +46,7 @@ def described(solution: ut.Reconstruction, took: dict[str, float]) -> dict[str, 
     return row | {f"extent_{axis}": m.numbers[f"extent_{axis}"] for axis in "xyz"}
 
 
-def compared(one: ut.Reconstruction, other: ut.Reconstruction) -> dict[str, float]:
+def compared(one: ut.results.Reconstruction, other: ut.results.Reconstruction) -> dict[str, float]:
     """The other is laid on the first, its replicas, too."""
     images = fourier.cornered(torch.cat([other.image[None], other.replicas]), 3)
     aligned = ut.align(images, fourier.cornered(one.image, 3), 3)

@@ -51,7 +51,7 @@ def solved(problem: ut.Problem, sample: Cell, method: str, seed: int, limit: int
 
     schedule = [(most, ut.parse(text)) for most, text in (PLAN if method == "untwin" else ((None, method),))]
     state = ut.begin(problem, (seed,))
-    problem.advance(state.x, state.support, ut.RRR().coefficients(), LOOK)  # machine code is compiled once
+    problem.advance(state.x, state.support, ut.algorithms.RRR().coefficients(), LOOK)  # machine code is compiled once
     began, taken, x, share = time.process_time(), 0, state.x, 0.0
     while share < POWER and taken < limit:
         algorithm = next(a for most, a in schedule if most is None or taken < most)
@@ -66,7 +66,7 @@ def solved(problem: ut.Problem, sample: Cell, method: str, seed: int, limit: int
 
 
 def run_untwin(sample: Cell, method: str, row: dict, starts: int, limit: int, save) -> None:
-    problem = ut.Problem(sample.pattern, constraint=ut.Nonnegative() & ut.Sparse(sample.support))
+    problem = ut.Problem(sample.pattern, constraint=ut.constraints.Nonnegative() & ut.constraints.Sparse(sample.support))
     mine = row.setdefault(method, {"iterations": [], "errors": [], "seconds": [], "taken": []})
     while len(mine["iterations"]) < starts:
         values = solved(problem, sample, method, len(mine["iterations"]), limit)

@@ -30,7 +30,7 @@ PLAN = "HPR(beta=0.6)"  # the first steps of the automatic plan
 
 
 def problem_of(sample: Cell, k: int | None) -> ut.Problem:
-    return ut.Problem(sample.pattern, constraint=ut.Nonnegative() & ut.Sparse(k))
+    return ut.Problem(sample.pattern, constraint=ut.constraints.Nonnegative() & ut.constraints.Sparse(k))
 
 
 def error(problem: ut.Problem, images, sample: Cell):

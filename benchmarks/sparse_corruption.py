@@ -22,7 +22,7 @@ from stopping import clean, psnr
 from untwin.model.priors.base import Parts
 from untwin.processes import one_thread
 
-PRIOR = ut.Untrained(ut.Skip(depth=3, width=16))
+PRIOR = ut.priors.Untrained(ut.priors.Skip(depth=3, width=16))
 
 
 def double(y: torch.Tensor, truth: torch.Tensor, seed: int, steps: int, rate: float = 1.0, ratio: float = 500.0) -> list[float]:
@@ -43,10 +43,10 @@ def double(y: torch.Tensor, truth: torch.Tensor, seed: int, steps: int, rate: fl
 
 
 def absolute(y: torch.Tensor, truth: torch.Tensor, seed: int, steps: int) -> tuple[list[float], float, int]:
-    fit, p = ut.Fit(PRIOR, average=0.99), ut.Picture(y, loss=ut.Absolute())
+    fit, p = ut.algorithms.Fit(PRIOR, average=0.99), ut.Picture(y, loss=ut.losses.Absolute())
     begun = ut.State.of(torch.zeros(1, *p.shape), seeds=(seed,))
     values = [psnr(s.image[0], truth) for s in ut.iterate(p, steps * fit, begun)]
-    stopped = list(ut.iterate(p, ut.Until(ut.HeldOut(patience=100), steps * fit), begun))[-1]
+    stopped = list(ut.iterate(p, ut.algorithms.Until(ut.rules.HeldOut(patience=100), steps * fit), begun))[-1]
     return values, psnr(stopped.image[0], truth), stopped.step
 
 

@@ -53,7 +53,7 @@ def run(truth: torch.Tensor, looks: int, stored: str, noise: str, rng: np.random
     values, offset, scale = reread(y, stored)
     work = job(values, "denoise", "drp", noise)
     problem = ut.Picture(torch.from_numpy(work.y), loss=work.loss)
-    rule = ut.EMV(patience=50)
+    rule = ut.rules.EMV(patience=50)
     begun = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
     watch = rule.begin(problem, begun).rule_state
     quality, statistic, stop, at = [], [], None, 0

@@ -30,32 +30,36 @@ from untwin.processes import one_thread
 
 IMAGES = ("astronaut", "camera", "coffee", "chelsea", "brick", "cell", "retina")
 NOISES = {  # name: (levels low and high, loss)
-    "gaussian": ((0.12, 0.26), ut.Squared()),
-    "impulse": ((0.30, 0.70), ut.Absolute()),
-    "shot": ((25.0, 5.0), ut.Poisson(0.01)),
-    "speckle": ((0.20, 0.45), ut.Squared()),
+    "gaussian": ((0.12, 0.26), ut.losses.Squared()),
+    "impulse": ((0.30, 0.70), ut.losses.Absolute()),
+    "shot": ((25.0, 5.0), ut.losses.Poisson(0.01)),
+    "speckle": ((0.20, 0.45), ut.losses.Squared()),
 }
 FITS = {
-    "dip": ut.Fit(ut.Untrained(ut.Skip(width=32)), average=0.99),
-    "dip without jitter": ut.Fit(ut.Untrained(ut.Skip(width=32), jitter=0.0), average=0.9),
-    "drp": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.9),
+    "dip": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(width=32)), average=0.99),
+    "dip without jitter": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(width=32), jitter=0.0), average=0.9),
+    "drp": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.TV(0.45), root=True, average=0.9),
 }
 SEARCHED = {  # the deep random projector, one setting changed
-    "drp TV 0.2": ut.Fit(ut.Projector(), regularizer=ut.TV(0.2), root=True, average=0.9),
-    "drp TV 0.8": ut.Fit(ut.Projector(), regularizer=ut.TV(0.8), root=True, average=0.9),
-    "drp rate 0.03": ut.Fit(ut.Projector(rate=0.03), regularizer=ut.TV(0.45), root=True, average=0.9),
-    "drp average 0.97": ut.Fit(ut.Projector(), regularizer=ut.TV(0.45), root=True, average=0.97),
-    "drp width 32": ut.Fit(ut.Projector(ut.Skip(depth=1, width=32, inputs=3)), regularizer=ut.TV(0.45), root=True, average=0.9),
-    "drp depth 2": ut.Fit(ut.Projector(ut.Skip(depth=2, width=64, inputs=3)), regularizer=ut.TV(0.45), root=True, average=0.9),
-    "drp isotropic": ut.Fit(ut.Projector(), regularizer=ut.IsotropicTV(0.6), root=True, average=0.9),
+    "drp TV 0.2": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.TV(0.2), root=True, average=0.9),
+    "drp TV 0.8": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.TV(0.8), root=True, average=0.9),
+    "drp rate 0.03": ut.algorithms.Fit(ut.priors.Projector(rate=0.03), regularizer=ut.losses.TV(0.45), root=True, average=0.9),
+    "drp average 0.97": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.TV(0.45), root=True, average=0.97),
+    "drp width 32": ut.algorithms.Fit(
+        ut.priors.Projector(ut.priors.Skip(depth=1, width=32, inputs=3)), regularizer=ut.losses.TV(0.45), root=True, average=0.9
+    ),
+    "drp depth 2": ut.algorithms.Fit(
+        ut.priors.Projector(ut.priors.Skip(depth=2, width=64, inputs=3)), regularizer=ut.losses.TV(0.45), root=True, average=0.9
+    ),
+    "drp isotropic": ut.algorithms.Fit(ut.priors.Projector(), regularizer=ut.losses.IsotropicTV(0.6), root=True, average=0.9),
 }
 STATISTICS = {
-    "WMV, W = 20": ut.WMV(window=20),
-    "WMV, W = 50": ut.WMV(window=50),
-    "WMV, W = 100": ut.WMV(window=100),
-    "EMV": ut.EMV(burn_in=0),
-    "EMV, α = 0.1": ut.EMV(alpha=0.1, burn_in=0),
-    "HeldOut": ut.HeldOut(),
+    "WMV, W = 20": ut.rules.WMV(window=20),
+    "WMV, W = 50": ut.rules.WMV(window=50),
+    "WMV, W = 100": ut.rules.WMV(window=100),
+    "EMV": ut.rules.EMV(burn_in=0),
+    "EMV, α = 0.1": ut.rules.EMV(alpha=0.1, burn_in=0),
+    "HeldOut": ut.rules.HeldOut(),
 }
 RULES: dict[str, tuple[str, int, float, int]] = {  # statistic, patience, tolerance, burn-in
     "WMV, W = 20": ("WMV, W = 20", 100, 0.02, 20),
@@ -118,15 +122,17 @@ def walked(values: list[float], patience: int, tolerance: float, burn_in: int) -
     return at, None
 
 
-def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit, seed: int, steps: int, sigma: float | None = None) -> dict:
+def trajectory(
+    truth: torch.Tensor, y: torch.Tensor, loss: ut.losses.Loss, fit: ut.algorithms.Fit, seed: int, steps: int, sigma: float | None = None
+) -> dict:
     """One run with every statistic looking on. sigma: of Gaussian noise, which Discrepancy is given, and which it estimates."""
     problem = ut.Picture(y, loss=loss)
     given = STATISTICS["HeldOut"].problem_for_steps(problem)
     zero = torch.zeros(1, *problem.shape)
     begun = ut.State.of(zero, seeds=(seed,))
-    statistics: dict[str, ut.Rule] = {**STATISTICS}
+    statistics: dict[str, ut.rules.Rule] = {**STATISTICS}
     if sigma is not None:
-        statistics |= {"Discrepancy, σ given": ut.Discrepancy(sigma), "Discrepancy, σ estimated": ut.Discrepancy()}
+        statistics |= {"Discrepancy, σ given": ut.rules.Discrepancy(sigma), "Discrepancy, σ estimated": ut.rules.Discrepancy()}
     watches = {name: rule.begin(problem, begun).rule_state for name, rule in statistics.items()}
     values: dict[str, list[float]] = {name: [] for name in statistics}
     looking = dict.fromkeys(statistics, 0.0)
@@ -138,7 +144,7 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
         mean.append(psnr(state.image[0], truth))
         for name, rule in statistics.items():
             clock = time.process_time()
-            seen = given if isinstance(rule, ut.Discrepancy) else problem
+            seen = given if isinstance(rule, ut.rules.Discrepancy) else problem
             watches[name] = rule.observe(seen, state.replace(rule_state=watches[name])).rule_state
             looking[name] += time.process_time() - clock
             values[name].append(float(watches[name].value[0]))
@@ -152,7 +158,7 @@ def trajectory(truth: torch.Tensor, y: torch.Tensor, loss: ut.Loss, fit: ut.Fit,
         cpu = (fitting + looking[statistic]) / n * (stop or n)
         ended[name] = {"raw": raw[at - 1], "image": mean[at - 1], "best_at": at, "stopped_at": stop, "cpu": cpu}
     for name in statistics.keys() - STATISTICS.keys():
-        stop = next((k for k, value in enumerate(values[name], 1) if value <= ut.Discrepancy().tau), None)
+        stop = next((k for k, value in enumerate(values[name], 1) if value <= ut.rules.Discrepancy().tau), None)
         cpu = (fitting + looking[name]) / n * (stop or n)
         ended[name] = {"raw": raw[(stop or n) - 1], "image": mean[(stop or n) - 1], "best_at": stop or n, "stopped_at": stop, "cpu": cpu}
         ended[name]["sigma"] = problem.noise(None)["sigma"]

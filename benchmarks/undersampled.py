@@ -69,9 +69,9 @@ def comes_back(known: str, sampling: float, seed: int) -> bool:
 
     x, support = sample(known, sampling, seed)
     pattern = ut.Pattern(np.abs(np.fft.fft2(x, norm="ortho")) ** 2, np.ones(x.shape, bool))
-    constraint = ut.Support() & ut.Nonnegative() if known.startswith("real") else ut.Support()
+    constraint = ut.constraints.Support() & ut.constraints.Nonnegative() if known.startswith("real") else ut.constraints.Support()
     if support is None:
-        constraint = ut.Nonnegative() & ut.Sparse(int((x != 0).sum()))
+        constraint = ut.constraints.Nonnegative() & ut.constraints.Sparse(int((x != 0).sum()))
     problem = ut.Problem(pattern, constraint=constraint)
     inside = None if support is None else torch.from_numpy(support)
     state = ut.begin(problem, tuple(derive(seed, "start", i) for i in range(STARTS)), inside)

@@ -45,7 +45,7 @@ COMPLEX_RATIOS, REAL_RATIOS = (2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0), (1.2, 1.3, 1
 
 
 def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float(ut.GlobalPhase().align(found[None].to(torch.complex128), truth.to(torch.complex128)).error)
+    return float(ut.physics.GlobalPhase().align(found[None].to(torch.complex128), truth.to(torch.complex128)).error)
 
 
 def ended(problem: ut.Problem, recipe: str, seed: int, support: torch.Tensor | None = None) -> torch.Tensor:
@@ -55,10 +55,10 @@ def ended(problem: ut.Problem, recipe: str, seed: int, support: torch.Tensor | N
 
 def gaussian(seed: int, trial: int, ratio: float, real: bool, recipe: str) -> bool:
     n = 256 if real else 64
-    waves = ut.Gaussian(n, round(ratio * n), seed=derive(seed, "matrix", trial), real=real)
+    waves = ut.physics.Gaussian(n, round(ratio * n), seed=derive(seed, "matrix", trial), real=real)
     x = torch.from_numpy(np.random.default_rng(derive(seed, "object", trial)).normal(size=(2, n)))
     x = x[0] if real else torch.complex(x[0], x[1])
-    constraint = ut.RealValued() if real else ut.Support()
+    constraint = ut.constraints.RealValued() if real else ut.constraints.Support()
     problem = ut.Problem(Pattern.of_waves(waves(x[None])[0]), waves, constraint)
     return error(ended(problem, recipe, derive(seed, "start", trial)), x) < EXACT
 
@@ -66,7 +66,7 @@ def gaussian(seed: int, trial: int, ratio: float, real: bool, recipe: str) -> bo
 def noise(seed: int, trial: int) -> tuple[float, float]:
     """Squared error of the most likely object, up to its phase, and the trace of the inverse Fisher information (without the phase)."""
     n, m, mean = 64, 384, 100.0
-    waves = ut.Gaussian(n, m, seed=derive(seed, "matrix", trial))
+    waves = ut.physics.Gaussian(n, m, seed=derive(seed, "matrix", trial))
     rng = np.random.default_rng(derive(seed, "object", trial))
     x = torch.from_numpy((rng.normal(size=n) + 1j * rng.normal(size=n)) / math.sqrt(2))
     x = x * math.sqrt(mean) / x.norm()  # a Gaussian row of mean square 1 each, real and imaginary: |<a, x>|² = 2 |x|² in the mean
@@ -103,7 +103,7 @@ def coded(seed: int, trial: int, masks: int, recipe: str) -> float:
     magnitude, phase = (picture(names[(trial + k) % len(names)], n) for k in (0, 1))
     x = torch.from_numpy((0.2 + 0.8 * magnitude) * np.exp(1j * math.pi * (phase - 0.5)))
     m = np.exp(2j * np.pi * np.random.default_rng(derive(seed, "masks", trial)).random((masks, n, n)))
-    waves = ut.Masked(m).on(Pattern.of_waves(np.ones((masks, n, n))))
+    waves = ut.physics.Masked(m).on(Pattern.of_waves(np.ones((masks, n, n))))
     problem = ut.Problem(Pattern.of_waves(waves(x[None])[0]), waves)
     return error(ended(problem, recipe, derive(seed, "start", trial)), x)
 
@@ -117,21 +117,25 @@ def chirp(seed: int, trial: int, recipe: str, phase: float = 0.0) -> float:
     x[inside] = picture(PICTURES[trial % len(PICTURES)], n).ravel()
     r = (np.arange(2 * n) - n) / (n / 2)
     mask = np.exp(1j * np.pi * (r[:, None] ** 2 + r**2))
-    waves = ut.Masked(mask[None]).on(Pattern.of_waves(np.ones((1, 2 * n, 2 * n))))
+    waves = ut.physics.Masked(mask[None]).on(Pattern.of_waves(np.ones((1, 2 * n, 2 * n))))
     truth = torch.from_numpy(x).to(torch.complex128)
     if phase:
         truth[torch.from_numpy(inside)] *= torch.polar(
             torch.ones(n * n).double(), torch.from_numpy(phase * picture(PICTURES[(trial + 1) % len(PICTURES)], n).ravel())
         )
-    problem = ut.Problem(Pattern.of_waves(waves(truth[None])[0]), waves, ut.Support() if phase else ut.Support() & ut.Nonnegative())
+    problem = ut.Problem(
+        Pattern.of_waves(waves(truth[None])[0]),
+        waves,
+        ut.constraints.Support() if phase else ut.constraints.Support() & ut.constraints.Nonnegative(),
+    )
     found = ended(problem, recipe, derive(seed, "start", trial), torch.from_numpy(inside))
-    return float(ut.GlobalPhase().align(found[None].to(torch.complex128), truth).error)
+    return float(ut.physics.GlobalPhase().align(found[None].to(torch.complex128), truth).error)
 
 
 def verdict(seed: int, trial: int, kind: str, photons: float) -> tuple[bool | None, float, float, float]:
     """What it says; the error; CPU seconds; and the error that it foretells from two halves of the photons."""
     drawn = exposures(kind, 64, photons=photons, seed=derive(seed, kind, trial) >> 2)
-    constraint = ut.Support() & ut.Nonnegative() if drawn.real else ut.Support()
+    constraint = ut.constraints.Support() & ut.constraints.Nonnegative() if drawn.real else ut.constraints.Support()
     problem = ut.Problem(
         Pattern.of_waves(np.ascontiguousarray(drawn.optics.cornered(drawn.counts)), optics=drawn.optics), constraint=constraint
     )

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 import untwin as ut
+from untwin.algorithms import ER, HIO, RAAR, Draw, Ramp, ShrinkWrap
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 
@@ -16,8 +17,8 @@ rng = np.random.default_rng(3)
 pattern, truth = measure(CLASSES["poly"]((64, 64), rng), photons=1e6, rng=rng, stop=1.5)
 
 # %% n * step repeats, + is then. Draw: each start draws its own value. Ramp: the value moves over all repetitions of that step.
-wrap = ut.ShrinkWrap(threshold=ut.Draw(0.12, 0.32), sigma=ut.Ramp(2.0, 0.5))
-recipe = 10 * (20 * ut.HIO(beta=0.9) + wrap) + 10 * (20 * ut.RAAR(beta=0.87) + wrap) + 50 * ut.ER()
+wrap = ShrinkWrap(threshold=Draw(0.12, 0.32), sigma=Ramp(2.0, 0.5))
+recipe = 10 * (20 * HIO(beta=0.9) + wrap) + 10 * (20 * RAAR(beta=0.87) + wrap) + 50 * ER()
 
 # %% Its repr is the text that --recipe and run.toml take, and the text is the recipe again.
 print(recipe)

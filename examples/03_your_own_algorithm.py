@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.algorithms import ER, HIO, RAAR, Algorithm
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 
 
 @dataclass(frozen=True)
-class RRR(ut.Algorithm):
+class RRR(Algorithm):
     """Relaxed reflect-reflect (Elser, Lan and Bendory, SIAM J. Imaging Sci. 11, 2018): x' = x + β [P_S(2 P_M x − x) − P_M x]."""
 
     beta: float = 0.5
@@ -36,7 +37,7 @@ problem = ut.Problem.of(pattern)
 
 # %% Six starts at once: the first axis of every tensor in the state. iterate is the loop, so look at whatever you like.
 seeds, every, curves = tuple(range(6)), 20, {}
-for algorithm in (ut.ER(), ut.HIO(beta=0.9), ut.RAAR(beta=0.9), RRR(beta=0.5)):
+for algorithm in (ER(), HIO(beta=0.9), RAAR(beta=0.9), RRR(beta=0.5)):
     errors = []
     for state in ut.iterate(problem, 400 * algorithm, ut.begin(problem, seeds, support)):
         if state.step % every == 0:

@@ -13,7 +13,7 @@ from untwin.judge.compare import compare
 from untwin.model.networks import weights
 from untwin.show.object import compare_figure
 
-crystals = ut.Crystals("cdi-nn-64", seed=41, count=4)
+crystals = ut.simulate.Crystals("cdi-nn-64", seed=41, count=4)
 pattern, truth = crystals.pattern(0), crystals[0]["image"].numpy()
 
 # %% What the network says, and how well that explains the pattern.

@@ -11,12 +11,15 @@ import torch
 from skimage import data, transform
 
 import untwin as ut
+from untwin.algorithms import Fit
+from untwin.priors import Skip, Untrained
+from untwin.rules import EMV, WMV, HeldOut
 
 truth = torch.from_numpy(transform.resize(data.camera(), (40, 40), anti_aliasing=True)).float()[None]
 noise = 0.15 * np.random.default_rng(0).normal(size=truth.shape)
 problem = ut.Picture((truth + torch.from_numpy(noise).float()).clamp(0, 1))
-rules = [ut.WMV(window=20, patience=40), ut.EMV(patience=40, burn_in=20), ut.HeldOut(patience=40)]
-fit = ut.Fit(ut.Untrained(ut.Skip(depth=3, width=24, inputs=8), jitter=0.0), average=0.9)
+rules = [WMV(window=20, patience=40), EMV(patience=40, burn_in=20), HeldOut(patience=40)]
+fit = Fit(Untrained(Skip(depth=3, width=24, inputs=8), jitter=0.0), average=0.9)
 
 # %% One trajectory: each rule looks at every state.
 zero = torch.zeros(1, *problem.shape)

@@ -10,15 +10,17 @@ import numpy as np
 from skimage import data, transform
 
 import untwin as ut
+from untwin.algorithms import Fit
+from untwin.priors import Projector, Skip, Untrained
 
 truth = np.moveaxis(transform.resize(data.astronaut(), (40, 40), anti_aliasing=True), -1, 0).astype(np.float32)
 noisy = np.clip(truth + 0.2 * np.random.default_rng(0).normal(size=truth.shape), 0, 1).astype(np.float32)
 
 # %% Each stops by its own rule: the projector is watched by EMV, the network by pixels that it does not see.
-small = ut.Skip(depth=3, width=24, inputs=8)
+small = Skip(depth=3, width=24, inputs=8)
 priors = {
-    "deep image prior": ut.Fit(ut.Untrained(small), average=0.98),
-    "deep random projector": ut.Projector(ut.Skip(depth=1, width=32, inputs=3)),
+    "deep image prior": Fit(Untrained(small), average=0.98),
+    "deep random projector": Projector(Skip(depth=1, width=32, inputs=3)),
 }
 results = {name: ut.restore(noisy, prior=prior, steps=220) for name, prior in priors.items()}
 

@@ -11,6 +11,10 @@ import numpy as np
 import torch
 
 import untwin as ut
+from untwin.algorithms import ER, HIO, RAAR, Fit, Ramp, ShrinkWrap, Until
+from untwin.losses import TV, Amplitude, Poisson
+from untwin.priors import DoubleDIP, Skip
+from untwin.rules import EMV
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES
 
@@ -28,11 +32,11 @@ def last(recipe, state):
 
 
 # %% imitate=60 fits the networks to the image that came before; then they go on with the data.
-wrap = ut.ShrinkWrap(threshold=0.18, sigma=ut.Ramp(2.0, 0.7))
-classical = 12 * (20 * ut.HIO() + wrap) + 8 * (20 * ut.RAAR() + wrap) + 40 * ut.ER()
-prior = ut.DoubleDIP(ut.Skip(depth=2, width=16, inputs=8, padding="replicate"))
-alone = ut.Until(ut.EMV(patience=50), 150 * ut.Fit(prior, loss=ut.Amplitude()))
-after = 160 * ut.Fit(prior, loss=ut.Poisson(0.1), regularizer=ut.TV(0.5), grow=2, imitate=60, rate=0.2, warm=20, decay=0.05)
+wrap = ShrinkWrap(threshold=0.18, sigma=Ramp(2.0, 0.7))
+classical = 12 * (20 * HIO() + wrap) + 8 * (20 * RAAR() + wrap) + 40 * ER()
+prior = DoubleDIP(Skip(depth=2, width=16, inputs=8, padding="replicate"))
+alone = Until(EMV(patience=50), 150 * Fit(prior, loss=Amplitude()))
+after = 160 * Fit(prior, loss=Poisson(0.1), regularizer=TV(0.5), grow=2, imitate=60, rate=0.2, warm=20, decay=0.05)
 
 # %% Four starts of the first, one of the second; the third goes on from the best of the four.
 found, best = last(classical, ut.begin(problem, seeds=(0, 1, 2, 3)))

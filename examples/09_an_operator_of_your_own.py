@@ -11,6 +11,9 @@ import torch
 from skimage import data, transform
 
 import untwin as ut
+from untwin.algorithms import Fit
+from untwin.physics import Forward
+from untwin.priors import Skip, Untrained
 
 
 def camera(x: torch.Tensor) -> torch.Tensor:
@@ -24,8 +27,8 @@ y = camera(truth[None])[0]
 y = y + 0.02 * torch.from_numpy(np.random.default_rng(0).normal(size=y.shape)).float()
 
 # %% Its physics says on which grid the picture lies. Nothing else is needed: gradients come from torch.
-physics = ut.Forward(camera, grid=(36, 36))
-fit = ut.Fit(ut.Untrained(ut.Skip(depth=3, width=24, inputs=8)), average=0.95)
+physics = Forward(camera, grid=(36, 36))
+fit = Fit(Untrained(Skip(depth=3, width=24, inputs=8)), average=0.95)
 restored = ut.restore(y, physics, prior=fit, steps=200)
 error = -10 * float((restored.image - truth).square().mean().log10())
 print(f"{error:.1f} dB, the image of step {restored.numbers['best_at']:.0f}; {restored.recipe}")

@@ -11,7 +11,11 @@ import torch
 from skimage import data, transform
 
 import untwin as ut
+from untwin.algorithms import Fit
+from untwin.losses import Poisson
 from untwin.model.image.base import Linear
+from untwin.priors import Skip, Untrained
+from untwin.rules import Thinned
 
 n, views = 64, 60
 truth = torch.from_numpy(transform.resize(data.shepp_logan_phantom(), (n, n), anti_aliasing=True)).float()[None]
@@ -43,8 +47,8 @@ for _ in range(60):
 oracle = max(curve, key=lambda v: v[0])
 
 # %% A deep image prior on a tenth of the photons less; those say when to stop, and nothing else does.
-fit = ut.Fit(ut.Untrained(ut.Skip(depth=4, width=16, inputs=8)), average=0.97)
-restored = ut.restore(counts, physics, fit, ut.Thinned(patience=60), loss=ut.Poisson(0.1), steps=500)
+fit = Fit(Untrained(Skip(depth=4, width=16, inputs=8)), average=0.97)
+restored = ut.restore(counts, physics, fit, Thinned(patience=60), loss=Poisson(0.1), steps=500)
 reached = -10 * float((restored.image - truth).square().mean().log10())
 print(f"MLEM at its best {oracle[0]:.2f} dB, after 60 iterations {curve[-1][0]:.2f} dB")
 print(f"the fit {reached:.2f} dB, the image of step {restored.numbers['best_at']:.0f}; over MLEM at its best {reached - oracle[0]:+.2f} dB")

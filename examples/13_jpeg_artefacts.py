@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from skimage import data, restoration
 
-import untwin as ut
+from untwin.priors import Denoiser
 
 truth = np.rint(data.camera().reshape(256, 2, 256, 2).mean((1, 3))).astype(np.uint8)[48:176, 64:192]
 
@@ -45,7 +45,7 @@ def psnr(image: np.ndarray) -> float:
 shown: dict[str, np.ndarray] = {}
 for quality, sigma in ((10, 0.06), (30, 0.035)):  # about the deviation of the artefacts: they grow with q
     y, q = stored(quality)
-    clean = into_cell(ut.Denoiser()(torch.tensor(y[None, None]).float(), sigma)[0, 0].numpy(), y, q)
+    clean = into_cell(Denoiser()(torch.tensor(y[None, None]).float(), sigma)[0, 0].numpy(), y, q)
     smooth = max((restoration.denoise_tv_chambolle(y, w) for w in (0.02, 0.04, 0.06, 0.1)), key=psnr)
     print(f"quality {quality}: {psnr(y):.2f} dB, total variation {psnr(smooth):.2f}, denoiser and cell {psnr(clean):.2f}")
     shown |= {f"quality {quality}": y, f"restored from {quality}": clean}

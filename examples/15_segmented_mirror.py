@@ -10,7 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import untwin as ut
+from untwin.algorithms import LBFGS, Fit, Until
+from untwin.losses import Amplitude, Poisson
 from untwin.model.priors.zernike import zernike
+from untwin.priors import Polar, Uniform, Zernike
+from untwin.rules import Plateau
 
 n, wavelength, rng = 64, 1.65e-6, np.random.default_rng(1)
 y, x = (np.indices((n, n)) + 0.5) / n * 2 - 1
@@ -37,8 +41,8 @@ counts = rng.poisson(1e6 * mean / mean.sum()).astype(np.float32)
 
 # %% The wavefront: 42 numbers that go downhill, on amplitudes first, then on the Poisson likelihood. Four starts, for the verdict.
 pattern = ut.Pattern(counts, np.ones(counts.shape, bool), optics=ut.Optics(masks=masks))
-fit = ut.Fit(ut.Polar(ut.Uniform(), ut.Zernike(42), vector=False), ut.LBFGS(history=20), loss=ut.Amplitude(), later=ut.Poisson(), after=15)
-solution = ut.reconstruct(pattern, ut.Until(ut.Plateau(patience=10, tolerance=1e-5), 150 * fit), starts=4)
+fit = Fit(Polar(Uniform(), Zernike(42), vector=False), LBFGS(history=20), loss=Amplitude(), later=Poisson(), after=15)
+solution = ut.reconstruct(pattern, Until(Plateau(patience=10, tolerance=1e-5), 150 * fit), starts=4)
 turned = solution.image.numpy() * np.exp(-1j * waves * truth) * mirror
 residual = np.where(mirror > 0, np.angle(turned / np.exp(1j * np.angle(turned.sum()))) / waves, np.nan)
 print(f"{1e9 * truth[mirror > 0].std():.0f} nm rms, of which {1e9 * np.nanstd(residual):.1f} nm are left; {solution.verdict.text}")

@@ -11,6 +11,8 @@ import skimage.data
 import torch
 
 import untwin as ut
+from untwin.constraints import Nonnegative, Support
+from untwin.physics import Masked, NoSymmetry
 
 n = 64
 picture = skimage.data.camera().reshape(n, 8, n, 8).mean((1, 3)) / 255
@@ -27,9 +29,9 @@ chirp = np.exp(1j * np.pi * (r[:, None] ** 2 + r**2))
 rng = np.random.default_rng(1)
 for name, mask in (("chirp", chirp), ("no chirp", np.ones_like(chirp))):
     counts = rng.poisson(np.abs(np.fft.fft2(x * mask, norm="ortho")) ** 2)
-    measured = ut.Problem(ut.Pattern.of_waves(counts[None]), ut.Masked(mask[None]), ut.Support() & ut.Nonnegative())
+    measured = ut.Problem(ut.Pattern.of_waves(counts[None]), Masked(mask[None]), Support() & Nonnegative())
     solution = ut.reconstruct(measured, "400*RAAR + 200*ER", support=inside, starts=8, seed=2)
-    error = float(ut.NoSymmetry().align(solution.image[None], torch.from_numpy(x).to(torch.complex64)).error)
+    error = float(NoSymmetry().align(solution.image[None], torch.from_numpy(x).to(torch.complex64)).error)
     print(f"{name}: error {error:.3f}, nothing moved or turned; {solution.verdict.text}")
     if name == "chirp" and len(sys.argv) > 1:
         solution.plot().savefig(sys.argv[1], dpi=110)

@@ -9,16 +9,17 @@ import sys
 import torch
 
 import untwin as ut
+from untwin.physics import Gaussian, GlobalPhase
 
 n, trials = 48, 10
 
 
 def solved(ratio: float, recipe: str, seed: int) -> bool:
-    waves = ut.Gaussian(n, round(ratio * n), seed=seed)
+    waves = Gaussian(n, round(ratio * n), seed=seed)
     x = torch.randn(n, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
     problem = ut.Problem(ut.Pattern.of_waves(waves(x[None])[0]), waves)
     *_, state = ut.iterate(problem, ut.parse(recipe), ut.begin(problem, [seed]), every=10)
-    return float(ut.GlobalPhase().align(state.image.to(x.dtype), x).error) < 1e-3
+    return float(GlobalPhase().align(state.image.to(x.dtype), x).error) < 1e-3
 
 
 # %% The difference map goes between waves; amplitude flow goes downhill and needs a good start.

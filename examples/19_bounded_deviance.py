@@ -12,6 +12,11 @@ import skimage.transform
 import torch
 
 import untwin as ut
+from untwin.algorithms import Fit
+from untwin.constraints import AtMost, Nonnegative, Support
+from untwin.losses import TV, Poisson
+from untwin.physics import GlobalPhase, Masked
+from untwin.priors import Grid
 
 x = skimage.transform.resize(skimage.data.shepp_logan_phantom(), (64, 64), anti_aliasing=True)
 rng = np.random.default_rng(1)
@@ -20,20 +25,20 @@ expected = np.abs(np.fft.fft2(x * masks, norm="ortho")) ** 2
 counts = rng.poisson(1e5 / expected.sum() * expected)
 
 # %% Projections explain the counts, noise included: half the deviance is below what is expected of the truth.
-problem = ut.Problem(ut.Pattern.of_waves(counts), ut.Masked(masks), ut.Support() & ut.Nonnegative())
+problem = ut.Problem(ut.Pattern.of_waves(counts), Masked(masks), Support() & Nonnegative())
 first = ut.reconstruct(problem, "Spectral + 300*DM + 60*ER", starts=4, seed=1)
 print(first.verdict.text)
 
 # %% From there: least total variation, half the deviance at most what is expected.
 bound = first.numbers["log_likelihood_expected"]
-fit = ut.Fit(ut.Grid(), regularizer=ut.TV(1.0), constraints=[ut.AtMost(ut.Poisson(), bound)], grow=0, imitate=100)
+fit = Fit(Grid(), regularizer=TV(1.0), constraints=[AtMost(Poisson(), bound)], grow=0, imitate=100)
 *_, state = ut.iterate(problem, 1000 * fit, ut.begin(problem, seeds=[1], x=first.image.real[None]))
 
 # %% Against the truth.
 truth = torch.from_numpy(x).to(torch.complex64)
 for name, image in (("projections", first.image.real[None]), ("with the bound", state.image)):
     misfit = float(problem.misfit(image)) / counts.size
-    error = float(ut.GlobalPhase().align(image.to(truth.dtype), truth).error)
+    error = float(GlobalPhase().align(image.to(truth.dtype), truth).error)
     print(f"{name}: half deviance {misfit:.3f} per number (expected of the truth {bound:.3f}), error {error:.3f}")
 if len(sys.argv) > 1:
     import matplotlib.pyplot as plt

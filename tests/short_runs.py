@@ -24,11 +24,11 @@ def thing(positivity: bool = False) -> ut.Pattern:
     return measure(shapes.poly((32, 32), rng).real.astype(complex) if positivity else shapes.poly((32, 32), rng), 1e6, rng)[0]
 
 
-def solved(folder: Path | None = None, positivity: bool = False, workers: int = 1, **more) -> ut.Reconstruction:
+def solved(folder: Path | None = None, positivity: bool = False, workers: int = 1, **more) -> ut.results.Reconstruction:
     return ut.reconstruct(thing(positivity), PLAN, seed=3, positivity=positivity, workers=workers, checkpoint=folder, **more)
 
 
-def same(a: ut.Reconstruction, b: ut.Reconstruction) -> bool:
+def same(a: ut.results.Reconstruction, b: ut.results.Reconstruction) -> bool:
     bits = all(torch.equal(x, y) for x, y in ((a.image, b.image), (a.support, b.support), (a.modes, b.modes)))
     seconds = ("seconds", "cpu_seconds")
     numbers = all(v == b.numbers[k] or v != v for k, v in a.numbers.items() if k not in seconds)

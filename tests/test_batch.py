@@ -363,7 +363,7 @@ def test_half_of_the_families_begin_at_the_result_before(tmp_path):
     solved = ut.reconstruct(thing(), QUICK[1], starts=4, start=str(tmp_path / "before"))
     assert solved.recipe.startswith("Plan(Search(Guess(") and "sha256=" in solved.recipe
     problem = ut.Problem.of(thing())
-    guess = ut.Guess(str(tmp_path / "before" / "result.cxi"))
+    guess = ut.algorithms.Guess(str(tmp_path / "before" / "result.cxi"))
     state = ut.begin(problem, [Member(k, k, k % 2) for k in range(4)])
     begun = guess.step(problem, state)
     earlier = fourier.cornered(load(tmp_path / "before").image, 2)

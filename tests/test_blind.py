@@ -36,7 +36,7 @@ def blocks(shape=(48, 48), seed: int = 3, noise: float = 0.005, kernel: torch.Te
     for _ in range(14):
         a, b = g.integers(0, shape[0]), g.integers(0, shape[1])
         x[a : a + g.integers(4, 18), b : b + g.integers(4, 18)] = g.random()
-    y = ut.Blur(kernel)(torch.from_numpy(x)[None, None])[0, 0].numpy()
+    y = ut.physics.Blur(kernel)(torch.from_numpy(x)[None, None])[0, 0].numpy()
     y = y + noise * g.standard_normal(y.shape)
     return np.clip(y, 0, 1).astype(np.float32), x[pad // 2 : -(pad // 2), pad // 2 : -(pad // 2)]
 
@@ -46,8 +46,8 @@ def blocks(shape=(48, 48), seed: int = 3, noise: float = 0.005, kernel: torch.Te
 
 def test_similarity_knows_no_shift_and_no_scale():
     k, big = line(), surrounded(line(), (15, 17))
-    assert ut.kernel_similarity(k, 3 * big.roll((4, -2), (0, 1))) == pytest.approx(1)
-    assert ut.kernel_similarity(k, k.T) == pytest.approx(0.2, abs=1e-6)
+    assert ut.metrics.kernel_similarity(k, 3 * big.roll((4, -2), (0, 1))) == pytest.approx(1)
+    assert ut.metrics.kernel_similarity(k, k.T) == pytest.approx(0.2, abs=1e-6)
 
 
 def test_a_trimmed_kernel_is_centred_of_odd_sizes_and_sum_one():
@@ -77,7 +77,7 @@ def test_a_kernel_near_the_truth_comes_nearer():
     first = torch.zeros(7, 11)
     first[3] = torch.tensor([0.02, 0.06, 0.05, 0.12, 0.1, 0.3, 0.1, 0.12, 0.05, 0.06, 0.02])
     k = Marginal(noise=0.005).improved(torch.from_numpy(y), torch.ones(64, 64, dtype=torch.bool), first, (31, 31))
-    assert ut.kernel_similarity(first, line()) < 0.9 < ut.kernel_similarity(trimmed(k), line())
+    assert ut.metrics.kernel_similarity(first, line()) < 0.9 < ut.metrics.kernel_similarity(trimmed(k), line())
     assert float(k.sum()) == pytest.approx(1) and float(k.min()) >= 0
 
 
@@ -137,8 +137,8 @@ def test_where_the_verdict_is_no_the_blurred_picture_is_given_back(monkeypatch):
     import untwin.runs.blind as module
 
     y, _ = blocks((32, 32))
-    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.Verdict(False, "no: as a test wants it"))
-    result = ut.restore(y[None], ut.Blur(ut.Unknown()), QUICK)
+    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.results.Verdict(False, "no: as a test wants it"))
+    result = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown()), QUICK)
     assert torch.equal(result.image, torch.from_numpy(y[None])) and any("is the blurred picture" in w for w in result.warnings)
     assert result.attempt.shape == (1, 32, 32) and not torch.equal(result.attempt, result.image)
 
@@ -155,15 +155,15 @@ def test_of_a_large_picture_a_window_is_fitted_and_a_larger_one_where_kernels_do
 
     monkeypatch.setattr(module, "iterate", watched)
     y, _ = blocks((128, 136))
-    ut.restore(y[None], ut.Blur(ut.Unknown(), box=41), replace(QUICK, window=64, batches=2, enough=1.0, steps=1))
+    ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=41), replace(QUICK, window=64, batches=2, enough=1.0, steps=1))
     assert sizes == [(32, 32, 11, 11), (32, 32, 15, 15), (32, 32, 5, 5), (32, 32, 11, 11)]
 
 
 def test_kernels_that_agree_make_no_second_batch(monkeypatch):
     y, _ = blocks((32, 32))
     some = replace(QUICK, batches=2, steps=1)
-    assert ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), replace(some, enough=0.0)).numbers["fits"] == 2
-    assert ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), replace(some, enough=1.0)).numbers["fits"] == 4
+    assert ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), replace(some, enough=0.0)).numbers["fits"] == 2
+    assert ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), replace(some, enough=1.0)).numbers["fits"] == 4
 
 
 # the run
@@ -171,7 +171,7 @@ def test_kernels_that_agree_make_no_second_batch(monkeypatch):
 
 def test_a_run_repeats_and_goes_on_from_its_checkpoint(tmp_path):
     y, _ = blocks((32, 34))
-    first = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2)
+    first = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK, seed=2)
     reports: list[int] = []
 
     def interrupt(count, *_):
@@ -180,8 +180,8 @@ def test_a_run_repeats_and_goes_on_from_its_checkpoint(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c", report=interrupt)
-    again = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c")
+        ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c", report=interrupt)
+    again = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK, seed=2, checkpoint=tmp_path / "c")
     assert torch.equal(first.image, again.image) and torch.equal(first.kernel, again.kernel) and first.verdict == again.verdict
     assert first.image.shape == (1, 32, 34) and max(first.kernel.shape) <= 9
 
@@ -191,7 +191,7 @@ def test_colours_and_saturated_pixels():
     colour = np.stack([y, 0.8 * y, 0.6 * y])
     colour[:, 8:11, 8:11] = 1.0
     colour = np.minimum(colour, 1.0).astype(np.float32)
-    result = ut.restore(colour, ut.Blur(ut.Unknown(), box=9), QUICK)
+    result = ut.restore(colour, ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK)
     assert result.image.shape == (3, 32, 32) and result.kernel.ndim == 2
     assert result.numbers["saturated_fraction"] == pytest.approx(9 / 1024)
     assert any("saturated" in w for w in result.warnings)
@@ -199,8 +199,10 @@ def test_colours_and_saturated_pixels():
 
 def test_a_named_method_is_a_joint_fit_with_a_kernel_of_its_own():
     y, _ = blocks((32, 32))
-    fit = ut.Fit(ut.Untrained(ut.Skip(depth=1, width=4, inputs=3)), kernel=ut.Softmax(), later=ut.SSIM(), after=1)
-    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=7), fit, steps=3, stop=ut.Plateau())
+    fit = ut.algorithms.Fit(
+        ut.priors.Untrained(ut.priors.Skip(depth=1, width=4, inputs=3)), kernel=ut.priors.Softmax(), later=ut.losses.SSIM(), after=1
+    )
+    result = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=7), fit, steps=3, stop=ut.rules.Plateau())
     assert result.kernel.shape == (7, 7) and float(result.kernel.sum()) == pytest.approx(1) and result.verdict is None
 
 
@@ -241,18 +243,18 @@ def test_what_does_not_fit_ends_with_two_before_anything_is_computed(arguments, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"prior": QUICK, "physics": ut.Blur(line())}, "is for a blur that is not known"),
+        ({"prior": QUICK, "physics": ut.physics.Blur(line())}, "is for a blur that is not known"),
         ({"prior": "drp"}, "of a blur that is not known"),
         ({"steps": 5}, "stop= and steps= are for a fit"),
-        ({"loss": ut.Poisson(0.1)}, "white Gaussian noise"),
+        ({"loss": ut.losses.Poisson(0.1)}, "white Gaussian noise"),
     ],
 )
 def test_settings_of_others_are_refused(arguments, says):
     with pytest.raises(InputError, match=says):
-        ut.restore(blocks((32, 32))[0][None], **{"physics": ut.Blur(ut.Unknown()), **arguments})
+        ut.restore(blocks((32, 32))[0][None], **{"physics": ut.physics.Blur(ut.physics.Unknown()), **arguments})
 
 
-@pytest.mark.parametrize("settings", [{"shares": ()}, {"shares": (2.0,)}, {"steps": -1}, {"fits": (ut.Fit(),)}, {"noise": -1.0}])
+@pytest.mark.parametrize("settings", [{"shares": ()}, {"shares": (2.0,)}, {"steps": -1}, {"fits": (ut.algorithms.Fit(),)}, {"noise": -1.0}])
 def test_settings_that_are_none(settings):
     with pytest.raises(InputError):
         Blind(**settings)
@@ -260,7 +262,7 @@ def test_settings_that_are_none(settings):
 
 def test_a_method_for_two_unknowns_is_refused_where_the_kernel_is_known():
     with pytest.raises(InputError, match="leave the kernel out"):
-        ut.restore(blocks((32, 32))[0][None], ut.Blur(line()), "selfdeblur")
+        ut.restore(blocks((32, 32))[0][None], ut.physics.Blur(line()), "selfdeblur")
 
 
 def test_where_the_verdict_is_no_pixels_that_were_not_measured_are_filled(monkeypatch):
@@ -269,8 +271,8 @@ def test_where_the_verdict_is_no_pixels_that_were_not_measured_are_filled(monkey
     y, _ = blocks((32, 32))
     known = np.ones((32, 32), bool)
     known[4:8, 4:8], y[4:8, 4:8] = False, 0.0
-    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.Verdict(False, "no: as a test wants it"))
-    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK, measured=known)
+    monkeypatch.setattr(module, "blur_verdict", lambda e: ut.results.Verdict(False, "no: as a test wants it"))
+    result = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK, measured=known)
     assert torch.equal(result.image[0][~known], result.attempt[0][~known]) and torch.equal(
         result.image[0][known], torch.from_numpy(y)[known]
     )
@@ -280,7 +282,7 @@ def test_the_noise_is_that_of_each_channel_and_the_brightness_has_less():
     y, _ = blocks((64, 64), noise=0.0)
     g = np.random.default_rng(2)
     colour = np.clip(0.2 + 0.5 * np.stack([y, y, y]) + 0.02 * g.standard_normal((3, 64, 64)), 0, 1).astype(np.float32)
-    result = ut.restore(colour, ut.Blur(ut.Unknown(), box=9), replace(QUICK, noise=None))
+    result = ut.restore(colour, ut.physics.Blur(ut.physics.Unknown(), box=9), replace(QUICK, noise=None))
     assert result.numbers["noise"] == pytest.approx(0.02, rel=0.15)
 
 
@@ -294,5 +296,5 @@ def test_a_picture_that_is_hardly_blurred_is_given_back(monkeypatch):
 
     y, _ = blocks((64, 64))
     monkeypatch.setattr(module, "trimmed", lambda k: torch.ones(1, 1))  # every fit ends at a point
-    result = ut.restore(y[None], ut.Blur(ut.Unknown(), box=9), QUICK)
+    result = ut.restore(y[None], ut.physics.Blur(ut.physics.Unknown(), box=9), QUICK)
     assert "nearly a point" in result.verdict.text and torch.equal(result.image[0], torch.from_numpy(y))

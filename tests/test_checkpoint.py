@@ -24,7 +24,7 @@ from untwin.solve.state import State
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> ut.Reconstruction:
+def undisturbed() -> ut.results.Reconstruction:
     return solved()
 
 

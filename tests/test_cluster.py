@@ -42,7 +42,7 @@ def client() -> Iterator[distributed.Client]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> ut.Reconstruction:
+def undisturbed() -> ut.results.Reconstruction:
     return short_runs.solved()
 
 
@@ -228,7 +228,7 @@ def test_a_part_that_was_under_way_goes_on_from_where_it_stood(client, tmp_path,
     problem, checkpoint = ut.Problem(short_runs.thing()), Checkpoint(tmp_path / "run")
     handlers()
     checkpoint.begin({"what": "a test"})
-    recipe, state = 1000 * (1000 * ut.RAAR() + Announced(str(tmp_path))), begin(problem, (0, 1))
+    recipe, state = 1000 * (1000 * ut.algorithms.RAAR() + Announced(str(tmp_path))), begin(problem, (0, 1))
     names = [checkpoint.name("", 0, i, recipe, state[[i]].members, 0) for i in (0, 1)]
 
     def steps() -> dict[int, int]:

@@ -48,7 +48,7 @@ def crystal(kind: str = "poly", seed: int = 5, change=lambda mean: mean, photons
     return ut.Pattern(counts, np.ones(counts.shape, bool)), torch.fft.ifftshift(torch.from_numpy(x).to(torch.complex64))
 
 
-def error(solution: ut.Reconstruction, truth: torch.Tensor) -> float:
+def error(solution: ut.results.Reconstruction, truth: torch.Tensor) -> float:
     return float(ut.align(torch.fft.ifftshift(solution.image)[None], truth, 2).error)
 
 
@@ -149,7 +149,11 @@ def test_projections_impose_sharpened_counts_and_losses_ask_the_physics():
     assert float(s.misfit(x[None])) < 1e-6 and close(s.predict(x[None]), b.predict(x[None])) == 0
     assert float(s.brightness(s.predict(2 * x[None]))) == pytest.approx(0.25), "the background does not grow with the object"
     assert problem(p).sharpened().counts.sharpened is False
-    real = problem(replace(p, intensity=p.intensity + 5), ut.Support() & ut.Nonnegative(), physics=Physics(FarField(), Background(5.0)))
+    real = problem(
+        replace(p, intensity=p.intensity + 5),
+        ut.constraints.Support() & ut.constraints.Nonnegative(),
+        physics=Physics(FarField(), Background(5.0)),
+    )
     assert real.sharpened().counts.mirrored and real.sharpened().to(dtype=torch.float32).counts.sharpened
     assert torch.equal(s.with_detection(Coherent(0.1)).counts.intensity, b.counts.intensity)
 
@@ -160,7 +164,7 @@ def test_projections_impose_sharpened_counts_and_losses_ask_the_physics():
 @pytest.mark.parametrize("real", [False, True])
 def test_the_most_likely_object_of_exact_counts_is_the_true_one(real):
     x = thing((24, 24), real=real)
-    p = problem(pattern(x), ut.Support() & ut.Nonnegative() if real else None)
+    p = problem(pattern(x), ut.constraints.Support() & ut.constraints.Nonnegative() if real else None)
     near = (x + 0.05 * wave((24, 24)).to(x.dtype) if not real else x + 0.05 * wave((24, 24)).real).where(lopsided((24, 24)), 0 * x)
     y, _, loss = most_likely(p, near, lopsided((24, 24)), iterations=300)
     assert loss < 1e-4 * float(p.misfit(near[None])) and close(y.abs(), x.abs()) < 0.01

@@ -45,7 +45,7 @@ def pattern(sensitivity: float = 0.0) -> ut.Pattern:
     return replace(ideal, intensity=np.random.default_rng(2).poisson(ideal.intensity * uneven).astype(np.float32))
 
 
-def solved(p: ut.Pattern, *stages: str) -> ut.Reconstruction:
+def solved(p: ut.Pattern, *stages: str) -> ut.results.Reconstruction:
     return ut.reconstruct(p, ut.parse(f"Plan({', '.join(stages)})"), seed=0, workers=1)
 
 

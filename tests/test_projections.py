@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from laws import batch_is_single_runs, equivariant, fixed_point
+from members import PROJECTIONS
 from samples import REAL, close, lopsided, pattern, problem, run, state, thing, wave
 from untwin.errors import InputError
 from untwin.model.alignment import align
 from untwin.model.constraints import MagnitudeCap, Support
 from untwin.model.counts import Modulus
-from untwin.runs.names import PROJECTIONS
 from untwin.solve.admm import ADMM
 from untwin.solve.projections import DM, ER, HIO, HPR, RAAR, RRR, SF
 from untwin.solve.recipe import Draw, Ramp

@@ -39,19 +39,19 @@ def operator(
         case "fourier":
             return lambda x: fourier.forward(x, d), lambda w: fourier.inverse(w, d), (2, *shape), (2, *shape)
         case "far field":
-            f = ut.FarField(d, tuple(0.5 * (seed >> k & 1) for k in range(d)))
+            f = ut.physics.FarField(d, tuple(0.5 * (seed >> k & 1) for k in range(d)))
             return f.propagate, f.backpropagate, (2, *shape), (2, *shape)
         case "mask":
-            m = ut.Mask(mask(shape, seed))
+            m = ut.physics.Mask(mask(shape, seed))
             return m, m.adjoint, (1, *shape), (1, *shape)
         case "blur":
-            b = ut.Blur(wave(tuple(min(3 + k, n) for k, n in enumerate(shape)), seed).real.to(real))
+            b = ut.physics.Blur(wave(tuple(min(3 + k, n) for k, n in enumerate(shape)), seed).real.to(real))
             return b, b.adjoint, (1, *b.object_grid(shape)), (1, *shape)
         case "coarse pixels":
-            c = ut.Downsample(2, mean=bool(seed & 1), axes=d)
+            c = ut.physics.Downsample(2, mean=bool(seed & 1), axes=d)
             return c, c.adjoint, (1, *c.object_grid(shape)), (1, *shape)
         case "mri":
-            m = ut.MRI(mask(shape, seed), wave((3, *shape), seed).to(kind))
+            m = ut.physics.MRI(mask(shape, seed), wave((3, *shape), seed).to(kind))
             return m, m.adjoint, (1, *shape), (3, *shape)
     raise AssertionError(name)
 
@@ -69,7 +69,7 @@ def test_every_operator_has_its_adjoint(name, kind, within, shape, seed):
 def test_energy_is_kept(shape, seed, starts):
     """Parseval, for the transform and for the far field behind an offset; and what the far field reads adds up to it."""
     x, d = wave(shape, seed, starts), len(shape)
-    f = ut.FarField(d, (0.5,) * d)
+    f = ut.physics.FarField(d, (0.5,) * d)
     energy = float(x.abs().square().sum())
     for y in (fourier.forward(x, d), fourier.inverse(x, d), f.propagate(x), f.backpropagate(x)):
         assert abs(float(y.abs().square().sum()) / energy - 1) < 1e-12
@@ -95,7 +95,7 @@ def slope(function: Callable, at: list[torch.Tensor], seed: int, h: float) -> No
     assert abs(got - want) <= 1e-6 * size
 
 
-LOSSES = [ut.Amplitude(), ut.Intensity(), ut.Poisson(), ut.Poisson(0.5)]
+LOSSES = [ut.losses.Amplitude(), ut.losses.Intensity(), ut.losses.Poisson(), ut.losses.Poisson(0.5)]
 
 
 @pytest.mark.parametrize("hide", [0.0, 0.3], ids=["whole", "holes"])
@@ -110,10 +110,10 @@ def test_the_slopes_of_the_misfit_are_central_differences(loss, hide, shape, see
     slope(lambda m, phase: p.misfit(torch.polar(m, phase)).sum(), [x.abs() + 1, x.angle()], seed, 1e-5)
 
 
-@pytest.mark.parametrize("loss", [ut.Squared(), ut.Absolute(), ut.Huber(0.3)], ids=repr)
+@pytest.mark.parametrize("loss", [ut.losses.Squared(), ut.losses.Absolute(), ut.losses.Huber(0.3)], ids=repr)
 @given(seed=SEEDS)
 def test_the_slopes_of_the_losses_of_pictures_are_central_differences(loss, seed):
-    physics = ut.Blur(wave((3, 4), 1).real)
+    physics = ut.physics.Blur(wave((3, 4), 1).real)
     y, seen = wave((1, 9, 8), seed).real, mask((1, 9, 8), seed)
     x = wave((1, 1, *physics.object_grid((9, 8))), seed + 1).real
     slope(lambda x: loss(physics(x), y, seen).sum(), [x], seed, 1e-8)
@@ -133,7 +133,7 @@ METRICS = [metrics.r_factor, metrics.chi_square_amplitude, metrics.chi_square_in
 
 @given(shape=SHAPES, seed=SEEDS)
 def test_magnitudes_and_metrics_do_not_see_phase_shift_and_twin(shape, seed):
-    d, f = len(shape), ut.FarField(len(shape))
+    d, f = len(shape), ut.physics.FarField(len(shape))
     x = wave(shape, seed, 2) * 5
     counts = f(wave(shape, seed + 1) * 5)
     seen = mask(shape, seed)
@@ -148,7 +148,16 @@ def test_magnitudes_and_metrics_do_not_see_phase_shift_and_twin(shape, seed):
         assert float((align(copy, y, d, subpixel=False).error - error).abs().max()) <= 1e-10
 
 
-ALGORITHMS = [ut.ER(), ut.HIO(), ut.RAAR(), ut.DM(), ut.SF(), ut.HPR(), ut.RRR(), ut.ADMM()]
+ALGORITHMS = [
+    ut.algorithms.ER(),
+    ut.algorithms.HIO(),
+    ut.algorithms.RAAR(),
+    ut.algorithms.DM(),
+    ut.algorithms.SF(),
+    ut.algorithms.HPR(),
+    ut.algorithms.RRR(),
+    ut.algorithms.ADMM(),
+]
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["complex", "positive"])

@@ -260,7 +260,7 @@ def test_a_noiseless_real_object_is_not_doubted():
 def test_complex_objects_and_further_constraints_are_not_asked():
     problem, image, support = fitted(crystal(0.3), 1e5)
     assert freed(ut.Problem.of(problem.pattern), image.to(problem.counts.amplitude.dtype), support) is None
-    capped = ut.Problem(problem.pattern, constraint=ut.Support() & ut.Nonnegative() & ut.MagnitudeCap())
+    capped = ut.Problem(problem.pattern, constraint=ut.constraints.Support() & ut.constraints.Nonnegative() & ut.constraints.MagnitudeCap())
     assert freed(capped, image, support) is None
 
 

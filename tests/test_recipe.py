@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from members import OTHERS, PROJECTIONS
 from untwin.errors import InputError
-from untwin.runs.names import NAMES, OTHERS, PROJECTIONS, STAGES, parse
+from untwin.runs.names import NAMES, STAGES, parse
 from untwin.runs.stages.average import Average
 from untwin.runs.stages.contain import Contain
 from untwin.runs.stages.finish import Finish

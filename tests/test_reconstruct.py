@@ -58,12 +58,12 @@ def stored(pattern: Pattern, folder: Path) -> Path:
     return folder / "pattern.npz"
 
 
-def aligned(solution: ut.Reconstruction, truth: np.ndarray):
+def aligned(solution: ut.results.Reconstruction, truth: np.ndarray):
     d = truth.ndim
     return ut.align(cornered(solution.image, d).unsqueeze(0), cornered(torch.from_numpy(truth), d), d)
 
 
-def same_bits(a: ut.Reconstruction, b: ut.Reconstruction) -> bool:
+def same_bits(a: ut.results.Reconstruction, b: ut.results.Reconstruction) -> bool:
     return torch.equal(a.image, b.image) and torch.equal(a.support, b.support)
 
 
@@ -191,10 +191,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
 
 def test_a_recipe_as_steps_as_text_and_as_a_plan_gives_the_same_bits():
     pattern, _ = crystal()
-    steps = 2 * (15 * ut.HIO() + ut.ShrinkWrap()) + 10 * ut.ER()
+    steps = 2 * (15 * ut.algorithms.HIO() + ut.algorithms.ShrinkWrap()) + 10 * ut.algorithms.ER()
     a = ut.reconstruct(pattern, steps, starts=4)
     assert same_bits(a, ut.reconstruct(pattern, SHORT, starts=4))
-    assert same_bits(a, ut.reconstruct(pattern, a.recipe)) and isinstance(ut.parse(a.recipe), ut.Plan)
+    assert same_bits(a, ut.reconstruct(pattern, a.recipe)) and isinstance(ut.parse(a.recipe), ut.plans.Plan)
     assert same_bits(a, ut.reconstruct(pattern, ut.parse(a.recipe)))
 
 

@@ -51,26 +51,29 @@ CALLS = {
     "predicted starts": lambda: ut.reconstruct(pattern(shape=(64, 64)), "5*HIO + 5*ER", start="predict", starts=2),
     "a centre between pixels": lambda: ut.reconstruct(halfway(), SHORT, starts=2),
     "real-valued": lambda: ut.reconstruct(
-        ut.Problem(pattern(True), constraint=ut.Support() & ut.RealValued()), SHORT, starts=2, support=inside()
+        ut.Problem(pattern(True), constraint=ut.constraints.Support() & ut.constraints.RealValued()), SHORT, starts=2, support=inside()
     ),
     "nonnegative, the other way round": lambda: ut.reconstruct(
-        ut.Problem(pattern(True), constraint=ut.Nonnegative() & ut.Support()), SHORT, starts=2
+        ut.Problem(pattern(True), constraint=ut.constraints.Nonnegative() & ut.constraints.Support()), SHORT, starts=2
     ),
     "positive, of a pattern that is none of a real object": lambda: ut.reconstruct(
-        ut.Problem(pattern(), constraint=ut.Support() & ut.Nonnegative()), SHORT, starts=2
+        ut.Problem(pattern(), constraint=ut.constraints.Support() & ut.constraints.Nonnegative()), SHORT, starts=2
     ),
     "a ceiling, a loss and a modulus": lambda: ut.reconstruct(
         ut.Problem(
-            pattern(), constraint=ut.Support() & ut.MagnitudeCap(), loss=ut.Poisson(offset=0.5), modulus=ut.Modulus(rho=0.3, damping=0.98)
+            pattern(),
+            constraint=ut.constraints.Support() & ut.constraints.MagnitudeCap(),
+            loss=ut.losses.Poisson(offset=0.5),
+            modulus=ut.physics.Modulus(rho=0.3, damping=0.98),
         ),
         "10*HIO + 10*Fit(Grid()) + ShrinkWrap + 5*ER",
         starts=2,
     ),
-    "a physics": lambda: ut.reconstruct(ut.Problem(pattern(), ut.FarField(2, (0.5, 0.0))), SHORT, starts=2),
+    "a physics": lambda: ut.reconstruct(ut.Problem(pattern(), ut.physics.FarField(2, (0.5, 0.0))), SHORT, starts=2),
 }
 
 
-def repeated(folder: Path, out: Path) -> ut.Reconstruction:
+def repeated(folder: Path, out: Path) -> ut.results.Reconstruction:
     with pytest.raises(SystemExit) as stop:
         cli.main(["reconstruct", "--config", str(folder / "run.toml"), "-o", str(out)])
     assert stop.value.code == 0
@@ -137,37 +140,37 @@ class Own(Algorithm):
         return state
 
 
-class Loss(ut.Loss):
+class Loss(ut.losses.Loss):
     def __call__(self, f, intensity, where):
-        return ut.Poisson()(f, intensity, where)
+        return ut.losses.Poisson()(f, intensity, where)
 
     def __repr__(self):
         return "Mine()"
 
 
 @dataclass(frozen=True)
-class Poisson(ut.Loss):
+class Poisson(ut.losses.Loss):
     """Another one, of the same name."""
 
     offset: float = 0.0
 
     def __call__(self, f, intensity, where):
-        return 2 * ut.Poisson()(f, intensity, where)
+        return 2 * ut.losses.Poisson()(f, intensity, where)
 
 
 @dataclass(frozen=True, repr=False)
-class FarField(ut.FarField):
+class FarField(ut.physics.FarField):
     """Another one, of the same name."""
 
     def propagate(self, x):
-        return 1j * ut.FarField.propagate(self, x)
+        return 1j * ut.physics.FarField.propagate(self, x)
 
     def backpropagate(self, w, spent=False):
-        return ut.FarField.backpropagate(self, -1j * w)
+        return ut.physics.FarField.backpropagate(self, -1j * w)
 
 
 @dataclass(frozen=True, repr=False)
-class Doubled(ut.Detection):
+class Doubled(ut.physics.Detection):
     def expected(self, f):
         return 2 * f
 
@@ -183,7 +186,7 @@ def thirds() -> Pattern:
         (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Poisson()), "3*ER", starts=1), r"loss Poisson\(.*\) has names"),
         (lambda: ut.reconstruct(ut.Problem(pattern(), FarField()), "3*ER", starts=1), r"physics Physics\(waves=FarField.*has names"),
         (lambda: ut.reconstruct(thirds(), "3*ER", starts=1), "other counts, pixels or precision"),
-        (lambda: ut.reconstruct(pattern(), Own() + ut.ER(), starts=1), "recipe has steps that a run.toml does not know"),
+        (lambda: ut.reconstruct(pattern(), Own() + ut.algorithms.ER(), starts=1), "recipe has steps that a run.toml does not know"),
         (lambda: ut.reconstruct(ut.Problem(pattern(), loss=Loss()), "3*ER", starts=1), r"loss Mine\(\) has names"),
         (lambda: ut.reconstruct(pattern(), "3*ER", starts=1, support=np.ones((32, 32))), "covered the whole array"),
         (lambda: ut.reconstruct(ut.Problem.of(pattern()).to(dtype=torch.float64), "3*ER", starts=1), "other counts, pixels or precision"),
@@ -201,7 +204,7 @@ def test_what_no_file_repeats_is_said_in_its_place(call, why, tmp_path):
     assert ut.load(folder).conditions.obstacle == first.conditions.obstacle != ""
 
 
-@pytest.mark.parametrize("physics", [ut.Physics(ut.FarField(), Doubled()), FarField()], ids=repr)
+@pytest.mark.parametrize("physics", [ut.physics.Physics(ut.physics.FarField(), Doubled()), FarField()], ids=repr)
 def test_a_physics_of_ones_own_is_not_shown_as_another(physics, tmp_path):
     from untwin.show.pattern import plot_intensity
 
@@ -227,7 +230,7 @@ def test_former_names_on_the_command_line_are_one_note(tmp_path, capsys):
 def test_waves_alone_are_a_physics():
     from untwin.model.physics import Physics
 
-    assert parse_model("FarField(2)", Physics) == Physics(ut.FarField(2))
+    assert parse_model("FarField(2)", Physics) == Physics(ut.physics.FarField(2))
 
 
 @pytest.mark.parametrize(

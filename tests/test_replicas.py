@@ -43,16 +43,16 @@ def pattern(geometry: Geometry = BRAGG, photons: float = 3e6) -> ut.Pattern:
 
 
 @pytest.fixture(scope="module")
-def solution() -> ut.Reconstruction:
+def solution() -> ut.results.Reconstruction:
     return ut.reconstruct(pattern(), PLAN, seed=1, workers=1)
 
 
 @pytest.fixture(scope="module")
-def replicated(solution) -> ut.Reconstruction:
+def replicated(solution) -> ut.results.Reconstruction:
     return replicate(solution, count=4, workers=1)
 
 
-def aligned(solution: ut.Reconstruction):
+def aligned(solution: ut.results.Reconstruction):
     x, image = fourier.cornered(solution.replicas, 3), fourier.cornered(solution.image, 3)
     return ut.align(x, image, 3)
 

@@ -17,7 +17,7 @@ from untwin.errors import GuessWarning, InputError
 from untwin.runs.restore import fit_for, restore
 from untwin.runs.tasks import NOISES, job
 
-TINY = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=12, inputs=8)), average=0.95)
+TINY = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=12, inputs=8)), average=0.95)
 
 
 def scene(shape=(1, 33, 40)) -> np.ndarray:
@@ -40,28 +40,28 @@ def noisy(x: np.ndarray, sigma: float = 0.15, seed: int = 0) -> np.ndarray:
 def test_a_noisy_picture_is_restored_and_the_fit_stops_by_itself():
     truth = scene()
     y = noisy(truth)
-    done = restore(y, prior=TINY, stop=ut.HeldOut(patience=40), steps=1500)
+    done = restore(y, prior=TINY, stop=ut.rules.HeldOut(patience=40), steps=1500)
     assert done.image.shape == truth.shape and done.image.dtype == torch.float32
     assert psnr(done.image, truth) > psnr(y, truth) + 4
     assert done.numbers["stopped_itself"] == 1 and done.numbers["best_at"] <= done.numbers["steps"] == len(done.statistic)
-    stopped = restore(y, prior=TINY, stop=ut.Discrepancy(1e-3, patience=3), steps=60)
+    stopped = restore(y, prior=TINY, stop=ut.rules.Discrepancy(1e-3, patience=3), steps=60)
     assert stopped.numbers["best_at"] == stopped.numbers["steps"], "Discrepancy keeps the last image, whatever its misfit was"
     few = [restore(data, prior=TINY, steps=10, seed=s) for data, s in ((y, 0), (torch.from_numpy(y), 0), (y, 1))]
     assert torch.equal(few[0].image, few[1].image) and bool(few[2].image.ne(few[0].image).any())
-    assert ut.parse(few[0].recipe).rule == ut.HeldOut(patience=100) and few[0].numbers["stopped_itself"] == 0 and few[0].warnings
+    assert ut.parse(few[0].recipe).rule == ut.rules.HeldOut(patience=100) and few[0].numbers["stopped_itself"] == 0 and few[0].warnings
 
 
 def test_the_projector_is_the_default_and_stops_by_emv():
     truth = scene((3, 32, 33))
     y = noisy(truth)
-    done = restore(y, prior=ut.Projector(ut.Skip(depth=1, width=16, inputs=3)), steps=150)
-    assert psnr(done.image, truth) > psnr(y, truth) + 4 and ut.parse(done.recipe).rule == ut.EMV(patience=50)
+    done = restore(y, prior=ut.priors.Projector(ut.priors.Skip(depth=1, width=16, inputs=3)), steps=150)
+    assert psnr(done.image, truth) > psnr(y, truth) + 4 and ut.parse(done.recipe).rule == ut.rules.EMV(patience=50)
     assert "Projector()" in repr(fit_for("drp", (64, 64)))
 
 
 def test_a_physics_of_ones_own():
     truth = torch.from_numpy(scene())
-    forward = ut.Forward(lambda x: x[..., ::2], grid=(33, 40))
+    forward = ut.physics.Forward(lambda x: x[..., ::2], grid=(33, 40))
     done = ut.restore(truth[..., ::2], forward, TINY, steps=150)
     assert done.image.shape == truth.shape and psnr(done.image, truth) > 15
 
@@ -70,14 +70,16 @@ def test_a_volume_is_restored_too():
     truth = np.zeros((1, 9, 10, 11), np.float32)
     truth[:, 2:6, 3:7, 3:8] = 0.8
     y = noisy(truth, 0.1)
-    done = restore(y, prior=ut.Fit(ut.Untrained(ut.Skip(depth=1, width=8, inputs=4)), average=0.9), steps=120)
+    done = restore(y, prior=ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=1, width=8, inputs=4)), average=0.9), steps=120)
     assert done.image.shape == truth.shape and psnr(done.image, truth) > psnr(y, truth)
 
 
 def test_what_is_restored_is_a_solution(tmp_path):
     y = noisy(scene())
     done = restore(y, prior=TINY, steps=3)
-    assert isinstance(done, ut.Solution) and issubclass(ut.Reconstruction, ut.Solution) and done.image.shape == y.shape
+    assert (
+        isinstance(done, ut.results.Solution) and issubclass(ut.results.Reconstruction, ut.results.Solution) and done.image.shape == y.shape
+    )
     folder = done.save(tmp_path / "out")
     assert np.array_equal(np.load(folder / "result.npy"), done.image[0].numpy())
     told = json.loads((folder / "summary.json").read_text())
@@ -88,7 +90,7 @@ def test_what_is_restored_is_a_solution(tmp_path):
 
 
 def test_a_complex_picture_is_saved_as_magnitude_phase_and_complex_numbers(tmp_path):
-    done = restore(*kspace(), ut.Cartesian(ut.Grid(), ut.Grid()), steps=30)
+    done = restore(*kspace(), ut.priors.Cartesian(ut.priors.Grid(), ut.priors.Grid()), steps=30)
     folder = done.save(tmp_path / "out")
     assert {p.name for p in folder.iterdir()} == {"result.png", "phase.png", "result.npy", "summary.json"}
     image = np.load(folder / "result.npy")
@@ -109,61 +111,66 @@ def test_a_complex_picture_is_saved_as_magnitude_phase_and_complex_numbers(tmp_p
 @pytest.mark.parametrize("shape", [(2, 16, 20), (1, 5, 16, 20), (3, 4, 16, 20)], ids=str)
 def test_pictures_of_any_shape_are_saved_and_drawn(shape, tmp_path):
     y = np.random.default_rng(0).random(shape).astype(np.float32)
-    done = restore(y, prior=ut.Fit(ut.Grid()), steps=2)
+    done = restore(y, prior=ut.algorithms.Fit(ut.priors.Grid()), steps=2)
     folder = done.save(tmp_path / "out")
     assert read_image(folder / "result.png").values.shape == (3 if shape[0] == 3 else 1, 16, 20) and done.plot().axes
     assert np.load(folder / "result.npy").shape == (shape[1:] if shape[0] == 1 else (*shape[1:], shape[0]))
 
 
-@pytest.mark.parametrize(("stop", "jitter", "said"), [(ut.EMV(), 1 / 30, 1), (ut.WMV(), 0.0, 0), (ut.HeldOut(), 1 / 30, 0)])
+@pytest.mark.parametrize(
+    ("stop", "jitter", "said"), [(ut.rules.EMV(), 1 / 30, 1), (ut.rules.WMV(), 0.0, 0), (ut.rules.HeldOut(), 1 / 30, 0)]
+)
 def test_a_variance_that_the_priors_own_noise_hides_is_said(stop, jitter, said):
-    one = ut.Untrained(ut.Skip(depth=2, width=12, inputs=8), jitter=jitter)
-    done = restore(noisy(scene()), prior=ut.Fit(one), stop=stop, steps=2)
+    one = ut.priors.Untrained(ut.priors.Skip(depth=2, width=12, inputs=8), jitter=jitter)
+    done = restore(noisy(scene()), prior=ut.algorithms.Fit(one), stop=stop, steps=2)
     assert sum("hides the variance" in w for w in done.warnings) == said
 
 
 def test_the_noise_of_a_prior_is_seen_within_a_pair():
-    small = ut.Skip(depth=1, width=6, inputs=4)
+    small = ut.priors.Skip(depth=1, width=6, inputs=4)
     for jitter, count in ((0.05, 1), (0.0, 0)):
-        for prior in (ut.DoubleDIP(small, jitter=jitter), ut.Polar(ut.Uniform(), ut.Untrained(small, jitter=jitter))):
-            done = restore(kspace()[0], kspace()[1], prior=prior, stop=ut.EMV(), steps=2)
+        for prior in (
+            ut.priors.DoubleDIP(small, jitter=jitter),
+            ut.priors.Polar(ut.priors.Uniform(), ut.priors.Untrained(small, jitter=jitter)),
+        ):
+            done = restore(kspace()[0], kspace()[1], prior=prior, stop=ut.rules.EMV(), steps=2)
             assert sum("hides the variance" in w for w in done.warnings) == count
 
 
-def kspace() -> tuple[torch.Tensor, ut.MRI]:
+def kspace() -> tuple[torch.Tensor, ut.physics.MRI]:
     """(1, 16, 20) complex and the physics that gave it."""
-    physics = ut.MRI(torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) > 0.3)
+    physics = ut.physics.MRI(torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) > 0.3)
     magnitude = torch.from_numpy(scene((1, 16, 20)))
     return physics(torch.polar(magnitude, 3 * magnitude)), physics
 
 
-@pytest.mark.parametrize("pair", [ut.Polar, ut.Cartesian])
+@pytest.mark.parametrize("pair", [ut.priors.Polar, ut.priors.Cartesian])
 def test_a_projector_within_a_pair_is_stopped_by_emv(pair):
-    small = ut.Projector(ut.Skip(depth=1, width=6, inputs=3))
-    for first, second in ((small, small), (ut.Grid(), small)):
+    small = ut.priors.Projector(ut.priors.Skip(depth=1, width=6, inputs=3))
+    for first, second in ((small, small), (ut.priors.Grid(), small)):
         done = restore(*kspace(), pair(first, second), steps=2)
-        assert ut.parse(done.recipe).rule == ut.EMV(patience=50)
-    assert ut.parse(restore(*kspace(), pair(ut.Grid(), ut.Grid()), steps=2).recipe).rule == ut.HeldOut(patience=100)
+        assert ut.parse(done.recipe).rule == ut.rules.EMV(patience=50)
+    assert ut.parse(restore(*kspace(), pair(ut.priors.Grid(), ut.priors.Grid()), steps=2).recipe).rule == ut.rules.HeldOut(patience=100)
 
 
 def test_a_pair_of_projectors_by_hand_is_the_one_that_has_a_name():
-    by_hand = restore(*kspace(), ut.Cartesian(ut.Projector(), ut.Projector()), steps=3)
+    by_hand = restore(*kspace(), ut.priors.Cartesian(ut.priors.Projector(), ut.priors.Projector()), steps=3)
     named = restore(*kspace(), "drp", steps=3)
     assert by_hand.recipe == named.recipe and torch.equal(by_hand.image, named.image) and "TV()" in named.recipe
 
 
-@pytest.mark.parametrize("stop", [ut.EMV(patience=4), ut.EMV(alpha=0.1), ut.WMV(window=2), ut.HeldOut()], ids=repr)
+@pytest.mark.parametrize("stop", [ut.rules.EMV(patience=4), ut.rules.EMV(alpha=0.1), ut.rules.WMV(window=2), ut.rules.HeldOut()], ids=repr)
 def test_the_moving_variance_is_the_same_beside_every_rule(stop):
     """Of the same iterates, whether the rule works it out itself or not; HeldOut's steps see fewer pixels."""
-    few = ut.Fit(ut.Grid())
+    few = ut.algorithms.Fit(ut.priors.Grid())
     y = noisy(scene((1, 16, 20)))
-    done, other = (restore(y, prior=few, stop=rule, steps=6) for rule in (stop, ut.Plateau()))
+    done, other = (restore(y, prior=few, stop=rule, steps=6) for rule in (stop, ut.rules.Plateau()))
     assert len(done.variance) == len(done.statistic) == 6 and done.variance[0] == 0
-    if not isinstance(stop, ut.HeldOut):
+    if not isinstance(stop, ut.rules.HeldOut):
         assert done.variance == other.variance
 
 
-@pytest.mark.parametrize("stop", [ut.EMV(burn_in=2), ut.EMV(alpha=0.1), ut.HeldOut()], ids=repr)
+@pytest.mark.parametrize("stop", [ut.rules.EMV(burn_in=2), ut.rules.EMV(alpha=0.1), ut.rules.HeldOut()], ids=repr)
 def test_an_interrupted_restoration_goes_on_with_the_same_numbers(stop, tmp_path):
     y = noisy(scene((1, 16, 20)))
 
@@ -173,7 +180,7 @@ def test_an_interrupted_restoration_goes_on_with_the_same_numbers(stop, tmp_path
             raise KeyboardInterrupt
 
     reports: list[int] = []
-    prior = ut.Fit(ut.Untrained(ut.Skip(depth=1, width=6, inputs=4)), average=0.9)
+    prior = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=1, width=6, inputs=4)), average=0.9)
     whole = restore(y, prior=prior, stop=stop, steps=12)
     with pytest.raises(KeyboardInterrupt):
         restore(y, prior=prior, stop=stop, steps=12, checkpoint=tmp_path / "c", report=interrupt)
@@ -183,7 +190,7 @@ def test_an_interrupted_restoration_goes_on_with_the_same_numbers(stop, tmp_path
 
 
 @dataclass(frozen=True)
-class AtOnce(ut.Rule):
+class AtOnce(ut.rules.Rule):
     """Keeps the first image; its watch has no statistic."""
 
     def begin(self, problem, state):
@@ -202,7 +209,7 @@ class AtOnce(ut.Rule):
 def test_a_rule_of_ones_own_needs_no_statistic():
     reports = []
     y = noisy(scene((1, 16, 20)))
-    done = restore(y, prior=ut.Fit(ut.Grid()), stop=AtOnce(), steps=9, report=lambda *a: reports.append(a))
+    done = restore(y, prior=ut.algorithms.Fit(ut.priors.Grid()), stop=AtOnce(), steps=9, report=lambda *a: reports.append(a))
     assert np.isnan(done.statistic).all() and len(done.variance) == 3 and done.variance[2] > 0
     assert reports == [(1, None, 9)] * 3 and done.numbers["steps"] == done.numbers["best_at"] == 3
 
@@ -223,11 +230,11 @@ def test_the_figure_shows_the_stop():
         ({"steps": 0}, "steps=0"),
         ({"device": "nosuch"}, "no device 'nosuch'"),
         ({"measured": np.ones((1, 4, 4))}, "mask"),
-        ({"physics": ut.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
-        ({"physics": ut.Blur(torch.ones(50, 50))}, "no larger than the image"),
-        ({"physics": ut.MRI(torch.ones(33, 40, dtype=torch.bool)), "loss": ut.Poisson()}, "a loss of counts"),
-        ({"prior": ut.Fit(ut.Grid(), imitate=3)}, "leave imitate out"),
-        ({"prior": ut.Fit(ut.Untrained(ut.Skip(depth=6)))}, "scales needs 65 pixels"),
+        ({"physics": ut.physics.Mask(torch.ones(5, 5, dtype=torch.bool))}, "mask has shape"),
+        ({"physics": ut.physics.Blur(torch.ones(50, 50))}, "no larger than the image"),
+        ({"physics": ut.physics.MRI(torch.ones(33, 40, dtype=torch.bool)), "loss": ut.losses.Poisson()}, "a loss of counts"),
+        ({"prior": ut.algorithms.Fit(ut.priors.Grid(), imitate=3)}, "leave imitate out"),
+        ({"prior": ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=6)))}, "scales needs 65 pixels"),
         pytest.param({"physics": lambda x: x[..., :-1]}, "the physics gives", id="a physics that loses a column"),
     ],
     ids=str,
@@ -261,7 +268,7 @@ def test_every_task_gives_the_picture_back(task, floor):
         hole = rng.random(truth.shape[1:]) < 0.5
         options["mask"], y = hole.astype(np.uint8), np.where(hole, 0.0, truth).astype(np.float32)
     elif task == "superres":
-        options["factor"], y = 2, ut.Downsample(2)(torch.from_numpy(truth)[None])[0].numpy()
+        options["factor"], y = 2, ut.physics.Downsample(2)(torch.from_numpy(truth)[None])[0].numpy()
     elif task == "deblur":
         kernel = np.ones((3, 5))
         options["kernel"] = 7 * kernel  # of any sum
@@ -396,12 +403,12 @@ def test_numbers_far_beyond_white_are_refused(prior):
     with pytest.raises(InputError, match="divide it, 8 bits by 255"):
         ut.restore(y.astype(np.uint8), prior=prior)
     with pytest.raises(InputError, match="divide it"):
-        ut.restore(y, ut.Blur(np.full((3, 3), 1 / 9, np.float32)), prior)
+        ut.restore(y, ut.physics.Blur(np.full((3, 3), 1 / 9, np.float32)), prior)
     with pytest.raises(InputError, match="divide it"):
-        ut.restore(y, ut.Blur(ut.Unknown(), box=5), ut.Blind() if prior is None else None)
+        ut.restore(y, ut.physics.Blur(ut.physics.Unknown(), box=5), ut.plans.Blind() if prior is None else None)
     with pytest.raises(InputError, match="divide it"):
-        ut.restore(np.fft.fftshift(np.fft.fft2(y, norm="ortho"), axes=(1, 2)), ut.MRI(torch.ones(32, 32, dtype=torch.bool)), prior)
-    assert ut.restore(y, prior=ut.Denoiser(white=255.0), sigma=0).image.max() == pytest.approx(255, rel=1e-5)
+        ut.restore(np.fft.fftshift(np.fft.fft2(y, norm="ortho"), axes=(1, 2)), ut.physics.MRI(torch.ones(32, 32, dtype=torch.bool)), prior)
+    assert ut.restore(y, prior=ut.priors.Denoiser(white=255.0), sigma=0).image.max() == pytest.approx(255, rel=1e-5)
 
 
 def test_the_shape_of_a_picture_is_told_from_others():
@@ -415,10 +422,10 @@ def test_the_shape_of_a_picture_is_told_from_others():
 
 def test_arrays_do_for_tensors_in_a_physics():
     kernel, known, x = np.ones((3, 2)) / 6, np.random.default_rng(0).random((16, 16)) > 0.5, torch.rand(1, 1, 16, 16)
-    assert torch.equal(ut.Blur(kernel)(x), ut.Blur(torch.from_numpy(kernel))(x))
-    assert torch.equal(ut.Mask(known)(x), ut.Mask(torch.from_numpy(known))(x))
+    assert torch.equal(ut.physics.Blur(kernel)(x), ut.physics.Blur(torch.from_numpy(kernel))(x))
+    assert torch.equal(ut.physics.Mask(known)(x), ut.physics.Mask(torch.from_numpy(known))(x))
     with pytest.raises(InputError, match="a tensor or an array"):
-        ut.Blur("kernel.png")
+        ut.physics.Blur("kernel.png")
 
 
 @pytest.mark.parametrize("task", ["denoise", "deblur"])

@@ -12,12 +12,13 @@ import torch
 
 import untwin as ut
 from laws import fixed_point, idempotent, nearest
+from members import PROJECTIONS
 from samples import pattern, problem, run, state
 from untwin import engine
 from untwin.engine import Coefficients, ConstraintFlags, plain
 from untwin.errors import GuessWarning, InputError
 from untwin.model.constraints import Constraint, Nonnegative, RealValued, Sparse, Support
-from untwin.runs.names import PROJECTIONS, parse, parse_model
+from untwin.runs.names import parse, parse_model
 from untwin.simulate import atoms
 from untwin.solve.run import iterate
 from untwin.solve.solved import power_share
@@ -172,10 +173,10 @@ def test_a_problem_is_iterated_alike_by_machine_code_and_by_torch(monkeypatch):
     p = ut.Problem(pattern(thing((24, 20), 9), photons=1e5), constraint=Nonnegative() & Sparse(9))
     begun = ut.begin(p, (0, 1, 2))
     assert begun.support.all(), "no support has a part in it"
-    fast = ut.RRR().stretch(p, begun, 2)
+    fast = ut.algorithms.RRR().stretch(p, begun, 2)
     with monkeypatch.context() as m:
         m.setattr(engine, "compiled_for", lambda *a: None)
-        slow = ut.RRR().stretch(p, begun, 2)
+        slow = ut.algorithms.RRR().stretch(p, begun, 2)
     assert torch.allclose(fast.x, slow.x, atol=2e-4 * float(slow.x.abs().max()))
     assert torch.allclose(fast.error, slow.error, rtol=1e-3)
 
@@ -187,7 +188,7 @@ def test_only_what_it_can_do_goes_to_machine_code():
     assert engine.compiled_for(flat, flat > 0, flags)
     assert engine.compiled_for(deep, deep > 0, flags) is None
     assert engine.compiled_for(flat, flat > 0, ConstraintFlags(largest=5)) is None
-    assert (Sparse(3) & ut.MagnitudeCap()).flags is None and (Sparse(3) & Sparse(2)).flags is None
+    assert (Sparse(3) & ut.constraints.MagnitudeCap()).flags is None and (Sparse(3) & Sparse(2)).flags is None
 
 
 # the end of a search
@@ -230,14 +231,14 @@ def test_shifts_never_explain_the_counts_worse():
 
 def test_the_objects_support_is_where_it_is_not_zero():
     p = problem(pattern(thing((9, 10), 6)), SPARSE)
-    after = run(p, 3 * ut.ER() + ut.ObjectSupport(), state(some((9, 10)).real, torch.ones(9, 10, dtype=torch.bool)))
+    after = run(p, 3 * ut.algorithms.ER() + ut.algorithms.ObjectSupport(), state(some((9, 10)).real, torch.ones(9, 10, dtype=torch.bool)))
     assert torch.equal(after.support, p.project_object(after.image, after.support) != 0)
 
 
 @pytest.mark.parametrize("wrong", [{"power": 0}, {"power": 1}, {"enough": -1}, {"every": 0}])
 def test_a_rule_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError, match="Solved"):
-        ut.Solved(**wrong)
+        ut.rules.Solved(**wrong)
 
 
 # the cells

@@ -173,7 +173,7 @@ def test_held_out_values_are_not_seen_by_the_steps_and_the_statistic_sees_nothin
     hidden = rule.hidden(p)
     assert torch.equal(hidden[0], hidden[1]) and 0.05 < float(hidden.double().mean()) < 0.4
     spoilt = replace(p, y=torch.where(hidden, torch.full_like(p.y, 0.3), p.y))
-    recipe = Until(rule, 4 * ut.Fit(DIP))
+    recipe = Until(rule, 4 * ut.algorithms.Fit(DIP))
     a, b = list(iterate(p, recipe, blank(p))), list(iterate(spoilt, recipe, blank(p)))
     assert all(torch.equal(s.x, t.x) for s, t in zip(a[:-1], b[:-1])), "what is hidden cannot matter"
     want = (a[0].image - p.y)[0][hidden].double().square().sum()
@@ -191,14 +191,14 @@ def test_the_data_of_the_rule_and_of_the_steps_are_two(rule):
         assert float(back.min()) >= 0 and float((back - back.round()).abs().max()) == 0
         assert float(back.sum() / q.counts.intensity.sum()) == pytest.approx(0.2, abs=0.02)
         assert torch.allclose(given.counts.amplitude.square(), given.counts.intensity, rtol=1e-4)
-    after = last(q, Until(rule, 6 * ut.Fit(ut.DoubleDIP(SMALL))), s)
+    after = last(q, Until(rule, 6 * ut.algorithms.Fit(ut.priors.DoubleDIP(SMALL))), s)
     assert bool(after.image.isfinite().all())
 
 
 def test_an_image_from_thinned_counts_is_as_bright_as_all_of_them():
     q, s = far((16, 15))
     q = Problem(pattern(thing((16, 15), 1), photons=2e4))
-    after = last(q, Until(Thinned(share=0.3), 6 * ut.Fit(ut.DoubleDIP(SMALL))), s)
+    after = last(q, Until(Thinned(share=0.3), 6 * ut.algorithms.Fit(ut.priors.DoubleDIP(SMALL))), s)
     assert float(q.predict(after.image)[0].sum() / q.counts.intensity.sum()) == pytest.approx(1, abs=0.03)
 
 
@@ -268,7 +268,7 @@ def test_thinned_counts_that_are_almost_whole_leave_no_negative_ones():
 def test_held_out_values_tell_when_noise_is_being_fitted():
     """A grid with a smoothness that is let go: the free loss falls and rises while the loss of what is fitted falls throughout."""
     p, truth = picture(noise=0.3, shape=(1, 40, 40))
-    fit = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=24, inputs=8), jitter=0.0, rate=0.02))
+    fit = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=24, inputs=8), jitter=0.0, rate=0.02))
     states = list(iterate(p, Until(HeldOut(share=0.2, patience=100), 400 * fit), blank(p, (3,))))
     assert states[-2].step < 400, "it has stopped"
     errors = [float((s.image[0] - truth).square().mean()) for s in states]
@@ -279,26 +279,26 @@ def test_held_out_values_tell_when_noise_is_being_fitted():
 def test_a_picture_of_counts_is_thinned_and_comes_back_as_bright():
     x = 0.2 + 0.6 * torch.rand(1, 12, 14, generator=torch.Generator().manual_seed(0))
     y = torch.poisson(500 * x, generator=torch.Generator().manual_seed(1))
-    p, rule = ut.Picture(y, lambda v: v, loss=ut.Poisson(0.1)), Thinned(share=0.25)
+    p, rule = ut.Picture(y, lambda v: v, loss=ut.losses.Poisson(0.1)), Thinned(share=0.25)
     with pytest.raises(InputError, match="linear physics"):
-        last(p, Until(rule, 2 * ut.Fit(DIP)), blank(p))
-    p = ut.Picture(y, loss=ut.Poisson(0.1))
+        last(p, Until(rule, 2 * ut.algorithms.Fit(DIP)), blank(p))
+    p = ut.Picture(y, loss=ut.losses.Poisson(0.1))
     left = rule.problem_for_steps(p).y
     assert float(left.sum() / y.sum()) == pytest.approx(0.75, abs=0.01) and bool((left == left.round()).all()) and bool((left <= y).all())
     shown_left = last(p, Until(rule, 3 * Film(left.expand(1, 3, 1, 12, 14))), blank(p))
     assert torch.allclose(shown_left.image[0], left / 0.75)
-    assert bool((last(p, Until(rule, 30 * ut.Fit(ut.Grid())), blank(p)).image > 0).all())
+    assert bool((last(p, Until(rule, 30 * ut.algorithms.Fit(ut.priors.Grid())), blank(p)).image > 0).all())
 
 
 def test_thinning_needs_a_pattern_of_counts():
     p, _ = picture()
     with pytest.raises(InputError, match="whole counts and the loss Poisson"):
-        last(p, Until(Thinned(), 2 * ut.Fit(DIP)), blank(p))
+        last(p, Until(Thinned(), 2 * ut.algorithms.Fit(DIP)), blank(p))
     q = problem(pattern(thing((12, 12))))
     with pytest.raises(InputError, match="whole counts"):
-        last(q, Until(Thinned(), 2 * ut.ER()), state(thing((12, 12))[None], lopsided((12, 12))))
+        last(q, Until(Thinned(), 2 * ut.algorithms.ER()), state(thing((12, 12))[None], lopsided((12, 12))))
     with pytest.raises(InputError, match="larger share"):
-        last(p, Until(HeldOut(share=1e-9), 2 * ut.Fit(DIP)), blank(p))
+        last(p, Until(HeldOut(share=1e-9), 2 * ut.algorithms.Fit(DIP)), blank(p))
 
 
 def test_self_validation_is_least_where_frames_are_like_those_before():

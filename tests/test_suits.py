@@ -89,7 +89,7 @@ def far(
     p = pattern(thing(shape, 1, real), photons=photons, hide=hide)
     if detection is None:
         return Problem(p, constraint=constraint or Support())
-    return Problem(p, Physics(ut.FarField(2), detection), constraint=constraint or Support())
+    return Problem(p, Physics(ut.physics.FarField(2), detection), constraint=constraint or Support())
 
 
 def picture(channels: int, physics: object = None) -> ut.Picture:
@@ -101,7 +101,7 @@ SAMPLED = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)) > 0.3
 PROBLEMS = {
     "grey picture": lambda: picture(1),
     "colour picture": lambda: picture(3),
-    "k-space": lambda: picture(1, ut.MRI(SAMPLED)),
+    "k-space": lambda: picture(1, ut.physics.MRI(SAMPLED)),
     "complex": far,
     "real nonnegative": lambda: far(Support() & Nonnegative(), real=True),
     "real": lambda: far(Support() & RealValued(), real=True),
@@ -118,7 +118,7 @@ def first(problem: InverseProblem) -> ut.State:
     return ut.State.of(torch.zeros(2, *problem.shape), seeds=(0, 1))
 
 
-def steps_taken(problem: InverseProblem, recipe: ut.Recipe) -> ut.State | str:
+def steps_taken(problem: InverseProblem, recipe: ut.algorithms.Recipe) -> ut.State | str:
     """The last state, or what the InputError says, which must come before the first step is over."""
     states = [first(problem)]
     try:

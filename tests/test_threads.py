@@ -110,7 +110,7 @@ def test_convolutions_stay_in_single_precision_until_the_last_has_left():
 
 def test_every_thread_has_a_skeleton_of_its_own():
     """functional_call puts the weights of its caller into the skeleton while it works."""
-    network = ut.Skip(depth=1, width=4, inputs=2)
+    network = ut.priors.Skip(depth=1, width=4, inputs=2)
     turns = Turns()
 
     def work(name: str, other: str) -> Any:
@@ -158,7 +158,7 @@ def test_a_pool_that_fails_leaves_the_workers_of_another():
 
 
 PICTURE = (0.5 + 0.1 * np.random.default_rng(0).normal(size=(1, 20, 24))).astype(np.float32)
-NETWORK = ut.Fit(ut.Untrained(ut.Skip(depth=2, width=8, inputs=4)), average=0.9)
+NETWORK = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=8, inputs=4)), average=0.9)
 DICE = np.random.default_rng(0)
 PATTERN = measure(shapes.poly((112, 112), DICE), 1e6, DICE)[0]  # 12 starts fill blocks that are used again
 
@@ -168,8 +168,8 @@ def restored(seed: int, met: Callable[[], Any]) -> torch.Tensor:
 
 
 def validated(seed: int, met: Callable[[], Any]) -> torch.Tensor:
-    stop = ut.SelfValidation(window=3, size=16, batch=2)
-    return ut.restore(PICTURE, prior=ut.Fit(ut.Grid()), stop=stop, steps=8, seed=seed, report=lambda *_: met()).image
+    stop = ut.rules.SelfValidation(window=3, size=16, batch=2)
+    return ut.restore(PICTURE, prior=ut.algorithms.Fit(ut.priors.Grid()), stop=stop, steps=8, seed=seed, report=lambda *_: met()).image
 
 
 def reconstructed(seed: int, met: Callable[[], Any]) -> torch.Tensor:

@@ -20,7 +20,14 @@ from untwin.runs.names import parse
 from untwin.solve.run import iterate
 from untwin.solve.spectral import WEIGHTS, leading
 
-ROWS = {"ER": ut.ER(), "SF": ut.SF(), "RAAR": ut.RAAR(0.8), "HPR": ut.HPR(0.7), "HIO": ut.HIO(0.9), "DM": ut.DM()}
+ROWS = {
+    "ER": ut.algorithms.ER(),
+    "SF": ut.algorithms.SF(),
+    "RAAR": ut.algorithms.RAAR(0.8),
+    "HPR": ut.algorithms.HPR(0.7),
+    "HIO": ut.algorithms.HIO(0.9),
+    "DM": ut.algorithms.DM(),
+}
 
 
 def matrix(m: int, n: int, seed: int = 0, real: bool = False) -> np.ndarray:
@@ -33,9 +40,9 @@ def phases(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.exp(2j * np.pi * np.random.default_rng(seed).random(shape))
 
 
-def functions(a: np.ndarray, grid: tuple[int, ...]) -> ut.Linear:
+def functions(a: np.ndarray, grid: tuple[int, ...]) -> ut.physics.Linear:
     t = torch.from_numpy(a)
-    return ut.Linear(lambda x: x.flatten(1) @ t.T.to(x.dtype), lambda w: (w @ t.conj().to(w.dtype)).reshape(-1, *grid), grid=grid)
+    return ut.physics.Linear(lambda x: x.flatten(1) @ t.T.to(x.dtype), lambda w: (w @ t.conj().to(w.dtype)).reshape(-1, *grid), grid=grid)
 
 
 def operator(a: np.ndarray):
@@ -46,20 +53,20 @@ def operator(a: np.ndarray):
 
 # name: (waves, shape of the pattern, shape of the object)
 MEMBERS: dict[str, tuple[Waves, tuple[int, ...], tuple[int, ...]]] = {
-    "matrix": (ut.Linear(matrix(30, 12)), (30,), (12,)),
-    "real matrix": (ut.Linear(matrix(30, 12, real=True), grid=(3, 4)), (5, 6), (3, 4)),
-    "tensor": (ut.Linear(torch.from_numpy(matrix(26, 12))), (26,), (12,)),
-    "operator": (ut.Linear(operator(matrix(30, 12, 2))), (30,), (12,)),
+    "matrix": (ut.physics.Linear(matrix(30, 12)), (30,), (12,)),
+    "real matrix": (ut.physics.Linear(matrix(30, 12, real=True), grid=(3, 4)), (5, 6), (3, 4)),
+    "tensor": (ut.physics.Linear(torch.from_numpy(matrix(26, 12))), (26,), (12,)),
+    "operator": (ut.physics.Linear(operator(matrix(30, 12, 2))), (30,), (12,)),
     "functions": (functions(matrix(30, 12, 3), (4, 3)), (30,), (4, 3)),
-    "gaussian": (ut.Gaussian(11, seed=3), (40,), (11,)),
-    "gaussian real": (ut.Gaussian(11, 40, real=True), (40,), (11,)),
-    "masks": (ut.Masked(phases((3, 8, 9))), (3, 8, 9), (8, 9)),
-    "masks, dark places": (ut.Masked(phases((2, 7, 7)) * (np.arange(49).reshape(7, 7) % 5 > 0)), (2, 7, 7), (7, 7)),
-    "masks, oversampled": (ut.Masked(phases((2, 6, 5))), (2, 9, 10), (6, 5)),
-    "masks, 3D": (ut.Masked(phases((2, 4, 5, 6))), (2, 4, 5, 6), (4, 5, 6)),
-    "one mask": (ut.Masked(phases((1, 8, 9))), (1, 8, 9), (8, 9)),
-    "fresnel": (ut.Fresnel((0.2, 0.31)), (2, 12, 11), (12, 11)),
-    "one distance": (ut.Fresnel((0.15,)), (1, 12, 10), (12, 10)),
+    "gaussian": (ut.physics.Gaussian(11, seed=3), (40,), (11,)),
+    "gaussian real": (ut.physics.Gaussian(11, 40, real=True), (40,), (11,)),
+    "masks": (ut.physics.Masked(phases((3, 8, 9))), (3, 8, 9), (8, 9)),
+    "masks, dark places": (ut.physics.Masked(phases((2, 7, 7)) * (np.arange(49).reshape(7, 7) % 5 > 0)), (2, 7, 7), (7, 7)),
+    "masks, oversampled": (ut.physics.Masked(phases((2, 6, 5))), (2, 9, 10), (6, 5)),
+    "masks, 3D": (ut.physics.Masked(phases((2, 4, 5, 6))), (2, 4, 5, 6), (4, 5, 6)),
+    "one mask": (ut.physics.Masked(phases((1, 8, 9))), (1, 8, 9), (8, 9)),
+    "fresnel": (ut.physics.Fresnel((0.2, 0.31)), (2, 12, 11), (12, 11)),
+    "one distance": (ut.physics.Fresnel((0.15,)), (1, 12, 10), (12, 10)),
 }
 
 
@@ -68,7 +75,7 @@ def bound(name: str) -> tuple[Waves, tuple[int, ...], tuple[int, ...]]:
     return waves.on(Pattern.of_waves(np.ones(shape))), shape, grid
 
 
-def problem(name: str, x: torch.Tensor, constraint: ut.Support | None = None) -> ut.Problem:
+def problem(name: str, x: torch.Tensor, constraint: ut.constraints.Support | None = None) -> ut.Problem:
     """Of x (*grid), without noise, in double precision."""
     waves, _, _ = bound(name)
     p = ut.Problem(Pattern.of_waves(waves(x[None])[0]), waves, **({"constraint": constraint} if constraint else {}))
@@ -134,11 +141,13 @@ def reference(waves: Waves, row: Coefficients, w: torch.Tensor, target: torch.Te
 def test_a_row_of_the_table_goes_between_waves(name, row, real):
     waves, _, grid = bound(name)
     truth = wave(grid, 7)
-    p = problem(name, truth.real if real else truth, ut.Support() & ut.RealValued() if real else ut.Support())
+    p = problem(
+        name, truth.real if real else truth, ut.constraints.Support() & ut.constraints.RealValued() if real else ut.constraints.Support()
+    )
     support = torch.rand(grid, generator=torch.Generator().manual_seed(1)) < 0.8
     coefficients = ROWS[row].coefficients()
     if not isinstance(coefficients, Coefficients):  # Fienup's form is that of HPR here
-        coefficients = ut.HPR(ROWS[row].beta).coefficients()
+        coefficients = ut.algorithms.HPR(ROWS[row].beta).coefficients()
     x = wave(grid, 8, 2)
     state = ut.State.of(x.real if real else x, support)
     w = waves.propagate(state.x).to(torch.complex128)
@@ -178,17 +187,17 @@ def test_a_run_goes_on_bit_for_bit_from_a_stored_state(tmp_path):
 
 
 def test_the_spectral_start_is_the_eigenvector_of_the_dense_matrix():
-    waves = ut.Gaussian(20, 80, seed=4)
+    waves = ut.physics.Gaussian(20, 80, seed=4)
     x = wave((20,), 2)
     p = problem_of(waves, x)
     y = waves(x[None])[0]
     y, a = y / y.mean(), waves.matrix
     t = (y - 1) / (y + math.sqrt(4) - 1)
     wanted = torch.linalg.eigh(a.conj().T @ (t[:, None] * a))[1][:, -1]
-    assert float(ut.GlobalPhase().align(leading(p, torch.ones(20, dtype=torch.bool)), wanted.to(torch.complex128)).error) < 1e-2
+    assert float(ut.physics.GlobalPhase().align(leading(p, torch.ones(20, dtype=torch.bool)), wanted.to(torch.complex128)).error) < 1e-2
 
 
-def problem_of(waves: Waves, x: torch.Tensor, constraint: ut.Support | None = None) -> ut.Problem:
+def problem_of(waves: Waves, x: torch.Tensor, constraint: ut.constraints.Support | None = None) -> ut.Problem:
     y = waves(x[None])[0]
     return ut.Problem(Pattern.of_waves(y), waves, **({"constraint": constraint} if constraint else {})).to(dtype=torch.float64)
 
@@ -196,18 +205,18 @@ def problem_of(waves: Waves, x: torch.Tensor, constraint: ut.Support | None = No
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("real", [False, True], ids=["complex", "real"])
 def test_every_weight_points_at_the_object(weights, real):
-    waves = ut.Gaussian(32, 32 * 12, seed=1, real=real)
+    waves = ut.physics.Gaussian(32, 32 * 12, seed=1, real=real)
     x = wave((32,), 2)
     x = x.real if real else x
-    p = problem_of(waves, x, ut.Support() & ut.RealValued() if real else ut.Support())
+    p = problem_of(waves, x, ut.constraints.Support() & ut.constraints.RealValued() if real else ut.constraints.Support())
     found = leading(p, torch.ones(32, dtype=torch.bool), weights)
-    error = float(ut.GlobalPhase().align(found.to(torch.complex128), x.to(torch.complex128)).error)
+    error = float(ut.physics.GlobalPhase().align(found.to(torch.complex128), x.to(torch.complex128)).error)
     assert error < 0.65  # 0.99 is what a random one would have: cosine 0.17
     assert float(p.brightness(p.predict(found))) == pytest.approx(1, rel=1e-6)
 
 
 def test_only_some_families_begin_at_the_spectral_start():
-    p = problem_of(ut.Gaussian(16, 96), wave((16,), 0))
+    p = problem_of(ut.physics.Gaussian(16, 96), wave((16,), 0))
     from untwin.solve.state import Member
 
     state = ut.begin(p, [Member(s, s, s % 2) for s in range(4)])
@@ -228,20 +237,20 @@ def test_the_spectral_start_is_refused_for_one_far_field():
 
 def test_a_gaussian_measurement_is_solved_and_trusted():
     x = wave((24,), 5)
-    solution = ut.reconstruct(problem_of(ut.Gaussian(24, 24 * 5, seed=2), 100 * x).to(dtype=torch.float32), starts=4)
+    solution = ut.reconstruct(problem_of(ut.physics.Gaussian(24, 24 * 5, seed=2), 100 * x).to(dtype=torch.float32), starts=4)
     assert solution.verdict.trusted is True
     assert solution.image.shape == (24,)  # in its own order: nothing is rolled
-    assert float(ut.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 1e-3
+    assert float(ut.physics.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 1e-3
 
 
 def test_coded_diffraction_is_solved_trusted_and_read_again(tmp_path):
     rng = np.random.default_rng(1)
     x = 30 * torch.from_numpy((1 + rng.random((16, 18))) * phases((16, 18), 2))
-    waves = ut.Masked(phases((3, 16, 18), 3)).on(Pattern.of_waves(np.ones((3, 16, 18))))
+    waves = ut.physics.Masked(phases((3, 16, 18), 3)).on(Pattern.of_waves(np.ones((3, 16, 18))))
     counts = rng.poisson(waves(x[None])[0].numpy())
     solution = ut.reconstruct(ut.Problem(Pattern.of_waves(counts), waves), "Spectral + 150*DM + 30*ER", starts=4)
     assert solution.verdict.trusted is True
-    assert float(ut.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 0.1
+    assert float(ut.physics.GlobalPhase().align(solution.image[None].to(torch.complex128), x).error) < 0.1
     solution.save(tmp_path / "out")
     again = ut.load(tmp_path / "out")
     assert torch.equal(again.image, solution.image) and np.array_equal(again.pattern.intensity, solution.pattern.intensity)
@@ -258,15 +267,15 @@ def test_a_real_picture_behind_one_chirp_has_no_twin_and_no_shift():
     x[8:24, 8:24] = torch.from_numpy(1 + rng.random((16, 16))).float()
     r = np.arange(32) - 16
     chirp = np.exp(1j * np.pi * 4 * (r[:, None] ** 2 + r**2) / 16**2)
-    waves = ut.Masked(chirp[None]).on(Pattern.of_waves(np.ones((1, 32, 32))))
-    p = ut.Problem(Pattern.of_waves(1e4 * waves(x[None])[0]), waves, ut.Support() & ut.Nonnegative())
+    waves = ut.physics.Masked(chirp[None]).on(Pattern.of_waves(np.ones((1, 32, 32))))
+    p = ut.Problem(Pattern.of_waves(1e4 * waves(x[None])[0]), waves, ut.constraints.Support() & ut.constraints.Nonnegative())
     solution = ut.reconstruct(p, "250*RAAR + 60*ER", support=inside, starts=3)
-    assert float(ut.NoSymmetry().align(solution.image[None].to(torch.complex64), x.to(torch.complex64)).error) < 0.01
+    assert float(ut.physics.NoSymmetry().align(solution.image[None].to(torch.complex64), x.to(torch.complex64)).error) < 0.01
 
 
 def test_a_deep_prior_is_fitted_to_exposures():
     x = torch.from_numpy(phases((16, 16), 1) * (2 + np.cos(np.arange(16) / 3)))
-    waves = ut.Fresnel((0.1, 0.17, 0.3)).on(Pattern.of_waves(np.ones((3, 16, 16))))
+    waves = ut.physics.Fresnel((0.1, 0.17, 0.3)).on(Pattern.of_waves(np.ones((3, 16, 16))))
     p = ut.Problem(Pattern.of_waves(100 * waves(x[None])[0]), waves)
     *_, after = iterate(p, parse("40*Fit(DoubleDIP(Skip(depth=2, width=8)))"), first := ut.begin(p, (0,)))
     assert float(p.misfit(after.image)) < 0.7 * float(p.misfit(first.x))
@@ -278,34 +287,34 @@ def test_a_deep_prior_is_fitted_to_exposures():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: ut.Linear(), "Linear without A"),
-        (lambda: ut.Linear(lambda x: x, grid=[4]), "expected the shape of the object"),
-        (lambda: ut.Linear(lambda x: x).on(flat(4)), "needs its adjoint and the shape"),
-        (lambda: ut.Linear(matrix(4, 2), lambda x: x).on(flat(4)), "has its own adjoint"),
-        (lambda: ut.Linear("A").on(flat(4)), "A is str; expected a matrix"),
-        (lambda: ut.Linear(matrix(4, 2) * np.nan).on(flat(4)), "NaN or infinite"),
-        (lambda: ut.Linear(matrix(5, 2)).on(flat(4)), "A has 5 rows for 4 measured numbers"),
-        (lambda: ut.Linear(matrix(4, 2), grid=(3,)).on(flat(4)), "A has 2 columns for an object of shape"),
-        (lambda: ut.Linear(lambda x: 2 * x, lambda w: 3 * w, grid=(4,)).on(flat(4)), "A and adjoint do not belong together"),
-        (lambda: ut.Linear(lambda x: x[:, :2], lambda w: w, grid=(4,)).on(flat(4)), "expected a tensor of shape"),
-        (lambda: ut.Gaussian(0), "unknowns=0"),
-        (lambda: ut.Gaussian(4, 8).on(flat(9)), "measurements of shape"),
-        (lambda: ut.Masked(np.ones((4, 4))), "expected numbers of shape"),
-        (lambda: ut.Masked(np.zeros((1, 4, 4))), "no light comes through"),
-        (lambda: ut.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((3, 4, 4)))), "one mask for each exposure"),
-        (lambda: ut.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((2, 3, 4)))), "no larger"),
-        (lambda: ut.Masked().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without masks"),
-        (lambda: ut.Fresnel((0.0,)), "Fresnel numbers"),
-        (lambda: ut.Fresnel().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without numbers"),
-        (lambda: ut.Fresnel((0.5,)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "1 Fresnel numbers with exposures"),
-        (lambda: ut.Fresnel((0.01, 0.2)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "aliases on 30 pixels.*an array of 100 pixels"),
+        (lambda: ut.physics.Linear(), "Linear without A"),
+        (lambda: ut.physics.Linear(lambda x: x, grid=[4]), "expected the shape of the object"),
+        (lambda: ut.physics.Linear(lambda x: x).on(flat(4)), "needs its adjoint and the shape"),
+        (lambda: ut.physics.Linear(matrix(4, 2), lambda x: x).on(flat(4)), "has its own adjoint"),
+        (lambda: ut.physics.Linear("A").on(flat(4)), "A is str; expected a matrix"),
+        (lambda: ut.physics.Linear(matrix(4, 2) * np.nan).on(flat(4)), "NaN or infinite"),
+        (lambda: ut.physics.Linear(matrix(5, 2)).on(flat(4)), "A has 5 rows for 4 measured numbers"),
+        (lambda: ut.physics.Linear(matrix(4, 2), grid=(3,)).on(flat(4)), "A has 2 columns for an object of shape"),
+        (lambda: ut.physics.Linear(lambda x: 2 * x, lambda w: 3 * w, grid=(4,)).on(flat(4)), "A and adjoint do not belong together"),
+        (lambda: ut.physics.Linear(lambda x: x[:, :2], lambda w: w, grid=(4,)).on(flat(4)), "expected a tensor of shape"),
+        (lambda: ut.physics.Gaussian(0), "unknowns=0"),
+        (lambda: ut.physics.Gaussian(4, 8).on(flat(9)), "measurements of shape"),
+        (lambda: ut.physics.Masked(np.ones((4, 4))), "expected numbers of shape"),
+        (lambda: ut.physics.Masked(np.zeros((1, 4, 4))), "no light comes through"),
+        (lambda: ut.physics.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((3, 4, 4)))), "one mask for each exposure"),
+        (lambda: ut.physics.Masked(phases((2, 4, 4))).on(Pattern.of_waves(np.ones((2, 3, 4)))), "no larger"),
+        (lambda: ut.physics.Masked().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without masks"),
+        (lambda: ut.physics.Fresnel((0.0,)), "Fresnel numbers"),
+        (lambda: ut.physics.Fresnel().on(Pattern.of_waves(np.ones((2, 3, 4)))), "without numbers"),
+        (lambda: ut.physics.Fresnel((0.5,)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "1 Fresnel numbers with exposures"),
+        (lambda: ut.physics.Fresnel((0.01, 0.2)).on(Pattern.of_waves(np.ones((2, 30, 40)))), "on 30 pixels.*an array of 100 pixels"),
         (lambda: ut.Problem(Pattern.of_waves(np.ones(9))), "say nothing of W"),
-        (lambda: ut.Problem(Pattern.of_waves(np.ones((3, 4, 4))), ut.FarField()), "no single far field"),
-        (lambda: ut.reconstruct(ut.Problem(flat(14), ut.Gaussian(8))), "14 measured numbers for 8 complex unknowns; expected 15"),
+        (lambda: ut.Problem(Pattern.of_waves(np.ones((3, 4, 4))), ut.physics.FarField()), "no single far field"),
+        (lambda: ut.reconstruct(ut.Problem(flat(14), ut.physics.Gaussian(8))), "14 measured numbers for 8 complex unknowns; expected 15"),
         (lambda: Optics(np.ones((1, 2, 2)), (0.1,)), "expected one of them"),
-        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), "2*ER + Detwin"), "of one far field"),
-        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), method="double-dip"), "of one far field, and these are exposures"),
-        (lambda: ut.Spectral("best"), "expected one of optimal"),
+        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.physics.Gaussian(8)), "2*ER + Detwin"), "of one far field"),
+        (lambda: ut.reconstruct(ut.Problem(flat(40), ut.physics.Gaussian(8)), method="double-dip"), "field, and these are exposures"),
+        (lambda: ut.algorithms.Spectral("best"), "expected one of optimal"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(make, match):
@@ -357,7 +366,7 @@ def test_nothing_is_sought_where_no_light_comes():
     pupil[3:8, 2:9] = 1
     masks = pupil * phases((3, 12, 12))
     truth = torch.from_numpy(50 * pupil * phases((12, 12), 4))
-    waves = ut.Masked(masks).on(Pattern.of_waves(np.ones((3, 12, 12))))
+    waves = ut.physics.Masked(masks).on(Pattern.of_waves(np.ones((3, 12, 12))))
     p = ut.Problem(Pattern.of_waves(waves(truth[None])[0]), waves)
     assert np.array_equal(ut.begin(p, (0,)).support[0].numpy(), pupil > 0)
     solution = ut.reconstruct(p, "Spectral + 100*DM + 30*ER", starts=4)
@@ -425,7 +434,7 @@ def test_exposures_take_no_options_of_a_pattern(tmp_path):
 
 def test_one_magnitude_is_the_nearest_of_its_kind():
     x, support = wave((9, 8), 1, 2), torch.rand(2, 9, 8, generator=torch.Generator().manual_seed(2)) < 0.7
-    project = lambda v: (ut.Support() & ut.PhaseOnly()).project(v, support)  # noqa: E731
+    project = lambda v: (ut.constraints.Support() & ut.constraints.PhaseOnly()).project(v, support)  # noqa: E731
     y = project(x)
     assert close(project(y), y) < 1e-12 and float(y[0].abs()[support[0]].std()) < 1e-12
     far = float((y - x)[support].abs().square().sum())
@@ -435,7 +444,7 @@ def test_one_magnitude_is_the_nearest_of_its_kind():
 
 
 def test_a_flat_start_is_one_magnitude_and_a_smooth_phase_of_its_own():
-    p = ut.Problem(Pattern.of_waves(np.full((2, 32, 32), 50.0)), ut.Fresnel((0.1, 0.2)))
+    p = ut.Problem(Pattern.of_waves(np.full((2, 32, 32), 50.0)), ut.physics.Fresnel((0.1, 0.2)))
     *_, after = iterate(p, parse("FlatStart(phase=0.5)"), ut.begin(p, (1, 2)))
     assert float(after.x.abs().std()) < 1e-5 * float(after.x.abs().mean())
     phase = after.x.angle()
@@ -460,7 +469,7 @@ def test_binned_exposures_are_those_of_coarser_pixels():
 
     r = np.arange(64)
     smooth = np.exp(0.5j * np.cos(2 * np.pi * r / 64)[:, None] * np.cos(2 * np.pi * r / 32))
-    waves = ut.Fresnel((0.05, 0.1)).on(Pattern.of_waves(np.ones((2, 64, 64))))
+    waves = ut.physics.Fresnel((0.05, 0.1)).on(Pattern.of_waves(np.ones((2, 64, 64))))
     measured = np.ones((2, 64, 64), bool)
     measured[0, 5, 7] = False
     p = ut.Problem(Pattern.of_waves(waves(torch.from_numpy(10 * smooth)[None])[0], measured), waves)
@@ -481,12 +490,12 @@ def test_starts_from_coarse_to_fine_agree_where_the_data_decide():
     solution = ut.reconstruct(p, recipe, starts=2, seed=1)
     truth = torch.from_numpy(drawn.image)
     assert solution.verdict.trusted is True
-    assert float(ut.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error) < 0.05
+    assert float(ut.physics.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error) < 0.05
 
 
 def test_a_coarse_start_is_refused_for_other_waves():
     with pytest.raises(InputError, match="is for the near field"):
-        ut.reconstruct(ut.Problem(flat(40), ut.Gaussian(8)), "CoarseStart")
+        ut.reconstruct(ut.Problem(flat(40), ut.physics.Gaussian(8)), "CoarseStart")
 
 
 @pytest.mark.parametrize(("photons", "trusted"), [(2e4, None), (3e5, True)])
@@ -497,7 +506,7 @@ def test_starts_that_agree_on_noise_are_not_trusted(photons, trusted):
     p = ut.Problem(Pattern.of_waves(np.ascontiguousarray(drawn.optics.cornered(drawn.counts)), optics=drawn.optics))
     solution = ut.reconstruct(p, "Spectral + 150*DM + 50*RAAR + 30*ER", starts=4)
     truth = torch.from_numpy(drawn.image)
-    error = float(ut.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error)
+    error = float(ut.physics.GlobalPhase().align(solution.image[None].to(truth.dtype), truth).error)
     assert solution.numbers["agreement"] < 0.05  # they agree either way
     assert solution.numbers["noise_error"] == pytest.approx(error, rel=0.25)
     assert solution.verdict.trusted is trusted and ("counting noise alone" in solution.verdict.text) == (trusted is None)
@@ -507,14 +516,14 @@ def test_what_nobody_saw_is_no_difference():
     measured = np.zeros((2, 20, 24), bool)
     measured[:, 4:-4, 5:-5] = True
     measured[1, 6, 7] = False
-    waves = ut.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.where(measured, 5.0, 0), measured))
+    waves = ut.physics.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.where(measured, 5.0, 0), measured))
     x, y = wave((20, 24), 1), wave((20, 24), 2)
     inside = torch.from_numpy(measured.all(0))
     other = torch.where(inside, x * 1j, y)
     aligned = waves.symmetry.align(other[None], x)
     assert float(aligned.error) < 1e-7 and close(aligned.x[0][inside], x[inside]) < 1e-12
-    assert float(ut.GlobalPhase().align(other[None], x).error) > 0.1
-    assert ut.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.ones((2, 20, 24)))).symmetry.view is None
+    assert float(ut.physics.GlobalPhase().align(other[None], x).error) > 0.1
+    assert ut.physics.Fresnel((0.1, 0.2)).on(Pattern.of_waves(np.ones((2, 20, 24)))).symmetry.view is None
 
 
 def drawn_problem(kind: str, size: int, photons: float, factor: float = 1.0, optics: Optics | None = None, **more) -> ut.Problem:
@@ -544,11 +553,11 @@ def test_noise_is_asked_for_where_nothing_was_counted():
 
 
 def test_what_a_strange_caller_gives_is_taken_or_refused():
-    assert ut.Fresnel(np.array([0.2, 0.3])).numbers == (0.2, 0.3) and ut.Fresnel(torch.tensor([0.5])).numbers == (0.5,)
+    assert ut.physics.Fresnel(np.array([0.2, 0.3])).numbers == (0.2, 0.3) and ut.physics.Fresnel(torch.tensor([0.5])).numbers == (0.5,)
     with pytest.raises(InputError, match="0 everywhere"):
-        ut.Linear(np.zeros((4, 2))).on(flat(4))
+        ut.physics.Linear(np.zeros((4, 2))).on(flat(4))
     with pytest.raises(InputError, match="A fails on a complex tensor of shape"):
-        ut.Linear(lambda x: torch.ones(4, 2) @ x, lambda w: w, grid=(2,)).on(flat(4))
+        ut.physics.Linear(lambda x: torch.ones(4, 2) @ x, lambda w: w, grid=(2,)).on(flat(4))
 
 
 def test_pixels_that_are_not_square_and_complex_numbers_are_refused(tmp_path):

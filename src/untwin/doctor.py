@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import platform
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ def findings() -> Iterator[tuple[str, str]]:
 
     from untwin.engine import memory
     from untwin.processes import cores
+    from untwin.runs.memory import memory_of_machine
 
     yield "untwin", f"{untwin.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield "torch", str(torch.__version__)
@@ -29,7 +29,7 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "GPU", f"{torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
     else:
         yield "GPU", "none that this torch can use; everything runs on the CPU"
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    pages = memory_of_machine() or 0
     yield "CPU", f"{cores()} cores" + (f", {pages / 2**30:.0f} GiB of memory" if pages else "")
     yield "engine", _engine()
     for shape, starts in (((64, 64), 12), ((64, 64, 64), 1), ((128, 128, 128), 1), ((256, 256, 256), 1)):

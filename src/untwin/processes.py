@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import threading
 import warnings
@@ -23,8 +22,11 @@ if TYPE_CHECKING:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: the least of the machine's, its affinity (which Slurm sets), the quota of its container,
+    and LOKY_MAX_CPU_COUNT."""
+    from loky import cpu_count
+
+    return cpu_count()
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def _begin() -> None:
 def keep_freed_blocks() -> None:
     """In a process that was begun without `worker_environment`: freed blocks stay (glibc), where arrays would be taken from the system and
     given back in every step."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # the last is Windows'
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_MMAP_THRESHOLD, 2**30)

@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, or too few, 70 a bug in untwin,
     130 interrupted. With --debug anywhere, a traceback before the message."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if getattr(sys.stdout, "errors", "") == "strict":  # a pipe on Windows has 256 letters
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with _signals(), warnings.catch_warnings():
         warnings.showwarning = _as_notes(warnings.showwarning)
         for category in NOTED:

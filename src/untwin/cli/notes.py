@@ -21,6 +21,25 @@ def note(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
+def say(label: str, text: str, style: str = "") -> None:
+    """A line of a result on stdout: `label: text`. On a terminal it wraps between words, and what follows the first line is indented."""
+    line = f"{label}: {printable(text)}"
+    if not sys.stdout.isatty():
+        print(line)
+        return
+    import textwrap
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for row in textwrap.wrap(line, max(console.width - 1, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+        shown = Text(row)
+        if style and row.startswith(f"{label}:"):
+            shown.stylize(style, 0, len(label))
+        console.print(shown, soft_wrap=True)
+
+
 def printable(text: str) -> str:
     """The text with what a terminal would obey or could not show as escapes; line breaks stay. (Names of files hold anything.)"""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode-escape").decode() for c in text)

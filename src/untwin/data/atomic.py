@@ -88,9 +88,10 @@ def new_file(path: Path, endings: tuple[str, ...], overwrite: bool) -> Path:
 
 
 def _flush(path: Path) -> None:
+    """To the disk. Windows has no handle of a folder, and flushes a file only for whoever may write it."""
     if path.is_dir() and os.name != "posix":
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from untwin.data import arrays, formats, raster, tiff
-from untwin.data.atomic import atomic_write
+from untwin.data.atomic import atomic_write_bytes
 from untwin.errors import GuessWarning, InputError
 
 READABLE = "PNG, JPEG, TIFF or .npy"
@@ -195,13 +195,7 @@ def _noting_small(a: np.ndarray, what: str) -> np.ndarray:
 
 def write_image(path: Path, values: np.ndarray) -> None:
     """(channels, height, width), 0 to 1, as PNG with 8 bits; complete or not there."""
-    from skimage.io import imsave
+    from imageio.v3 import imwrite
 
     a = np.moveaxis(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8), 0, -1)
-    with atomic_write(path) as temporary:
-        renamed = temporary.with_suffix(".png")
-        try:
-            imsave(renamed, a[..., 0] if a.shape[-1] == 1 else a, check_contrast=False)
-            renamed.replace(temporary)
-        finally:
-            renamed.unlink(missing_ok=True)
+    atomic_write_bytes(path, imwrite("<bytes>", a[..., 0] if a.shape[-1] == 1 else a, plugin="pillow", extension=".png"))

@@ -41,7 +41,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Fresh:
-    """Every sample is new. training, validation: anything with `batch`, such as untwin.Crystals of two seeds."""
+    """Every sample is new. training, validation: anything with `batch`, such as untwin.simulate.Crystals of two seeds."""
 
     training: Any
     validation: Any

@@ -9,38 +9,37 @@ from contextlib import suppress
 from html import escape
 from typing import Any
 
+from untwin.live.remaining import Standing
+
 INTERVAL = 0.2  # seconds between two drawings, at least; a new stage and the end are drawn at once
-SURE = 0.02  # of the run, from which on it is foretold how long the rest takes
+PATIENCE = 3.0  # seconds before anything is said of the time that is left
 
 
 class Bar:
-    """Stage, share, figure of merit and time of a run. status: what a Record knows."""
+    """Stage, share of the time, figure of merit and time left of a run. status: what its Record knows."""
 
     def __init__(self) -> None:
-        self._began, self._due, self._drawn = time.monotonic(), 0.0, ""
+        self._due, self._number, self._share = 0.0, 0, 0.0
         self._handle: Any = None
 
-    def show(self, status: Mapping[str, Any]) -> None:
+    def show(self, now: Standing, status: Mapping[str, Any]) -> None:
         clock = time.monotonic()
-        stage = str(status["stage"])
-        if clock < self._due and stage == self._drawn:
+        if clock < self._due and now.number == self._number:
             return
-        self._due, self._drawn = clock + INTERVAL, stage
-        share, seconds = share_of(status), clock - self._began
-        facts = [_stage(status), "" if share is None else f"{100 * share:.0f} %", _merit(status), duration(seconds)]
-        if share is not None and SURE <= share < 1:
-            facts.append(f"about {duration(seconds * (1 - share) / share)} left")
-        self._draw(", ".join(filter(None, facts)), share)
+        self._due, self._number = clock + INTERVAL, now.number
+        known = now.share is not None or now.foreseen
+        self._share = max(self._share, now.share if now.share is not None else now.steps / now.foreseen if now.foreseen else 0.0)
+        facts = [_stage(now, status), f"{100 * self._share:.0f} %" if known else "", _merit(now, status), duration(now.seconds)]
+        if now.left is not None and now.seconds > PATIENCE:
+            facts.append(f"about {duration(now.left)} left")
+        self._draw(", ".join(filter(None, facts)), self._share if known else None)
 
-    def end(self, status: Mapping[str, Any], state: str, message: str = "") -> None:
+    def end(self, now: Standing, status: Mapping[str, Any], state: str, message: str = "") -> None:
         """The line that stays. state: ended, interrupted or failed."""
-        seconds = duration(time.monotonic() - self._began)
-        number = status["steps"] + status["under_way"]
-        steps = f"{number:,} {status['unit'].removesuffix('s') if number == 1 else status['unit']}"
-        if state == "ended":
-            facts = [f"{steps} in {seconds}", _merit(status)]
-        else:
-            facts = [f"{state} after {seconds}", _stage(status), message]
+        unit = status["unit"].removesuffix("s") if now.steps == 1 else status["unit"]
+        facts = [f"{now.steps:,} {unit} in {duration(now.seconds)}", _merit(now, status)]
+        if state != "ended":
+            facts = [f"{state} after {duration(now.seconds)}", _stage(now, status), message]
         self._draw(f"{status['command']}: {', '.join(filter(None, facts))}", None, over=True)
 
     def _draw(self, text: str, share: float | None, over: bool = False) -> None:
@@ -61,12 +60,6 @@ def bar() -> Bar | None:
     return None if getattr(shell, "kernel", None) is None else Bar()
 
 
-def share_of(status: Mapping[str, Any]) -> float | None:
-    """Of the iterations that are foreseen; None where nobody knows how many."""
-    steps, foreseen = status["steps"] + status["under_way"], status["foreseen"]
-    return steps / max(foreseen, steps) if foreseen else None
-
-
 def line(text: str, share: float | None, over: bool = False) -> str:
     """As HTML for a page that is light or dark. share: 0 to 1, None where it is not known; over: there is no bar any more."""
     value = "" if share is None else f' value="{share:.3f}"'
@@ -80,11 +73,10 @@ def duration(seconds: float) -> str:
     return f"{hours} h {m:02} min" if hours else f"{m} min {s:02} s" if m else f"{s} s"
 
 
-def _stage(status: Mapping[str, Any]) -> str:
-    stages = status["stages"]
-    number = f" ({status['stage_number'] + 1} of {len(stages)})" if status["stage_number"] < len(stages) else ""
-    return f"{status['stage']}{number}" if status["stage"] else str(status["command"])
+def _stage(now: Standing, status: Mapping[str, Any]) -> str:
+    number = f" ({now.number} of {now.stages})" if now.stages > 1 and now.number <= now.stages else ""
+    return f"{now.stage}{number}" if now.stage else str(status["command"])
 
 
-def _merit(status: Mapping[str, Any]) -> str:
-    return "" if status["lowest"] is None else f"{status['figure']} {status['lowest']:.3g}"
+def _merit(now: Standing, status: Mapping[str, Any]) -> str:
+    return "" if now.lowest is None else f"{status['figure']} {now.lowest:.3g}"

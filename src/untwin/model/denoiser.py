@@ -26,7 +26,7 @@ class Denoiser:
     """x, sigma -> x without white Gaussian noise of deviation sigma, in the unit of x.
 
     source: the name of a shipped network ("dncnn", docs/denoisers.md: pictures of two axes), or a function (x, sigma) -> x of torch
-        tensors or arrays (1, channels, *grid).
+        tensors or arrays (1, channels, *grid). A network of torch, such as a denoiser of deepinv, is set to evaluation.
     channels: that a function takes at once; 1 hands it each channel by itself, None all there are. The shipped network is for grey
         pictures: three channels go through it as brightness and two differences, others one by one.
     black, white: the numbers that are 0 and 1 to the source; x may lie outside.
@@ -117,10 +117,13 @@ class Denoiser:
         import torch
 
         assert callable(self.source)
+        if isinstance(self.source, torch.nn.Module):
+            self.source.eval()
         rows = x.reshape(-1, 1, 1, *x.shape[2:]) if self.channels == 1 else x.unsqueeze(1)
         clean = []
         for row in rows:
-            z = self.source(row, sigma)
+            with torch.set_grad_enabled(x.requires_grad):  # the numbers of a network want none
+                z = self.source(row, sigma)
             try:
                 z = torch.as_tensor(z).to(row)
             except (TypeError, ValueError, RuntimeError) as e:
@@ -132,8 +135,8 @@ class Denoiser:
 
     def __repr__(self) -> str:
         """The text of a recipe; of a function, its name, which none reads back."""
-        text = expression.write(self)
-        return text if isinstance(self.source, str) else text.replace(repr(self.source), getattr(self.source, "__name__", "a function"))
+        text, name = expression.write(self), getattr(self.source, "__name__", type(self.source).__name__)
+        return text if isinstance(self.source, str) else text.replace(repr(self.source), name)
 
 
 _BRIGHTNESS_AND_DIFFERENCES = (

@@ -49,6 +49,10 @@ class Picture(InNotebooks, InverseProblem):
 
             if not callable(self.physics):
                 raise InputError(f"{self.physics!r} is no physics; expected one such as Blur(kernel), or a function of torch")
+            if hasattr(self.physics, "noise_model"):
+                raise InputError(
+                    f"{type(self.physics).__name__} of deepinv adds noise to what it measures; expected physics.from_deepinv(...)"
+                )
             object.__setattr__(self, "physics", Forward(self.physics))
         object.__setattr__(self, "physics", self.physics.on(self.y.device).for_grid(tuple(self.y.shape[1:])))
         measured = torch.ones_like(self.y, dtype=torch.bool) if self.measured is None else self.measured.to(self.y.device)

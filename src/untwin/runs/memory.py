@@ -76,8 +76,7 @@ def available() -> int | None:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits += [n for n in [memory_of_machine()] if n is not None]
     for limit, usage in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:
             path = Path("/sys/fs/cgroup") / limit
@@ -87,6 +86,13 @@ def available() -> int | None:
         except (OSError, ValueError):
             continue
     return min(limits, default=None)
+
+
+def memory_of_machine() -> int | None:
+    """Bytes, free or not; None where the system does not say (Windows)."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _smaller(problem: Problem, plan: Plan, launch: Launcher, free: int) -> str:

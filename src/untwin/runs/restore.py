@@ -283,7 +283,9 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
 def _blind(prior: Denoiser | Blind | str | None, problem: Picture, fitted: bool, sigma: float | None) -> Blind | Fit:
     """How a kernel that is not known is found. fitted: something was given that only a fit has. sigma: of the noise."""
     if not problem.unknown_shapes:
-        raise InputError(f"{prior!r} is for a blur that is not known; expected the physics ut.Blur(ut.Unknown()), or leave it out")
+        raise InputError(
+            f"{prior!r} is for a blur that is not known; expected the physics ut.physics.Blur(ut.physics.Unknown()), or leave it out"
+        )
     if isinstance(prior, str) and prior in METHODS:
         return METHODS[prior]()
     if isinstance(prior, str) and prior not in ("auto", "pnp"):

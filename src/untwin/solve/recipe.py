@@ -47,9 +47,11 @@ class Algorithm(Recipe):
     """One step of a method: frozen numbers, and `step`. What moves is in the state.
 
     needs: the kind of problem that it is a step for. Another kind is an InputError before the first step.
+    cost: what it takes about, in iterations of a projection algorithm on one start, for the time that is left.
     """
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
+    cost: ClassVar[float] = 1.0
 
     def parts(self) -> tuple[Algorithm, ...]:
         """The step, and those that it holds."""
