@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from prose import faults, sentences
 
 ROOT = Path(__file__).parent.parent
