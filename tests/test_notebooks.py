@@ -34,7 +34,7 @@ HOSTILE = "<script>alert('x')</script>\n\x1b[31m"
 
 
 @pytest.fixture(scope="module")
-def solution() -> ut.Reconstruction:
+def solution() -> ut.results.Reconstruction:
     result = solved()
     source = ut.Source(path=f"scan{HOSTILE}.cxi")
     return replace(result, pattern=replace(result.pattern, source=source), warnings=(HOSTILE, "a guess"))
@@ -57,8 +57,8 @@ def things(solution) -> dict[str, object]:
         "reconstruction": solution,
         "line": replace(solution, image=torch.ones(9, dtype=torch.complex64), support=torch.ones(9, dtype=torch.bool)),
         "restored": ut.restore(y, prior="drp", steps=2),
-        "coloured": ut.Restored(image=y.expand(3, 24, 24), recipe="x", seed=0, data=y.expand(3, 24, 24).to(torch.complex64)),
-        "picture": ut.Picture(y, ut.Blur(torch.ones(3, 3) / 9)),
+        "coloured": ut.results.Restored(image=y.expand(3, 24, 24), recipe="x", seed=0, data=y.expand(3, 24, 24).to(torch.complex64)),
+        "picture": ut.Picture(y, ut.physics.Blur(torch.ones(3, 3) / 9)),
         "deconvolved": ut.deconvolve_sparse(rng.random((2, 24, 24)), 5, starts=1),
         "strain": crystal,
         "verdict": solution.verdict,
