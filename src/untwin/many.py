@@ -34,7 +34,7 @@ class BatchResult:
     folder: Path | None = None
 
     def __repr__(self) -> str:
-        return f"BatchResult({self.name!r}, {f'failed: {self.error}' if self.solution is None else repr(self.solution)})"
+        return f"BatchResult({self.name!r}, {f'failed: {self.error!r}' if self.solution is None else repr(self.solution)})"
 
     def _repr_html_(self) -> str | None:
         from untwin.show.notebook import batch_html
