@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -37,6 +38,7 @@ class Bar:
     def end(self, now: Standing, status: Mapping[str, Any], state: str, message: str = "") -> None:
         """The line that stays. state: ended, interrupted or failed."""
         unit = status["unit"].removesuffix("s") if now.steps == 1 else status["unit"]
+        now = replace(now, lowest=status["numbers"].get("r_factor", now.lowest))  # of the result, which is later than the lowest on the way
         facts = [f"{now.steps:,} {unit} in {duration(now.seconds)}", _merit(now, status)]
         if state != "ended":
             facts = [f"{state} after {duration(now.seconds)}", _stage(now, status), message]
