@@ -69,7 +69,7 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
         plain = re.sub(r"`[^`]*`", "X", paragraph)  # a name in code is one word
         plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", plain)
         plain = _ABBREVIATION.sub(lambda m: m[0].replace(".", ""), re.sub(r"[*_]{1,3}([^*_]+)[*_]{1,3}", r"\1", plain))
-        for sentence in re.split(r"(?<=[.!?])[)\"']?\s+(?=[\"'(A-Z0-9])", plain):
+        for sentence in re.split(r"(?<=[.!?])[)\"']?\s+", plain):
             if sentence.strip():
                 yield line, sentence.strip()
 

@@ -182,7 +182,8 @@ def test_a_run_shows_its_stages_and_how_far_it_is_and_has_the_same_bits(screen):
     assert len(shares) > 10 and shares[0] == 0 and shares == sorted(shares) and shares[-1] <= 1
     assert any("R-factor" in text and " s" in text for text in screen.texts)
     assert (
-        re.fullmatch(r"reconstruct: [\d,]+ iterations in \d+ s, R-factor [\d.]+", screen.texts[-1]) and "<progress" not in screen.pages[-1]
+        re.fullmatch(rf"reconstruct: [\d,]+ iterations in \d+ s, R-factor {shown.numbers['r_factor']:.3g}", screen.texts[-1])
+        and "<progress" not in screen.pages[-1]
     )
     drawn = len(screen.texts)
     assert same(shown, solved(progress=False)) and len(screen.texts) == drawn

@@ -21,23 +21,34 @@ def note(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
-def say(label: str, text: str, style: str = "") -> None:
-    """A line of a result on stdout: `label: text`. On a terminal it wraps between words, and what follows the first line is indented."""
+def say(label: str, text: str, command: str = "", style: str = "") -> None:
+    """A line of a result on stdout. On a terminal it wraps between words, and a command stays in one piece, for copying."""
     line = f"{label}: {printable(text)}"
+    whole = f"{line}: {command}" if command else line
     if not sys.stdout.isatty():
-        print(line)
+        print(whole)
         return
-    import textwrap
-
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    for row in textwrap.wrap(line, max(console.width - 1, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+    rows = [whole] if len(whole) < console.width else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
+    for row in rows:
         shown = Text(row)
         if style and row.startswith(f"{label}:"):
             shown.stylize(style, 0, len(label))
         console.print(shown, soft_wrap=True)
+
+
+def fitted(text: str, indent: str = "  ") -> str:
+    """A line for stdout; on a terminal broken between words, with what follows the first row behind an indent."""
+    if not sys.stdout.isatty():
+        return text
+    import os
+    import textwrap
+
+    width = max(os.get_terminal_size(sys.stdout.fileno()).columns - 1, len(indent) + 16)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
 
 
 def printable(text: str) -> str:

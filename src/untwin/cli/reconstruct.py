@@ -192,10 +192,10 @@ def present(
     verdict, options = solution.verdict, None if run is None else run.options() | {"file": str(run.file)}
     following = advice(solution, folder, options)
     colour = {True: "green", False: "red", None: "yellow"}[verdict.trusted]
-    say(verdict.mark, verdict.decision or verdict.text, f"bold {colour}")
+    say(verdict.mark, verdict.decision or verdict.text, style=f"bold {colour}")
     if verdict.decision and verdict.reasons:
         say("why", verdict.reasons)
-    say("next", following.text + (f": {following.command}" if following.command else ""))
+    say("next", following.text, following.command)
     if full_report:
         say("report", str(write_report(solution, folder / "report.html", strain, options=options, **drawing)))  # pyright: ignore[reportArgumentType]
     say("results", f"{folder}/result.cxi, summary.json, run.toml" + (", figures/" if full_report else ""))

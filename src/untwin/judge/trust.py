@@ -52,7 +52,17 @@ class Verdict(InNotebooks):
     @property
     def reasons(self) -> str:
         """The text without what decides."""
-        return self.text.replace(self.decision, "").replace(", , ", ", ").strip(", ") if self.decision else self.text
+        if not self.decision:
+            return self.text
+        before, _, after = self.text.partition(self.decision)
+        return ", ".join(
+            part
+            for part in (
+                before.strip(", ").removesuffix(", but"),
+                after.removeprefix(": do not trust this").removeprefix(": take more starts before you trust this").strip(", "),
+            )
+            if part
+        )
 
     def but(self, text: str, doubt: str) -> Verdict:
         """Nothing can be said any more, because of a doubt; text: the new sentence."""
@@ -104,13 +114,13 @@ def verdict(e: Evidence) -> Verdict:
     """The verdict on a solution."""
     facts = _facts(e)
     if not e.errors:
-        lonely = "nothing independent to compare with: take more starts before you trust this"
-        return Verdict(None, ", ".join([*facts, lonely]), lonely, Cause.SINGLE)
+        lonely = "nothing independent to compare with"
+        return Verdict(None, ", ".join([*facts, f"{lonely}: take more starts before you trust this"]), lonely, Cause.SINGLE)
     errors = [error / max(e.contrast, 1e-6) for error in e.errors]
     nearest = min(errors)
     if e.r_factor > MAX_R_FACTOR:
-        why = "the object does not explain the data: do not trust this"
-        return Verdict(False, ", ".join([*facts, why]), why, Cause.UNEXPLAINED)
+        why = "the object does not explain the data"
+        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why, Cause.UNEXPLAINED)
     unit = " of its contrast" if e.contrast < 1 else ""
     if nearest < SAME_ERROR:
         families = 1 + sum(error < SAME_ERROR for error in errors)
@@ -120,11 +130,11 @@ def verdict(e: Evidence) -> Verdict:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
     if nearest >= SAME_ERROR and e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
         half = f"half deviance {e.deviance_ratio:.2f} times the expected"
-        decision = f"but redrawn by a prior it explains the counts as the truth would ({half})"
-        facts.append(decision)
+        decision = f"redrawn by a prior it explains the counts as the truth would ({half})"
+        facts.append(f"but {decision}")
     elif nearest >= SIMILAR_ERROR:
-        why = "the starts do not agree: do not trust this"
-        return Verdict(False, ", ".join([*facts, why]), why)
+        why = "the starts do not agree"
+        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why)
     elif nearest >= SAME_ERROR:
         why = "alike but not the same: trust the outline, not the details"
         return Verdict(None, ", ".join([*facts, why]), why)
