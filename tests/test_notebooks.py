@@ -258,7 +258,8 @@ def jupyter(monkeypatch) -> Iterator[Path]:
         for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
             monkeypatch.setenv(name, folder)
         monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-        monkeypatch.delenv("MPLBACKEND", raising=False)
+        for name in ("MPLBACKEND", "UNTWIN_DATA"):  # as in the kernel of somebody who has no data
+            monkeypatch.delenv(name, raising=False)
         yield Path(folder)
 
 
