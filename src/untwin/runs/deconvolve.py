@@ -140,12 +140,10 @@ def deconvolve_sparse(
     flatten: order of a polynomial that is taken out of every channel first, such as 2; a slow background is none of a motif.
     measured: (height, width) bool, False where a pixel means nothing. report: called with the starts since the last call, the best
     objective so far, the starts at most. live: a folder in which the run shows itself: `untwin watch FOLDER` (docs/watch.md).
-    progress: in a notebook a line shows how far it is; elsewhere nothing does.
-    Method and sources: `untwin.solve.sparse`. Raises InputError where something does not fit.
+    progress: in a notebook a line shows how far it is. Method and sources: `untwin.solve.sparse`. Raises InputError.
     """
     data, known = _data(Y, measured)
-    box = _size(size, known.shape)
-    flatten = int_argument("flatten", flatten, 0, 8)
+    box, flatten = _size(size, known.shape), int_argument("flatten", flatten, 0, 8)
     motifs, starts, seed = int_argument("motifs", motifs, 1, 16), int_argument("starts", starts, 1, 10_000), seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     scale = noise_level(data, known)
