@@ -236,7 +236,7 @@ def perform_run(item: Item, means: Means, root: Path, showing: Showing) -> Recon
         run = run.model_copy(update={"start": str(item.neighbour)})
     task = Task(
         completed=lambda solution: solution if neighbour is None else aligned(solution, neighbour.image),
-        present=showing.present,
+        present=lambda solution, folder, run: showing.present(solution, folder),
         read=lambda run: pattern,
         owner=means.owner,
     )
