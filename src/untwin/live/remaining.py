@@ -54,7 +54,7 @@ def _left(status: dict[str, Any], steps: int, seconds: float) -> float | None:
         foreseen = status.get("foreseen")
         return seconds * (foreseen - steps) / steps if foreseen and foreseen > steps > 0 else None
     number = int(status.get("stage_number") or 0)
-    ended: Sequence[Sequence[float]] = list(status.get("stage_ends") or ())[:number]  # (steps, seconds) so far at the end of each stage
+    ended = status.get("stage_ends", [])[:number]  # (steps, seconds) so far at the end of each stage
     marks = [(0, 0.0), *((int(s), float(t)) for s, t in ended)]
     before = sum((marks[i + 1][0] - marks[i][0]) * plan[i][1] for i in range(len(marks) - 1) if i < len(plan))
     since, began = marks[-1]
