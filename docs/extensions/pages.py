@@ -192,9 +192,11 @@ def _example_page(example: Path) -> str:
 
 
 def tutorials() -> dict[str, str]:
-    """File -> text of every notebook."""
+    """File -> text of every notebook, and the list of them, which docs/tutorials.md shows."""
     notebooks = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("*.md")] if NOTEBOOKS.is_dir() else []
-    return {f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in sorted(notebooks)}
+    listing = ["```{toctree}", ":maxdepth: 1", "", *(f"tutorials/{path.stem}" for path in sorted(notebooks)), "```"] if notebooks else []
+    pages = {"tutorials/list.txt": "\n".join(listing) + "\n"}
+    return pages | {f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in sorted(notebooks)}
 
 
 def write_pages(app: Any = None) -> None:
