@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import untwin as ut
 from untwin.bragg.strain import ISOSURFACE, level
@@ -60,9 +61,9 @@ def paint_crystal(axis: Any, solution: Any) -> None:
 def paint_picture(axis: Any, solution: Any) -> None:
     magnitude, support = np.abs(solution.image.numpy()), solution.support.numpy()
     inside = tuple(slice(max(int(w.min()) - 6, 0), int(w.max()) + 7) for w in np.nonzero(support))
-    axis.imshow(magnitude[inside], cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")
+    axis.imshow(magnitude[inside][::-1], cmap="gray", vmin=0, vmax=upper_limit(magnitude), interpolation="nearest")
     axis.set(xticks=[], yticks=[])
-    axis.set_title("the object", fontsize=10)
+    axis.set_title("the object (y flipped)", fontsize=10)
 
 
 def paint_pattern(axis: Any, pattern: ut.Pattern) -> None:
@@ -89,6 +90,9 @@ def draw(results: list[tuple[str, Any]], path: Path) -> None:
         part.supxlabel(f"{text}\n", fontsize=13, color=colour, fontweight="bold")
         part.text(0.5, 0.015, reason, ha="center", fontsize=10)
     figure.savefig(path)
+    with Image.open(path) as drawn:
+        small = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def main() -> None:

@@ -93,7 +93,12 @@ def _file_of(module: str) -> str:
 
 def _module_page(module: str, names: list[str]) -> str:
     thing = importlib.import_module(module)
-    lines = [_heading(module, "="), f".. module:: {module}\n", *_as_text(thing.__doc__), ""]
+    lines = [
+        _heading(module, "="),
+        f".. module:: {module}\n",
+        *_as_text((thing.__doc__ or "").split("\n\n")[0] if module == "untwin" else thing.__doc__),
+        "",
+    ]
     groups = {"Functions": "function", "Classes": "class", "Data": "data", "Errors and warnings": "exception"}
     for title, what in groups.items():
         members = [n for n in names if kind(getattr(thing, n)) == what]
@@ -135,7 +140,7 @@ def command_line() -> dict[str, str]:
     """The page of the command line, from the program itself."""
     importlib.import_module("untwin.cli")
     app = importlib.import_module("untwin.cli.app").app
-    text = app.generate_docs(output_format="markdown", max_heading_level=3)
+    text = app.generate_docs(output_format="markdown", max_heading_level=3, usage_name="untwin")
     head, commands = text.split("## Table of Contents", 1)
     head = head.replace("# untwin", "# Command line", 1)
     commands = re.sub(r"^.*?(?=^## untwin )", "", commands, count=1, flags=re.DOTALL | re.MULTILINE)
