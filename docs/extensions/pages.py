@@ -140,12 +140,12 @@ def command_line() -> dict[str, str]:
     """The page of the command line, from the program itself."""
     importlib.import_module("untwin.cli")
     app = importlib.import_module("untwin.cli.app").app
-    text = app.generate_docs(output_format="markdown", max_heading_level=3, usage_name="untwin")
+    text = app.generate_docs(output_format="markdown", max_heading_level=3)
     head, commands = text.split("## Table of Contents", 1)
     head = head.replace("# untwin", "# Command line", 1)
     commands = re.sub(r"^.*?(?=^## untwin )", "", commands, count=1, flags=re.DOTALL | re.MULTILINE)
     lines, code = [], False
-    for line in (head + commands).splitlines():
+    for line in re.sub(r"^(untwin [a-z ]*?) -m \w+", r"\1", head + commands, flags=re.MULTILINE).splitlines():  # as if run by its name
         code ^= line.startswith("```")
         lines.append(line if code or line.startswith(("```", "#")) else _option(line))
     return {"reference/command-line.md": "\n".join(lines) + "\n"}
@@ -232,8 +232,22 @@ def unknown_type(app: Any, environment: Any, node: Any, content: Any) -> Any:
     return domain.resolve_xref(environment, node["refdoc"], app.builder, "obj", name, node, content) if name else content
 
 
+def links_from_source(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """From a page of source back to that of a name. viewcode takes all names of a file for those of one module; here each stands in its own."""
+    if not page.startswith("_modules/"):
+        return
+
+    def corrected(found: re.Match) -> str:
+        full = found[2].removesuffix("-class")
+        inside = found[3].partition("." + full.rsplit(".", 1)[-1])[2]  # of a method: its name
+        return f"{found[1]}{found[2]}.html#{full}{inside}"
+
+    context["body"] = re.sub(r'(href="[^"#]*reference/)([\w.-]+)\.html#([\w.]+)', corrected, context["body"])
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", outside_links)
     app.connect("missing-reference", unknown_type)
+    app.connect("html-page-context", links_from_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
