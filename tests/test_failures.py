@@ -142,7 +142,7 @@ def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(
         return reconstruct(pattern, RECIPE + Spoil(seeds=seeds(0, 1, 2, 3)) + END, **options)
 
     monkeypatch.setattr("untwin.reconstruct", broken, raising=False)
-    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder: None)
+    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder, run: None)
     np.savez(tmp_path / "p.npz", intensity=np.fft.fftshift(thing().intensity))
     with pytest.raises(SystemExit) as stop:
         cli.main(["reconstruct", str(tmp_path / "p.npz"), "--starts", "6", "-o", str(tmp_path / "out")])
@@ -155,9 +155,9 @@ def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(
 
 
 def test_where_all_fail_nothing_is_written_and_the_exit_code_is_3(tmp_path, monkeypatch, capsys):
-    with pytest.raises(NumericalFailure, match=r"every start came to nothing: NaN or infinity \(\d+ tried\)"):
+    with pytest.raises(NumericalFailure, match=r"every start failed: NaN or infinity \(\d+ tried\)"):
         ut.reconstruct(thing(), RECIPE + Spoil(seeds=None) + END, starts=4)
-    with pytest.raises(NumericalFailure, match="every start came to nothing: empty support"):
+    with pytest.raises(NumericalFailure, match="every start failed: empty support"):
         ut.reconstruct(thing(), END + Nothing(), starts=2)
 
 

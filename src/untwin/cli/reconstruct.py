@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,8 +36,8 @@ class ReconstructOptions:
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
     sparse
-        The object is real, nowhere negative, and so many of its values are not 0, such as 800, wherever they lie: atoms in a cell that
-        repeats itself. Nothing has to be empty around it.
+        The object is real and nowhere negative, and so many of its values are not 0, such as 800. They may lie anywhere: atoms in a
+        cell that repeats itself. Nothing has to be empty around it.
     support
         File with the object's support; the automatic plan keeps it as it is.
     constraint
@@ -55,8 +54,8 @@ class ReconstructOptions:
         random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
         random, so that agreement is evidence.
     method
-        auto; classical (projections alone: auto without the deep prior that it ends with where that helps); refine (always with it);
-        double-dip, siren, drp (untrained networks from random numbers, with nothing known of the support).
+        auto (projections, and a deep prior at the end if it helps), classical (projections alone), refine (always with the deep prior).
+        double-dip, siren, drp: untrained networks from random numbers, with nothing known of the support.
     starts
         Independent starts.
     effort
@@ -125,7 +124,7 @@ def reconstruct(
     Parameters
     ----------
     files
-        The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, told by content; FILE::NAME for one of
+        The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, by content. FILE::NAME is one of
         its datasets. A folder of frames, or 'scan_*.tif' in quotation marks, is a stack in the order of the numbers in the names.
     """
     options = options or ReconstructOptions()
@@ -201,8 +200,10 @@ def present(
     say("results", f"{folder}/result.cxi, summary.json, run.toml" + (", figures/" if full_report else ""))
 
 
-RECONSTRUCT = Task(present=present, read=read_pattern, note=note, progress=progress.run)
-WITHOUT_REPORT = replace(RECONSTRUCT, present=partial(present, full_report=False))
+RECONSTRUCT = Task(
+    present=lambda solution, folder, run: present(solution, folder, run), read=read_pattern, note=note, progress=progress.run
+)
+WITHOUT_REPORT = replace(RECONSTRUCT, present=lambda solution, folder, run: present(solution, folder, run, full_report=False))
 
 
 def report(folder: Path, *, pdf: bool = False, twin: bool = False, flip: str = "") -> None:

@@ -30,7 +30,7 @@ def most_candidates(pixels: int) -> int:
 class Finish(Stage):
     """The best of all and the best of the family most like it go through all of these recipes; the best outcome starts the next round.
 
-    recipes: each is run `deal` times with seeds of its own (settings are dealt out by Deal). rounds: at most so many; a result whose
+    recipes: each is run `deal` times with seeds of its own (Deal divides settings among them). rounds: at most so many; a result whose
     score falls no more is done.
     """
 
