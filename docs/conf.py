@@ -34,10 +34,13 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4  # with the anchors of a code host, so that links work on both
 smartquotes = False  # a quotation mark in a sentence may be copied into a shell
 
+os.environ.pop("UNTWIN_DATA", None)  # the notebooks show the same everywhere: what needs no data of anybody
+
 # The notebooks of the tutorials are run once; the second build takes what they gave.
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks")
-nb_execution_timeout = 120
+nb_execution_timeout = 300  # for a slow machine: together they take half a minute of CPU
+nb_execution_in_temp = True  # what they write is no part of docs/
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

@@ -1,4 +1,4 @@
-"""Phase retrieval: HIO, a double deep prior from random numbers, and the same prior started from the result of HIO.
+"""A double deep prior for phase retrieval: HIO, the prior from random numbers, and the same prior started from the result of HIO.
 
 python examples/08_double_dip.py double.png
 """

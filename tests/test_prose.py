@@ -9,7 +9,7 @@ import pytest
 from prose import faults, sentences
 
 ROOT = Path(__file__).parent.parent
-PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "_build" not in p.parts]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]  # those below docs/ are made by a build
 # faults that are left on pages of results; a number here may fall and not rise
 LEFT: dict[str, int] = {}
 

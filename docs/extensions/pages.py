@@ -93,7 +93,12 @@ def _file_of(module: str) -> str:
 
 def _module_page(module: str, names: list[str]) -> str:
     thing = importlib.import_module(module)
-    lines = [_heading(module, "="), f".. module:: {module}\n", *_as_text(thing.__doc__), ""]
+    lines = [
+        _heading(module, "="),
+        f".. module:: {module}\n",
+        *_as_text((thing.__doc__ or "").split("\n\n")[0] if module == "untwin" else thing.__doc__),
+        "",
+    ]
     groups = {"Functions": "function", "Classes": "class", "Data": "data", "Errors and warnings": "exception"}
     for title, what in groups.items():
         members = [n for n in names if kind(getattr(thing, n)) == what]
@@ -140,7 +145,7 @@ def command_line() -> dict[str, str]:
     head = head.replace("# untwin", "# Command line", 1)
     commands = re.sub(r"^.*?(?=^## untwin )", "", commands, count=1, flags=re.DOTALL | re.MULTILINE)
     lines, code = [], False
-    for line in (head + commands).splitlines():
+    for line in re.sub(r"^(untwin [a-z ]*?) -m \w+", r"\1", head + commands, flags=re.MULTILINE).splitlines():  # as if run by its name
         code ^= line.startswith("```")
         lines.append(line if code or line.startswith(("```", "#")) else _option(line))
     return {"reference/command-line.md": "\n".join(lines) + "\n"}
@@ -192,9 +197,11 @@ def _example_page(example: Path) -> str:
 
 
 def tutorials() -> dict[str, str]:
-    """File -> text of every notebook."""
+    """File -> text of every notebook, and the list of them, which docs/tutorials.md shows."""
     notebooks = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("*.md")] if NOTEBOOKS.is_dir() else []
-    return {f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in sorted(notebooks)}
+    listing = ["```{toctree}", ":maxdepth: 1", "", *(f"tutorials/{path.stem}" for path in sorted(notebooks)), "```"] if notebooks else []
+    pages = {"tutorials/list.txt": "\n".join(listing) + "\n"}
+    return pages | {f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in sorted(notebooks)}
 
 
 def write_pages(app: Any = None) -> None:
@@ -225,8 +232,22 @@ def unknown_type(app: Any, environment: Any, node: Any, content: Any) -> Any:
     return domain.resolve_xref(environment, node["refdoc"], app.builder, "obj", name, node, content) if name else content
 
 
+def links_from_source(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """From a page of source back to that of a name. viewcode takes all names of a file for those of one module; here each stands in its own."""
+    if not page.startswith("_modules/"):
+        return
+
+    def corrected(found: re.Match) -> str:
+        full = found[2].removesuffix("-class")
+        inside = found[3].partition("." + full.rsplit(".", 1)[-1])[2]  # of a method: its name
+        return f"{found[1]}{found[2]}.html#{full}{inside}"
+
+    context["body"] = re.sub(r'(href="[^"#]*reference/)([\w.-]+)\.html#([\w.]+)', corrected, context["body"])
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", outside_links)
     app.connect("missing-reference", unknown_type)
+    app.connect("html-page-context", links_from_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

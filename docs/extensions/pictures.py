@@ -1,6 +1,6 @@
 """The picture of an example for the gallery: python docs/extensions/pictures.py examples/01_reconstruct.py
 
-Runs the script, which draws it, and stores it in docs/pictures, at most 900 pixels wide and with 256 colours, which keeps it small.
+Runs the script, which draws it, and stores it in docs/pictures with 256 colours, as wide as 150 kB allow and 900 pixels at most.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-WIDTH, COLOURS = 900, 256
+WIDTHS, COLOURS, BYTES = (900, 700, 550, 400), 256, 150_000
 PICTURES = Path(__file__).parents[1] / "pictures"
 
 
@@ -23,10 +23,12 @@ def draw(example: Path) -> Path:
         subprocess.run([sys.executable, str(example.resolve()), str(drawn)], check=True, cwd=folder, stdout=subprocess.DEVNULL)
         with Image.open(drawn) as opened:
             picture = opened.convert("RGB")
-    if picture.width > WIDTH:
-        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     path = PICTURES / f"{example.stem}.png"
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    for width in (min(w, picture.width) for w in WIDTHS):
+        small = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        small.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= BYTES:
+            break
     return path
 
 
