@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test check format bench fuzz soak mutants clean
+.PHONY: help demo test check docs pictures format bench fuzz soak mutants clean
 
 help:
 	@echo "make demo    set up .venv, simulate a crystal behind a beamstop, reconstruct it, write untwin_demo/report.html"
 	@echo "make test    set up .venv, run the checks and the tests"
 	@echo "make check   ruff format, ruff lint, pyright (basic)"
+	@echo "make docs    set up .venv, build the site into docs/_build/html; a warning is an error"
+	@echo "make pictures draw the pictures of the gallery again, which takes minutes"
 	@echo "make format  let ruff format and sort"
 	@echo "make bench   a quick round of the benchmarks"
 	@echo "make fuzz    2000 damaged files of each kind, with a new seed that it prints"
@@ -25,6 +27,10 @@ help:
 	$(PIP) -e ".[dev]"
 	touch $@
 
+.venv/documenting: .venv/installed
+	$(PIP) -e ".[docs]"
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/untwin demo --output untwin_demo --overwrite
 
@@ -35,6 +41,14 @@ check: .venv/developing
 
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+docs: .venv/documenting
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+pictures: .venv/installed
+	mkdir -p docs/pictures
+	for example in examples/*.py; do $(BIN)/python docs/extensions/pictures.py $$example || exit 1; done
 
 format: .venv/developing
 	$(BIN)/ruff check --fix .
@@ -54,4 +68,4 @@ mutants: .venv/developing
 	$(BIN)/python benchmarks/mutants.py
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache untwin_demo
+	rm -rf .venv .pytest_cache .ruff_cache untwin_demo docs/_build docs/reference docs/gallery docs/tutorials

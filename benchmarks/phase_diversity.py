@@ -156,7 +156,7 @@ def table(runs: list[dict]) -> str:
     """Contestants down, a block for each pupil and rms."""
     lines = [
         "| pupil, wavefront | | n | residual, nm: median (worst) | no tilt | CPU s of the fit | CPU s of all | trusted |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     cases = dict.fromkeys((r["pupil"], r["rms_nm"]) for r in runs)
     for pupil, rms in cases:

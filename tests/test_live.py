@@ -51,7 +51,7 @@ def test_a_run_that_is_watched_has_the_same_bits(tmp_path, always):
     assert same(a, b)
     said = status(tmp_path / "run")
     assert said["state"] == "ended" and said["verdict"]["text"] == a.verdict.text and said["stage"] == ""
-    assert [text for _, text in said["log"]] == ["begun", "Search", "Guide", "Finish", "Assess", "ended"]
+    assert [text for _, text in said["log"]] == ["begun", "Search", "Guide", "Finish", "verdict", "ended"]
     assert said["families"]["labels"] == ["family 0", "family 1"] or said["families"]["labels"] == ["family 1", "family 0"]
     assert names(tmp_path / "run") == {files.STATUS, files.CURVES, files.PREVIEW}
     lines = Watched(tmp_path / "run").curves(said)[1]
@@ -104,7 +104,7 @@ def test_without_a_folder_nothing_is_written_and_no_thread_begins(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     before = threading.active_count()
     with recorded(None, "reconstruct") as live:
-        assert not live.active and threading.active_count() == before and live.reporting(None) is None
+        assert not live.active and threading.active_count() == before
     assert list(tmp_path.iterdir()) == []
 
 
@@ -285,7 +285,7 @@ def patterned(tmp_path_factory) -> Path:
 def ran(arguments: list[str]) -> int:
     """The exit code; the page is not drawn."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr("untwin.show.report.report", lambda solution, path, strain=None: path)
+        patch.setattr("untwin.show.report.report", lambda solution, path, strain=None, options=None: path)
         cli.main(arguments)
     return stop.value.code or 0
 
@@ -438,7 +438,8 @@ def test_a_worker_shows_nothing_where_it_does_not_share_the_disk(tmp_path, alway
     glimpse.left("part")
     assert list(tmp_path.iterdir()) == []
     with Record(tmp_path / "run") as live:
-        live.stage("Search", 0, ["Search"])
+        live.plan(["Search"], ["random starts"], [(10, 1.0)])
+        live.stage("Search", 0)
         glimpse = live.for_worker()
         glimpse.reached("part", lambda: view)
         live._write()
@@ -452,12 +453,13 @@ def test_a_worker_shows_nothing_where_it_does_not_share_the_disk(tmp_path, alway
 def test_the_best_of_a_stage_is_shown(tmp_path, always):
     panels = object_panels([("", np.ones((4, 4)), None)])
     with Record(tmp_path) as live:
-        live.stage("Search", 0, ["Search", "Guide"])
+        live.plan(["Search", "Guide"], ["random starts", "guided generations"], [(10, 1.0), (10, 1.0)])
+        live.stage("Search", 0)
         for part, value in (("a", 0.5), ("b", 0.7), ("c", 0.4), ("c", 0.6), ("b", 0.55)):
             live.reached(part, lambda part=part, value=value: View(panels, caption=f"{part} {value}", value=value))
         live._write()
         assert Watched(tmp_path).shown(live._status).view.caption == "b 0.55", "c has become worse, and b better than that"
-        live.stage("Guide", 1, ["Search", "Guide"])
+        live.stage("Guide", 1)
         live.reached("d", lambda: View(panels, caption="d", value=0.9))
         live._write()
         assert Watched(tmp_path).shown(live._status).view.caption == "d"

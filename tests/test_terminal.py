@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import re
 import select
@@ -21,8 +20,11 @@ import pytest
 from rich.console import Console
 
 import untwin as ut
+from events import until
 from untwin import cli
 from untwin.cli import progress
+from untwin.live.record import Record
+from untwin.live.remaining import standing
 from untwin.simulate import shapes
 from untwin.simulate.detector import measure
 
@@ -157,13 +159,20 @@ def pieces(output: str) -> list[str]:
 
 def all_progress() -> None:
     """Both kinds, from nothing known to large numbers."""
-    with progress.iterations() as report:
-        report(0, None, 0)
-        report(1000, None, 10)
-        report(12_345_678, 0.0234567, 123_456_789)
-        report(1, None, 123_456_789)
-    with progress.iterations("restoring", "statistic") as report:
-        report(1, None, 5000)
+    record = Record()
+    with progress.run(record) as show:
+        show()
+        record.plan(["Search", "Refine"], ["random starts", "deep prior"], [(1000, 1.0), (123_455_789, 200.0)])
+        record.stage("Search", 0)
+        record.steps(1000)
+        show()
+        record.stage("Refine", 1)
+        record.steps(12_345_678, 0.0234567)
+        show()
+    record = Record()
+    with progress.run(record, "restoring", "statistic") as show:
+        record.steps(1, None, 5000)
+        show()
     with progress.samples() as report:
         report(90, 100_000)
         report(90, 100_000)
@@ -188,7 +197,7 @@ def test_the_bar_stays_in_its_line_and_leaves_nothing_behind(environ):
         assert all(len(piece) <= columns - (3 if DRAWN.search(piece) else 0) for piece in pieces(output)), output
         note = "note: 90 of 100,000 samples are there already"
         assert " ".join(Ended(output, 0).screen(columns)).split() == note.split(), "nothing else is left on the screen"
-    for text in ("12,346,679/123,456,789 iterations", "phasing  R = 0.0235", "1/5,000", "99,999/100,000"):
+    for text in ("12,346,678/123,456,789 iterations", "deep prior (2 of 2)  R = 0.0235", "random starts", "1/5,000", "99,999/100,000"):
         assert text in ended.text
     assert bool(ended.colours) == (environ is COLOUR)
     assert ended.output.rindex("\x1b[?25h") > ended.output.rindex("\x1b[?25l"), "the cursor is there again"
@@ -196,64 +205,88 @@ def test_the_bar_stays_in_its_line_and_leaves_nothing_behind(environ):
 
 def test_a_window_that_changes_on_the_way_is_filled_anew():
     def work() -> None:
-        with progress.iterations() as report:
-            report(10, 0.5, 100)
+        record = Record()
+        with progress.run(record) as show:
+            record.steps(10, 0.5, 100)
+            show()
             resize(40)
 
     ended = in_terminal(work, COLOUR, 200)
-    assert ended.code == 0 and len(pieces(ended.output)[0]) > 40 > max(map(len, pieces(ended.output)[1:])), ended.output
+    assert ended.code == 0 and len(pieces(ended.output)[0]) > 40 > max(map(len, pieces(ended.output)[-2:])), ended.output
 
 
 def test_a_dumb_terminal_gets_lines_without_escape_sequences():
-    def work() -> None:
-        progress.INTERVAL = -1.0
-        at_widths(80)
-
-    ended = in_terminal(work, DUMB)
+    ended = in_terminal(lambda: at_widths(80), DUMB)
     assert ended.code == 0 and "\x1b" not in ended.output and "\r" not in ended.output.replace("\r\n", ""), ended.output
-    assert "s: 12,346,678 of about 123,456,789 iterations, R = 0.0235" in ended.text and "99,999 of 100,000 samples, " in ended.text
+    assert "s: deep prior, 12,346,678 of about 123,456,789 iterations, R = 0.0235" in ended.text
 
 
 @pytest.mark.parametrize("environ", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "forced colour"])
 def test_a_pipe_gets_lines_without_escape_sequences(monkeypatch, capsys, environ):
-    monkeypatch.setattr(progress, "INTERVAL", -1.0)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     all_progress()
     lines = capsys.readouterr().err.splitlines()
     expected = (
         r"\d+ s: 0 iterations",
-        r"\d+ s: 1,000 of about 1,000 iterations",
-        r"\d+ s: 12,346,678 of about 123,456,789 iterations, R = 0\.0235",
-        r"\d+ s: 12,346,679 of about 123,456,789 iterations, R = 0\.0235",
+        r"\d+ s: random starts, 1,000 of about 123,456,789 iterations",
+        r"\d+ s: deep prior, 12,346,678 of about 123,456,789 iterations, R = 0\.0235",
         r"\d+ s: 1 of about 5,000 iterations",
         r"note: 90 of 100,000 samples are there already",
-        r"\d+ s: 90 of 100,000 samples",
-        r"\d+ s: 99,999 of 100,000 samples, [\d,]+ per second, \d+ s left",
     )
     assert len(lines) == len(expected) and all(map(re.fullmatch, expected, lines)), lines
 
 
-def test_a_pipe_gets_no_more_than_a_line_every_ten_seconds(monkeypatch, capsys):
-    clock = itertools.count(0.0, 0.25)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with progress.iterations() as report:
-        for _ in range(200):
-            report(1, None, 200)
-    lines = capsys.readouterr().err.splitlines()
-    seconds = [int(line.split(" s: ")[0]) for line in lines]
-    assert len(seconds) > 2 and min(np.diff(seconds)) >= 10, lines
+def test_a_pipe_gets_a_line_whenever_the_interval_has_passed(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    lines: list[str] = []
+    with progress.samples() as report:
+        report(90, 100_000)
+        report(99_999, 100_000)
+        until(lambda: lines.extend(capsys.readouterr().err.splitlines()) or len(lines) > 9, "ten lines")
+    assert re.fullmatch(r"\d+ s: 99,999 of 100,000 samples, [\d,]+ per second, \d+ s left", lines[-1]), lines
+
+
+def test_the_time_that_is_left_follows_what_steps_cost():
+    """10 iterations a second in the first stage; then a step of the second takes as long as 200 of them."""
+    status = {"titles": ["starts", "prior"], "work": [(1000, 1.0), (50, 200.0)], "foreseen": 1050, "lowest": None, "stage_number": 0}
+    assert standing({**status, "steps": 0}, 0, 1.0).left is None, "nothing to go by"
+    first = standing({**status, "steps": 400}, 100, 50.0)
+    assert first.left == pytest.approx(50 + 1000) and first.share == pytest.approx(50 / 1100)
+    second = {**status, "stage_number": 1, "stage_ends": [(1000, 100.0)]}
+    assert standing({**second, "steps": 1000}, 0, 100.0).left == pytest.approx(1000)
+    assert standing({**second, "steps": 1010}, 0, 140.0).left == pytest.approx(160), "by its own pace"
+    unforeseen = {**second, "work": [(1000, 1.0), (0, 1.0)]}
+    assert standing({**unforeseen, "steps": 1010}, 0, 140.0).left is None, "nobody knows how long it takes"
+    assert standing({"steps": 30, "foreseen": 120}, 0, 10.0).left == pytest.approx(30)
+
+
+def test_the_bar_of_a_run_never_goes_back(monkeypatch):
+    record = Record()
+    count = progress.RunCount("phasing", "R", record)
+    seconds = iter((10.0, 20.0, 21.0))
+    monkeypatch.setattr(record, "standing", lambda elsewhere: standing({"steps": 50, "foreseen": 100}, 0, next(seconds)))
+    count.look()
+    first = count.number
+    monkeypatch.setattr(record, "standing", lambda elsewhere: standing({"steps": 20, "foreseen": 100}, 0, next(seconds)))
+    count.look()
+    assert first == count.number == 500 and count.standing.steps == 20
 
 
 def test_a_count_fits_every_width_and_no_number_is_cut(monkeypatch):
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 1000.0)
+    new, far = Record(), Record()
+    far.plan(["Search", "Refine"], ["random starts", "deep prior"], [(1000, 1.0), (98_999, 200.0)])
+    far.stage("Search", 0)
+    far.steps(12_345, 0.00123)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 1e6)
     counts = [
-        progress.IterationCount("phasing", "R", began=0.0),
-        progress.IterationCount("restoring", "statistic", 12_345, 99_999, 0.00123, began=0.0),
+        progress.RunCount("phasing", "R", new),
+        progress.RunCount("restoring", "statistic", far),
         progress.SampleCount(),
         progress.SampleCount(0, 10, 12_000_000, began=0.0),
     ]
     for count in counts:
+        count.look()
         known = {"", *count.labels(), *(words for fact in count.facts() for words in fact)}
         for width in range(1, 201):
             label, bar, text = progress.laid_out(count, width)
@@ -264,7 +297,7 @@ def test_a_count_fits_every_width_and_no_number_is_cut(monkeypatch):
             console.print(progress.ProgressLine(count))
             drawn = console.file.getvalue()
             assert drawn.count("\n") == 1 and len(drawn) - 1 <= max(width - progress.MARGIN, 0), (width, drawn)
-    assert progress.laid_out(counts[3], 80)[2] == "10/12,000,000  0/s  333333:03:20 left", "0 hours and no days"
+    assert progress.laid_out(counts[3], 80)[2] == "10/12,000,000  0/s  333333055:33:20 left", "0 hours and no days"
 
 
 # commands
@@ -292,10 +325,10 @@ def command(text: str, recipe: str = "100*HIO + ShrinkWrap + 5*ER", starts: int 
 
 
 COMMANDS = {
-    "demo": ("demo", "simulated a strained crystal.*phasing .*/.* iterations.*picture: demo/figures/truth.png"),
+    "demo": ("demo", "simulated a strained crystal.*random starts.*/.* iterations.*next: .*picture: demo/figures/truth.png"),
     "restore": ("restore picture.npy --steps 30 --stop EMV(patience=30)", "restoring .*/30 iterations.*results: restore/result.png"),
     "dataset": ("simulate dataset --recipe cells --size 24,28 --count 5 --workers 1", "samples .*5/5.*dataset: 5 samples of 24 x 28"),
-    "train": ("train cdi-nn --steps 2 --batch 2 --held 2 --check 1", r"2 steps +4 samples .*loss .*weights: train"),
+    "train": ("train cdi-nn --steps 2 --batch 2 --held 2 --check 1", r"training .*/2 steps.*2 steps +4 samples .*loss .*weights: train"),
     "predict": ("predict pattern.npz", "1 in predict: misfit"),
 }
 

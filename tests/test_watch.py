@@ -36,7 +36,8 @@ def results(tmp_path) -> Path:
     """A run that has ended."""
     x = np.exp(1j * np.linspace(-3, 3, 30)).reshape(5, 6)
     with Record(tmp_path, "reconstruct", "<b>scan</b>.cxi") as live:
-        live.stage("Search", 0, ["Search"])
+        live.plan(["Search"], ["random starts"], [(10, 1.0)])
+        live.stage("Search", 0)
         live.steps(10, 0.3, 40)
         live.lines([Line("start 0", (10, 20), (0.5, 0.3)), Line("start 1", (10, 20), (0.4, float("nan")), 1)])
         live.families(["family 0", "family 1"], [[0.0, 0.05], [0.05, 0.0]])

@@ -119,7 +119,8 @@ def example(results: Path, families: int = 3, **status: object) -> Record:
     live.__enter__()
     live._signal = None  # the tests are not to be interrupted
     live.begun = live.resumable = True
-    live.stage("Guide", 1, ["Search", "Guide", "Finish"])
+    live.plan(["Search", "Guide", "Finish"], ["random starts", "guided generations", "finish"], [(10, 1.0)] * 3)
+    live.stage("Guide", 1)
     live.steps(1200, 0.12, 4000)
     steps = tuple(range(10, 210, 10))
     lines = [Line(f"start {i}", steps, tuple(0.1 + 0.02 * i + np.exp(-s / 40) for s in steps), i % families, "Search") for i in range(8)]

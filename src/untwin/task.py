@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from untwin.config import Run
     from untwin.data.measurement import Pattern
+    from untwin.live.record import Record
     from untwin.runs.solution import Reconstruction
-    from untwin.runs.stages.plan import Report
     from untwin.solve.recipe import Recipe
 
 RESULT = 100  # bytes that a result takes for each pixel, uncompressed, with up to six modes
@@ -40,16 +40,16 @@ class Task:
     """What is made of a run, and who hears of it.
 
     command: its name, for --resume. completed: of the solution, before it is saved. present: shows it in its folder. read: the pattern
-    of a run. note: takes a sentence. progress: a context that gives what reports the steps, or None. owner: number of the process whose
+    of a run. note: takes a sentence. progress: a context that shows the record of a run. owner: number of the process whose
     wish to stop is heard.
     """
 
     command: str = "reconstruct"
     completed: Callable[[Reconstruction], Reconstruction] = lambda solution: solution
-    present: Callable[[Reconstruction, Path], None] = lambda solution, folder: None
+    present: Callable[[Reconstruction, Path, Run], None] = lambda solution, folder, run: None
     read: Callable[[Run], Pattern] = read_quietly
     note: Callable[[str], None] = lambda text: None
-    progress: Callable[[], AbstractContextManager[Report | None]] = nullcontext
+    progress: Callable[[Record], AbstractContextManager[Any]] = nullcontext
     owner: int = field(default_factory=os.getpid)
 
 
@@ -71,15 +71,15 @@ def perform(run: Run, task: Task, overwrite: bool, resume: bool = False) -> Reco
     if recipe is not None and "ShrinkWrap" not in repr(recipe) and "AreaWrap" not in repr(recipe) and not fixed:
         task.note("the recipe has no ShrinkWrap, so the support stays the outline of the autocorrelation")
     with checkpointed(task.command, checkpoint, folder, resume, run.file.name if run.file else "") as live:
-        with task.progress() as report:
+        with task.progress(live):
             solution = untwin.reconstruct(
                 problem, recipe, start=run.start or "random", method=run.method or "auto", starts=run.starts,
                 effort=run.effort, seed=run.seed, support=support, workers=run.workers, scheduler=run.scheduler,
-                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, report=report, live=live,
+                keep_strays=run.keep_strays and recipe is None, checkpoint=checkpoint, live=live,
             )  # fmt: skip
         solution = task.completed(solution)
         save(solution, folder, True, run.table(solution.recipe))
-        task.present(solution, folder)
+        task.present(solution, folder, run)
     return solution
 
 

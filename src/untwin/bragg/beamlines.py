@@ -12,6 +12,7 @@ import difflib
 from untwin.bragg.diffractometer import Circle, Diffractometer
 from untwin.errors import InputError
 
+#: The beamlines that untwin knows, by name: their circles, detector and axes.
 TABLE = {
     "34idc": Diffractometer(
         name="APS 34-ID-C",

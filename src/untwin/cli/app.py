@@ -71,6 +71,9 @@ def _end(error: Exception) -> None:
         unused = error.unused_tokens or [] if isinstance(error, UnusedCliTokensError) else []
         if unused and Path(unused[0]).is_file():
             _stop(f"one FILE is expected, and {unused[0]} is another; a pattern such as 'scan_*.tif' stands in quotation marks", 2)
+        if unused:
+            command = " ".join(["untwin", *(error.command_chain or ())])
+            _stop(f"{' '.join(unused)}: {command} does not expect this; {command} --help says what it takes", 2)
         _stop(str(error).strip() + "\nSee untwin --help.", 2)
     except InputError as error:
         _stop(str(error), 2)

@@ -14,6 +14,7 @@ from untwin.cli.reconstruct import RECONSTRUCT, present, reconstructed, resumed
 from untwin.errors import InputError
 
 if TYPE_CHECKING:
+    from untwin.config import Run
     from untwin.data.measurement import Pattern
     from untwin.runs.solution import Reconstruction
     from untwin.task import Task
@@ -204,7 +205,7 @@ def _task(showing: StrainOptions, workers: int | None, scheduler: str | None) ->
         RECONSTRUCT,
         command="bragg",
         completed=lambda solution: _replicated(solution, workers, scheduler),
-        present=lambda solution, folder: _strain(solution, folder, showing),
+        present=lambda solution, folder, run: _strain(solution, folder, showing, run),
     )
 
 
@@ -385,11 +386,11 @@ def _replicated(solution: Reconstruction, workers: int | None = None, scheduler:
     except NumericalFailure as failure:
         doubt = f"{failure}; the strain has no error"
         verdict = solution.verdict
-        verdict = replace(verdict, trusted=None, text=f"{verdict.text}; but {doubt}") if verdict.trusted else verdict
+        verdict = verdict.but(f"{verdict.text}; but {doubt}", doubt) if verdict.trusted else verdict
         return replace(solution, replicas=None, verdict=verdict, warnings=(*solution.warnings, doubt))
 
 
-def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> None:
+def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions, run: Run | None = None) -> None:
     """Write the maps, and the report with them."""
     from untwin.bragg.export import FOLDER, write_maps
     from untwin.bragg.strain import strain as strain_of
@@ -398,12 +399,12 @@ def _strain(solution: Reconstruction, folder: Path, showing: StrainOptions) -> N
     try:
         native = strain_of(solution, twin=showing.twin, limit=showing.limit, calibrated=showing.calibrated)
     except InputError:
-        present(solution, folder)
+        present(solution, folder, run)
         raise
     laboratory = native.in_frame("laboratory", voxel=settings["voxel"])
     crystal = native.in_frame("crystal", voxel=settings["voxel"], second=settings["second"])
     paths = write_maps(folder / FOLDER, native, laboratory, crystal)
-    present(solution, folder, laboratory)
+    present(solution, folder, run, laboratory)
     for sentence in native.notes:
         print(f"  {sentence}")
     print("strain:  " + ", ".join(str(p) for p in paths))

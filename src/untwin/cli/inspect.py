@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from untwin.cli.notes import guesses_noted, read_pattern
+from untwin.cli.notes import fitted, guesses_noted, read_pattern
 from untwin.cli.reading import ReadOptions
 from untwin.data.typed import amount, typed
 from untwin.errors import InputError
@@ -95,7 +95,8 @@ def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Pa
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:
     for name, text in rows:
-        print(f"{name:>13}  {text}")
+        row = f"{name:>13}  {text}"
+        print(row if name == "next" else fitted(row, " " * 15))
 
 
 def _pattern_rows(file: Path, pattern: Pattern, symmetry: Realness) -> list[tuple[str, str]]:

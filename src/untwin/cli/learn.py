@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +87,7 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
         cdi-nn (32 x 32 patterns), cdi-nn-64 (64 x 64), volume (64 x 64 x 64), or an architecture's text, such as "Volume(form=32)".
     """
     run = _training(model, options)
+    from untwin.cli import progress
     from untwin.learn.train import WEIGHTS, Worker, begun, train
 
     data = _samples_of(run)
@@ -95,7 +97,8 @@ def train(model: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) 
         with live:
             live.set(unit="steps")
             device = options.device or _device(worker.local)
-            rows = train(run, data, options.output, resume=options.resume, device=device, report=_print_row, live=live)
+            with nullcontext() if worker.rank else progress.run(live, "training", "loss", "steps"):
+                rows = train(run, data, options.output, resume=options.resume, device=device, report=_print_row, live=live)
     except KeyboardInterrupt:
         advice = "what is done is kept; the same command with --resume goes on" if begun(options.output) else "nothing had been done yet"
         raise KeyboardInterrupt(advice) from None

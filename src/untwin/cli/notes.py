@@ -21,6 +21,36 @@ def note(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
+def say(label: str, text: str, command: str = "", style: str = "") -> None:
+    """A line of a result on stdout. On a terminal it wraps between words, and a command stays in one piece, for copying."""
+    line = f"{label}: {printable(text)}"
+    whole = f"{line}: {command}" if command else line
+    if not sys.stdout.isatty():
+        print(whole)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    rows = [whole] if len(whole) < console.width else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
+    for row in rows:
+        shown = Text(row)
+        if style and row.startswith(f"{label}:"):
+            shown.stylize(style, 0, len(label))
+        console.print(shown, soft_wrap=True)
+
+
+def fitted(text: str, indent: str = "  ") -> str:
+    """A line for stdout; on a terminal broken between words, with what follows the first row behind an indent."""
+    if not sys.stdout.isatty():
+        return text
+    import os
+    import textwrap
+
+    width = max(os.get_terminal_size(sys.stdout.fileno()).columns - 1, len(indent) + 16)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+
+
 def printable(text: str) -> str:
     """The text with what a terminal would obey or could not show as escapes; line breaks stay. (Names of files hold anything.)"""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode-escape").decode() for c in text)

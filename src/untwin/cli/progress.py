@@ -6,7 +6,9 @@ so no column of rich has to format what may be missing.
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,13 +17,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from untwin.cli.notes import note
+from untwin.live.record import Record
+from untwin.live.remaining import Standing
+from untwin.live.watched import Watched
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from untwin.runs.stages.plan import Report
-
 INTERVAL = 10.0  # seconds between two lines where there is no terminal
+PATIENCE = 3.0  # seconds before anything is said of the time that is left
+WHOLE = 1000  # parts of a bar that follows the time
 BAR = (8, 40)  # columns of the bar, at least and at most
 MARGIN = 3  # columns that stay free: a terminal shows Ctrl-C as ^C, and a line that this makes wrap could not be erased
 
@@ -31,6 +36,9 @@ class Count(ABC):
 
     number: int
     total: int | None
+
+    def look(self) -> None:  # noqa: B027 (most have nothing to look at)
+        """Called before it is shown."""
 
     @abstractmethod
     def labels(self) -> tuple[str, ...]:
@@ -55,36 +63,51 @@ def _clock(seconds: float) -> str:
 
 
 @dataclass
-class IterationCount(Count):
-    """Iterations and the lowest figure of merit among them."""
+class RunCount(Count):
+    """A run as its record has it: what it does, how much of the time has gone, the lowest figure of merit."""
 
     doing: str
     figure: str
+    record: Record
+    unit: str = "iterations"
     number: int = 0
-    total: int | None = None
-    lowest: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    total: int | None = WHOLE
+    standing: Standing = Standing("", 0, 0, 0, None, None, 0.0, None)
+    _looked: float = -math.inf
+    _elsewhere: int = 0
 
-    def add(self, steps: int, value: float | None, total: int) -> None:
-        self.number += steps
-        self.total = max(total, self.number) or None
-        if value is not None and (self.lowest is None or value < self.lowest):
-            self.lowest = value
+    def look(self) -> None:
+        """Take the state of the run; that of its workers, which stands in files, every second."""
+        clock = time.monotonic()
+        if self.record.results is not None and clock - self._looked > 1.0:
+            self._looked, self._elsewhere = clock, Watched(self.record.results).workers_steps()
+        self.standing = now = self.record.standing(self._elsewhere)
+        # by time where that can be told, else by steps; it never goes back
+        share = now.share if now.share is not None else now.steps / now.foreseen if now.foreseen else 0.0
+        self.number = max(self.number, round(share * WHOLE))
 
     def labels(self) -> tuple[str, ...]:
-        if self.lowest is None:
-            return (self.doing,)
-        merit = f"{self.figure} = {self.lowest:.3g}"
-        return (f"{self.doing}  {merit}", merit, self.doing)
+        now = self.standing
+        stage = f"{now.stage}" if now.stage else self.doing
+        long = f"{stage} ({now.number} of {now.stages})" if now.number <= now.stages and now.stages > 1 else stage
+        if now.lowest is None:
+            return (long, stage)
+        merit = f"{self.figure} = {now.lowest:.3g}"
+        return (f"{long}  {merit}", f"{stage}  {merit}", stage, merit)
 
     def facts(self) -> list[tuple[str, ...]]:
-        count = _of(self.number, self.total)
-        return [(f"{count} iterations", count), (_clock(time.monotonic() - self.began),)]
+        now = self.standing
+        count = _of(now.steps, now.foreseen)
+        remaining = [(f"{_clock(now.left)} left",)] if now.left is not None and now.seconds > PATIENCE else []
+        return [*remaining, (_clock(now.seconds),), (f"{count} {self.unit}", count)]
 
     def line(self) -> str:
-        of = "" if self.total is None else f" of about {self.total:,}"
-        merit = "" if self.lowest is None else f", {self.figure} = {self.lowest:.3g}"
-        return f"{time.monotonic() - self.began:.0f} s: {self.number:,}{of} iterations{merit}"
+        now = self.standing
+        of = "" if now.foreseen is None else f" of about {now.foreseen:,}"
+        stage = f"{now.stage}, " if now.stage else ""
+        merit = "" if now.lowest is None else f", {self.figure} = {now.lowest:.3g}"
+        remaining = f", about {now.left:,.0f} s left" if now.left is not None and now.seconds > PATIENCE else ""
+        return f"{now.seconds:.0f} s: {stage}{now.steps:,}{of} {self.unit}{merit}{remaining}"
 
 
 @dataclass
@@ -187,6 +210,7 @@ class ProgressLine:
         from rich.table import Table
         from rich.text import Text
 
+        self.count.look()
         label, bar, text = laid_out(self.count, options.max_width)
         cells = [
             *([Text(label, no_wrap=True)] if label else []),
@@ -210,63 +234,59 @@ def _terminal() -> Console | None:
 
 @contextmanager
 def displayed(count: Count) -> Iterator[Callable[[], None]]:
-    """Shows a count while the block runs; the block calls what it gets after each change."""
+    """Shows a count while the block runs: ten times a second, or in a line every ten seconds. What it gives shows it at once."""
     console = _terminal()
     if console is not None:
         from rich.live import Live
 
-        with Live(ProgressLine(count), console=console, transient=True, refresh_per_second=10):
-            yield lambda: None
+        # what the block prints to another place than this terminal stays there
+        with Live(ProgressLine(count), console=console, transient=True, refresh_per_second=10, redirect_stdout=sys.stdout.isatty()) as live:
+            yield live.refresh
         return
-    last = time.monotonic()
+    over = threading.Event()
 
-    def changed() -> None:
-        nonlocal last
-        if time.monotonic() - last > INTERVAL:
-            last = time.monotonic()
-            print(count.line(), file=sys.stderr, flush=True)
+    def show() -> None:
+        count.look()
+        print(count.line(), file=sys.stderr, flush=True)
 
-    yield changed
+    def speak() -> None:
+        while not over.wait(INTERVAL):
+            show()
+
+    speaker = threading.Thread(target=speak, name="untwin progress", daemon=True)
+    speaker.start()
+    try:
+        yield show
+    finally:
+        over.set()
+        speaker.join()
 
 
 @contextmanager
-def iterations(doing: str = "phasing", figure: str = "R") -> Iterator[Report]:
-    """Progress of a run in iterations: the block calls what it gets with the steps since the last call, the value, the steps foreseen."""
-    count = IterationCount(doing, figure)
-    with displayed(count) as changed:
-
-        def report(steps: int, value: float | None, total: int) -> None:
-            count.add(steps, value, total)
-            changed()
-
-        yield report
+def run(record: Record, doing: str = "phasing", figure: str = "R", unit: str = "iterations") -> Iterator[Callable[[], None]]:
+    """Progress of a run, as its record has it."""
+    with displayed(RunCount(doing, figure, record, unit)) as show:
+        yield show
 
 
 @contextmanager
 def patterns(total: int) -> Iterator[Callable[[str], None]]:
     """Progress of a batch: the block calls what it gets with what became of each pattern."""
     count = PatternCount(total)
-    with displayed(count) as changed:
-
-        def report(mark: str) -> None:
-            count.add(mark)
-            changed()
-
-        yield report
+    with displayed(count):
+        yield count.add
 
 
 @contextmanager
 def samples() -> Iterator[Callable[[int, int], None]]:
     """Progress of a data set: the block calls what it gets with the samples that are there, and all."""
     count = SampleCount()
-    with displayed(count) as changed:
 
-        def report(stored: int, total: int) -> None:
-            began = count.first is not None
-            count.reach(stored, total)
-            if began:
-                changed()
-            elif stored:
-                note(f"{stored:,} of {total:,} samples are there already")
+    def report(stored: int, total: int) -> None:
+        began = count.first is not None
+        count.reach(stored, total)
+        if stored and not began:
+            note(f"{stored:,} of {total:,} samples are there already")
 
+    with displayed(count):
         yield report

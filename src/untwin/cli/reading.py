@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from untwin.data.noise import Values
-from untwin.data.typed import typed
+from untwin.data.typed import typed_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +74,4 @@ class ReadOptions:
 
     def text(self) -> str:
         """The same options again, as they are typed."""
-        options = {f" --{name.replace('_', '-')}": v for name, v in vars(self).items() if v is not None and v is not False}
-        return "".join(option if value is True else f"{option}{_argument(option, value)}" for option, value in options.items())
-
-
-def _argument(option: str, value: Any) -> str:
-    """What begins with a dash is told from an option: a file by ./, any other value by =."""
-    text = str(value)
-    return f"={shlex.quote(text)}" if text.startswith("-") and not Path(text).exists() else f" {typed(text)}"
+        return typed_options(vars(self))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from untwin.batch import RECORD
 from untwin.cli import progress
 from untwin.cli.batch import BatchOptions, batch_members, reconstruct_batch, resume_batch
 from untwin.cli.inspect import print_comparison
-from untwin.cli.notes import note, read_pattern
+from untwin.cli.notes import note, read_pattern, say
 from untwin.cli.reading import ReadOptions
 from untwin.cli.resume import unfinished_options
 from untwin.data.series import EACH
@@ -174,23 +175,34 @@ def reconstructed(run: Run, overwrite: bool, resume: bool = False, task: Task | 
 
 
 def present(
-    solution: Reconstruction, folder: Path, strain: StrainMap | None = None, full_report: bool = True, **drawing: bool | str
+    solution: Reconstruction,
+    folder: Path,
+    run: Run | None,
+    strain: StrainMap | None = None,
+    full_report: bool = True,
+    **drawing: bool | str,
 ) -> None:
-    """Write the report, unless it is not wanted; print the warnings, the verdict and where everything lies. strain: in the laboratory.
-    drawing: pdf, twin, flip of show.report."""
+    """Write the report, unless it is not wanted; print the warnings, the verdict in three lines, and where everything lies. run: what was
+    asked for; None where nobody knows. strain: in the laboratory. drawing: pdf, twin, flip of show.report."""
+    from untwin.show.advice import advice
     from untwin.show.report import report as write_report
 
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
         note(text)
-    mark = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted]
-    print(f"{mark}: {solution.verdict.text}")
-    print(f"results: {folder}/result.cxi (silx view), summary.json, run.toml" + (", figures/" if full_report else ""))
+    verdict, options = solution.verdict, None if run is None else run.options() | {"file": str(run.file)}
+    following = advice(solution, folder, options)
+    mark, colour = {True: ("TRUST", "green"), False: ("DO NOT TRUST", "red"), None: ("CANNOT SAY", "yellow")}[verdict.trusted]
+    say(mark, verdict.decision or verdict.text, style=f"bold {colour}")
+    if verdict.decision and verdict.reasons:
+        say("why", verdict.reasons)
+    say("next", following.text, following.command)
     if full_report:
-        print(f"report:  {write_report(solution, folder / 'report.html', strain, **drawing)}")  # pyright: ignore[reportArgumentType]
+        say("report", str(write_report(solution, folder / "report.html", strain, options=options, **drawing)))  # pyright: ignore[reportArgumentType]
+    say("results", f"{folder}/result.cxi, summary.json, run.toml" + (", figures/" if full_report else ""))
 
 
-RECONSTRUCT = Task(present=lambda solution, folder: present(solution, folder), read=read_pattern, note=note, progress=progress.iterations)
-WITHOUT_REPORT = replace(RECONSTRUCT, present=lambda solution, folder: present(solution, folder, full_report=False))
+RECONSTRUCT = Task(present=present, read=read_pattern, note=note, progress=progress.run)
+WITHOUT_REPORT = replace(RECONSTRUCT, present=partial(present, full_report=False))
 
 
 def report(folder: Path, *, pdf: bool = False, twin: bool = False, flip: str = "") -> None:
@@ -214,7 +226,17 @@ def report(folder: Path, *, pdf: bool = False, twin: bool = False, flip: str = "
     solution, root = load(folder), folder if folder.is_dir() else folder.parent
     path = root / FOLDER / MAP
     strain = read_map(path).in_frame("laboratory") if path.is_file() else None
-    present(solution, root, strain, pdf=pdf, twin=twin, flip=flip)
+    present(solution, root, _run_of(root), strain, pdf=pdf, twin=twin, flip=flip)
+
+
+def _run_of(folder: Path) -> Run | None:
+    """What a result was made with, as its run.toml has it; None where there is none."""
+    from untwin.config import resolved
+
+    try:
+        return resolved(folder / "run.toml", {}).model_copy(update={"recipe": None})  # written out there, whoever chose it
+    except InputError:
+        return None
 
 
 def demo(

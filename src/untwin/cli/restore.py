@@ -148,8 +148,8 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
         )
     options |= {f"{k}_sha256": sha256(path) for k, path in files.items()}
     with checkpointed("restore", checkpoint, folder, resume, files["image"].name, "statistic") as live:
-        with progress.iterations("restoring", "statistic") as report:
-            result = work.run(settings["seed"], settings["steps"], settings["device"], report, checkpoint, live)
+        with progress.run(live, "restoring", "statistic"):
+            result = work.run(settings["seed"], settings["steps"], settings["device"], None, checkpoint, live)
         save_restored(result, folder, scale, offset, options)
         from untwin.show.restored import restored_page
 

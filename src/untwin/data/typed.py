@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def typed(value: object) -> str:
@@ -16,6 +18,18 @@ def typed(value: object) -> str:
         return shlex.quote(text)
     octal = "".join(c if c.isprintable() and c not in "'\\" else _octal(c) for c in text)
     return f"$'{octal}'"
+
+
+def typed_options(options: Mapping[str, Any]) -> str:
+    """Options of a command as they are typed, each behind a blank; those that are None or False are left out."""
+    words = {f" --{name.replace('_', '-')}": v for name, v in options.items() if v is not None and v is not False}
+    return "".join(option if value is True else f"{option}{_argument(option, value)}" for option, value in words.items())
+
+
+def _argument(option: str, value: Any) -> str:
+    """What begins with a dash is told from an option: a file by ./, any other value by =."""
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"={shlex.quote(text)}" if text.startswith("-") and not Path(text).exists() else f" {typed(text)}"
 
 
 def _octal(character: str) -> str:

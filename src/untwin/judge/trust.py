@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
 SAME_ERROR = 0.1  # E, after alignment, below which two results are the same object (docs/benchmarks.md, The verdict)
@@ -19,12 +20,47 @@ MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families 
 NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
 
 
+class Cause(StrEnum):
+    """What a verdict of a reconstruction comes from, where it is not TRUST."""
+
+    AGREEMENT = ""  # families agree, or do not
+    SINGLE = "single"  # nothing independent to compare with
+    UNEXPLAINED = "unexplained"  # the object leaves most of the data unexplained
+    SPECKLES = "speckles"  # of some nothing was measured
+    NOISE = "noise"  # too few photons
+    MODEL = "model"  # the data contradict it
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """trusted: True, False, or None where nothing can be said (a single start, say). text: one sentence for a person."""
+    """trusted: True, False, or None where nothing can be said (a single start, say). text: one sentence for a person.
+
+    decision: the part of it that decides, for one short line; empty where the text is short itself. cause: a Cause.
+    """
 
     trusted: bool | None
     text: str
+    decision: str = ""
+    cause: Cause = Cause.AGREEMENT
+
+    @property
+    def reasons(self) -> str:
+        """The text without what decides."""
+        if not self.decision:
+            return self.text
+        before, _, after = self.text.partition(self.decision)
+        return ", ".join(
+            part
+            for part in (
+                before.strip(", ").removesuffix(", but"),
+                after.removeprefix(": do not trust this").removeprefix(": take more starts before you trust this").strip(", "),
+            )
+            if part
+        )
+
+    def but(self, text: str, doubt: str) -> Verdict:
+        """Nothing can be said any more, because of a doubt; text: the new sentence."""
+        return Verdict(None, text, doubt, self.cause)
 
 
 @dataclass(frozen=True)
@@ -67,38 +103,51 @@ def verdict(e: Evidence) -> Verdict:
     """The verdict on a solution."""
     facts = _facts(e)
     if not e.errors:
-        return Verdict(None, ", ".join([*facts, "nothing independent to compare with: take more starts before you trust this"]))
+        lonely = "nothing independent to compare with"
+        return Verdict(None, ", ".join([*facts, f"{lonely}: take more starts before you trust this"]), lonely, Cause.SINGLE)
     errors = [error / max(e.contrast, 1e-6) for error in e.errors]
     nearest = min(errors)
-    families = 1 + sum(error < SAME_ERROR for error in errors)
     if e.r_factor > MAX_R_FACTOR:
-        return Verdict(False, ", ".join([*facts, "the object does not explain the data: do not trust this"]))
+        why = "the object does not explain the data"
+        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why, Cause.UNEXPLAINED)
     unit = " of its contrast" if e.contrast < 1 else ""
     if nearest < SAME_ERROR:
-        facts.append(f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})")
+        families = 1 + sum(error < SAME_ERROR for error in errors)
+        decision = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
+        facts.append(decision)
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
     if nearest >= SAME_ERROR and e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
         half = f"half deviance {e.deviance_ratio:.2f} times the expected"
-        facts.append(f"but redrawn by a prior it explains the counts as the truth would ({half})")
+        decision = f"redrawn by a prior it explains the counts as the truth would ({half})"
+        facts.append(f"but {decision}")
     elif nearest >= SIMILAR_ERROR:
-        return Verdict(False, ", ".join([*facts, "the starts do not agree: do not trust this"]))
+        why = "the starts do not agree"
+        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why)
     elif nearest >= SAME_ERROR:
-        return Verdict(None, ", ".join([*facts, "alike but not the same: trust the outline, not the details"]))
+        why = "alike but not the same: trust the outline, not the details"
+        return Verdict(None, ", ".join([*facts, why]), why)
+    doubt, cause = _doubt(e)
+    if doubt:
+        return Verdict(None, ", ".join([*facts, f"but {doubt}"]), doubt, cause)
+    noise = [] if math.isnan(e.noise_error) else [f"{_noise(e)} leaves an error of about {e.noise_error:.2g}"]
+    text = ", ".join([*facts, *noise, *([e.resolution] if e.resolution else [])])
+    return Verdict(True, text, decision)
+
+
+def _doubt(e: Evidence) -> tuple[str, Cause]:
+    """What forbids to trust families that agree, or nothing."""
     if e.hidden > MAX_HIDDEN_SPECKLES:
-        facts.append(f"but of {e.hidden:.0f} speckles nothing was measured: trust the outline and fine details, not slow variations")
-        return Verdict(None, ", ".join(facts))
+        return f"of {e.hidden:.0f} speckles nothing was measured: trust the outline and fine details, not slow variations", Cause.SPECKLES
     if e.photons < MIN_PHOTONS:
         number = f"{e.photons:.0f} photons" if e.counts else "nobody knows how many photons"
-        facts.append(f"but with {number} for each of its pixels the penalty decides about details: trust what is coarse")
-        return Verdict(None, ", ".join(facts))
+        return f"with {number} for each of its pixels the penalty decides about details: trust what is coarse", Cause.NOISE
     if e.noise_error >= SAME_ERROR:
-        facts.append(f"but {_noise(e)} alone leaves an error of about {e.noise_error:.2f}: trust what is coarse, or count more photons")
-        return Verdict(None, ", ".join(facts))
+        noise = f"{_noise(e)} alone leaves an error of about {e.noise_error:.2f}"
+        return f"{noise}: trust what is coarse, or count more photons", Cause.NOISE
     if e.contradictions:
-        return Verdict(None, ", ".join([*facts, f"but the data contradict the model: {'; '.join(e.contradictions)}"]))
-    noise = [] if math.isnan(e.noise_error) else [f"{_noise(e)} leaves an error of about {e.noise_error:.2g}"]
-    return Verdict(True, ", ".join([*facts, *noise, *([e.resolution] if e.resolution else [])]))
+        return f"the data contradict the model: {'; '.join(e.contradictions)}", Cause.MODEL
+    return "", Cause.AGREEMENT
 
 
 def _noise(e: Evidence) -> str:

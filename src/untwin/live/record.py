@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from untwin.errors import CheckpointWarning, InputError
 from untwin.live import files
+from untwin.live.remaining import Standing, standing
 from untwin.live.view import Line, View, encoded, thinned
 
 INTERVAL = 2.0  # seconds between two pulses, and between two pictures at least,
@@ -79,7 +80,8 @@ class Record:
         self._status: dict[str, Any] = {
             "format": 1, "command": command, "title": title, "figure": figure, "unit": "iterations", "state": "running",
             "pid": os.getpid(), "process": process_start(os.getpid()), "host": platform.node(),
-            "stage": "", "stage_number": 0, "stages": [], "steps": 0, "under_way": 0, "foreseen": None, "lowest": None,
+            "stage": "", "stage_number": 0, "stages": [], "titles": [], "work": [], "stage_ends": [],
+            "steps": 0, "under_way": 0, "foreseen": None, "lowest": None,
             "verdict": None, "message": "", "numbers": {}, "families": None, "log": [],
         }  # fmt: skip
         self._lines: dict[tuple[str, str], Line] = {}
@@ -123,12 +125,19 @@ class Record:
         with self._lock:
             self._status.update(values)
 
-    def stage(self, name: str, number: int = 0, names: Sequence[str] = ()) -> None:
-        """The run comes to a stage of its plan. number: among all their names, counted from 0."""
+    def plan(self, names: Sequence[str], titles: Sequence[str], work: Sequence[tuple[int, float]]) -> None:
+        """The stages that are to come: their names, what they do in words, the steps of each and what a step costs, in iterations."""
         with self._lock:
-            stages = list(names) or self._status["stages"]
+            self._status.update(stages=list(names), titles=list(titles), work=list(work), foreseen=sum(steps for steps, _ in work) or None)
+
+    def stage(self, name: str, number: int | None = None) -> None:
+        """The run comes to a stage of its plan, counted from 0; None: to what follows the last."""
+        with self._lock:
             self._ended.clear()
-            self._status.update(stage=name, stage_number=number if names else len(stages), stages=stages)
+            s = self._status
+            number = len(s["stages"]) if number is None else number
+            ends = [*s["stage_ends"], (s["steps"], time.monotonic() - self._began)] if number else []
+            s.update(stage=name, stage_number=number, stage_ends=ends)
         if self.active:
             self.log(name)
 
@@ -142,8 +151,6 @@ class Record:
 
     def reporting(self, report: Report | None) -> Report | None:
         """The report of a run, which the record hears, too."""
-        if not self.active:
-            return report
 
         def both(steps: int, value: float | None, foreseen: int) -> None:
             self.steps(steps, value, foreseen)
@@ -194,6 +201,11 @@ class Record:
     def families(self, labels: Sequence[str], distances: Sequence[Sequence[float]]) -> None:
         """How far the best of each family is from that of each other one."""
         self.set(families={"labels": list(labels), "distances": [list(row) for row in distances], "stage": self._status["stage"]})
+
+    def standing(self, elsewhere: float = 0.0) -> Standing:
+        """Where the run stands now. elsewhere: steps that workers have under way."""
+        with self._lock:
+            return standing(self._status, self._status["under_way"] + elsewhere, time.monotonic() - self._began)
 
     def affordable(self, seconds: float) -> bool:
         """Whether something that takes so long is at most a hundredth of the time until now."""

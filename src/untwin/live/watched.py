@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from untwin.errors import InputError
 from untwin.live import files
 from untwin.live.record import process_start
+from untwin.live.remaining import standing
 from untwin.live.view import View, decoded
 
 STALE = 30.0  # seconds without a pulse, seen from here, after which a run on another machine counts as lost
@@ -46,10 +47,21 @@ class Watched:
             return {}
         if status["state"] == "running" and not self._at_work(status):
             status["state"], status["message"] = "lost", "its process has ended without a word"
-        steps, foreseen, seconds = _number(status.get("steps")), _number(status.get("foreseen")), _number(status.get("seconds"))
-        steps += _number(status.get("under_way")) + sum(shown.view.steps for shown in self._workers(status))
-        left = seconds * (foreseen - steps) / steps if steps and foreseen > steps and status["state"] == "running" else None
-        return {**status, "steps": steps, "left": left, "asked": files.requested(self.results)}
+        under_way = _number(status.get("under_way")) + self.under_way(status)
+        try:
+            now = standing({**status, "steps": _number(status.get("steps"))}, under_way, _number(status.get("seconds")))
+        except (TypeError, ValueError, IndexError, KeyError):
+            return {}
+        left = now.left if status["state"] == "running" else None
+        return {**status, "steps": now.steps, "left": left, "asked": files.requested(self.results)}
+
+    def workers_steps(self) -> int:
+        """The same, of the run as its files have it."""
+        return self.under_way(files.read_json(self.results / files.FOLDER / files.STATUS))
+
+    def under_way(self, status: dict[str, Any]) -> int:
+        """Steps that workers have taken of parts that have not ended."""
+        return sum(shown.view.steps for shown in self._workers(status))
 
     def curves(self, status: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         """A version, and the curves of all that has ended or is under way."""

@@ -128,7 +128,7 @@ def _solved(
         outcome = plan.run(problem, seed, launch, support=support, report=report, live=live)
         if time.perf_counter() - clock > EVERY:
             checkpoint.keep()
-        live.stage("Assess")
+        live.stage("verdict")
         solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))

@@ -77,9 +77,8 @@ def replicate(
     numbers, warnings = solution.numbers | {"replicas": float(sum(alike))}, solution.warnings + _doubts(solution, alike)
     verdict = solution.verdict
     if verdict.trusted and sum(similar) <= count // 2:
-        verdict = trust.Verdict(
-            None, f"{verdict.text}; but {count - sum(similar)} of {count} replicas came out unlike it: trust the outline"
-        )
+        doubt = f"{count - sum(similar)} of {count} replicas came out unlike it: trust the outline"
+        verdict = verdict.but(f"{verdict.text}; but {doubt}", doubt)
     return replace(solution, replicas=fourier.centred(x[alike], d), numbers=numbers, warnings=warnings, verdict=verdict)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data.atomic import atomic_write_bytes
+from untwin.show.advice import advice
 from untwin.show.exposures import plot_fitted_exposures
 from untwin.show.numbers import crystal_rows, data_rows, number_rows, parameter_rows, start_rows
 from untwin.show.object import loose_support, plot_magnitude, plot_object, plot_profiles
@@ -160,11 +161,13 @@ def report(
     pdf: bool = False,
     twin: bool = False,
     flip: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report to `path` (an .html file, or a folder that gets report.html) and every figure beside it as figures/NAME.png.
 
     strain: of the same crystal, on a regular grid. pdf: figures/NAME.pdf, too. twin: show the twin of the object. flip: axes that are
-    drawn in the other direction, such as "y"; both change nothing but the page, which says so.
+    drawn in the other direction, such as "y"; both change nothing but the page, which says so. options: of the run, for the command that
+    the page advises.
     Returns the page's path. The page needs no other file and no network. Raises InputError where it cannot be written, or where the object
     cannot be shown so.
     """
@@ -185,6 +188,7 @@ def report(
         scripts=("zoom.js", *(("view.js",) if any(s and s["view"] for s in sections) else ())),
         name=Path(solution.pattern.source.path or "pattern").name,
         verdict={"kind": kind, "symbol": symbol, "words": words, "text": solution.verdict.text},
+        advice=advice(solution, path.parent, options),
         shown=shown.sentence,
         warnings=list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings))),
         sections=[s for s in sections if s],

@@ -213,6 +213,7 @@ def _regimes(name: str, base: Simulation) -> dict[str, Simulation]:
     }
 
 
+#: The recipes of data sets, by name: "crystals-2d" and others.
 RECIPES: dict[str, Simulation] = {
     **_regimes("crystals-2d", _CRYSTALS_2D),
     **_regimes("crystals-3d", _CRYSTALS_3D),

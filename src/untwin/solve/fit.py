@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from untwin import expression
 from untwin.checks import require_int, require_number
@@ -54,6 +54,8 @@ class Fit(Algorithm):
     constraints: bounds that the image is brought to meet, such as [AtMost(Squared(), sigma**2)] (solve.constrained). A loss that is bounded
         is no part of what is minimised: that is the regulariser alone.
     """
+
+    cost: ClassVar[float] = 200.0  # at 64 x 64 on a CPU: 4.7 ms against 26 us of an iteration with [fast]
 
     prior: Prior = field(default_factory=Untrained)
     descent: Descent = field(default_factory=Adam)

@@ -47,9 +47,11 @@ class Algorithm(Recipe):
     """One step of a method: frozen numbers, and `step`. What moves is in the state.
 
     needs: the kind of problem that it is a step for. Another kind is an InputError before the first step.
+    cost: what it takes about, in iterations of a projection algorithm on one start, for the time that is left.
     """
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
+    cost: ClassVar[float] = 1.0
 
     def parts(self) -> tuple[Algorithm, ...]:
         """The step, and those that it holds."""
@@ -63,7 +65,8 @@ class Algorithm(Recipe):
         return state
 
     @abstractmethod
-    def step(self, problem: Any, state: State) -> State: ...
+    def step(self, problem: Any, state: State) -> State:
+        """The state after one iteration of all starts. The old state stays as it is."""
 
     @property
     def steady(self) -> bool:
@@ -95,16 +98,20 @@ class Rule(ABC):
         return problem
 
     @abstractmethod
-    def begin(self, problem: Any, state: State) -> State: ...
+    def begin(self, problem: Any, state: State) -> State:
+        """The state with the rule_state that the segment begins with."""
 
     @abstractmethod
-    def observe(self, problem: Any, state: State) -> State: ...
+    def observe(self, problem: Any, state: State) -> State:
+        """The state with rule_state brought up to date, after a step."""
 
     @abstractmethod
-    def done(self, state: State) -> Tensor: ...
+    def done(self, state: State) -> Tensor:
+        """Which starts have stopped: (starts,) bool."""
 
     @abstractmethod
-    def restore_best(self, state: State) -> State: ...
+    def restore_best(self, state: State) -> State:
+        """The state with the images that the rule keeps, at the end of the segment."""
 
 
 def _parts(recipe: Recipe) -> tuple[Recipe, ...]:

@@ -34,6 +34,7 @@ class Average(Stage):
     recipe: Recipe
 
     rank: ClassVar[Rank] = Rank.RESULTS
+    title: ClassVar[str] = "averages"
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)

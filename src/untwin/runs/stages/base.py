@@ -14,7 +14,7 @@ from untwin.engine import memory
 from untwin.errors import InputError
 from untwin.runs.failure import Failure, Failures
 from untwin.runs.population import Population, errors, gather, objects
-from untwin.solve.recipe import Recipe
+from untwin.solve.recipe import Recipe, steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,9 +168,13 @@ class Arrays:
 
 @dataclass(frozen=True, repr=False)
 class Stage(ABC):
-    """A part of a plan: frozen settings, one `run`, and what this takes. An expression, like a recipe."""
+    """A part of a plan: frozen settings, one `run`, and what this takes. An expression, like a recipe.
+
+    title: what it does, in two or three words.
+    """
 
     rank: ClassVar[Rank]
+    title: ClassVar[str] = "own stage"
 
     @abstractmethod
     def run(self, cohort: Cohort, context: Context) -> Cohort: ...
@@ -186,6 +190,12 @@ class Stage(ABC):
 
     @abstractmethod
     def arrays(self, size: Size) -> Arrays: ...
+
+    @property
+    def cost(self) -> float:
+        """Of one of its steps, in iterations, for the time that is left."""
+        costs = [a.cost for recipe in self.work for a in steps(recipe)]
+        return sum(costs) / len(costs) if costs else 1.0
 
     def __repr__(self) -> str:
         return expression.write(self)

@@ -62,6 +62,7 @@ class Coherence(Unforeseen):
     sharpening: int = ITERATIONS
 
     rank: ClassVar[Rank] = Rank.MODEL
+    title: ClassVar[str] = "coherence"
 
     def __post_init__(self) -> None:
         require_number(self, "limit", 0, above=True)

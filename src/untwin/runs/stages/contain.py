@@ -38,6 +38,7 @@ class Contain(Stage):
     max_deviance_ratio: float = MAX_DEVIANCE_RATIO
 
     rank: ClassVar[Rank] = Rank.RESULTS
+    title: ClassVar[str] = "contained supports"
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)

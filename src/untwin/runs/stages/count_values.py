@@ -48,6 +48,7 @@ class CountValues(Stage):
     factor: float = 1.5
 
     rank: ClassVar[Rank] = Rank.DETECTOR
+    title: ClassVar[str] = "number of values"
 
     def __post_init__(self) -> None:
         require_recipes(self, self.search, self.polish)

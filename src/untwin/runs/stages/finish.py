@@ -39,6 +39,7 @@ class Finish(Stage):
     rounds: int = 1
 
     rank: ClassVar[Rank] = Rank.RESULTS
+    title: ClassVar[str] = "finish"
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.recipes)

@@ -29,6 +29,7 @@ class Guide(Stage):
     mix: bool = False
 
     rank: ClassVar[Rank] = Rank.FAMILIES
+    title: ClassVar[str] = "guided generations"
 
     def __post_init__(self) -> None:
         require_recipes(self, *self.children)

@@ -23,6 +23,7 @@ class Inspect(Unforeseen):
     keep_strays: bool = False
 
     rank: ClassVar[Rank] = Rank.DETECTOR
+    title: ClassVar[str] = "detector"
 
     def arrays(self, size: Size) -> Arrays:
         return Arrays(12)  # in double precision: the intensity, its surroundings, and the sharpened one
@@ -104,6 +105,7 @@ class Release(Unforeseen):
     """From here on the projections impose what was measured, and nothing that was filled in."""
 
     rank: ClassVar[Rank] = Rank.RESULTS
+    title: ClassVar[str] = "released pixels"
 
     def arrays(self, size: Size) -> Arrays:
         return Arrays(4)

@@ -146,10 +146,10 @@ class Plan:
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
         cohort, course, names = Cohort(), [], [type(stage).__name__ for stage in self.stages]
         if live is not None:
-            live.steps(0, None, total)
+            live.plan(names, [stage.title for stage in self.stages], [(s.steps(self.size()), s.cost) for s in self.stages])
         for i, stage in enumerate(self.stages):
             if live is not None:
-                live.stage(names[i], i, names)
+                live.stage(names[i], i)
             context = Context(cohort.problem or problem, seed, launch, support, tell, self._iterates(i), self.stages[:i])
             former, cohort = cohort, stage.run(cohort, context)
             memory.release()

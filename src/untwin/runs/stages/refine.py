@@ -33,6 +33,7 @@ class Refine(Stage):
     max_deviance_ratio: float = 0.0
 
     rank: ClassVar[Rank] = Rank.END
+    title: ClassVar[str] = "deep prior"
 
     def __post_init__(self) -> None:
         require_recipes(self, self.recipe)

@@ -26,6 +26,7 @@ class Reserve(Unforeseen):
     max_disagreement: float = MAX_DISAGREEMENT
 
     rank: ClassVar[Rank] = Rank.FAMILIES
+    title: ClassVar[str] = "more families"
 
     def __post_init__(self) -> None:
         require_int(self, "families", 0, MOST)

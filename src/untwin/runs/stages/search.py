@@ -34,6 +34,7 @@ class Search(Stage):
     families: int = 1
 
     rank: ClassVar[Rank] = Rank.SEARCH
+    title: ClassVar[str] = "random starts"
 
     def __post_init__(self) -> None:
         require_recipes(self, self.first)

@@ -56,6 +56,7 @@ class Strays(Unforeseen):
     rounds: int = 2
 
     rank: ClassVar[Rank] = Rank.MODEL
+    title: ClassVar[str] = "stray light"
 
     def __post_init__(self) -> None:
         require_number(self, "limit", GROWN)

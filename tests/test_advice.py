@@ -1,0 +1,91 @@
+"""What a user is told to do next: true of the verdict, and a command that the command line takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import untwin as ut
+from untwin import cli
+from untwin.judge import trust
+from untwin.judge.trust import Cause, Evidence, Verdict
+from untwin.show.advice import MOST_EFFORT, advice
+from untwin.simulate import shapes
+from untwin.simulate.detector import measure
+
+OUT = Path("scans/out")
+GOOD = Evidence(r_factor=0.02, errors=(0.02, 0.3), starts=8, agreeing=3, twins=1)
+CASES = {  # what the verdict rests on -> its cause, and what the advice says
+    "agreement": (GOOD, Cause.AGREEMENT, "export"),
+    "one family": (replace(GOOD, errors=()), Cause.SINGLE, "--starts 24"),
+    "unexplained": (replace(GOOD, r_factor=0.7), Cause.UNEXPLAINED, "untwin inspect"),
+    "hidden": (replace(GOOD, hidden=4.0), Cause.SPECKLES, "--support"),
+    "noise": (replace(GOOD, noise_error=0.2), Cause.NOISE, ""),
+    "model": (replace(GOOD, contradictions=("rings",)), Cause.MODEL, "untwin inspect"),
+    "apart": (replace(GOOD, errors=(0.5,)), Cause.AGREEMENT, "--effort 4"),
+    "alike": (replace(GOOD, errors=(0.15,)), Cause.AGREEMENT, "--effort 4"),
+}
+
+
+@pytest.fixture(scope="module")
+def solution():
+    pattern, _ = measure(shapes.complex_texture((24, 24), np.random.default_rng(0)), 1e6, np.random.default_rng(0))
+    solution = ut.reconstruct(pattern, "20*HIO + ShrinkWrap + 5*ER", starts=2)
+    return replace(solution, numbers=solution.numbers | {"chi_square_amplitude": 1.0, "worst_shell_misfit": 1.0})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_cause_has_its_advice(solution, case):
+    evidence, cause, command = CASES[case]
+    verdict = trust.verdict(evidence)
+    following = advice(replace(solution, verdict=verdict), OUT, {"file": "my scan.h5"})
+    assert verdict.cause == cause and following.text and command in following.command
+    assert "'my scan.h5'" in following.command or cause is Cause.NOISE or verdict.trusted
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_decides_is_part_of_the_text_and_the_rest_is_the_reasons(case):
+    verdict = trust.verdict(CASES[case][0])
+    assert verdict.decision and verdict.decision in verdict.text
+    assert verdict.decision not in verdict.reasons and verdict.reasons.startswith("R = ") and ", ," not in verdict.reasons
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_command_is_one_that_the_command_line_takes(solution, case, monkeypatch, tmp_path, capsys):
+    """Every option exists; the file does not, which is the first thing that is looked at."""
+    monkeypatch.chdir(tmp_path)
+    verdict = trust.verdict(CASES[case][0])
+    command = advice(replace(solution, verdict=verdict), OUT, {"file": "scan.h5", "centre": [12.5, 12.0], "positivity": True}).command
+    if not command:
+        return
+    words = shlex.split(command)
+    assert words[0] == "untwin"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words[1:])
+    assert stop.value.code == 2 and re.search(r"no file|does not exist|no result", capsys.readouterr().err, re.IGNORECASE), command
+
+
+def test_options_of_the_run_are_typed_again_and_those_of_its_work_are_not(solution):
+    apart = replace(solution, verdict=trust.verdict(CASES["apart"][0]))
+    options = {"file": "scan.h5", "mask": "-bad.npy", "centre": (12.5, 12.0), "effort": 4.0, "seed": 7, "workers": 2, "positivity": True}
+    command = advice(apart, OUT, options).command
+    assert command == "untwin reconstruct scan.h5 --mask=-bad.npy --centre 12.5,12.0 --positivity --effort 16 -o scans/out_2"
+    assert "--effort" not in advice(apart, OUT, options | {"effort": MOST_EFFORT}).command
+    assert advice(apart, OUT, {"file": "scan.h5", "recipe": "20*HIO"}).command == "untwin reconstruct scan.h5 -o scans/out_2"
+    assert "inspect" in advice(replace(apart, numbers=apart.numbers | {"chi_square_amplitude": 1.5}), OUT, options).command
+
+
+def test_a_crystal_is_taken_away_as_what_suits_it(solution):
+    trusted = replace(solution, verdict=Verdict(True, "fine"))
+    assert advice(trusted, OUT).command == "untwin export scans/out --to tiff"
+    assert advice(replace(trusted, image=solution.image[None]), OUT).command == "untwin export scans/out --to vti"
+
+
+def test_a_doubt_takes_the_trust_away():
+    verdict = trust.verdict(GOOD).but("something; but a doubt", "a doubt")
+    assert verdict.trusted is None and verdict.decision == "a doubt" and verdict.reasons == "something; but"
