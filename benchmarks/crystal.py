@@ -2,7 +2,7 @@
 
     python benchmarks/crystal.py --seed 1 --count 10 --json benchmarks/results/crystal.json
 
-One start is the first recipe of the automatic plan, with nothing chosen, bred or finished afterwards: one start per object, then with
+One start is the first recipe of the automatic plan, with nothing chosen, guided or finished afterwards: one start per object, then with
 --starts more of them. E, floor and success as in recover.py. CPU: seconds per start.
 """
 

@@ -48,8 +48,8 @@ def shipped() -> str:
         which = "the first of them" if origin["training"]["seed"] == run["seed"] else "others"
         begun = f", begun with the weights of a training on {samples_seen(origin):,} samples ({which})"
     text = (
-        f"{card['samples']:,} samples of `{run['data']}`{begun}; batch {run['batch']}, objective `{run['objective']}`; "
-        f"{card['validation_samples']:,} fresh samples to try it on. The published training had 1,800,000.\n\n"
+        f"{card['samples']:,} samples of `{run['data']}`{begun}. Batch {run['batch']}, objective `{run['objective']}`, and "
+        f"{card['validation_samples']:,} fresh samples to test it on. The published training had 1,800,000.\n\n"
     )
     return text + table(["what", "value"], [[NAMES.get(k, k), f"{v:.4g}"] for k, v in card["metrics"].items()])
 
@@ -138,8 +138,8 @@ def inference() -> str | None:
     rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
     rate = found["operations"] / min(r["ms"] for r in found["rows"]) / 1e6
     said = (
-        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, at {rate:,.0f} GFLOP/s at best; a product of "
-        f"two matrices of 1024 reaches {found['peak'] / 1e9:,.0f} on the same core, at which a pattern would take "
+        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, at {rate:,.0f} GFLOP/s at best. A product of "
+        f"two matrices of 1024 reaches {found['peak'] / 1e9:,.0f} on the same core. At that rate a pattern would take "
         f"{1e3 * found['operations'] / found['peak']:.1f} ms.\n\n"
     )
     return f"    {found['command']}\n\n{said}" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)

@@ -24,7 +24,7 @@ recipe = 10 * (20 * HIO(beta=0.9) + wrap) + 10 * (20 * RAAR(beta=0.87) + wrap) +
 print(recipe)
 assert ut.parse(repr(recipe)) == recipe
 
-# %% Eight starts in two families that never see each other. Nothing is bred or finished: a recipe is only what it says.
+# %% Eight starts in two families that never see each other. Nothing is guided or finished: a recipe is only what it says.
 solution = ut.reconstruct(pattern, recipe, starts=8, seed=0)
 print(solution.verdict.text)
 for start in solution.starts:

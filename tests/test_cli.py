@@ -116,7 +116,7 @@ REJECTED = [
     ("demo --seed -1", r"Invalid value .*-1.* for --seed\. Must be >= 0"),
     ("simulate crystal -o new.cxi --size 64,x", r"--size 64,x: expected whole numbers, slowest axis first, such as 64,64"),
     ("simulate crystal -o new.cxi --size 64", r"shape \(64,\): expected two or three sizes, such as 64,64"),
-    ("simulate crystal -o new.cxi --size 8,8", r"an array of 8 x 8 at an oversampling.*expected 6 at least: take a larger size"),
+    ("simulate crystal -o new.cxi --size 8,8", r"an array of 8 x 8 at an oversampling.*Expected are 6 at least: take a larger size"),
     ("simulate crystal -o new.cxi --photons -1", r"photons.*-1.*expected a number, 1 to"),
     ("simulate crystal -o new.cxi --coherence -0.3", r"coherence=-0\.3\): expected a number, 0 or more"),
     ("simulate crystal -o new.cxi --background -1", r"background=-1.*: expected a number, 0 to"),
@@ -387,7 +387,7 @@ def test_the_program_itself_shows_its_help(house):
 @pytest.mark.parametrize(
     "error, code, message",
     [
-        (NumericalFailure("every start came to nothing; try more starts"), 3, "every start came to nothing; try more starts"),
+        (NumericalFailure("every start failed; try more starts"), 3, "every start failed; try more starts"),
         (KeyboardInterrupt(), 130, "interrupted; what is complete stays, nothing is half-written"),
         (OSError(28, "No space left on device", "new"), 2, "No space left on device: new; check the path, the space and the permissions"),
         (InputError("no"), 2, "no"),

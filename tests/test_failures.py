@@ -155,9 +155,9 @@ def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(
 
 
 def test_where_all_fail_nothing_is_written_and_the_exit_code_is_3(tmp_path, monkeypatch, capsys):
-    with pytest.raises(NumericalFailure, match=r"every start came to nothing: NaN or infinity \(\d+ tried\)"):
+    with pytest.raises(NumericalFailure, match=r"every start failed: NaN or infinity \(\d+ tried\)"):
         ut.reconstruct(thing(), RECIPE + Spoil(seeds=None) + END, starts=4)
-    with pytest.raises(NumericalFailure, match="every start came to nothing: empty support"):
+    with pytest.raises(NumericalFailure, match="every start failed: empty support"):
         ut.reconstruct(thing(), END + Nothing(), starts=2)
 
 

@@ -301,7 +301,7 @@ def test_the_other_convention_is_noticed_wherever_the_numbers_tell_and_an_honest
     marks = f"marks {100 * hidden.mean():.0f} % of the pixels as unknown; invert it if"
     assert len(texts) == (fill == "untouched" and hidden.mean() > 0.5) and all(marks in t for t in texts)
     if fill != "untouched":
-        with pytest.raises(InputError, match="calls known are all alike.*invert the mask"):
+        with pytest.raises(InputError, match="calls known are all the same.*invert the mask"):
             job(y, "inpaint", mask=~hidden)
 
 

@@ -67,3 +67,19 @@ def test_alignment_one_at_a_time_says_what_it_says_of_all(monkeypatch):
     each = list(aligned(p, all_, reference))
     assert torch.allclose(torch.cat([a.error for a in each]), together, atol=1e-12) and torch.equal(errors(p, all_, reference), together)
     assert float(together[1]) < 1e-6 and errors(p, all_.rows([]), reference).shape == (0,)
+
+
+def test_a_finish_one_recipe_at_a_time_ends_with_the_same_bits(monkeypatch):
+    """As of a large array: batches of one start, and outcomes that are weighed as they come."""
+    p = pattern(thing((24, 20)))
+    plan = (
+        "Plan(Search(20*HIO + ShrinkWrap, starts=4, families=2), Finish((ShrinkWrap(threshold=Deal((0.1, 0.2))) + 10*RAAR, "
+        "ShrinkWrap(threshold=Deal((0.15, 0.3))) + 5*HIO + 5*ER), deal=2, rounds=2))"
+    )
+    monkeypatch.setattr("untwin.runs.launch.BATCH", 1)
+
+    together = ut.reconstruct(p, plan, seed=4)
+    monkeypatch.setattr("untwin.runs.stages.finish.LARGE_PIXELS", 1)
+    each = ut.reconstruct(p, plan, seed=4)
+    assert torch.equal(each.image, together.image) and each.numbers["score"] == together.numbers["score"]
+    assert each.verdict == together.verdict and each.mode_weights == together.mode_weights

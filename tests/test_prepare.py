@@ -278,7 +278,7 @@ def test_hot_pixels_of_the_dark_are_masked_and_the_rest_of_it_is_in_the_model(ex
 def test_a_dark_of_a_longer_time_gives_its_hot_pixels_alone(counts):
     dark = np.ones(SHAPE[1:], int)
     dark[60, 70] = 1000
-    p = prepared(scan(counts, dark=dark), "it is not of the time of one frame")
+    p = prepared(scan(counts, dark=dark), "It is not of the time of one frame")
     assert p.dark is None and not p.measured.all()
 
 

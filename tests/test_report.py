@@ -72,7 +72,7 @@ def test_resolution_is_shown_where_the_result_is_trusted(words, trusted):
     assert (plot_resolution(solution) is not None) == (trusted is True)
     assert {row["title"] for row in number_rows(solution)} == ({"resolution, full period", "first mode"} if trusted else set())
     page = words(solution)
-    assert ("may be alike and wrong" in page) == (trusted is not True)
+    assert ("may be similar and wrong" in page) == (trusted is not True)
     assert ("2.5" in page) == (trusted is True)
 
 
@@ -87,7 +87,7 @@ def test_the_stages_that_made_the_result_are_drawn(words):
     figure = plot_convergence(solution)
     lowest = next(line for line in figure.axes[1].get_lines() if line.get_label() == "the lowest")
     np.testing.assert_allclose(lowest.get_ydata(), [0.05, 0.04, 0.02])  # the reserve has changed nothing
-    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["starts", "bred", "refined", "shown"]
+    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["starts", "guided", "refined", "shown"]
     assert "0.0213" in figure.get_suptitle()
     assert "were not recorded" not in words(solution) and "were not recorded" in words(solved(letter_f(16)))
 

@@ -39,7 +39,7 @@ class ClusterWarning(UserWarning):
 
 
 class NumericalFailure(RuntimeError):
-    """No start came to anything, or too few. The command line exits with 3."""
+    """All starts failed, or too many. The command line exits with 3."""
 
 
 class WorkerLost(NumericalFailure):

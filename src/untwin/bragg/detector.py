@@ -143,7 +143,7 @@ def _shown(scan: Scan, extra: Given, survey: Survey, bad: np.ndarray, steps: lis
         if not best.sure:
             raise InputError(
                 f"the flat has shape {flat.shape}, the frames {shape}, and the frames' light does not tell which part of it they show "
-                f"(best correlation {best.correlation:.2g} at {best.first}, elsewhere up to {best.elsewhere:.2g}): give window=(first row, "
+                f"(best correlation {best.correlation:.2g} at {best.first}, elsewhere up to {best.elsewhere:.2g}). Give window=(first row, "
                 "rows, first column, columns), or flat=False"
             )
         steps.append(f"The frames show {_rows(best.first, shape)} of the flat's {_times(flat.shape)} pixels: {_correlation(best)}.")
@@ -154,8 +154,8 @@ def _shown(scan: Scan, extra: Given, survey: Survey, bad: np.ndarray, steps: lis
     elif best.sure and not own:
         guesses.append(
             f"the files say that the frames show {_rows(stated, shape)} of the detector, but the flat fits them at "
-            f"{_rows(best.first, shape)} ({_correlation(best)}; {fit.correlation:.2g} where the files say): "
-            "taken as said; window= decides otherwise"
+            f"{_rows(best.first, shape)} ({_correlation(best)}; {fit.correlation:.2g} where the files say). "
+            "It is taken as the files say; window= decides otherwise"
         )
     elif fit.absent:
         guesses.append(
@@ -212,7 +212,7 @@ def _dark(
     foretold, shown = (_blocks(a) for a in (frames * rest, np.where(rest > 0, survey.total, 0)))
     if np.minimum(foretold, shown).sum() < SHOWN * foretold.sum():
         guesses.append(
-            f"the dark foretells {foretold.sum():,.0f} counts, and in many places the frames have fewer: it is "
+            f"the dark predicts {foretold.sum():,.0f} counts, and in many places the frames have fewer. It is "
             "not of the time of one frame, and only its hot pixels are used; dark= takes another"
         )
         return hot, None

@@ -115,7 +115,7 @@ def _require_one_hand(content: _File, row: Diffractometer) -> None:
         if side != content.picture:
             raise InputError(
                 f"its handedness contradicts itself: with rows along {row.slow} and columns along {row.fast} the picture is {side} "
-                f"(looking downstream, x points to the left), and it says {content.picture!r}; turn one of the two around"
+                f"(looking downstream, x points to the left). It says {content.picture!r}; turn one of the two around"
             )
     fixed = [c.angle for c in content.detector]
     if content.two_theta is not None and all(isinstance(a, int | float) for a in fixed):
@@ -124,7 +124,7 @@ def _require_one_hand(content: _File, row: Diffractometer) -> None:
         if abs(angle - content.two_theta) > TWO_THETA:
             raise InputError(
                 f"it contradicts itself: its detector circles give a scattering angle of {angle:.2f} degrees, and two_theta is "
-                f"{content.two_theta:g}; check the axes and the order of the circles (the outermost first)"
+                f"{content.two_theta:g}. Check the axes and the order of the circles (the outermost first)"
             )
 
 

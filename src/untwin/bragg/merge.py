@@ -48,8 +48,8 @@ def merged(
         match = overlay(visible, grids.measured, again.light, again.measured)
         if match.correlation < ALIKE:
             guesses.append(
-                f"{name} is left out: where both are bright its amplitudes correlate with those of the first at {match.correlation:.2f}, "
-                f"expected {ALIKE:g} at least: another crystal, or one that has changed"
+                f"{name} is left out: where both are bright its amplitudes correlate with those of the first at {match.correlation:.2f}. "
+                f"Expected is {ALIKE:g} at least: it is another crystal, or one that has changed"
             )
             continue
         scale = _scale(visible, grids.measured, again)
@@ -58,7 +58,7 @@ def merged(
         rest = max(abs(s) for s in match.shift)
         steps.append(
             f"{name} is added, moved by {_shift(shift)} frames, rows and columns (what is left is {rest:.2g} pixels at most), with "
-            f"{scale:.2g} times the light of the first; the amplitudes correlate at {match.correlation:.3f}."
+            f"{scale:.2g} times the light of the first. The amplitudes correlate at {match.correlation:.3f}."
         )
         guesses += [sentence for sentence in [*other.guesses, *own] if sentence not in guesses]
         noise, used = noise if scatter.kind == noise.kind else scatter if scatter.kind != "photons" else noise, used + 1

@@ -53,7 +53,7 @@ def peak_of(survey: Survey, centre: Sequence[float] | None = None) -> Peak:
         _require_no_break(at, peaks[1][0], survey)
         raise InputError(
             f"there are two peaks, at {_text(at)} with {counts:,.0f} counts and at {_text(peaks[1][0])} with {peaks[1][1]:,.0f} "
-            "(frame, row, column): two crystals, and the counts do not say which is meant; choose one with centre= (--centre)"
+            "(frame, row, column). They are two crystals, and the counts do not say which is meant; choose one with centre= (--centre)"
         )
     _require_inside(at, survey.shape, "the peak")
     _require_uncut(cores[0][0], smooth, survey, at)

@@ -60,7 +60,7 @@ def prepare(
     keep_strays: hot pixels, gaps and light of other crystals are taken as measured.
     dead_time, values, gain, offset: as for `untwin.read`.
 
-    Raises InputError: no peak, a peak at the edge, two peaks that are alike, a flat of a shape that does not fit, and all that cannot be.
+    Raises InputError: no peak, a peak at the edge, two equal peaks, a flat of a shape that does not fit, and all that cannot be.
     """
     options = Preparation(
         crop=crop, centre=centre, mask=mask, flat=flat, dark=dark, monitor=monitor, window=window, binning=binning, largest=largest,

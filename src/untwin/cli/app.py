@@ -20,7 +20,7 @@ from untwin.errors import CheckpointWarning, ClusterWarning, FormerNameWarning, 
 app = App(
     name="untwin",
     help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.\n\n"
-    "Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything or a pattern of a batch failed, "
+    "Exit codes: 0 done, 2 the input or an option is wrong, 3 all starts or too many failed, or a pattern of a batch, "
     "70 a bug in untwin, 130 interrupted. "
     "With --debug, any command shows the traceback of an error.",
     version=untwin.__version__,
@@ -34,7 +34,7 @@ BUG = 70  # the exit code of what nobody has foreseen
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 no start came to anything, or too few, 70 a bug in untwin,
+    """Run a command. Exit codes: 0 done, 2 the input or an option is wrong, 3 all starts or too many failed, 70 a bug in untwin,
     130 interrupted. With --debug anywhere, a traceback before the message."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if getattr(sys.stdout, "errors", "") == "strict":  # a pipe on Windows has 256 letters

@@ -41,7 +41,7 @@ class ScanOptions:
     pixel_size
         Of the detector, such as 55um.
     direct_beam
-        Row and column where the beam falls when all detector angles are 0, such as 127.5,127.5.
+        Row and column of the direct beam, with all detector angles at 0, such as 127.5,127.5.
     flat
         File with the white field, of the frames or of the whole detector.
     dark
@@ -73,10 +73,10 @@ class PrepareOptions:
     centre
         Frame, row and column of the Bragg peak, such as 99,126,127; by default found.
     binning
-        Frames, rows and columns that become one, such as 1,2,2; by default none but of an axis that is sampled six times or more, where
-        the array is too large.
+        Frames, rows and columns that become one, such as 1,2,2. By default none; in an array that is too large, an axis that is sampled
+        six times or more.
     window
-        First row, rows, first column, columns of the detector that the frames show, such as 0,256,0,256; by default as the log or the flat
+        First row, rows, first column, columns of the detector that the frames show, such as 0,256,0,256. By default as the log or the flat
         says.
     largest
         Voxels of the pattern, where no crop is given; by default 884736.
@@ -101,7 +101,7 @@ class StrainOptions:
     voxel
         Of the laboratory and crystal frames, such as 10nm; by default the shortest step of the array.
     second
-        A direction of the crystal in the laboratory, x,y,z: it lies in the plane of x and z of the crystal's frame, whose z is along q.
+        A direction of the crystal in the laboratory, x,y,z. It lies in the plane of x and z of the crystal's frame. z is along q.
     twin
         Turn the crystal around (--no-twin: it is right as it is): one pattern cannot tell a crystal from its twin.
     limit

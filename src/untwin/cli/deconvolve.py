@@ -90,7 +90,7 @@ class StartCount(Count):
 
 
 def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(name="*")]) -> None:
-    """Find what repeats in maps and where: one motif for each kind of defect, in every channel, and a map of where it stands.
+    """Find what repeats in maps, and its places: one motif for each kind of defect, in every channel, and a map of its places.
 
     The folder gets motifs.npy, maps.npy, residual.npy, summary.json, figures and report.html.
 

@@ -24,8 +24,8 @@ def export(
     folder
         What untwin reconstruct has written.
     to
-        vti: magnitude, phase and support on a regular grid; vts: the same where each voxel is, also of an oblique grid; npz: image,
-        support, voxel sizes; tiff: two stacks, magnitude and phase; stl: the surface at half the bulk's magnitude. By default the ending
+        vti: magnitude, phase and support on a regular grid. vts: the same where each voxel is, also of an oblique grid. npz: image,
+        support, voxel sizes. tiff: two stacks, magnitude and phase. stl: the surface at half the bulk's magnitude. By default the ending
         of --output.
     output
         The file; by default object.vti and so on in the folder.

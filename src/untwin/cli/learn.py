@@ -50,7 +50,7 @@ class TrainOptions:
         The highest learning rate; reached after 200 steps (a tenth of the run if this is less), then down along a cosine.
     start
         Go on from the weights of a model, by its name (cdi-nn) or file, instead of random ones: on data of your own, or for
-        longer, with another --seed (the same would draw the same samples again).
+        longer. Take another --seed then: the same would draw the same samples again.
     check
         Steps between checkpoints, each with a validation.
     held

@@ -37,8 +37,8 @@ class ReconstructOptions:
     positivity
         The object is real and nowhere negative. Only where it is true: nothing helps more.
     sparse
-        The object is real, nowhere negative, and so many of its values are not 0, such as 800, wherever they lie: atoms in a cell that
-        repeats itself. Nothing has to be empty around it.
+        The object is real and nowhere negative, and so many of its values are not 0, such as 800. They may lie anywhere: atoms in a
+        cell that repeats itself. Nothing has to be empty around it.
     support
         File with the object's support; the automatic plan keeps it as it is.
     constraint
@@ -55,8 +55,8 @@ class ReconstructOptions:
         random, or predict (predict:MODEL): a trained network gives every second start its object and its support; the others stay
         random, so that agreement is evidence.
     method
-        auto; classical (projections alone: auto without the deep prior that it ends with where that helps); refine (always with it);
-        double-dip, siren, drp (untrained networks from random numbers, with nothing known of the support).
+        auto (projections, and a deep prior at the end if it helps), classical (projections alone), refine (always with the deep prior).
+        double-dip, siren, drp: untrained networks from random numbers, with nothing known of the support.
     starts
         Independent starts.
     effort
@@ -125,7 +125,7 @@ def reconstruct(
     Parameters
     ----------
     files
-        The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, told by content; FILE::NAME for one of
+        The pattern: CXI, HDF5, NeXus, .npz, .npy, TIFF, EDF, CBF, .mat, PNG, JPEG, .txt or .csv, by content. FILE::NAME is one of
         its datasets. A folder of frames, or 'scan_*.tif' in quotation marks, is a stack in the order of the numbers in the names.
     """
     options = options or ReconstructOptions()

@@ -43,9 +43,9 @@ class RestoreOptions:
     sampling
         File with the coefficients of k-space that were measured, nonzero = measured; by default those that are not 0.
     prior
-        auto (by default: pnp for grey and coloured pictures with gaussian noise, drp for all else; it says which and
-        why), pnp (plug-and-play with a trained denoiser, seconds), tv (total variation, classical), drp (deep random
-        projector) or dip (deep image prior).
+        auto, pnp (plug-and-play with a trained denoiser, seconds), tv (total variation, classical), drp (deep random
+        projector) or dip (deep image prior). By default auto: pnp for grey and coloured pictures with gaussian noise, drp for all
+        else. It says which and why.
     noise
         gaussian (by default), impulse, shot or speckle (multiplicative): which loss suits it.
     sigma

@@ -248,8 +248,8 @@ def simulate_exposures(
     truth
         The object and its support, CXI, for untwin compare; by default OUTPUT_truth.cxi.
     kind
-        coded (random masks), chirp (one curved wave; the object is real: reconstruct with --positivity and --support TRUTH), defocus (a
-        segmented pupil in and out of focus) or near (several distances of the near field).
+        coded (random masks), chirp (one curved wave), defocus (a segmented pupil in and out of focus) or near (several distances of
+        the near field). The object of chirp is real: reconstruct with --positivity and --support TRUTH.
     size
         Pixels along each axis.
     exposures

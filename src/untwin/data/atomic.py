@@ -70,7 +70,9 @@ def require_writable(path: Path, needed: int = 0) -> Path:
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write in {parent}; choose another folder")
     if free < needed:
-        raise InputError(f"{needed / 2**20:.0f} MB are needed for {path}, {free / 2**20:.0f} MB are free; make room or choose another disk")
+        raise InputError(
+            f"{needed / 2**20:.0f} MB are needed for {path}, {free / 2**20:.0f} MB are free; delete something or choose another disk"
+        )
     return path
 
 

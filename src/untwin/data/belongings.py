@@ -112,8 +112,8 @@ def other_beam(
         return []
     point = f"{beam[0]:g},{beam[1]:g}"
     return [
-        f"the file has the direct beam at ({point}), the zero frequency is taken at ({centre[0]:g},{centre[1]:g}): right for a Bragg peak; "
-        f"for forward scattering say centre=({point}) (--centre {point})"
+        f"the file has the direct beam at ({point}), the zero frequency is taken at ({centre[0]:g},{centre[1]:g}). This is right for a "
+        f"Bragg peak; for forward scattering say centre=({point}) (--centre {point})"
     ]
 
 

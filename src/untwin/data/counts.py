@@ -250,8 +250,8 @@ def _nonnegative(
     )
     if noisy and floor is None:
         guesses.append(
-            f"where there is little light the mean is {mean:.3g}, below 0: too much was subtracted, and dim light is lost; where you know "
-            "what no light gives, say so with offset= (--offset)"
+            f"where there is little light the mean is {mean:.3g}, below 0: too much was subtracted, and dim light is lost. "
+            "If you know what no light gives, say so with offset= (--offset)"
         )
     return np.where(negative, 0, intensity), floor
 

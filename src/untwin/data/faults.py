@@ -302,5 +302,5 @@ def _say_direct_beam(frames: np.ndarray, hot: np.ndarray, guesses: list[str], or
     pixels = np.asarray(hot.any(0))
     guesses.append(
         f"{_points(pixels, origin)}, at the middle of the pattern, is {_ratio(frames, np.ones_like(hot), hot):.2g} times as bright as its "
-        "neighbours, as light of an object is not: the direct beam or a hot pixel, the values cannot tell; mask it (mask=, --mask)"
+        "neighbours, as light of an object is not. It is the direct beam or a hot pixel, the values cannot tell; mask it (mask=, --mask)"
     )

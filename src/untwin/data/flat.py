@@ -92,8 +92,8 @@ def live(
     most = float(n.max())
     if most * share > 1:
         raise InputError(
-            f"a pixel counts {most:,.0f}; with a dead time of {share:.3g} of the exposure no more than {1 / share:,.0f} can be counted: "
-            "give both in seconds, the exposure of all that was added up, or mask the pixel"
+            f"a pixel counts {most:,.0f}; with a dead time of {share:.3g} of the exposure no more than {1 / share:,.0f} can be counted. "
+            "Give both in seconds, the exposure of all that was added up, or mask the pixel"
         )
     blind = n * share >= BLIND
     if number := int(blind.sum()):

@@ -111,7 +111,7 @@ def _frames(root: Path) -> tuple[list[Path], list[Path]]:
         kinds = {file: formats.kind(formats.existing(file)) for file in files[: _FRAMES + 1]}
         wrong = next((file for file, kind in kinds.items() if kind not in _KINDS or kind != kinds[files[0]]), None)
         if wrong is not None:
-            raise InputError(f"{root}: {wrong.name} is of another kind than {files[0].name}; expected one frame in each file, all alike")
+            raise InputError(f"{root}: {wrong.name} is of another kind than {files[0].name}; expected frames of one kind, one in each file")
         return _few(files, root), []
     if (root / "manifest.json").is_file():
         raise InputError(f"{root} is a folder with a simulated data set; choose a sample: untwin.data.dataset.Shards(FOLDER).pattern(i)")

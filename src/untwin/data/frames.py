@@ -189,7 +189,7 @@ def _exposures(look: Likeness, kind: Kind, n: int) -> str:
     if kind == "exposures":
         return "differ by no more than noise, as exposures of one pattern do"
     if look.change - 2 * look.error > 0:
-        return f"are nearly alike (they change by {100 * np.sqrt(look.change):.0f} %), as exposures of a pattern that drifts"
+        return f"are nearly the same (they change by {100 * np.sqrt(look.change):.0f} %), as exposures of a pattern that drifts"
     return "have too few photons to tell whether they are exposures of one pattern"
 
 

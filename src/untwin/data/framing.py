@@ -133,7 +133,7 @@ def look_at_sampling(pattern: Centred, guesses: list[str]) -> None:
     for axis in undersampled_axes(pattern.light, pattern.measured):
         guesses.append(
             f"the object fills more than half of the field of view along axis {axis}: oversampling below 2, where a support alone gives no "
-            "unique answer; move the detector back, do not bin this axis, or say what else is known (--sparse, --positivity)"
+            "unique answer. Move the detector back, do not bin this axis, or say what else is known (--sparse, --positivity)"
         )
 
 

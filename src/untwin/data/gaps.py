@@ -52,8 +52,8 @@ def holes(frames: np.ndarray, good: np.ndarray, unit: float, what: str, guesses:
         hole |= _areas(light, zero & ~hole & ~margin, hole | margin | ~measured)
     if (hole | one_value).mean() > TOO_MANY:
         raise InputError(
-            f"{what}: {100 * (hole | one_value).mean():.0f} % of the pixels hold 0 or another single value beside pixels with light: not "
-            f"measured, and more than {100 * TOO_MANY:.0f} % is too much to be guessed at. Give them as mask= (--mask); {WAY_OUT}"
+            f"{what}: {100 * (hole | one_value).mean():.0f} % of the pixels hold 0 or another single value beside pixels with light. They "
+            f"are not measured, and more than {100 * TOO_MANY:.0f} % is too much to be guessed at. Give them as mask= (--mask); {WAY_OUT}"
         )
     for pixels, text in ((hole, "a gap of the detector, a stop"), (margin, "a gap or a margin at the border"), (one_value, "")):
         if pixels.any():

@@ -1,4 +1,4 @@
-"""The one door: a file or an array becomes a Pattern. Every check of an input lies behind it; every guess is said."""
+"""The one function: a file or an array becomes a Pattern. Every check of an input lies behind it; every guess is said."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def from_array(file: Path, format: str, data: str | None, frames: str | int | No
         values, bad = halves.completed(values)
         guesses.append(
             f"{file.name} is a table of {len(values)} x {len(values) // 2} whole numbers whose first column is its own mirror image: "
-            "taken as half of a pattern in FFT order; the other half is its mirror image, zero frequency, highest row and column are not "
+            "taken as half of a pattern in FFT order. The other half is its mirror image. Zero frequency, highest row and column are not "
             "measured"
         )
     return Stored(

@@ -161,7 +161,7 @@ def doubts(geometry: Geometry, shape: tuple[int, ...]) -> list[str]:
         if not all(OBJECT[0] <= s <= OBJECT[1] for s in sizes):
             sentences.append(
                 f"the object's pixel is {_metres(sizes)}, by the wavelength {_metres(g.wavelength)}, the distance {g.distance:g} m and the "
-                f"detector's pixels {_metres(g.pixel_size)}: expected between 1 angstrom and 1 mm; is one of these in other units?"
+                f"detector's pixels {_metres(g.pixel_size)}: expected between 1 angstrom and 1 mm. Is one of these in other units?"
             )
     return sentences
 

@@ -119,7 +119,7 @@ def decoded(content: bytes) -> tuple[View, dict[str, Any]] | None:
 def _panel(p: dict[str, Any], pixels: np.ndarray) -> Panel:
     flat = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3 and p["kind"] == "picture")
     if p["kind"] not in KINDS or pixels.dtype != np.uint8 or not flat or not 0 < max(pixels.shape) <= SIDE or not pixels.size:
-        raise ValueError("no picture of this room")
+        raise ValueError("no picture of this package")
     return Panel(str(p["title"]), p["kind"], pixels)
 
 

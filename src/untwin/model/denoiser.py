@@ -60,7 +60,7 @@ class Denoiser:
         if isinstance(self.source, str):
             if len(grid) != 2 or min(grid) < LEAST:
                 raise InputError(
-                    f"{self!r} takes pictures of two axes with {LEAST} pixels at least along each, this one has {grid}; try an untrained "
+                    f"{self!r} takes pictures of two axes with {LEAST} pixels at least along each, this one has {grid}. Try an untrained "
                     "prior, such as Untrained(), or a denoiser of your own"
                 )
             return

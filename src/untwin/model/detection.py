@@ -84,8 +84,8 @@ class Coherent(Detection):
         n = len(self.numbers)
         if n not in (1, ndim, ndim * (ndim + 1) // 2):
             raise InputError(
-                f"{self!r}: {n} numbers for a pattern of {ndim} axes; expected 1, {ndim} or {ndim * (ndim + 1) // 2}: one σ² for all axes, "
-                "one for each, or the diagonal of the covariance and the elements above it"
+                f"{self!r}: {n} numbers for a pattern of {ndim} axes; expected 1, {ndim} or {ndim * (ndim + 1) // 2}. They are one σ² "
+                "for all axes, one for each, or the diagonal of the covariance and the elements above it"
             )
         self._require_covariance(ndim)
 

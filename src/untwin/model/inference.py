@@ -90,7 +90,7 @@ def layout_for(pattern: Pattern, model: Trained) -> InputLayout:
     if hole > allowed or measured.mean() < 1 - MAX_UNMEASURED_SHARE:
         raise InputError(
             f"{100 * (1 - measured.mean()):.2g} % of the pixels that {model.name} would look at are not measured, in holes up to "
-            f"{2 * hole - 1:.0f} pixels wide; it can do without {100 * MAX_UNMEASURED_SHARE:.2g} %, in holes up to {2 * allowed - 1:.0f} "
+            f"{2 * hole - 1:.0f} pixels wide. It can do without {100 * MAX_UNMEASURED_SHARE:.2g} %, in holes up to {2 * allowed - 1:.0f} "
             f"wide. Reconstruct this pattern without a network"
         )
     return layout

@@ -404,6 +404,6 @@ def require_real(pattern: Pattern) -> None:
     limit = MOST_NOISE if np.isnan(looked.error) else 2 * REAL + DEVIATIONS * looked.error
     if asymmetry > limit:
         raise InputError(
-            f"positivity needs a real object, whose pattern is its own mirror image; this one differs from its mirror image by "
+            f"positivity needs a real object, whose pattern is its own mirror image. This one differs from its mirror image by "
             f"{asymmetry:.2f} (0 for a real object, below {limit:.2g} with its noise). Leave positivity out, or check the centre"
         )

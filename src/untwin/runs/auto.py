@@ -163,8 +163,8 @@ FIXED = Row(
 )
 _GAMMA = "Draw({gamma_low}, {gamma_high})"
 BEHIND_A_STOP = Row(
-    "a real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell: the hole is damped, "
-    "since a free one fills with haze, and the support follows the area and not a threshold, which the haze would move",
+    "a real nonnegative object of which a large stop hides many speckles, and whose outline the pattern does not tell. The hole is damped, "
+    "since a free one fills with haze. The support follows the area and not a threshold, which the haze would move",
     lambda facts: facts.outline_is_hidden,
     f"Search(BoxSupport + TriangleSupport + RandomStart + {{half}}*Damped(HIO, gamma={_GAMMA}) + ResetSupport + "
     f"{{whole}}*Damped(HIO, gamma={_GAMMA}) + "
@@ -199,8 +199,8 @@ BEHIND_A_STOP = Row(
 _AT_REST = "{resting}*RAAR(beta={rest}) + {averaged}*Mean(RAAR(beta={rest}))"
 _STRAIN = "benchmarks/strain_error.py"
 BRAGG = Row(
-    "a scan about a Bragg peak: a crystal is of even density, so that its outline is known from the first; supports are cut at a share of "
-    "the magnitude, which haze cannot widen; starts are brought to rest, and what is shown is the mean of those that are alike",
+    "a scan about a Bragg peak: a crystal is of even density, so that its outline is known from the first. Supports are cut at a share of "
+    "the magnitude, which haze cannot widen. Starts are brought to rest, and what is shown is the mean of the similar ones",
     lambda facts: facts.is_bragg,
     f"Inspect, Search({{contained_hio}}*({{hio}}*HIO + {_SHARP}) + {{contained_raar}}*({{raar}}*RAAR + {_SHARP_STILL}) + {{er}}*ER, "
     f"{_ENDS}, Average({_AT_REST}), {_COHERENCE}",
@@ -304,7 +304,7 @@ _FITTED = {
     "warm": Number(20, _REFINE_SOURCE),
     "decay": Number(0.05, _REFINE_SOURCE),
 }
-MIN_DISAGREEMENT = Number(0.02, "docs/deep-priors.md: where families are alike to 0.02 a refinement would change little")  # E
+MIN_DISAGREEMENT = Number(0.02, "docs/deep-priors.md: where families are the same to 0.02 a refinement would change little")  # E
 REFINE_ALWAYS = Row("the method refine", lambda facts: not facts.problem.real, f"Refine({_FIT})", _FITTED)
 REFINE_CERTAIN = Row(
     "a small complex object in 2D with many photons: half the deviance tells right from wrong",

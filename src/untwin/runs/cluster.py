@@ -119,7 +119,7 @@ class Afar:
         if answer.bits != bits() and answer.worker not in self.rounding:
             self.rounding.add(answer.worker)
             warnings.warn(
-                f"the worker {answer.worker} ({answer.processor}) rounds otherwise than this process ({processor()}): the last bits of the "
+                f"the worker {answer.worker} ({answer.processor}) rounds otherwise than this process ({processor()}). The last bits of the "
                 "result depend on which worker ran what; take nodes of one kind where they matter",
                 ClusterWarning,
                 stacklevel=2,

@@ -458,8 +458,8 @@ def _warnings(e: sparse.Estimate, n: dict[str, float], wide: tuple[int, int], la
         texts.append(f"the maps are not sparse: {100 * n['active_fraction']:.0f} % of their pixels are occupied")
     if n["residual_over_noise"] > LEFT_OVER:
         texts.append(
-            f"the residual is {n['residual_over_noise']:.1f} times what scatters from pixel to pixel: something is left that no motif "
-            "explains, a lattice, say, another kind of defect, or noise that is correlated"
+            f"the residual is {n['residual_over_noise']:.1f} times what scatters from pixel to pixel. Something is left that no motif "
+            "explains: a lattice, say, another kind of defect, or noise that is correlated"
         )
     return tuple(texts)
 

@@ -19,8 +19,8 @@ NEAR = Row(
     },
 )
 WAVES = Row(
-    "numbers |W x|² of other waves than one far field (masks, near field, any linear map): the difference map between waves, one of two "
-    "families from the spectral start; then the most likely object",
+    "numbers |W x|² of other waves than one far field (masks, near field, any linear map). The difference map between waves, one of two "
+    "families from the spectral start. Then the most likely object",
     lambda facts: facts.problem.pattern.optics is not None,
     "Search(Spectral(variety={variety}) + {dm}*DM + {raar}*RAAR + {er}*ER, starts={starts}, families={families}), "
     "Finish((MaximumLikelihood({likely}),), deal={deal}, rounds={rounds})",
@@ -32,7 +32,7 @@ WAVES = Row(
         "starts": Number(8, UNMEASURED),
         "families": FAMILIES,
         "likely": Number(60, UNMEASURED),
-        "deal": Number(1, "there is one recipe, and no setting to be dealt"),
+        "deal": Number(1, "there is one recipe, and no setting to be divided among the starts"),
         "rounds": Number(1, "the most likely object is where another round would begin"),
     },
 )

@@ -1,4 +1,4 @@
-"""Why a run, or a part of it, came to nothing: each reason with its sentence."""
+"""Why a run, or a part of it, failed: each reason with its sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Failure(StrEnum):
     EMPTY = "empty support"
     SOME = "{parts} failed ({reasons}) and were left out; others stand in for them"
     MOST = "{count} starts failed ({reasons}), more than half; the result rests on the {living} that did not"
-    ALL = "every start came to nothing: {first} ({count} tried); try more starts, another recipe or a given support"
+    ALL = "every start failed: {first} ({count} tried); try more starts, another recipe or a given support"
 
 
 Failures = tuple[tuple["Member", Failure], ...]

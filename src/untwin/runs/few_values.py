@@ -15,8 +15,8 @@ _SHIFTS = "docs/sparse-objects.md, Starts that agree"
 WORK = Number(2.6e10, f"{_ATOMS}: iterations times pixels, 200,000 for each of 8 starts at 128 x 128, two minutes; --effort multiplies it")
 
 SPARSE = Row(
-    "few values of the object are not 0: reflections from random starts until two of them have come to a solution, which the share of its "
-    "power that the constraint keeps tells; none of them has seen another, and that they agree is the evidence",
+    "few values of the object are not 0: reflections from random starts until two of them have come to a solution. The share of its power "
+    "that the constraint keeps tells a solution. The starts share nothing, and that two agree is the evidence",
     lambda facts: facts.problem.constraint.sparse,
     "CountValues(Until(Solved(power={power}, enough={enough}), {trial}*HPR(beta={quick_beta})) + {er}*ER, {er}*ER), "
     "Search(Until(Solved(power={power}, enough={enough}), {quick}*HPR(beta={quick_beta}) + {steps}*RRR(beta={beta})) + {er}*ER + "

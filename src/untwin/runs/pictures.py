@@ -52,7 +52,7 @@ _FILLED = {
     "reserve": Number(8, "at most; the budget allows three of them at 128 x 128"),
 }
 FIXED_FILLED = Row(
-    "the support of a real nonnegative object was given: projections, and what is most probable of the counts and a total variation; where "
+    "the support of a real nonnegative object was given: projections, and what is most probable of the counts and a total variation. Where "
     "two families do not agree, further generations and families",
     lambda facts: facts.fixed and facts.fills_its_box,
     f"Inspect, Search({_PICTURE}",

@@ -254,5 +254,5 @@ def _run(
                 report(1, None, total)
             reached(state, [])
     if not bool(state.finite().all()) or not bool(state.image.isfinite().all()):
-        raise NumericalFailure("plug-and-play came to nothing (NaN); try a larger weight of HQS, or another prior")
+        raise NumericalFailure("plug-and-play failed (NaN); try a larger weight of HQS, or another prior")
     return state.image[0], state.step

@@ -161,7 +161,7 @@ def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> Non
         require_suited(problem, recipe)
     if problem.unknowns and not any(isinstance(a, Calibrate) for a in plan.algorithms()):
         raise InputError(
-            f"{', '.join(problem.unknowns)} of the physics is unknown, and no step of the plan finds it: give a recipe with Calibrate, "
+            f"{', '.join(problem.unknowns)} of the physics is unknown, and no step of the plan finds it. Give a recipe with Calibrate, "
             f"such as '10*(20*RAAR + ShrinkWrap + Calibrate)', or a number instead of Unknown"
         )
     numbers = NUMBERS | problem.unknowns.keys()

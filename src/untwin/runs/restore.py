@@ -186,7 +186,7 @@ def _fitted(
     seconds = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
     image = result.state.image[0].detach().cpu()
     if not bool(image.isfinite().all()):
-        raise NumericalFailure("the fit came to nothing (NaN); try a smaller learning rate or another prior")
+        raise NumericalFailure("the fit failed (NaN); try a smaller learning rate or another prior")
     return Restored(
         image=image,
         recipe=repr(recipe),

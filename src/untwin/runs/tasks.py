@@ -213,7 +213,7 @@ def _check_convention(y: np.ndarray, known: np.ndarray) -> None:
     inside, outside = y[:, known].astype(np.float64), y[:, ~known].astype(np.float64)
     if np.ptp(inside, axis=1).max() == 0 < np.ptp(outside, axis=1).max():
         raise InputError(
-            f"the pixels that the mask calls known are all alike, and the {share:.0f} % that it calls unknown are not; nonzero means "
+            f"the pixels that the mask calls known are all the same, and the {share:.0f} % that it calls unknown are not; nonzero means "
             "unknown: invert the mask"
         )
     inner, outer = (float(np.sqrt(v.var(axis=1).mean())) for v in (inside, outside))

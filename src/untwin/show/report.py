@@ -51,7 +51,7 @@ def _no_resolution(solution: Reconstruction) -> str:
     if solution.verdict.trusted is True or (solution.prtf is None and solution.fsc is None):
         return ""
     return (
-        "Not shown: PRTF and FSC say how alike results are, and results that are not trusted may be alike and wrong. "
+        "Not shown: PRTF and FSC say how similar results are, and results that are not trusted may be similar and wrong. "
         "The curves are in summary.json."
     )
 
@@ -110,8 +110,8 @@ FIGURES: dict[str, Drawing] = {
     "resolution": Drawing(
         plot_resolution,
         "Resolution",
-        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of the results that ended "
-        "alike with the data, the Fourier shell correlation two independent results; where a curve falls below its level (dot) is the "
+        "How reproducible each spatial frequency is: the phase retrieval transfer function compares the mean of the similar "
+        "results with the data, the Fourier shell correlation two independent results; where a curve falls below its level (dot) is the "
         "finest full period to believe, and half of it is the smallest feature.",
         "PRTF and FSC against spatial frequency with their threshold levels and crossings.",
         remark=_no_resolution,

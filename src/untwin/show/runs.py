@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STAGES = {  # a class of stage -> what it has left
     "Search": "starts",
     "Reserve": "more\nfamilies",
-    "Guide": "bred",
+    "Guide": "guided",
     "Contain": "contained",
     "Finish": "finished",
     "Average": "mean",

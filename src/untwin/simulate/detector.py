@@ -427,7 +427,7 @@ def _lit(photons: Tensor, measured: Tensor) -> None:
     if bad:
         pixels = int(measured[bad[0]].sum())
         raise InputError(
-            f"sample {bad[0]} of the batch has an intensity of {float(photons[bad[0]]):g} on its {pixels} measured pixels, "
-            "expected a number above 0; "
+            f"sample {bad[0]} of the batch has an intensity of {float(photons[bad[0]]):g} on its {pixels} measured pixels. "
+            "Expected is a number above 0; "
             "give an object that is not empty, or a smaller beamstop, fewer gaps"
         )

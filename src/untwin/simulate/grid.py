@@ -87,7 +87,7 @@ def check_size(shape: tuple[int, ...], oversampling: Setting) -> None:
     if not least >= 6:
         raise InputError(
             f"an array of {' x '.join(map(str, shape))} at an oversampling of up to {bounds_of(oversampling)[1]:g} leaves {least:.1f} "
-            f"pixels for the object; expected 6 at least: take a larger size or a smaller oversampling"
+            f"pixels for the object. Expected are 6 at least: take a larger size or a smaller oversampling"
         )
 
 

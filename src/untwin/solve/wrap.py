@@ -65,7 +65,7 @@ class ModifiedProblem(Wrapper):
 
 @dataclass(frozen=True, repr=False)
 class Capped(ModifiedProblem):
-    """The algorithm with a ceiling on the magnitude inside the support (model.constraints.MagnitudeCap)."""
+    """The algorithm with an upper bound on the magnitude inside the support (model.constraints.MagnitudeCap)."""
 
     algorithm: Algorithm
 
@@ -151,7 +151,7 @@ class Mean(Wrapper):
 class Rescale(Algorithm):
     """Go on from the estimate: x' = image' = P_S of the image (after Mean, or after a rule), scaled to as many counts as were measured.
 
-    Capped(Rescale) leaves an object under the ceiling, which alone would take power away.
+    Capped(Rescale) leaves an object under the bound, which alone would take power away.
     """
 
     needs: ClassVar = Problem

@@ -1,4 +1,4 @@
-"""The door of raw scans: whatever a beamline wrote -> Scan, with every guess as a sentence."""
+"""The reader of raw scans: whatever a beamline wrote -> Scan, with every guess as a sentence."""
 
 from __future__ import annotations
 

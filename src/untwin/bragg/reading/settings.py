@@ -139,7 +139,7 @@ def require_aim(d: Diffractometer, angles: np.ndarray) -> None:
     if np.degrees(np.arctan2(np.hypot(rays[:, 0], rays[:, 1]), rays[:, 2])).min() < _IN_BEAM:
         why = f"all angles of the detector of {d.name} are 0" if d.detector else f"the detector of {d.name} has no circles"
         raise InputError(
-            f"{why}, and nothing says where the direct beam falls; give its row and column, counted from the first pixel of the frames "
+            f"{why}, and nothing says where the direct beam falls. Give its row and column, counted from the first pixel of the frames "
             "(outside of them as a rule), such as direct_beam=(100, -5500) (--direct-beam 100,-5500)"
         )
 

@@ -57,8 +57,8 @@ class Blur(Linear):
         box = usual if self.box is None else self.box if isinstance(self.box, tuple) else (self.box,) * len(measured)
         if len(box) != len(measured) or any(k > n for k, n in zip(box, measured)):
             raise InputError(
-                f"Blur(box={self.box!r}): the box of the kernel is larger than the picture {tuple(measured)}, or has other axes; expected "
-                f"at most the picture, such as {usual}, which is the default"
+                f"Blur(box={self.box!r}): the box of the kernel is larger than the picture {tuple(measured)}, or has other axes. Expected "
+                f"is at most the picture, such as {usual}, which is the default"
             )
         return self if box == self.box else Blur(self.kernel, box)
 

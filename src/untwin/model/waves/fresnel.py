@@ -48,8 +48,8 @@ class Fresnel(Waves):
             if (least := min(map(abs, numbers))) * n < 1:
                 raise InputError(
                     f"a Fresnel number of {least:g} aliases on {n} pixels: the phase of the propagator turns by more than half a period "
-                    f"from one frequency to the next; expected {1 / n:.2g} at least, or an array of {math.ceil(1 / least)} pixels (pad it "
-                    f"with pixels that are not measured)"
+                    f"from one frequency to the next. Expected is {1 / n:.2g} at least, or an array of {math.ceil(1 / least)} pixels (pad "
+                    f"it with pixels that are not measured)"
                 )
         view = pattern.measured.all(0)
         return Fresnel(numbers, len(pattern.shape) - 1, None if view.all() or not view.any() else view)

@@ -174,7 +174,7 @@ def require_adjoint(operator: Operator, grid: tuple[int, ...], shape: tuple[int,
     if not abs(complex(measured) - complex(returned)) <= 1e-3 * float(y.norm() * w.norm()):
         raise InputError(
             f"A and adjoint do not belong together: of random x and w, <w, A x> = {complex(measured):.4g} and <adjoint w, x> = "
-            f"{complex(returned):.4g}; expected the conjugate transpose of A (for a Fourier transform with norm='ortho' its inverse)"
+            f"{complex(returned):.4g}. Expected is the conjugate transpose of A (for a Fourier transform with norm='ortho' its inverse)"
         )
 
 

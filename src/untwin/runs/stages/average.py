@@ -1,4 +1,4 @@
-"""Every start brought to rest by one and the same recipe, and the mean of those of a family that are alike for its result."""
+"""Every start brought to rest by one and the same recipe, and the mean of the similar ones of a family for its result."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Average(Stage):
-    """All starts go through this recipe; the result of a family is the mean of its largest group of starts that are alike, in the support
-    that most of them have. What is shown is the mean of all that are alike, whatever their scores: the likelihood may prefer a start that
-    no other is like. In how many families it does is `families_overruled`; with any, nothing is trusted.
+    """All starts go through this recipe. The result of a family is the mean of its largest group of similar starts, in the support
+    that most of them have. What is shown is the mean of all that are similar, whatever their scores: the likelihood may prefer a start
+    that no other is like. In how many families it does is `families_overruled`; with any, nothing is trusted.
 
     A search ends in one of many minima that counting noise makes around the right one: starts differ by more than their noise, and their
     mean is nearer to the truth than any. A running mean of relaxed projections, 60*RAAR(beta=0.75) + 100*Mean(RAAR(beta=0.75)), wanders
@@ -67,8 +67,8 @@ class Average(Stage):
 
 
 def family_mean(problem: Problem, family: Population) -> Population:
-    """One result: the mean of those of a family that are alike, as far as most of their supports reach: of the start to which most others
-    are alike, the best of several, and of these. Where no two are alike the best one as it is."""
+    """One result: the mean of the similar starts of a family, as far as most of their supports reach: of the start to which most others
+    are similar, the best of several, and of these. Where no two are similar the best one as it is."""
     family = family.rows(family.order(problem))
     x = objects(problem, family)
     alike = problem.symmetry.distances(x) < trust.SIMILAR_ERROR

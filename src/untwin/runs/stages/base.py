@@ -79,7 +79,7 @@ class Cohort:
         return best.rows(best.order(problem))
 
     def disagreement(self, problem: Problem) -> float:
-        """E between the two families whose best are most alike; infinite of a single one."""
+        """E between the two families whose best are most similar; infinite of a single one."""
         if len(self.families) < 2:
             return math.inf
         best = self.best(problem)

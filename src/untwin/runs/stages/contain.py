@@ -27,7 +27,7 @@ class Contain(Stage):
 
     A wrong model (blur, flat field, a crop) leaves haze around the object. Every pixel of it that a support takes in buys likelihood,
     more than any charge per pixel, and lowers the rms in the support, and with it the next threshold: the support runs away. A share of
-    the amplitude-weighted level (ShrinkWrap(level='weighted')) stays where it is; supports are then alike, and the likelihood chooses
+    the amplitude-weighted level (ShrinkWrap(level='weighted')) stays where it is; supports are then similar, and the likelihood chooses
     between them as it does under a right model. Where the numbers are no counts nobody knows what is expected: they are searched where no
     family agrees.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 CANDIDATES = 32  # finished candidates that are kept for the mean (unmeasured),
-LARGE_PIXELS = 1_000_000  # from which on results go through the recipes one after the other, so that fewer outcomes wait
+LARGE_PIXELS = 1_000_000  # from which on results and recipes come one after the other, so that fewer outcomes wait
 CANDIDATE_PIXELS = 10_000_000  # as long as they have no more pixels together, two of them always (80 MB of complex64)
 
 
@@ -30,7 +30,7 @@ def most_candidates(pixels: int) -> int:
 class Finish(Stage):
     """The best of all and the best of the family most like it go through all of these recipes; the best outcome starts the next round.
 
-    recipes: each is run `deal` times with seeds of its own (settings are dealt out by Deal). rounds: at most so many; a result whose
+    recipes: each is run `deal` times with seeds of its own (Deal divides settings among them). rounds: at most so many; a result whose
     score falls no more is done.
     """
 
@@ -55,8 +55,8 @@ class Finish(Stage):
 
     def arrays(self, size: Size) -> Arrays:
         families = size.families + size.reserve
-        at_once = 1 if size.pixels > LARGE_PIXELS else min(2, families)
-        dealt = self.deal * len(self.recipes) * at_once if self.rounds else 0
+        jobs = 1 if size.pixels > LARGE_PIXELS else len(self.recipes) * min(2, families)
+        dealt = self.deal * jobs if self.rounds else 0
         candidates = min(dealt + families, most_candidates(size.pixels)) if dealt else families
         return Arrays(1.5 * size.start_arrays + size.start * (dealt + candidates), dealt, candidates)
 
@@ -84,31 +84,30 @@ class Finish(Stage):
         for turn in range(self.rounds):
             better: list[int] = []
             for together in [[i] for i in active] if large else [active]:
-                bests, candidates, failed = self._gone_through([current[i] for i in together], candidates, turn, context)
-                failures += failed
-                for i, best in zip(together, bests, strict=True):
-                    if best is not None:
-                        better.append(i)
-                        current[i] = best
+                before = [current[i] for i in together]
+                jobs = [(i, recipe, self._dealt(current[i].singles[0], turn)) for i in together for recipe in self.recipes]
+                for some in [[job] for job in jobs] if large else [jobs]:
+                    candidates, failed = self._gone_through(some, current, candidates, context)
+                    failures += failed
+                better += [i for i, former in zip(together, before, strict=True) if current[i] is not former]
             if not (active := better):
                 break
         return gather(current), candidates, failures
 
     def _gone_through(
-        self, current: list[Population], candidates: Population, turn: int, context: Context
-    ) -> tuple[list[Population | None], Population, Failures]:
-        """What each of these has become, None where that is no better; the candidates with those that were met; what failed. What is not
-        kept is gone when this ends."""
+        self, jobs: list[tuple[int, Recipe, State]], current: list[Population], candidates: Population, context: Context
+    ) -> tuple[Population, Failures]:
+        """The candidates with those that these jobs came to, and what failed; a result that one of them has made better stands in its place
+        in `current`. What is not kept is gone when this ends."""
         problem = context.problem
-        jobs = [(i, recipe, self._dealt(p.singles[0], turn)) for i, p in enumerate(current) for recipe in self.recipes]
         outcomes, failed = context.run([(recipe, state) for _, recipe, state in jobs])
-        bests: list[Population | None] = []
-        for i, before in enumerate(current):
-            rivals = gather([before, *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
+        for i in {i for i, _, _ in jobs}:
+            rivals = gather([current[i], *(p for (j, _, _), p in zip(jobs, outcomes) if j == i)])
             best = rivals.order(problem)[0]
-            single = replace(rivals.singles[best], members=before.members)
-            bests.append(replace(rivals.rows([best]), singles=(single,)) if best else None)
-        return bests, self._best([candidates, *outcomes], problem), failed
+            if best:
+                single = replace(rivals.singles[best], members=current[i].members)
+                current[i] = replace(rivals.rows([best]), singles=(single,))
+        return self._best([candidates, *outcomes], problem), failed
 
     def _best(self, populations: list[Population], problem: Problem) -> Population:
         """The candidates that are kept for the mean, from which nothing begins any more."""

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 @former_settings(apart="min_disagreement", explained="max_deviance_ratio")
 @dataclass(frozen=True, repr=False)
 class Refine(Stage):
-    """The best result and that of the family most like it go through a recipe, each on its own; `reconstruct` keeps what comes out
-    where the two are alike afterwards, or, of a single family, where the half deviance has fallen.
+    """The best result and that of the family most like it go through a recipe, each on its own. `reconstruct` keeps what comes out
+    if the two are similar afterwards, or, of a single family, if the half deviance has fallen.
 
     min_disagreement: only where these two differ by more than this (E).
-    max_deviance_ratio: where these two are not alike, the results of all families are refined; and what comes out with the least half
-        deviance is kept in any case if this is at most so many times what is expected of the truth. 0: never. It tells right from wrong
-        only with many photons.
+    max_deviance_ratio: if these two are not similar, the results of all families are refined. The one with the least half deviance is
+        kept if this is at most so many times what is expected of the truth. 0: never. It tells right from wrong only with many photons.
     """
 
     recipe: Recipe
@@ -65,7 +64,7 @@ class Refine(Stage):
         return replace(cohort, families=(), results=results, refined=gather(populations), failures=cohort.failures + failures)
 
     def rows_to_refine(self, problem: Problem, results: Population) -> list[int]:
-        """The rows of the results that are refined: the best one and the one most like it; all where these two are not alike and
+        """The rows of the results that are refined: the best one and the one most like it; all where these two are not similar and
         `max_deviance_ratio` is set; none where they hardly differ."""
         n = len(results)
         if n < 2:

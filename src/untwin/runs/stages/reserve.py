@@ -1,4 +1,4 @@
-"""Further families, as long as no two results are alike."""
+"""Further families, as long as no two results are similar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Independent starts, dealt to families that never see one another: that two of them end at the same object is the certificate."""
+"""Independent starts, divided among families that share nothing: that two of them end at the same object is the certificate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Search(Stage):
     """Independent starts, each through the same recipe.
 
     first: the recipe. starts: how many; number s belongs to family s modulo `families`, and its seed follows from the run's.
-    A start that comes to nothing is replaced by one with a seed of its own, as long as no more than half of them have failed (or one).
+    A start that fails is replaced by one with a seed of its own, as long as no more than half of them have failed (or one).
     Raises NumericalFailure where none is left.
     """
 
