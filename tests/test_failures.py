@@ -142,7 +142,7 @@ def test_where_more_than_half_fail_what_is_left_is_saved_and_the_exit_code_is_3(
         return reconstruct(pattern, RECIPE + Spoil(seeds=seeds(0, 1, 2, 3)) + END, **options)
 
     monkeypatch.setattr("untwin.reconstruct", broken, raising=False)
-    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder: None)
+    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder, run: None)
     np.savez(tmp_path / "p.npz", intensity=np.fft.fftshift(thing().intensity))
     with pytest.raises(SystemExit) as stop:
         cli.main(["reconstruct", str(tmp_path / "p.npz"), "--starts", "6", "-o", str(tmp_path / "out")])

@@ -102,7 +102,7 @@ COMMANDS = {
 def ran(arguments: list[str]) -> int:
     """The exit code; pages are not drawn, which takes longer than the runs."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr("untwin.cli.reconstruct.present", lambda solution, folder: solution)
+        patch.setattr("untwin.cli.reconstruct.present", lambda solution, folder, run: solution)
         patch.setattr("untwin.show.restored.restored_page", lambda result, page, name: page)
         cli.main(arguments)
     return stop.value.code or 0

@@ -280,7 +280,7 @@ def test_a_result_folder_is_complete(run):
 def test_a_run_repeats_from_its_own_file(run, monkeypatch, tmp_path):
     _, out = run
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder: None)
+    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder, run: None)
     with pytest.raises(SystemExit) as stop:
         cli.main(["reconstruct", "--config", str(out / "run.toml"), "-o", "again"])
     assert stop.value.code == 0
@@ -306,7 +306,7 @@ def test_the_report_is_written_again(run, capsys):
 
 def test_every_option_of_a_run_is_repeated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder: None)
+    monkeypatch.setattr("untwin.cli.reconstruct.present", lambda solution, folder, run: None)
     pattern, _ = measure(letter().astype(np.complex64), 1e6, np.random.default_rng(0))
     counts = np.fft.fftshift(pattern.intensity)
     np.savez("two.npz", a=counts, b=counts * 2)

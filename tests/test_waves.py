@@ -345,7 +345,7 @@ def test_a_flow_follows_its_formula(name):
     a = torch.from_numpy(matrix(30, 12)).to(torch.complex128)
     p = problem("matrix", wave((12,), 3))
     root, largest = p.counts.amplitude, float(torch.linalg.eigvalsh(a.conj().T @ a)[-1])
-    flow = getattr(ut, name)()
+    flow = getattr(ut.algorithms, name)()
     x = before = wave((12,), 4)
     for _ in range(3):
         y = x + flow.momentum * (x - before)
@@ -357,7 +357,7 @@ def test_a_flow_follows_its_formula(name):
 def test_flows_stop_at_the_truth():
     truth = wave((11,), 9)
     for name in ("AmplitudeFlow", "TruncatedAmplitudeFlow", "ReweightedAmplitudeFlow", "WirtingerFlow"):
-        *_, after = iterate(problem("gaussian", truth), 5 * getattr(ut, name)(), ut.State.of(truth[None]))
+        *_, after = iterate(problem("gaussian", truth), 5 * getattr(ut.algorithms, name)(), ut.State.of(truth[None]))
         assert close(after.image[0], truth) < 1e-10
 
 

@@ -24,15 +24,15 @@ def note(text: str) -> None:
 def say(label: str, text: str, command: str = "", style: str = "") -> None:
     """A line of a result on stdout. On a terminal it wraps between words, and a command stays in one piece, for copying."""
     line = f"{label}: {printable(text)}"
-    whole = f"{line}: {command}" if command else line
+    with_command = f"{line}: {command}" if command else line
     if not sys.stdout.isatty():
-        print(whole)
+        print(with_command)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    rows = [whole] if len(whole) < console.width else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
+    rows = [with_command] if len(with_command) < console.width else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
     for row in rows:
         shown = Text(row)
         if style and row.startswith(f"{label}:"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -201,8 +200,10 @@ def present(
     say("results", f"{folder}/result.cxi, summary.json, run.toml" + (", figures/" if full_report else ""))
 
 
-RECONSTRUCT = Task(present=present, read=read_pattern, note=note, progress=progress.run)
-WITHOUT_REPORT = replace(RECONSTRUCT, present=partial(present, full_report=False))
+RECONSTRUCT = Task(
+    present=lambda solution, folder, run: present(solution, folder, run), read=read_pattern, note=note, progress=progress.run
+)
+WITHOUT_REPORT = replace(RECONSTRUCT, present=lambda solution, folder, run: present(solution, folder, run, full_report=False))
 
 
 def report(folder: Path, *, pdf: bool = False, twin: bool = False, flip: str = "") -> None:
