@@ -55,7 +55,8 @@ def _left(status: dict[str, Any], steps: int, seconds: float) -> float | None:
         return seconds * (foreseen - steps) / steps if foreseen and foreseen > steps > 0 else None
     number = int(status.get("stage_number") or 0)
     marks: list[tuple[int, float]] = [(0, 0.0)]  # steps and seconds so far at the end of each stage
-    marks += [(int(s), float(t)) for s, t in list(status.get("stage_ends") or ())[:number]]
+    ends: list[Any] = list(status.get("stage_ends") or [])
+    marks += [(int(s), float(t)) for s, t in ends[:number]]
     before = sum((marks[i + 1][0] - marks[i][0]) * plan[i][1] for i in range(min(len(marks) - 1, len(plan))))
     since, began = marks[-1]
     foreseen, cost = plan[number] if number < len(plan) else (0, 1.0)
