@@ -233,7 +233,7 @@ def unknown_type(app: Any, environment: Any, node: Any, content: Any) -> Any:
 
 
 def links_from_source(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """From a page of source back to that of a name. viewcode takes all names of a file for those of one module; here each stands in its own."""
+    """From a page of source back to that of a name. viewcode takes all names of a file for one module's, and here each has its own."""
     if not page.startswith("_modules/"):
         return
 
