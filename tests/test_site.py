@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -120,6 +121,12 @@ def test_no_markdown_table_has_a_bar_inside_a_cell():
         for table in rows:
             widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
             assert len(widths) == 1, f"{page.name}: {table.splitlines()[0]}"
+
+
+def test_the_page_on_installing_has_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    text = (DOCS / "install.md").read_text(encoding="utf-8")
+    assert not [extra for extra in extras if f"| `{extra}` |" not in text]
 
 
 def test_every_page_is_in_a_table_of_contents():
