@@ -34,9 +34,12 @@ for python in "${@:-python3}"; do
     "$env/bin/untwin" simulate crystal -o crystal.cxi
     "$env/bin/untwin" reconstruct crystal.cxi -o result
     "$env/bin/untwin" compare result crystal_truth.cxi
-    versions=$("$env/bin/python" -c 'import platform, torch; print(platform.python_version(), "|", torch.__version__)')
-    rows+=("| $versions | $(du -sm "$env/lib" | cut -f1) MB | $("$env/bin/python" -c 'import json; s = json.load(open("result/summary.json")); print(s["verdict"]["trusted"] if isinstance(s["verdict"], dict) else s["verdict"])') |")
+    rows+=("$("$env/bin/python" - "$(du -sm "$env/lib" | cut -f1)" <<< '
+import platform, sys
+import torch, untwin
+verdict = {True: "TRUST", None: "CANNOT SAY", False: "DO NOT TRUST"}[untwin.load("result").verdict.trusted]
+print("|", " | ".join([platform.python_version(), torch.__version__, sys.argv[1] + " MB", verdict]), "|")')")
     cd - > /dev/null
     rm -rf "$env"
 done
-printf '%s\n' "| Python | torch | installed | trusted |" "|---|---|---|---|" "${rows[@]}"
+printf '%s\n' "| Python | torch | installed | verdict |" "|---|---|---|---|" "${rows[@]}"

@@ -1,6 +1,6 @@
-"""The figure of the paper, from simulated crystals and the public interface alone. Four minutes on two cores.
+"""The figure of the paper, from simulated crystals and the public interface alone. Three minutes of processor time.
 
-    python paper/figures.py [--count 5] [--output paper/untwin.png]
+    python paper/figures.py [--count 3] [--output paper/untwin.png]
 
 Upper row: a crystal with vortices behind a beamstop, what the automatic plan makes of its pattern, and the truth. Lower row, for 64 x 64
 pixels: of the single starts of all runs with 1e6 photons the R-factor and the error; of all runs the difference of independent families
@@ -99,7 +99,7 @@ def verdicts(axis: plt.Axes, runs: list[Run]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=5, help="objects of each class for each number of photons")
+    parser.add_argument("--count", type=int, default=3, help="objects of each class for each number of photons")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("untwin.png"))
     args = parser.parse_args()
     shown = run("defect", 1e6, 22000, stop=2.0)

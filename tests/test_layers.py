@@ -17,6 +17,7 @@ FILES = sorted(SRC.rglob("*.py"))
 # A room imports only from rooms below it; rooms of equal height do not know each other. config and doctor serve the command line.
 HEIGHT = {
     "errors": 0,
+    "notebook": 0,
     "engine": 0,
     "checks": 1,
     "fourier": 1,
@@ -57,18 +58,26 @@ HEIGHT = {
 
 # file -> (module, reason)
 UPWARD = {
+    "notebook.py": ("untwin.show.", "what notebooks show of an object, a method that they look for there"),
+    "data/measurement.py": ("untwin.show.", "plot: a method that users expect there"),
+    "bragg/maps.py": ("untwin.show.", "plot: likewise"),
     "runs/solution.py": ("untwin.show.", "plot: a method that users expect there"),
     "runs/deconvolve.py": ("untwin.show.", "plot: likewise"),
 }
 
 # (file, module that it imports, inside functions): what closes a circle of files. Without these, the imports of the package form none.
 CIRCLES = {
+    ("notebook.py", "untwin.show.notebook"),
+    ("data/measurement.py", "untwin.show.pattern"),
+    ("data/measurement.py", "untwin.show.exposures"),
+    ("bragg/maps.py", "untwin.show.strain"),
     # a solution draws, saves and averages itself: methods that users expect there
     ("runs/solution.py", "untwin.show.object"),
     ("runs/solution.py", "untwin.show.orientation"),
     ("runs/solution.py", "untwin.show.restored"),
     ("runs/solution.py", "untwin.runs.archive"),
     ("runs/deconvolve.py", "untwin.show.deconvolved"),
+    ("runs/deconvolve.py", "untwin.runs.archive"),
     ("bragg/scan.py", "untwin.bragg.prepare"),  # and a scan prepares itself
 }
 

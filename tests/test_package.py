@@ -1,4 +1,4 @@
-"""What is published: one version everywhere, files that a user needs, and a README whose links exist."""
+"""What is published: one version everywhere, and a recipe that asks for the same packages."""
 
 from __future__ import annotations
 
@@ -41,9 +41,3 @@ def test_the_recipe_asks_for_what_the_package_asks_for():
 def test_the_package_says_that_it_is_typed():
     assert (Path(untwin.__file__).parent / "py.typed").exists()
     assert "Typing :: Typed" in project()["classifiers"]
-
-
-def test_links_of_the_readme_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)", text):
-        assert target.startswith("https://") or (ROOT / target).exists(), target

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.data.atomic import atomic_write_text
 from untwin.data.typed import typed
 from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, SchedulerLost, WorkerLost
+from untwin.judge.trust import MARKS
 from untwin.live import files
 from untwin.processes import GRACE_PERIOD
 
@@ -62,7 +63,7 @@ class Row:
         """The verdict in two words; the status where there is none."""
         if self.status != "done":
             return self.status
-        return {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[self.trusted]
+        return MARKS[self.trusted]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from untwin.batch import Batch, Crew, Ended, Item, Means, Row, alone
 from untwin.data.series import Member, members
 from untwin.errors import InputError
+from untwin.live.record import recorded
 from untwin.processes import cores
 from untwin.runs.follow import aligned
 from untwin.task import Task, perform, read_quietly
@@ -31,6 +32,14 @@ class BatchResult:
     solution: Reconstruction | None
     error: str = ""
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"BatchResult({self.name!r}, {f'failed: {self.error!r}' if self.solution is None else repr(self.solution)})"
+
+    def _repr_html_(self) -> str | None:
+        from untwin.show.notebook import batch_html
+
+        return batch_html(self.name, self.solution, self.error)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ def reconstruct_many(
     report: bool = True,
     overwrite: bool = False,
     frames: str | int | None = None,
+    progress: bool = True,
     **options: Any,
 ) -> Iterator[BatchResult]:
     """Reconstruct many patterns, one in each process; yields what became of each, in their order, as soon as it and those before it have
@@ -78,7 +88,7 @@ def reconstruct_many(
     workers: processes; by default all cores. scheduler: of a Dask cluster that takes the patterns, as of `untwin.reconstruct`; its workers
         see the same disk.
     follow: the patterns are a time series. Half of the families of each start at the result before it, and results are aligned along the
-        series (needs output). options: of `untwin.reconstruct`, for all of them.
+        series (needs output). progress: in a notebook a line counts the patterns. options: of `untwin.reconstruct`, for all of them.
     Raises InputError where there is nothing to do, or another batch in the folder.
     """
     items = _items(patterns, frames)
@@ -90,10 +100,23 @@ def reconstruct_many(
     work = partial(_phase, root=root, options=options, showing=Showing(report, follow))
     crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), scheduler)
     if root is None:
-        return _in_order(crew, crew.run(range(len(items))))
+        return _counted(_in_order(crew, crew.run(range(len(items)))), len(items), progress)
     texts = {name: repr(value) for name, value in options.items()}
     batch = Batch(root, items, texts | {"follow": follow}, page=Showing(report, follow).write_page)
-    return _results(batch, crew, follow, overwrite)
+    return _counted(_results(batch, crew, follow, overwrite), len(items), progress)
+
+
+def _counted(results: Iterator[BatchResult], total: int, progress: bool) -> Iterator[BatchResult]:
+    """The results, with a line in a notebook."""
+    with recorded(None, "reconstruct_many", progress=progress) as record:
+        record.set(unit="patterns")
+        record.begun = True
+        try:
+            for result in results:
+                record.steps(1, None, total)
+                yield result
+        except GeneratorExit:  # nobody wants the rest
+            return
 
 
 def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
@@ -163,7 +186,7 @@ def _phase(item: Item, means: Means, root: Path | None, options: dict[str, Any],
 
     problem = _readable(item.source)
     if root is None:
-        return reconstruct(problem, workers=means.workers, scheduler=means.scheduler, **options)
+        return reconstruct(problem, workers=means.workers, scheduler=means.scheduler, progress=False, **options)
     folder = root / item.name
     neighbour = _neighbour(item, problem if isinstance(problem, Pattern) else problem.pattern)
     options = options if neighbour is None else options | {"start": str(item.neighbour)}
@@ -213,7 +236,7 @@ def perform_run(item: Item, means: Means, root: Path, showing: Showing) -> Recon
         run = run.model_copy(update={"start": str(item.neighbour)})
     task = Task(
         completed=lambda solution: solution if neighbour is None else aligned(solution, neighbour.image),
-        present=showing.present,
+        present=lambda solution, folder, run: showing.present(solution, folder),
         read=lambda run: pattern,
         owner=means.owner,
     )

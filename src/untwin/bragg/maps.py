@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from untwin.bragg.frame import Grid, Resampling, orientation, regular
 from untwin.errors import InputError
+from untwin.notebook import InNotebooks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CONVENTION = "image phase = -q.u under exp(-i q.r) from object to detector; strain = d(u.q/|q|) / d(along q), tension positive"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StrainMap:
+class StrainMap(InNotebooks):
     """Maps of one crystal. Arrays (*grid), slowest axis first; lengths in m; NaN outside the support and where nothing can be said.
 
     image: complex64, its linear phase and its offset removed. support: bool, the crystal: what is bright enough in the result's support.
@@ -46,6 +51,17 @@ class StrainMap:
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
     notes: tuple[str, ...] = ()
     numbers: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        bulk = self.strain[self.bulk]
+        rms = f", strain {float(np.sqrt(np.nanmean(np.square(bulk)))):.2g} rms" if np.isfinite(bulk).any() else ""
+        return f"StrainMap({' x '.join(map(str, self.support.shape))}, frame {self.frame}, {int(self.support.sum()):,} voxels{rms})"
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure: displacement, strain and its standard error in three planes of the laboratory or of the crystal."""
+        from untwin.show.strain import plot_strain  # an upward import: a method that users expect here
+
+        return plot_strain(self)
 
     @property
     def bulk(self) -> np.ndarray:

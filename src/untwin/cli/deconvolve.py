@@ -100,8 +100,8 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
         Maps of one field of view: .npy (channels, height, width) or (height, width), or a grid of Nanonis, .3ds.
     """
     from untwin.data.maps import read_maps
-    from untwin.runs.archive import fresh
-    from untwin.runs.deconvolve import deconvolve_sparse, save_with
+    from untwin.runs.archive import fresh, save_deconvolved
+    from untwin.runs.deconvolve import deconvolve_sparse
     from untwin.show.deconvolved import deconvolved_page
 
     folder = fresh(options.output or Path(f"{file.stem}_deconvolved"), options.overwrite)
@@ -131,7 +131,7 @@ def deconvolve(file: Path, *, options: Annotated[DeconvolveOptions, Parameter(na
             live=live,
         )
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("output", "overwrite")}
-    save_with(result, folder, {"command": "deconvolve", "file": str(file.absolute()), **settings, "channels": list(maps.names)})
+    save_deconvolved(result, folder, {"command": "deconvolve", "file": str(file.absolute()), **settings, "channels": list(maps.names)})
     page = deconvolved_page(result, folder / "report.html", file.name, maps.names)
     for text in result.warnings:
         note(text)

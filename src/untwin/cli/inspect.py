@@ -59,10 +59,9 @@ def inspect(
     following += " --positivity" if symmetry.real else ""
     _print_rows([*_pattern_rows(file, pattern, symmetry), *_detector_rows(pattern), ("next", following)])
     if picture:
-        from untwin.show.pattern import plot_pattern
         from untwin.show.style import save_figure
 
-        save_figure(plot_pattern(pattern), picture)
+        save_figure(pattern.plot(), picture)
         _print_rows([("picture", str(picture))])
 
 
@@ -86,10 +85,9 @@ def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Pa
         ]
     )
     if picture:
-        from untwin.show.exposures import plot_exposures
         from untwin.show.style import save_figure
 
-        save_figure(plot_exposures(pattern), picture)
+        save_figure(pattern.plot(), picture)
         _print_rows([("picture", str(picture))])
 
 

@@ -190,8 +190,8 @@ def present(
         note(text)
     verdict, options = solution.verdict, None if run is None else run.options() | {"file": str(run.file)}
     following = advice(solution, folder, options)
-    mark, colour = {True: ("TRUST", "green"), False: ("DO NOT TRUST", "red"), None: ("CANNOT SAY", "yellow")}[verdict.trusted]
-    say(mark, verdict.decision or verdict.text, style=f"bold {colour}")
+    colour = {True: "green", False: "red", None: "yellow"}[verdict.trusted]
+    say(verdict.mark, verdict.decision or verdict.text, style=f"bold {colour}")
     if verdict.decision and verdict.reasons:
         say("why", verdict.reasons)
     say("next", following.text, following.command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from untwin.data.counts import counted
 from untwin.data.noise import Noise
 from untwin.data.optics import Optics
 from untwin.errors import InputError
+from untwin.notebook import InNotebooks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SMALLEST = 24  # pixels along an axis: in a smaller array the light of a few pixels decides where it is bright
 
@@ -92,7 +96,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class Pattern(InNotebooks):
     """A far-field diffraction pattern in FFT order (zero frequency first), or other numbers |W x|² (optics).
 
     intensity: float32, 2D or 3D, photons where the file counts photons; finite and not negative, 0 where not measured. Some are counted.
@@ -148,6 +152,18 @@ class Pattern:
         for name, least in (("sensitivity", "above 0"), ("dark", "at least 0")):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _of_detector(name, value, measured, least))
+
+    def __repr__(self) -> str:
+        light = f"{self.photons:,.0f} photons" if self.counted else f"intensity {self.photons:.4g}"
+        source = f", {self.source.path!r}" if self.source.path else ""
+        return f"Pattern({' x '.join(map(str, self.shape))}, {light}, {100 * float(self.measured.mean()):.4g} % measured{source})"
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure: the intensity, zero frequency in the middle, log scale; unmeasured pixels have a colour of their own."""
+        from untwin.show.exposures import plot_exposures  # an upward import: a method that users expect here
+        from untwin.show.pattern import plot_pattern
+
+        return plot_pattern(self) if self.optics is None else plot_exposures(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from untwin.errors import InputError
 from untwin.judge.resolution import Curve, fsc
+from untwin.notebook import InNotebooks
 
 # A ramp is taken out where E falls by this much, about what a ramp of 0.02 pixels does to two equal objects, and E² by this share.
 # Pairs of real nonnegative objects: E falls by 0 in 24 of 24; two runs that differ by E = 0.05: by less than 0.001.
@@ -16,7 +17,7 @@ FALL, SHARE = 0.01, 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(InNotebooks):
     """aligned: the first object on the second, rescaled to its power, centred. error: E. correlation: sqrt(1 − E²).
     twin: the twin was nearer. phase_rms: difference of phase, rad, weighted by the product of the magnitudes. fsc: between the two.
     ramp: detector pixels along each axis, the phase ramp that was taken out of the first: so far does the far field of the second lie from
@@ -30,6 +31,10 @@ class Comparison:
     fsc: Curve
     ramp: tuple[float, ...]
     error_with_ramp: float
+
+    def __repr__(self) -> str:
+        twin = ", of the twin" if self.twin else ""
+        return f"Comparison({' x '.join(map(str, self.aligned.shape))}, error {self.error:.3g}, phase {self.phase_rms:.3g} rad rms{twin})"
 
 
 def compare(a: Any, b: Any) -> Comparison:

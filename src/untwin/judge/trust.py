@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from untwin.notebook import InNotebooks
+
 # Two independent families that end at the same object are the certificate. How often it is right: docs/benchmarks.md.
 SAME_ERROR = 0.1  # E, after alignment, below which two results are the same object (docs/benchmarks.md, The verdict)
 MAX_R_FACTOR = 0.5  # R-factor above which agreement means nothing (unmeasured)
@@ -17,6 +19,7 @@ MAX_SHELL_MISFIT = 5.0  # the same of a shell of spatial frequency (benchmarks/d
 MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow variations are anybody's guess (model/unmeasured.py)
 MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
 
+MARKS = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}  # a verdict in two words
 NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
 
 
@@ -32,7 +35,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(InNotebooks):
     """trusted: True, False, or None where nothing can be said (a single start, say). text: one sentence for a person.
 
     decision: the part of it that decides, for one short line; empty where the text is short itself. cause: a Cause.
@@ -42,6 +45,9 @@ class Verdict:
     text: str
     decision: str = ""
     cause: Cause = Cause.AGREEMENT
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.mark}, {self.text!r})"
 
     @property
     def reasons(self) -> str:
@@ -61,6 +67,11 @@ class Verdict:
     def but(self, text: str, doubt: str) -> Verdict:
         """Nothing can be said any more, because of a doubt; text: the new sentence."""
         return Verdict(None, text, doubt, self.cause)
+
+    @property
+    def mark(self) -> str:
+        """TRUST, DO NOT TRUST or CANNOT SAY."""
+        return MARKS[self.trusted]
 
 
 @dataclass(frozen=True)

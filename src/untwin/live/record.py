@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from untwin.errors import CheckpointWarning, InputError
 from untwin.live import files
+from untwin.live.bar import Bar, bar
 from untwin.live.remaining import Standing, standing
 from untwin.live.view import Line, View, encoded, thinned
 
@@ -44,6 +45,8 @@ class Shows(Protocol):
     def left(self, part: str) -> None: ...
 
     def finished(self, part: str, lines: Sequence[Line], look: Look) -> None: ...
+
+    def under_way(self, steps: int) -> None: ...
 
     def for_worker(self) -> Shows: ...
 
@@ -70,10 +73,19 @@ class Record:
     results: the folder of the results, in which `live` is made. command, title: of the run, such as reconstruct and the name of its file.
     resume: the command that goes on with it, once there is something to go on with (`resumable`). figure: what curves show. begun: set
     once anything is computed; of a run that comes to grief before that nothing is left.
-    request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt.
+    request: what somebody has asked for, stop or skip; the block is then left by a KeyboardInterrupt. bar: what shows it in a notebook.
     """
 
-    def __init__(self, results: Path | None = None, command: str = "", title: str = "", resume: str = "", figure: str = "R-factor") -> None:
+    def __init__(
+        self,
+        results: Path | None = None,
+        command: str = "",
+        title: str = "",
+        resume: str = "",
+        figure: str = "R-factor",
+        bar: Bar | None = None,
+    ) -> None:
+        self.bar = bar
         self.results, self.request = None if results is None else Path(results).absolute(), ""
         self.begun, self.resumable = False, False
         self._resume, self._pace, self._files, self._lock = resume, Pace(), Pace(0.0), threading.RLock()
@@ -138,6 +150,7 @@ class Record:
             number = len(s["stages"]) if number is None else number
             ends = [*s["stage_ends"], (s["steps"], time.monotonic() - self._began)] if number else []
             s.update(stage=name, stage_number=number, stage_ends=ends)
+        self._move()
         if self.active:
             self.log(name)
 
@@ -148,6 +161,17 @@ class Record:
             s["foreseen"] = foreseen if foreseen else s["foreseen"]
             if value is not None and (s["lowest"] is None or value < s["lowest"]):
                 s["lowest"] = value
+        self._move()
+
+    def under_way(self, steps: int) -> None:
+        """The part at work has taken so many steps, over all of its starts, of which `steps` has not heard yet."""
+        with self._lock:
+            self._status["under_way"] = steps
+        self._move()
+
+    def _move(self) -> None:
+        if self.bar is not None:
+            self.bar.show(self.standing(), self._status)
 
     def reporting(self, report: Report | None) -> Report | None:
         """The report of a run, which the record hears, too."""
@@ -258,6 +282,8 @@ class Record:
                 due = time.monotonic() + INTERVAL
 
     def _end(self, state: str, message: str) -> None:
+        if self.bar is not None and (self.begun or state == "ended"):
+            self.bar.end(self.standing(), self._status, state, message)
         if self.results is None or self._over.is_set():
             return
         self._over.set()
@@ -340,6 +366,9 @@ class Glimpse:
     def finished(self, part: str, lines: Sequence[Line], look: Look) -> None:
         """The run itself shows what has ended."""
 
+    def under_way(self, steps: int) -> None:
+        """A view says it, too."""
+
     def for_worker(self) -> Glimpse:
         return self
 
@@ -350,12 +379,15 @@ class Glimpse:
 
 
 @contextmanager
-def recorded(live: Record | str | Path | None, command: str, title: str = "", figure: str = "R-factor") -> Iterator[Record]:
-    """Inside, a record that somebody else begins and ends, or one of this block in a folder of results; of None one that writes nothing."""
+def recorded(
+    live: Record | str | Path | None, command: str, title: str = "", figure: str = "R-factor", progress: bool = False
+) -> Iterator[Record]:
+    """Inside, a record that somebody else begins and ends, or one of this block in a folder of results; of None one that writes nothing.
+    progress: one of this block shows itself in a notebook, too."""
     if isinstance(live, Record):
         yield live
         return
-    with Record(None if live is None else Path(live), command, title, figure=figure) as record:
+    with Record(None if live is None else Path(live), command, title, figure=figure, bar=bar() if progress else None) as record:
         yield record
 
 

@@ -13,6 +13,7 @@ from untwin.model.image.base import Identity, ImagePhysics, Linear
 from untwin.model.inverse import InverseProblem
 from untwin.model.losses import Loss, Poisson, Squared
 from untwin.model.noise_level import noise_of_picture, relative_misfit
+from untwin.notebook import InNotebooks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture(InverseProblem):
+class Picture(InNotebooks, InverseProblem):
     """y = physics(x) + noise, to be solved for x (starts, channels, *grid).
 
     y: (channels, *grid), real or complex. physics: an ImagePhysics; any other callable is taken as Forward. measured: bool like y, False
@@ -69,6 +70,10 @@ class Picture(InverseProblem):
         if not bool(torch.isfinite(self.y[self.measured]).all()):
             raise InputError("the picture holds NaN or infinity; replace them, or leave those pixels out with a mask")
         object.__setattr__(self, "y", self.y.where(self.measured, self.y.new_zeros(())))
+
+    def __repr__(self) -> str:
+        sizes = (" x ".join(map(str, shape)) for shape in (self.shape, self.y.shape))
+        return f"Picture({' from '.join(sizes)}, {self.physics!r}, {self.loss!r})"
 
     @property
     def device(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import untwin
 from untwin.bragg.export import FOLDER as MAPS
 from untwin.bragg.export import remove_maps
 from untwin.data import cxi
-from untwin.data.atomic import atomic_write_text, require_writable
+from untwin.data.atomic import atomic_write_bytes, atomic_write_text, require_writable
 from untwin.data.typed import typed
 from untwin.errors import InputError
 from untwin.live.files import FOLDER as LIVE
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from untwin.judge.resolution import Curve
     from untwin.model.physics import Physics
     from untwin.runs.conditions import Conditions
+    from untwin.runs.deconvolve import Deconvolved
     from untwin.runs.solution import History, Reconstruction, Restored, StageEnd, Start
 
 CHECKPOINT = "checkpoint"  # folder within that of the results, while a run is at work
@@ -342,9 +344,6 @@ def _float_or_nan(value: float | None) -> float:
 def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: float = 0.0, options: dict[str, Any] | None = None) -> Path:
     """Write result.npy (in the file's own numbers), result.png (of complex images the magnitude) and summary.json into a folder.
     options: named in summary.json."""
-    import io
-
-    from untwin.data.atomic import atomic_write_bytes
     from untwin.data.image import write_image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -372,9 +371,6 @@ def save_restored(restored: Restored, folder: Path, scale: float = 1.0, offset: 
 
 def _save_kernel(restored: Restored, folder: Path) -> None:
     """kernel.npy, of sum 1, and kernel.png, its greatest value white; those of an earlier run are taken away where there is none."""
-    import io
-
-    from untwin.data.atomic import atomic_write_bytes
     from untwin.data.image import write_image
 
     if restored.kernel is None:
@@ -392,3 +388,27 @@ def plane(image: np.ndarray) -> np.ndarray:
     """(channels, height, width), grey or three colours: of a volume the middle plane, of other channels the first."""
     image = image[:, image.shape[1] // 2] if image.ndim == 4 else image
     return image if len(image) in (1, 3) else image[:1]
+
+
+def save_deconvolved(result: Deconvolved, folder: Path, options: dict[str, Any] | None = None) -> Path:
+    """Write it into a folder that was checked. options: of a command, for summary.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("motifs", "maps", "residual"):
+        buffer = io.BytesIO()
+        np.save(buffer, getattr(result, name))
+        atomic_write_bytes(folder / f"{name}.npy", buffer.getvalue())
+    content = {
+        "untwin": untwin.__version__,
+        "verdict": dataclasses.asdict(result.verdict),
+        "numbers": {k: v if math.isfinite(v) else None for k, v in result.numbers.items()},
+        "warnings": result.warnings,
+        "bias": result.bias.tolist(),
+        "noise": result.noise.tolist(),
+        "axis_order": "motifs.npy: motif, channel, row, column; maps.npy: motif, row, column, at the middle (rows // 2, columns // 2)",
+        "starts": [{"objective": c, "number": n, "correlation": r} for c, n, r in result.starts],
+        "settings": result.settings,
+        "options": options or {},
+        "made": result.provenance,
+    }
+    atomic_write_text(folder / "summary.json", json.dumps(content, indent=1))
+    return folder

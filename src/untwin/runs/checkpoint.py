@@ -259,6 +259,25 @@ def checkpointed(
     checkpoint.clear()
 
 
+@contextmanager
+def checkpoint_in(folder: Checkpoint | str | Path | None) -> Iterator[Checkpoint]:
+    """Inside, what a run keeps itself in. Of a folder, or where there is none, an interruption says how to go on, or how one could have; of
+    a checkpoint its owner says it."""
+    if isinstance(folder, Checkpoint):
+        yield folder
+        return
+    checkpoint = Checkpoint(None if folder is None else Path(folder))
+    try:
+        yield checkpoint
+    except (KeyboardInterrupt, WorkerLost) as error:
+        if not checkpoint.live.begun:
+            raise
+        how = f"what is done is kept in {checkpoint.folder}; the same call goes on from there"
+        if folder is None:
+            how = "nothing of it is kept; with checkpoint='a_folder' the same call would go on from where it was"
+        raise type(error)("; ".join([*map(str, error.args), how])) from None
+
+
 def metadata(folder: Path) -> dict[str, Any] | None:
     """What the unfinished run in a checkpoint folder says of itself: about, options; None where there is none. Raises InputError where it
     is damaged."""

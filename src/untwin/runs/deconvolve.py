@@ -21,6 +21,7 @@ from untwin.live.view import Line, View, signed_panel
 from untwin.model import lattice as lattices
 from untwin.model import motifs as symmetry
 from untwin.model import slow
+from untwin.notebook import InNotebooks
 from untwin.provenance import made_with
 from untwin.random import derive
 from untwin.solve import sparse
@@ -58,7 +59,7 @@ Report = Callable[[int, float | None, int], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Deconvolved:
+class Deconvolved(InNotebooks):
     """Motifs, where they occur, and whether to believe it.
 
     motifs: (motifs, channels, rows, columns) float32, in the unit of the data: what a defect of strength 1 looks like. maps: (motifs,
@@ -86,6 +87,14 @@ class Deconvolved:
     settings: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str | int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        motifs, channels, rows, columns = self.motifs.shape
+        height, width = self.measured.shape
+        return (
+            f"Deconvolved({motifs} {'motif' if motifs == 1 else 'motifs'} of {rows} x {columns}, "
+            f"{channels} {'channel' if channels == 1 else 'channels'} of {height} x {width}, {self.verdict.mark})"
+        )
+
     @property
     def model(self) -> np.ndarray:
         """(channels, height, width): data minus residual; NaN where nothing was measured."""
@@ -94,9 +103,9 @@ class Deconvolved:
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """motifs.npy, maps.npy, residual.npy and summary.json into a folder that does not exist yet (or, with overwrite, in place of its
         files). Raises InputError where it does."""
-        from untwin.runs.archive import fresh
+        from untwin.runs.archive import fresh, save_deconvolved
 
-        return _save(self, fresh(Path(folder), overwrite))
+        return save_deconvolved(self, fresh(Path(folder), overwrite))
 
     def plot(self) -> Figure:
         """Data, motif, map and residual of the channels."""
@@ -119,6 +128,7 @@ def deconvolve_sparse(
     measured: Any = None,
     report: Report | None = None,
     live: Record | str | Path | None = None,
+    progress: bool = True,
 ) -> Deconvolved:
     """What repeats in pictures, and where: Y_s = sum_m A_ms * X_m + b_s + noise, with sparse maps X that all channels share.
 
@@ -130,11 +140,10 @@ def deconvolve_sparse(
     flatten: order of a polynomial that is taken out of every channel first, such as 2; a slow background is none of a motif.
     measured: (height, width) bool, False where a pixel means nothing. report: called with the starts since the last call, the best
     objective so far, the starts at most. live: a folder in which the run shows itself: `untwin watch FOLDER` (docs/watch.md).
-    Method and sources: `untwin.solve.sparse`. Raises InputError where something does not fit.
+    progress: in a notebook a line shows how far it is. Method and sources: `untwin.solve.sparse`. Raises InputError.
     """
     data, known = _data(Y, measured)
-    box = _size(size, known.shape)
-    flatten = int_argument("flatten", flatten, 0, 8)
+    box, flatten = _size(size, known.shape), int_argument("flatten", flatten, 0, 8)
     motifs, starts, seed = int_argument("motifs", motifs, 1, 16), int_argument("starts", starts, 1, 10_000), seed_argument(seed)
     clock, cpu = time.perf_counter(), time.process_time()
     scale = noise_level(data, known)
@@ -142,7 +151,7 @@ def deconvolve_sparse(
     observed, wide = _observation(data / scale[:, None, None], known, box, periodic)
     settings = sparse.Descent(nonnegative=bool(nonnegative))
     search = _Search(observed, box, wide, motifs, seed, settings)
-    with recorded(live, "deconvolve", figure="objective") as record:
+    with recorded(live, "deconvolve", figure="objective", progress=progress) as record:
         record.begun = True
         record.set(unit="starts")
         _searched(search, starts, record.reporting(report), record)
@@ -462,39 +471,3 @@ def _warnings(e: sparse.Estimate, n: dict[str, float], wide: tuple[int, int], la
             "explains: a lattice, say, another kind of defect, or noise that is correlated"
         )
     return tuple(texts)
-
-
-def _save(result: Deconvolved, folder: Path, options: dict[str, Any] | None = None) -> Path:
-    """options: named in summary.json."""
-    import dataclasses
-    import io
-    import json
-
-    import untwin
-    from untwin.data.atomic import atomic_write_bytes, atomic_write_text
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("motifs", "maps", "residual"):
-        buffer = io.BytesIO()
-        np.save(buffer, getattr(result, name))
-        atomic_write_bytes(folder / f"{name}.npy", buffer.getvalue())
-    content = {
-        "untwin": untwin.__version__,
-        "verdict": dataclasses.asdict(result.verdict),
-        "numbers": {k: v if math.isfinite(v) else None for k, v in result.numbers.items()},
-        "warnings": result.warnings,
-        "bias": result.bias.tolist(),
-        "noise": result.noise.tolist(),
-        "axis_order": "motifs.npy: motif, channel, row, column; maps.npy: motif, row, column, at the middle (rows // 2, columns // 2)",
-        "starts": [{"objective": c, "number": n, "correlation": r} for c, n, r in result.starts],
-        "settings": result.settings,
-        "options": options or {},
-        "made": result.provenance,
-    }
-    atomic_write_text(folder / "summary.json", json.dumps(content, indent=1))
-    return folder
-
-
-def save_with(result: Deconvolved, folder: Path, options: dict[str, Any]) -> Path:
-    """As `Deconvolved.save` into a folder that was checked, with the options of a command in summary.json."""
-    return _save(result, folder, options)

@@ -71,6 +71,7 @@ def run_here(
         for state in iterate(problem, recipe, state, CHECK):  # noqa: B020
             if every and state.step % every == 0 and (not trace or state.step > trace[-1][0]):
                 trace.append((state.step, residual(problem, state)))
+            checkpoint.live.under_way(state.step * len(state.seeds))
             reached(state, trace)
             if state.step % CHECK == 0 and state.rule_state is None and not bool(state.finite().any()):
                 break

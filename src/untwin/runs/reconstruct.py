@@ -23,7 +23,7 @@ from untwin.model.problem import Problem
 from untwin.provenance import made_with
 from untwin.runs import auto, memory
 from untwin.runs.assess import assess
-from untwin.runs.checkpoint import EVERY, Checkpoint, digest
+from untwin.runs.checkpoint import EVERY, Checkpoint, checkpoint_in, digest
 from untwin.runs.cluster import afar
 from untwin.runs.conditions import Conditions, problem_of
 from untwin.runs.device import as_mask, require_agreement
@@ -70,6 +70,7 @@ def reconstruct(
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
     live: Record | str | Path | None = None,
+    progress: bool = True,
 ) -> Reconstruction:
     """The object behind a far-field pattern, or behind other numbers |W x|².
 
@@ -90,6 +91,7 @@ def reconstruct(
         the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
         last call, the lowest R known (or None), and the number of steps foreseen.
     live: a folder in which the run shows itself while it goes on: `untwin watch FOLDER` (docs/watch.md).
+    progress: in a notebook a line shows how far the run is; elsewhere nothing does.
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where no start comes to anything.
     """
     problem = _problem(pattern, positivity, device, sparse)
@@ -98,12 +100,12 @@ def reconstruct(
     plan = _with_strays(plan) if keep_strays else plan
     _require_suited(problem, plan, support)
     seed = seed_argument(seed)
-    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
     with (
-        _launching(problem, plan, workers, scheduler, checkpoint) as launch,
-        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name) as record,
+        checkpoint_in(checkpoint) as store,
+        _launching(problem, plan, workers, scheduler, store) as launch,
+        recorded(live, "reconstruct", Path(problem.pattern.source.path or "").name, progress=progress) as record,
     ):
-        checkpoint.live = record
+        store.live = record
         solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
         _show_end(record, solution)
     return solution

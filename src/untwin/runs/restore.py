@@ -30,7 +30,7 @@ from untwin.provenance import made_with
 from untwin.runs import blind, plugplay
 from untwin.runs.blind import Blind
 from untwin.runs.blind_methods import METHODS
-from untwin.runs.checkpoint import Checkpoint, PartState, digest
+from untwin.runs.checkpoint import Checkpoint, PartState, checkpoint_in, digest
 from untwin.runs.device import as_mask, device_name
 from untwin.runs.live import image_panels, picture_view
 from untwin.runs.solution import Restored
@@ -93,6 +93,7 @@ def restore(
     checkpoint: Checkpoint | str | Path | None = None,
     report: Report | None = None,
     live: Record | str | Path | None = None,
+    progress: bool = True,
 ) -> Restored:
     """The picture behind y.
 
@@ -112,16 +113,16 @@ def restore(
         same bits (same machine, versions, device, threads). It stays until you delete it.
     report: called with the steps since the last call, the rule's statistic (or None), and the steps at most.
     live: a folder in which the run shows itself while it goes on: `untwin watch FOLDER` (docs/watch.md).
+    progress: in a notebook a line shows how far it is; elsewhere nothing does.
     Raises InputError where something does not fit, or the folder holds another run; NumericalFailure where the fit comes to nothing.
     """
     device = device_name(device)
     problem = _picture(y, physics, measured, channels, loss, device)
     seed, fitted = seed_argument(seed), stop is not None or steps is not None
     steps = STEPS if steps is None else int_argument("steps", steps, 1)
-    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(None if checkpoint is None else Path(checkpoint))
-    with recorded(live, "restore", figure="statistic") as record:
-        checkpoint.live = record
-        restored = _restored(problem, prior, stop, seed, sigma, steps, fitted, made_with(device), checkpoint, record.reporting(report))
+    with checkpoint_in(checkpoint) as store, recorded(live, "restore", figure="statistic", progress=progress) as record:
+        store.live = record
+        restored = _restored(problem, prior, stop, seed, sigma, steps, fitted, made_with(device), store, record.reporting(report))
         if restored.verdict is not None:
             record.set(verdict={"trusted": restored.verdict.trusted, "text": restored.verdict.text})
         record.set(numbers={"seconds": restored.numbers["seconds"]})

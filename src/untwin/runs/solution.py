@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.model.physics import Physics
+from untwin.notebook import InNotebooks
 from untwin.runs.conditions import Conditions
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class StageEnd:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Solution(ABC):
+class Solution(InNotebooks, ABC):
     """What a run leaves, whatever was measured: a Reconstruction of a far-field pattern, or a Restored picture.
 
     image: what was sought. recipe: the text of what was done; with the same data and seed it repeats the run.
@@ -129,6 +130,11 @@ class Reconstruction(Solution):
     replicas: Tensor | None = None
     reason: str = ""
 
+    def __repr__(self) -> str:
+        r = f", R = {self.numbers['r_factor']:.3g}" if "r_factor" in self.numbers else ""
+        kind = "real, not negative" if self.positivity else "complex"
+        return f"Reconstruction({' x '.join(map(str, self.image.shape))}, {kind}, {self.verdict.mark}{r})"
+
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """result.cxi, run.toml and summary.json."""
         from untwin.runs.archive import save
@@ -163,6 +169,11 @@ class Restored(Solution):
     kernel: Tensor | None = None
     verdict: Verdict | None = None
     attempt: Tensor | None = None
+
+    def __repr__(self) -> str:
+        mark = "" if self.verdict is None else f", {self.verdict.mark}"
+        numbers = "".join(f", {name} = {self.numbers[name]:.4g}" for name in ("steps", "misfit") if name in self.numbers)
+        return f"Restored({' x '.join(map(str, self.image.shape))}{mark}{numbers})"
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """result.png, result.npy and summary.json; kernel.png and kernel.npy of a kernel that was sought, attempt.png of a picture

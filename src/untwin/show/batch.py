@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from untwin.data.atomic import atomic_write_bytes, atomic_write_text
+from untwin.judge.trust import MARKS
 from untwin.show.page import VERDICTS, page
-from untwin.show.style import OUTSIDE, masked_phase, phase_style, planes_through, upper_limit, window_around
+from untwin.show.thumbnail import object_panels, strip
 
 if TYPE_CHECKING:
     from untwin.runs.solution import Reconstruction
@@ -25,26 +23,9 @@ NUMBERS = COLUMNS[2:6]
 def write_thumbnail(solution: Reconstruction, folder: Path, series: bool = False) -> None:
     """figures/thumbnail.png of a result: magnitude and phase, of a volume in the plane through the middle of its first axis. series: in the
     central half of the array, the same for all; else around the support."""
-    from PIL import Image
-
     image, support = solution.image.numpy(), solution.support.numpy()
-    if image.ndim == 1:
-        image, support = np.repeat(image[None], 8, 0), np.repeat(support[None], 8, 0)
-    window = [(n // 4, n - n // 4) for n in image.shape] if series else window_around(support)
-    middle = [int((low + high) // 2) for low, high in window]
-    plane = planes_through(image.shape, middle)[0]
-    rows, columns = slice(*window[plane.rows]), slice(*window[plane.columns])
-    x, inside = image[plane.index][rows, columns], support[plane.index][rows, columns]
-    grey = np.repeat((np.abs(x) / upper_limit(np.abs(image)))[..., None], 3, -1)
-    style = phase_style()
-    x = x * np.exp(-1j * np.angle(image.sum(dtype=np.complex128)))
-    phase = style["cmap"]((masked_phase(x, inside) + np.pi) / (2 * np.pi))[..., :3]
-    gap = np.full((len(x), max(1, len(x) // 32), 3), int(OUTSIDE[1:3], 16) / 255)
-    picture = Image.fromarray((255 * np.concatenate([grey, gap, phase], 1)).clip(0, 255).astype(np.uint8))
-    width = min(4 * HEIGHT, max(8, round(picture.width * HEIGHT / picture.height)))
-    buffer = io.BytesIO()
-    picture.resize((width, HEIGHT), Image.Resampling.NEAREST).save(buffer, "PNG", optimize=True)
-    atomic_write_bytes(folder / "figures" / "thumbnail.png", buffer.getvalue())
+    window = [(n // 4, n - n // 4) for n in image.shape] if series else None
+    atomic_write_bytes(folder / "figures" / "thumbnail.png", strip(object_panels(image, support, window), HEIGHT))
 
 
 def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports: bool = True) -> None:
@@ -68,7 +49,7 @@ def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports:
 def summary(rows: Sequence[Any]) -> str:
     """How many patterns, and what became of them."""
     counts = Counter(row.mark for row in rows)
-    order = ("TRUST", "CANNOT SAY", "DO NOT TRUST", "failed", "skipped", "waiting")
+    order = (MARKS[True], MARKS[None], MARKS[False], "failed", "skipped", "waiting")
     parts = ", ".join(f"{counts[mark]} {mark}" for mark in order if counts[mark])
     return f"{len(rows)} pattern{'' if len(rows) == 1 else 's'}: {parts}"
 

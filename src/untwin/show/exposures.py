@@ -20,7 +20,7 @@ SHOWN = 4  # exposures, at most
 
 def plot_exposures(pattern: Pattern) -> Figure:
     """The first exposures on one scale; numbers without two axes as points."""
-    values, measured = _frames(pattern, pattern.intensity), _frames(pattern, pattern.measured)
+    values, measured = frames(pattern, pattern.intensity), frames(pattern, pattern.measured)
     if values.ndim == 1:
         return _plot_numbers(values, measured, None)
     figure = new_figure(3.2 * len(values) + 1.2, 3.6)
@@ -43,8 +43,8 @@ def plot_fitted_exposures(solution: Reconstruction) -> Figure | None:
     pattern = solution.pattern
     waves = solution.physics.on(pattern)
     image = solution.image.unsqueeze(0)
-    calculated = _frames(pattern, waves(image)[0].numpy())
-    values, measured = _frames(pattern, pattern.intensity), _frames(pattern, pattern.measured)
+    calculated = frames(pattern, waves(image)[0].numpy())
+    values, measured = frames(pattern, pattern.intensity), frames(pattern, pattern.measured)
     if values.ndim == 1:
         return _plot_numbers(values, measured, calculated)
     residual = np.ma.masked_array(np.sqrt(np.maximum(calculated, 0)) - np.sqrt(np.maximum(values, 0)), ~measured)
@@ -67,7 +67,7 @@ def plot_fitted_exposures(solution: Reconstruction) -> Figure | None:
     return figure
 
 
-def _frames(pattern: Pattern, values: np.ndarray) -> np.ndarray:
+def frames(pattern: Pattern, values: np.ndarray) -> np.ndarray:
     """(exposures, rows, columns), the first ones, for people; of 3D exposures the middle plane; (numbers,) where there are no two axes."""
     values = pattern.centred(values)
     if values.ndim < 3:

@@ -147,7 +147,7 @@ def number_rows(solution: Reconstruction) -> list[dict[str, str]]:
             continue
         title, meaning, factor, unit = NUMBERS.get(name, (name.replace("_", " "), "", 1, ""))
         text = digits(value * factor) if math.isfinite(value) else "cannot tell"
-        rows.append({"title": title, "value": text, "unit": unit, "meaning": meaning})
+        rows.append({"name": name, "title": title, "value": text, "unit": unit, "meaning": meaning})
     return rows
 
 

@@ -32,6 +32,11 @@ def page(template: str, scripts: tuple[str, ...] = (), images: str = "data:", **
     return _environment().get_template(template).render(style=STYLE_SHEET, scripts=programs, policy=policy, **values)
 
 
+def fragment(template: str, **values: Any) -> str:
+    """A piece of somebody else's page. template: in templates/. values: likewise."""
+    return _environment().get_template(template).render(**values)
+
+
 @functools.cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

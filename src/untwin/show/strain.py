@@ -23,7 +23,9 @@ _PLANES = ((1, 2, "looking upstream"), (1, 0, "looking along x"), (2, 0, "from a
 
 
 def plot_strain(m: StrainMap) -> Figure:
-    """m: on a regular grid. Grey: outside the crystal, about dislocations, and where the standard error is above the map's limit."""
+    """m: one on the array's grid is brought onto the laboratory's. Grey: outside the crystal, about dislocations, and where the standard
+    error is above the map's limit."""
+    m = m.in_frame("laboratory") if m.frame == "array" else m
     hidden = ~m.support | m.uncertain
     rows: list[tuple[str, np.ndarray, dict[str, Any]]] = [
         ("displacement along q (nm)", NM * m.displacement, diverging(NM * m.displacement, m.support)),
@@ -43,15 +45,27 @@ def plot_strain(m: StrainMap) -> Figure:
         shown = np.ma.masked_array(values, hidden)
         picture: Any = None
         for column, (up, across, title) in enumerate(_PLANES):
-            normal = 3 - up - across
-            plane = shown[tuple(middle[normal] if a == normal else slice(None) for a in range(3))]
-            plane = plane if up < across else plane.T
+            plane = _plane(shown, up, across, middle)
             picture = axes[line, column].imshow(plane, origin="lower", interpolation="nearest", **style)
             _framed(axes[line, column], up, across, window, spacing, m.axes)
             if line == 0:
                 axes[0, column].set_title(title, fontsize=11)
         figure.colorbar(picture, ax=list(axes[line]), label=label, format=_scientific())
     return figure
+
+
+def slices(m: StrainMap) -> tuple[dict[str, Any], list[np.ma.MaskedArray]]:
+    """The strain about the crystal in the planes that plot_strain shows, rows upwards, and how they are coloured. m: on any grid."""
+    window = tuple(slice(*ends) for ends in window_around(m.support))
+    shown = np.ma.masked_array(m.strain, ~m.support | m.uncertain)[window]
+    middle = centre_pixel(m.support[window])
+    return diverging(m.strain, m.bulk), [_plane(shown, up, across, middle) for up, across, _ in _PLANES]
+
+
+def _plane(values: np.ma.MaskedArray, up: int, across: int, middle: tuple[int, ...]) -> np.ma.MaskedArray:
+    normal = 3 - up - across
+    plane = values[tuple(middle[normal] if a == normal else slice(None) for a in range(3))]
+    return plane if up < across else plane.T
 
 
 def diverging(values: np.ndarray, where: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def new_figure(width: float, height: float, dpi: float = 120) -> Figure:
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    # notebooks look for it: by themselves they show figures of pyplot only
+    setattr(figure, "_repr_png_", partial(encoded, figure, "png"))  # noqa: B010
     return figure
 
 

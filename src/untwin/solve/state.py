@@ -72,6 +72,10 @@ class State:
         members = tuple(Member(seed, number) for number, seed in enumerate(range(len(x)) if seeds is None else seeds))
         return cls(x=x, image=x, support=inside, bounds=inside, members=members)
 
+    def __repr__(self) -> str:
+        starts = f"{len(self.x)} {'start' if len(self.x) == 1 else 'starts'}"
+        return f"State({starts} of {' x '.join(map(str, self.x.shape[1:]))}, step {self.step})"
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """One per start."""
