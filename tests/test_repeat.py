@@ -84,7 +84,7 @@ def repeated(folder: Path, out: Path) -> ut.results.Reconstruction:
 def quiet(monkeypatch, tmp_path):
     from untwin.cli import reconstruct
 
-    monkeypatch.setattr(reconstruct, "present", lambda solution, folder: None)
+    monkeypatch.setattr(reconstruct, "present", lambda solution, folder, run: None)
     monkeypatch.chdir(tmp_path)
 
 

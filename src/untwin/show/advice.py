@@ -1,6 +1,7 @@
 """What to do next after a reconstruction, as a sentence and a command, from what its verdict rests on.
 
-The limits are those that right results keep (benchmarks/hints.py); how often the command helps: benchmarks/next_step.py.
+The limits are those that right results keep (benchmarks/hints.py). Of 40 patterns one was advised more effort, and stayed undecided
+(benchmarks/next_step.py): that more effort helps is not shown.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 UNEXPLAINED = 1.2  # chi-square of amplitudes above which something is not explained (benchmarks/hints.py)
 UNEXPLAINED_SHELL = 1.4  # the misfit of the worst shell, likewise
-EFFORT = 4.0  # times the work where starts do not agree (benchmarks/next_step.py)
+EFFORT = 4.0  # times the work where starts do not agree (unmeasured)
 MOST_EFFORT = 64.0  # after which more of the same is no advice
 STARTS = 24
 MODEL = ("positivity", "sparse", "constraint", "loss", "modulus", "physics", "support")  # options that say what is believed
