@@ -341,8 +341,8 @@ def test_every_picture_has_words_and_every_change_is_spoken(tmp_path, page):
         expect(page.locator("#panels img[src]")).to_have_count(2)
         for image in page.locator("img").all():
             assert len(image.get_attribute("alt") or "") > 10
-        expect(page.locator("[role=status]")).to_have_text("running, Guide")
-        expect(page.locator("[aria-current=step]")).to_have_text("Guide")
+        expect(page.locator("[role=status]")).to_have_text("running, guided generations")
+        expect(page.locator("[aria-current=step]")).to_have_text("guided generations")
         chart = page.get_by_role("img", name="R-factor of each start")
         assert "8 starts; lowest" in page.locator(f"#{chart.get_attribute('aria-describedby')}").inner_text()
         named = "n => n.textContent.trim() || n.getAttribute('aria-label') || n.getAttribute('aria-labelledby')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,30 +26,34 @@ def say(label: str, text: str, command: str = "", style: str = "") -> None:
     """A line of a result on stdout. On a terminal it wraps between words, and a command stays in one piece, for copying."""
     line = f"{label}: {printable(text)}"
     with_command = f"{line}: {command}" if command else line
-    if not sys.stdout.isatty():
+    columns = _columns()
+    if columns is None:
         print(with_command)
         return
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    rows = [with_command] if len(with_command) < console.width else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
-    for row in rows:
-        shown = Text(row)
-        if style and row.startswith(f"{label}:"):
-            shown.stylize(style, 0, len(label))
-        console.print(shown, soft_wrap=True)
+    rows = [with_command] if len(with_command) < columns else [*fitted(line).splitlines(), *([f"  {command}"] if command else [])]
+    text_rows = [Text(row) for row in rows]
+    if style:
+        text_rows[0].stylize(style, 0, len(label))
+    Console(highlight=False).print(*text_rows, sep="\n", soft_wrap=True)
 
 
 def fitted(text: str, indent: str = "  ") -> str:
     """A line for stdout; on a terminal broken between words, with what follows the first row behind an indent."""
-    if not sys.stdout.isatty():
-        return text
-    import os
     import textwrap
 
-    width = max(os.get_terminal_size(sys.stdout.fileno()).columns - 1, len(indent) + 16)
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+    columns = _columns()
+    if columns is None:
+        return text
+    width = max(columns - 1, len(indent) + 16)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _columns() -> int | None:
+    """Of the terminal of stdout; None where there is none."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
 
 
 def printable(text: str) -> str:

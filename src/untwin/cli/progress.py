@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 INTERVAL = 10.0  # seconds between two lines where there is no terminal
-PATIENCE = 3.0  # seconds before anything is said of the time that is left
 WHOLE = 1000  # parts of a bar that follows the time
 BAR = (8, 40)  # columns of the bar, at least and at most
 MARGIN = 3  # columns that stay free: a terminal shows Ctrl-C as ^C, and a line that this makes wrap could not be erased
@@ -82,14 +81,11 @@ class RunCount(Count):
         if self.record.results is not None and clock - self._looked > 1.0:
             self._looked, self._elsewhere = clock, Watched(self.record.results).workers_steps()
         self.standing = now = self.record.standing(self._elsewhere)
-        # by time where that can be told, else by steps; it never goes back
-        share = now.share if now.share is not None else now.steps / now.foreseen if now.foreseen else 0.0
-        self.number = max(self.number, round(share * WHOLE))
+        self.number = max(self.number, round((now.share or 0.0) * WHOLE))
 
     def labels(self) -> tuple[str, ...]:
         now = self.standing
-        stage = f"{now.stage}" if now.stage else self.doing
-        long = f"{stage} ({now.number} of {now.stages})" if now.number <= now.stages and now.stages > 1 else stage
+        stage, long = now.stage or self.doing, now.named(self.doing)
         if now.lowest is None:
             return (long, stage)
         merit = f"{self.figure} = {now.lowest:.3g}"
@@ -98,7 +94,7 @@ class RunCount(Count):
     def facts(self) -> list[tuple[str, ...]]:
         now = self.standing
         count = _of(now.steps, now.foreseen)
-        remaining = [(f"{_clock(now.left)} left",)] if now.left is not None and now.seconds > PATIENCE else []
+        remaining = [] if now.reliable_left is None else [(f"{_clock(now.reliable_left)} left",)]
         return [*remaining, (_clock(now.seconds),), (f"{count} {self.unit}", count)]
 
     def line(self) -> str:
@@ -106,7 +102,7 @@ class RunCount(Count):
         of = "" if now.foreseen is None else f" of about {now.foreseen:,}"
         stage = f"{now.stage}, " if now.stage else ""
         merit = "" if now.lowest is None else f", {self.figure} = {now.lowest:.3g}"
-        remaining = f", about {now.left:,.0f} s left" if now.left is not None and now.seconds > PATIENCE else ""
+        remaining = "" if now.reliable_left is None else f", about {now.reliable_left:,.0f} s left"
         return f"{now.seconds:.0f} s: {stage}{now.steps:,}{of} {self.unit}{merit}{remaining}"
 
 

@@ -189,7 +189,7 @@ def present(
     for text in solution.warnings[len(solution.pattern.warnings) :]:  # those of the pattern were noted when it was read
         note(text)
     verdict, options = solution.verdict, None if run is None else run.options() | {"file": str(run.file)}
-    following = advice(solution, folder, options)
+    following = advice(solution, folder, options, strain is not None)
     colour = {True: "green", False: "red", None: "yellow"}[verdict.trusted]
     say(verdict.mark, verdict.decision or verdict.text, style=f"bold {colour}")
     if verdict.decision and verdict.reasons:

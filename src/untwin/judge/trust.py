@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,41 +33,28 @@ class Cause(StrEnum):
     SPECKLES = "speckles"  # of some nothing was measured
     NOISE = "noise"  # too few photons
     MODEL = "model"  # the data contradict it
+    FAILED = "failed"  # most of the starts did
 
 
 @dataclass(frozen=True)
 class Verdict(InNotebooks):
     """trusted: True, False, or None where nothing can be said (a single start, say). text: one sentence for a person.
 
-    decision: the part of it that decides, for one short line; empty where the text is short itself. cause: a Cause.
+    decision, reasons: for two short lines, what decides and the rest; empty where the text is short itself.
     """
 
     trusted: bool | None
     text: str
     decision: str = ""
+    reasons: str = ""
     cause: Cause = Cause.AGREEMENT
 
     def __repr__(self) -> str:
         return f"Verdict({self.mark}, {self.text!r})"
 
-    @property
-    def reasons(self) -> str:
-        """The text without what decides."""
-        if not self.decision:
-            return self.text
-        before, _, after = self.text.partition(self.decision)
-        return ", ".join(
-            part
-            for part in (
-                before.strip(", ").removesuffix(", but"),
-                after.removeprefix(": do not trust this").removeprefix(": take more starts before you trust this").strip(", "),
-            )
-            if part
-        )
-
-    def but(self, text: str, doubt: str) -> Verdict:
-        """Nothing can be said any more, because of a doubt; text: the new sentence."""
-        return Verdict(None, text, doubt, self.cause)
+    def but(self, text: str, doubt: str, cause: Cause | None = None) -> Verdict:
+        """Nothing can be said any more, because of a doubt; text: the new sentence. cause: of the doubt; by default that of before."""
+        return Verdict(None, text, doubt, self.text, self.cause if cause is None else cause)
 
     @property
     def mark(self) -> str:
@@ -114,36 +102,37 @@ def verdict(e: Evidence) -> Verdict:
     """The verdict on a solution."""
     facts = _facts(e)
     if not e.errors:
-        lonely = "nothing independent to compare with"
-        return Verdict(None, ", ".join([*facts, f"{lonely}: take more starts before you trust this"]), lonely, Cause.SINGLE)
+        return _decided(None, facts, "nothing independent to compare with", ": take more starts before you trust this", Cause.SINGLE)
     errors = [error / max(e.contrast, 1e-6) for error in e.errors]
     nearest = min(errors)
     if e.r_factor > MAX_R_FACTOR:
-        why = "the object does not explain the data"
-        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why, Cause.UNEXPLAINED)
+        return _decided(False, facts, "the object does not explain the data", ": do not trust this", Cause.UNEXPLAINED)
     unit = " of its contrast" if e.contrast < 1 else ""
     if nearest < SAME_ERROR:
         families = 1 + sum(error < SAME_ERROR for error in errors)
-        decision = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
-        facts.append(decision)
+        agreement = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
-    if nearest >= SAME_ERROR and e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
-        half = f"half deviance {e.deviance_ratio:.2f} times the expected"
-        decision = f"redrawn by a prior it explains the counts as the truth would ({half})"
-        facts.append(f"but {decision}")
-    elif nearest >= SIMILAR_ERROR:
-        why = "the starts do not agree"
-        return Verdict(False, ", ".join([*facts, f"{why}: do not trust this"]), why)
-    elif nearest >= SAME_ERROR:
-        why = "alike but not the same: trust the outline, not the details"
-        return Verdict(None, ", ".join([*facts, why]), why)
+        if e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
+            half = f"half deviance {e.deviance_ratio:.2f} times the expected"
+            agreement = f"but redrawn by a prior it explains the counts as the truth would ({half})"
+        elif nearest >= SIMILAR_ERROR:
+            return _decided(False, facts, "the starts do not agree", ": do not trust this")
+        else:
+            return _decided(None, facts, "similar but not the same: trust the outline, not the details")
     doubt, cause = _doubt(e)
     if doubt:
-        return Verdict(None, ", ".join([*facts, f"but {doubt}"]), doubt, cause)
+        return _decided(None, [*facts, agreement], f"but {doubt}", cause=cause)
     noise = [] if math.isnan(e.noise_error) else [f"{_noise(e)} leaves an error of about {e.noise_error:.2g}"]
-    text = ", ".join([*facts, *noise, *([e.resolution] if e.resolution else [])])
-    return Verdict(True, text, decision)
+    return _decided(True, facts, agreement, after=[*noise, *([e.resolution] if e.resolution else [])])
+
+
+def _decided(
+    trusted: bool | None, facts: list[str], decision: str, then: str = "", cause: Cause = Cause.AGREEMENT, after: Sequence[str] = ()
+) -> Verdict:
+    """then: what the text says behind the decision; after: facts that follow it."""
+    text = ", ".join([*facts, decision + then, *after])
+    return Verdict(trusted, text, decision.removeprefix("but "), ", ".join([*facts, *after]), cause)
 
 
 def _doubt(e: Evidence) -> tuple[str, Cause]:

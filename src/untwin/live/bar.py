@@ -13,7 +13,6 @@ from typing import Any
 from untwin.live.remaining import Standing
 
 INTERVAL = 0.2  # seconds between two drawings, at least; a new stage and the end are drawn at once
-PATIENCE = 3.0  # seconds before anything is said of the time that is left
 
 
 class Bar:
@@ -28,11 +27,12 @@ class Bar:
         if clock < self._due and now.number == self._number:
             return
         self._due, self._number = clock + INTERVAL, now.number
-        known = now.share is not None or now.foreseen
-        self._share = max(self._share, now.share if now.share is not None else now.steps / now.foreseen if now.foreseen else 0.0)
-        facts = [_stage(now, status), f"{100 * self._share:.0f} %" if known else "", _merit(now, status), duration(now.seconds)]
-        if now.left is not None and now.seconds > PATIENCE:
-            facts.append(f"about {duration(now.left)} left")
+        known = now.share is not None
+        self._share = max(self._share, now.share or 0.0)
+        share = f"{100 * self._share:.0f} %" if known else ""
+        facts = [now.named(status["command"]), share, _merit(now, status), duration(now.seconds)]
+        if now.reliable_left is not None:
+            facts.append(f"about {duration(now.reliable_left)} left")
         self._draw(", ".join(filter(None, facts)), self._share if known else None)
 
     def end(self, now: Standing, status: Mapping[str, Any], state: str, message: str = "") -> None:
@@ -41,7 +41,7 @@ class Bar:
         now = replace(now, lowest=status["numbers"].get("r_factor", now.lowest))  # of the result, which is later than the lowest on the way
         facts = [f"{now.steps:,} {unit} in {duration(now.seconds)}", _merit(now, status)]
         if state != "ended":
-            facts = [f"{state} after {duration(now.seconds)}", _stage(now, status), message]
+            facts = [f"{state} after {duration(now.seconds)}", now.named(status["command"]), message]
         self._draw(f"{status['command']}: {', '.join(filter(None, facts))}", None, over=True)
 
     def _draw(self, text: str, share: float | None, over: bool = False) -> None:
@@ -73,11 +73,6 @@ def duration(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours} h {m:02} min" if hours else f"{m} min {s:02} s" if m else f"{s} s"
-
-
-def _stage(now: Standing, status: Mapping[str, Any]) -> str:
-    number = f" ({now.number} of {now.stages})" if now.stages > 1 and now.number <= now.stages else ""
-    return f"{now.stage}{number}" if now.stage else str(status["command"])
 
 
 def _merit(now: Standing, status: Mapping[str, Any]) -> str:

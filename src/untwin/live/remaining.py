@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PATIENCE = 3.0  # seconds before anything is said of the time that is left
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -27,8 +29,20 @@ class Standing:
 
     @property
     def share(self) -> float | None:
-        """Of the whole time, from 0 to 1."""
-        return None if self.left is None else self.seconds / max(self.seconds + self.left, 1e-9)
+        """Of the whole time, from 0 to 1; where nobody can tell, of the steps; None where these are not foreseen either."""
+        if self.left is not None:
+            return self.seconds / max(self.seconds + self.left, 1e-9)
+        return self.steps / self.foreseen if self.foreseen else None
+
+    @property
+    def reliable_left(self) -> float | None:
+        """left, once there is enough to go by, and something is left."""
+        return self.left if self.left and self.seconds > PATIENCE else None
+
+    def named(self, doing: str) -> str:
+        """The stage and its number; of a run without stages what it does."""
+        number = f" ({self.number} of {self.stages})" if self.stages > 1 and self.number <= self.stages else ""
+        return f"{self.stage}{number}" if self.stage else doing
 
 
 def standing(status: dict[str, Any], under_way: float, seconds: float) -> Standing:

@@ -50,13 +50,13 @@ class Watched:
         under_way = _number(status.get("under_way")) + self.under_way(status)
         try:
             now = standing({**status, "steps": _number(status.get("steps"))}, under_way, _number(status.get("seconds")))
-        except (TypeError, ValueError, IndexError, KeyError):
+        except (TypeError, ValueError, LookupError, ArithmeticError):  # of a file that somebody else has written
             return {}
         left = now.left if status["state"] == "running" else None
         return {**status, "steps": now.steps, "left": left, "asked": files.requested(self.results)}
 
     def workers_steps(self) -> int:
-        """The same, of the run as its files have it."""
+        """Steps that workers have under way, of the run as its files have it."""
         return self.under_way(files.read_json(self.results / files.FOLDER / files.STATUS))
 
     def under_way(self, status: dict[str, Any]) -> int:

@@ -74,7 +74,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
-        verdict = verdict.but(f"{verdict.text}; {reason}: do not trust this before you know why", reason)
+        verdict = verdict.but(f"{verdict.text}; {reason}: do not trust this before you know why", reason, trust.Cause.FAILED)
     image, support = _presented(problem, choice.image, choice.best.state.support[0])
     nuisance = {name: float(value[0]) for name, value in choice.best.state.nuisance.items()}
     return Reconstruction(

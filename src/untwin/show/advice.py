@@ -21,7 +21,7 @@ UNEXPLAINED = 1.2  # chi-square of amplitudes above which something is not expla
 UNEXPLAINED_SHELL = 1.4  # the misfit of the worst shell, likewise
 EFFORT = 4.0  # times the work where starts do not agree (unmeasured)
 MOST_EFFORT = 64.0  # after which more of the same is no advice
-STARTS = 24
+STARTS = 24  # as the automatic plan takes at 64 x 64
 MODEL = ("positivity", "sparse", "constraint", "loss", "modulus", "physics", "support")  # options that say what is believed
 WORK = ("output", "scheduler", "workers", "device", "recipe", "start", "starts", "method", "effort", "seed")
 
@@ -34,19 +34,21 @@ class Advice:
     command: str = ""
 
 
-def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | None = None) -> Advice:
-    """What to do next. folder: of the results. options: of the run as a Run has them; by default what the solution says itself."""
+def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | None = None, strained: bool = False) -> Advice:
+    """What to do next. folder: of the results. options: of the run as a Run has them; by default what the solution says itself.
+    strained: its strain has been computed."""
     if options is None:
         options = {"file": solution.pattern.source.path or "FILE", "positivity": solution.positivity}
-    stated = {k: v for k, v in options.items() if v not in (None, False)}
-    file = str(stated.get("file", "FILE"))
-    again = _Again(folder, file, stated)
+    file = str(options["file"])
+    again = _Again(folder, file, options)
     if solution.verdict.trusted:
-        return _taken_away(solution, folder)
+        return _taken_away(solution, folder, strained)
     look = f"untwin inspect {typed(file)}{typed_options(again.reading)} --picture {typed(str(folder / 'pattern.png'))}"
     match solution.verdict.cause:
         case Cause.SINGLE:
             return Advice("take several starts: only independent starts that agree are evidence", again.command(starts=STARTS))
+        case Cause.FAILED:
+            return Advice("most starts failed: look at what the numbers are, at the mask and at the centre", look)
         case Cause.UNEXPLAINED:
             return Advice("the data are not explained: look at the mask, at the centre, and at what the numbers are", look)
         case Cause.MODEL:
@@ -56,7 +58,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             return Advice(how, again.command(support="SUPPORT.npy"))
         case Cause.NOISE:
             return Advice("count more photons, for example the sum of several exposures; what is coarse can be used")
-    if stated.get("recipe") or stated.get("method", "auto") != "auto":
+    if options.get("recipe") or options.get("method") not in (None, "auto"):
         return Advice("let the automatic plan choose what to do", again.command())
     n = solution.numbers
     if n.get("chi_square_amplitude", 0) > UNEXPLAINED or n.get("worst_shell_misfit", 0) > UNEXPLAINED_SHELL:
@@ -64,7 +66,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
     if _may_be_real(solution):
         how = "the pattern is its own mirror image: if the object is real and nowhere negative, say so"
         return Advice(how, again.command(positivity=True))
-    effort = EFFORT * float(stated.get("effort", 1.0))
+    effort = EFFORT * float(options.get("effort") or 1.0)
     if effort <= MOST_EFFORT:
         return Advice("the starts have not come together: let them work longer", again.command(effort=effort))
     return Advice("more work did not help: a support, more photons or a smaller beamstop can", look)
@@ -76,20 +78,22 @@ class _Again:
 
     folder: Path
     file: str
-    stated: dict[str, Any]
+    options: Mapping[str, Any]
 
     @property
     def reading(self) -> dict[str, Any]:
         """Options that say how the file is to be read."""
-        return {k: v for k, v in self.stated.items() if k not in (*WORK, *MODEL, "file")}
+        return {k: v for k, v in self.options.items() if k not in (*WORK, *MODEL, "file")}
 
     def command(self, **changes: Any) -> str:
-        options = {k: v for k, v in self.stated.items() if k not in (*WORK, "file")}
+        same = {k: v for k, v in self.options.items() if k not in (*WORK, "file")}
         folder = self.folder.with_name(f"{self.folder.name}_2")
-        return f"untwin reconstruct {typed(self.file)}{typed_options(options | changes)} -o {typed(str(folder))}"
+        return f"untwin reconstruct {typed(self.file)}{typed_options(same | changes)} -o {typed(str(folder))}"
 
 
-def _taken_away(solution: Reconstruction, folder: Path) -> Advice:
+def _taken_away(solution: Reconstruction, folder: Path, strained: bool) -> Advice:
+    if strained:
+        return Advice("compare with a run of another seed, or open the maps of the strain in ParaView")
     if solution.pattern.geometry.sampling is not None:
         return Advice("the strain of the crystal", f"untwin strain {typed(str(folder))}")
     if solution.image.ndim == 3:
@@ -101,4 +105,4 @@ def _may_be_real(solution: Reconstruction) -> bool:
     from untwin.data.realness import realness
 
     pattern = solution.pattern
-    return not solution.positivity and pattern.optics is None and pattern.counted and bool(realness(pattern).real)
+    return not solution.positivity and pattern.optics is None and bool(realness(pattern).real)

@@ -68,7 +68,12 @@ def written(c: Card) -> str:
     verdict = None
     if c.verdict is not None:
         kind, symbol, words = VERDICTS[c.verdict.trusted]
-        verdict = {"colour": BACKGROUNDS[kind], "symbol": symbol, "words": words, "texts": [c.verdict.decision, c.verdict.reasons]}
+        verdict = {
+            "colour": BACKGROUNDS[kind],
+            "symbol": symbol,
+            "words": words,
+            "texts": [c.verdict.decision or c.verdict.text, c.verdict.reasons],
+        }
     return fragment("card.html", title=c.title, verdict=verdict, source=source, alt=c.alt, rows=c.rows, remarks=c.remarks)
 
 

@@ -188,7 +188,7 @@ def report(
         scripts=("zoom.js", *(("view.js",) if any(s and s["view"] for s in sections) else ())),
         name=Path(solution.pattern.source.path or "pattern").name,
         verdict={"kind": kind, "symbol": symbol, "words": words, "text": solution.verdict.text},
-        advice=advice(solution, path.parent, options),
+        advice=advice(solution, path.parent, options, strain is not None),
         shown=shown.sentence,
         warnings=list(dict.fromkeys((*solution.pattern.warnings, *solution.warnings))),
         sections=[s for s in sections if s],

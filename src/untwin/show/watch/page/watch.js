@@ -100,7 +100,7 @@ function showHead(run, batch) {
   text(at("state"), word);
   at("state").dataset.state = state;
   document.title = `${word}: ${title}`;
-  const sentence = `${word}${run.stage ? `, ${run.stage}` : ""}${run.verdict ? `. ${trust(run.verdict)}` : ""}`;
+  const sentence = `${word}${run.stage ? `, ${run.titles?.[run.stage_number] ?? run.stage}` : ""}${run.verdict ? `. ${trust(run.verdict)}` : ""}`;
   if (sentence !== spoken) text(at("spoken"), (spoken = sentence));
 }
 
@@ -121,7 +121,7 @@ function showProgress(run) {
   text(at("elapsed"), clock(run.seconds));
   at("left").parentElement.hidden = !running;
   text(at("left"), about(run.left));
-  const stages = run.stages ?? [];
+  const stages = run.titles?.length ? run.titles : run.stages ?? [];
   at("stages").hidden = !stages.length || !running;
   each(at("stages"), stages, () => made("li"), (li, name, i) => {
     text(li, name);
