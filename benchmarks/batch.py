@@ -2,11 +2,12 @@
 
     python benchmarks/batch.py --json benchmarks/results/batch.json [--count 200] [--part throughput] [--part kills] [--part series]
 
-Throughput: crystals of 64 x 64, the automatic plan without reports, workers warm; wall time over all of them. The two are run in turn, in
-pieces of 50 patterns, since the machine is shared. Kills: the same batch, and every 20 seconds a random worker is ended by SIGKILL;
-different counts results with one other bit than those of the undisturbed batch, lost those that did not come to an end. Series: an object
-of the class "complex", 64 x 64, whose phase grows from frame to frame, with few photons; trusted and right (E < 0.1 to the frame's truth,
-modulo the symmetries), trusted and wrong, and frames that lie as the one before does (same shift and twin).
+Throughput: crystals of 64 x 64, the automatic plan without reports, the whole command from its start as a program; with one worker, with
+two, and as two commands of half of the patterns each, which know nothing of one another: what the machine gives at best. Kills: the same
+batch, and every 20 seconds a random worker is ended by SIGKILL; different counts results with one other bit than those of the undisturbed
+batch, lost those that did not come to an end. Series: an object of the class "complex", 64 x 64, whose phase grows from frame to frame,
+with few photons; trusted and right (E < 0.1 to the frame's truth, modulo the symmetries), trusted and wrong, and frames that lie as the
+one before does (same shift and twin).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,7 +38,7 @@ from untwin.runs.archive import load
 from untwin.simulate.detector import measure
 from untwin.simulate.shapes import CLASSES, poly
 
-PIECE, PAUSE = 50, 20.0
+PAUSE = 20.0
 FRAMES = 24
 
 
@@ -59,17 +62,36 @@ def run(files: list[str], output: Path, workers: int, **options: Any) -> float:
     return time.perf_counter() - began
 
 
-def throughput(files: list[str], root: Path) -> dict[str, Any]:
-    taken: dict[int, list[float]] = {1: [], 2: []}
-    for k in range(0, len(files), PIECE):
-        for workers in taken:
-            if k == 0:
-                run(files[:2], root / f"warm-{workers}", workers)
-            taken[workers].append(run(files[k : k + PIECE], root / f"workers-{workers}-{k}", workers))
-    ratios = [one / two for one, two in zip(taken[1], taken[2])]
-    row = {"patterns": len(files), "seconds of one": sum(taken[1]), "seconds of two": sum(taken[2]), "ratios": ratios}
-    print(f"{len(files)} patterns: one worker {sum(taken[1]):.0f} s, two {sum(taken[2]):.0f} s, {sum(taken[1]) / sum(taken[2]):.2f} times")
-    return row
+def commands(*calls: tuple[list[str], Path, int]) -> float:
+    """Seconds until all have ended: commands begun at once, each (files, folder, workers), from their start as programs."""
+    began = time.perf_counter()
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "untwin", "reconstruct", *files, "-o", str(output), "--workers", str(workers), "--no-report"],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for files, output, workers in calls
+    ]
+    failed = [program.wait() for program in running]
+    if any(failed):
+        raise SystemExit(f"a command ended with {failed}")
+    return time.perf_counter() - began
+
+
+def throughput(files: list[str], root: Path, rounds: int) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {"one worker": [], "two workers": [], "two commands": []}
+    for k in range(rounds):
+        folder = root / f"round-{k}"
+        seconds["two workers"].append(commands((files, folder / "two", 2)))
+        seconds["one worker"].append(commands((files, folder / "one", 1)))
+        seconds["two commands"].append(commands((files[::2], folder / "even", 1), (files[1::2], folder / "odd", 1)))
+        one = seconds["one worker"][-1]
+        print(
+            f"{len(files)} patterns: " + ", ".join(f"{name} {s[-1]:.0f} s ({one / s[-1]:.2f})" for name, s in seconds.items()), flush=True
+        )
+    return {"patterns": len(files), "seconds": seconds}
 
 
 def kills(files: list[str], root: Path, seed: int) -> dict[str, Any]:
@@ -138,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--photons", type=float, nargs="+", default=[3e4, 1e5])
     parser.add_argument("--part", action="append", choices=("throughput", "kills", "series"))
     parser.add_argument("--json", type=Path)
@@ -148,7 +171,7 @@ def main() -> None:
         root = Path(name)
         files = crystals(root / "scans", args.count, args.seed) if {"throughput", "kills"} & {*parts} else []
         if "throughput" in parts:
-            report["throughput"] = throughput(files, root)
+            report["throughput"] = throughput(files, root, args.rounds)
         if "kills" in parts:
             report["kills"] = kills(files, root, args.seed)
         if "series" in parts:

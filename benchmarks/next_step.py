@@ -26,8 +26,12 @@ from untwin.simulate.shapes import CLASSES
 PHOTONS, STOPS = (3e4, 1e5, 1e6), (0, 2, 3)
 
 
+def error(solution: ut.results.Reconstruction, truth: torch.Tensor) -> float:
+    return float(ut.align(solution.image[None], truth, 2).error)
+
+
 def words(solution: ut.results.Reconstruction, truth: torch.Tensor) -> str:
-    right = "right" if float(ut.align(solution.image[None], truth, 2).error) < 0.1 else "wrong"
+    right = "right" if error(solution, truth) < 0.1 else "wrong"
     return {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}[solution.verdict.trusted] + f", {right}"
 
 
@@ -44,15 +48,16 @@ def main() -> None:
         rng = np.random.default_rng(a.seed + i)
         kind, photons, stop = kinds[i % len(kinds)], PHOTONS[i % len(PHOTONS)], STOPS[(i // 3) % len(STOPS)]
         pattern, truth = measure(CLASSES[kind]((64, 64), rng), photons, rng, stop)
+        truth = torch.as_tensor(truth)
         with one_thread():
             solution = ut.reconstruct(pattern, seed=i)
             command = advice(solution, Path("out"), {"file": "scan.cxi"}).command
-            first[words(solution, torch.as_tensor(truth))] += 1
+            first[words(solution, truth)] += 1
             effort = re.search(r"--effort (\S+)", command)
             if effort:
                 again = ut.reconstruct(pattern, seed=i, effort=float(effort[1]))
-                after[f"{words(solution, torch.as_tensor(truth))} -> {words(again, torch.as_tensor(truth))}"] += 1
-        print(i, kind, f"{photons:g}", stop, words(solution, torch.as_tensor(truth)), command, flush=True)
+                after[f"{words(solution, truth)} -> {words(again, truth)}"] += 1
+        print(i, kind, f"{photons:g}", stop, f"E {error(solution, truth):.3f}", words(solution, truth), command, flush=True)
     print("| first result | count |\n|---|---|")
     for name, n in first.most_common():
         print(f"| {name} | {n} |")

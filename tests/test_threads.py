@@ -157,6 +157,22 @@ def test_a_pool_that_fails_leaves_the_workers_of_another():
     get_reusable_executor().shutdown(wait=True)
 
 
+def test_workers_that_wait_are_dismissed_and_those_of_an_open_block_are_not():
+    import os
+
+    import psutil
+
+    with pool(1) as outer:
+        worker = psutil.Process(outer.submit(os.getpid).result(PATIENCE))
+        processes.dismiss_workers()
+        assert outer.submit(pow, 2, 5).result(PATIENCE) == 32
+    processes.dismiss_workers()
+    worker.wait(PATIENCE)  # raises where it goes on
+    with pool(1) as another:
+        assert another.submit(pow, 2, 5).result(PATIENCE) == 32
+    processes.dismiss_workers()
+
+
 PICTURE = (0.5 + 0.1 * np.random.default_rng(0).normal(size=(1, 20, 24))).astype(np.float32)
 NETWORK = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=8, inputs=4)), average=0.9)
 DICE = np.random.default_rng(0)

@@ -14,12 +14,14 @@ import numpy as np
 
 from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
+from untwin.engine.memory import release
 from untwin.errors import InputError, NumericalFailure, WorkerLost
 from untwin.live.record import Record, recorded
 from untwin.model.constraints import RealValued, Support
 from untwin.model.inference import layout_for
 from untwin.model.networks import weights
 from untwin.model.problem import Problem
+from untwin.processes import dismiss_workers
 from untwin.provenance import made_with
 from untwin.runs import auto, memory
 from untwin.runs.assess import assess
@@ -31,6 +33,7 @@ from untwin.runs.launch import Launcher, launcher, one_thread
 from untwin.runs.live import object_view
 from untwin.runs.names import parse
 from untwin.runs.solution import NUMBERS, Reconstruction
+from untwin.runs.stages.finish import LARGE_PIXELS
 from untwin.runs.stages.inspect import Inspect
 from untwin.runs.stages.plan import Plan, Report
 from untwin.runs.stages.refine import Refine
@@ -131,6 +134,9 @@ def _solved(
         if time.perf_counter() - clock > EVERY:
             checkpoint.keep()
         live.stage("verdict")
+        if problem.counts.amplitude.numel() > LARGE_PIXELS:
+            release()
+            dismiss_workers()
         solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))

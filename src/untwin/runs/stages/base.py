@@ -117,6 +117,7 @@ class Context:
     def map(self, jobs: list[tuple[Recipe, State]], samples: int = 0) -> list[RunResult]:
         """What the launcher makes of them, in order. The work is named by the place of its stage in the plan and by recipes and members:
         where a stage runs the same recipe again, its members have other seeds or roles. samples: looks at the R-factor on the way."""
+        memory.release()  # what weighed the jobs before, while others work on these
         results = self.launch.map(self.problem, jobs, samples, self.report, f"{self.purpose}stage {len(self.before)}")
         memory.release()
         return results
