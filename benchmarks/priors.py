@@ -145,6 +145,7 @@ def refined(problem: ut.Problem, truth: torch.Tensor, name: str) -> dict[str, di
     launch = launcher(problem, 1)
     outcome = plan.run(problem, 0, launch)
     plain = assess(plan, outcome, 0, {})
+    problem = outcome.problem  # with the blur or the masked pixels that the plan has found
     middle = time.process_time()
     again = auto.method("refine", problem) if name == "refine" else plan.with_stage(Refine(parse(REFINEMENTS[name])))
     refine = again.stage(Refine)

@@ -36,7 +36,7 @@ CASES = {  # what the verdict rests on -> its cause, and what the advice says
 def solution():
     pattern, _ = measure(shapes.complex_texture((24, 24), np.random.default_rng(0)), 1e6, np.random.default_rng(0))
     solution = ut.reconstruct(pattern, "20*HIO + ShrinkWrap + 5*ER", starts=2)
-    return replace(solution, numbers=solution.numbers | {"chi_square_amplitude": 1.0, "worst_shell_misfit": 1.0})
+    return replace(solution, numbers=solution.numbers | {"chi_square_amplitude": 1.0, "photons": 1e6, "support_pixels": 100.0})
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -78,6 +78,13 @@ def test_options_of_the_run_are_typed_again_and_those_of_its_work_are_not(soluti
     assert "--effort" not in advice(apart, OUT, options | {"effort": MOST_EFFORT}).command
     assert advice(apart, OUT, {"file": "scan.h5", "recipe": "20*HIO"}).command == "untwin reconstruct scan.h5 -o scans/out_2"
     assert "inspect" in advice(replace(apart, numbers=apart.numbers | {"chi_square_amplitude": 1.5}), OUT, options).command
+
+
+def test_where_photons_are_few_more_of_them_are_advised_whatever_a_shell_says(solution):
+    apart = replace(solution, verdict=trust.verdict(CASES["apart"][0]))
+    few = advice(replace(apart, numbers=apart.numbers | {"photons": 5e3, "worst_shell_misfit": 4.0}), OUT, {"file": "scan.h5"})
+    assert "photons" in few.text and not few.command
+    assert "--effort" in advice(replace(apart, numbers=apart.numbers | {"worst_shell_misfit": 4.0}), OUT, {"file": "scan.h5"}).command
 
 
 def test_a_crystal_is_taken_away_as_what_suits_it(solution):

@@ -173,9 +173,15 @@ def test_effort_is_a_factor_on_what_doubt_may_cost():
     assert auto.plan(problem, effort=1) == auto.plan(problem)
     assert auto.plan(problem, starts=6).stage(Reserve) is None
     assert auto.plan(problem, effort=0.01).stages[3] == replace(auto.plan(problem).stages[3], generations=0)
-    complex_problem = ut.Problem.of(pattern)
-    reserves = [auto.plan(complex_problem, effort=effort).stage(Reserve) for effort in (1, 3)]
-    assert [r.families for r in reserves if r] == [2, 6]
+
+
+def test_elsewhere_effort_is_a_factor_on_starts_and_on_families_in_reserve():
+    problem = ut.Problem.of(pattern_of(blocks((64, 64)), grid=128)[0])
+    plans = [auto.plan(problem, effort=effort) for effort in (0.01, 1, 3)]
+    assert [p.search.starts for p in plans] == [2, 24, 72]
+    assert [p.stage(Reserve).families for p in plans] == [0, 2, 6]
+    assert plans[1] == auto.plan(problem)
+    assert auto.plan(problem, starts=6, effort=3) == auto.plan(problem, starts=6)
 
 
 @pytest.mark.parametrize("effort", [0, -1, float("nan"), float("inf"), True, "2"])

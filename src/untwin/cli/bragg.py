@@ -126,7 +126,7 @@ class PhaseOptions:
     starts
         Independent starts.
     effort
-        Factor on the work that the automatic plan may spend where its starts do not agree.
+        Factor on the work of the automatic plan: 2 doubles the number of starts.
     seed
         Of all random numbers.
     device

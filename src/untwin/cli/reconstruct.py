@@ -59,8 +59,8 @@ class ReconstructOptions:
     starts
         Independent starts.
     effort
-        Factor on the work that the automatic plan may spend where its starts do not agree: 2 doubles it. By default about a minute of
-        CPU at 128 x 128 pixels.
+        Factor on the work of the automatic plan: 2 doubles the number of starts. In pictures and sparse objects it doubles what may be
+        spent where starts do not agree.
     seed
         Of all random numbers; the same seed repeats the run, and another has no start in common with it.
     device

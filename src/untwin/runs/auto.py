@@ -435,7 +435,8 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False, effor
     """The plan for a problem, by its size, by what is known of the object, and by how much of the pattern is hidden.
 
     starts: independent random starts, instead of the table's; there is no reserve then. fixed: the support was given and stays.
-    effort: factor on the budget for going on where families do not agree: families in reserve, further generations.
+    effort: factor on the work. In pictures and sparse objects it is what may be spent where families do not agree: families in reserve,
+        further generations or steps. Elsewhere it is the number of starts, unless that is given, and of families in reserve.
     """
     from untwin.runs.stages.reserve import Reserve
 
@@ -447,9 +448,10 @@ def plan(problem: Problem, starts: int | None = None, fixed: bool = False, effor
     if row is SPARSE:
         n = starts or row.numbers["starts"].value
         return _built(row, starts, steps=affordable_steps(facts.pixels, n, effort), enough=min(n, row.numbers["enough"].value))
+    n = starts or max(row.numbers["families"].value, round(effort * row.numbers["starts"].value))
     if row is not SMALL:
-        return _built(row, starts)
-    plan = _built(row, starts, reserve=round(effort * row.numbers["reserve"].value))
+        return _built(row, n)
+    plan = _built(row, n, reserve=round(effort * row.numbers["reserve"].value))
     if starts:
         plan = plan.without(Reserve)
     refinement = next((r for r in REFINEMENTS if r.holds(facts)), None)

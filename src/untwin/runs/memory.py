@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from untwin.runs.stages.plan import Plan
     from untwin.solve.recipe import Algorithm
 
-PICTURES = 300e6  # bytes that libraries, figures and report take beside what is there (measured),
+PICTURES = 200e6  # bytes that libraries, figures and report take beside what is there (measured),
 PIXEL, VOXEL = 340.0, 250.0  # and so many for each of an array that is drawn,
 CUBE = 110e6  # and in three dimensions
 WORKER = 400e6  # of a process of the pool before it has work: torch and the engine (measured)
 NETWORK = 100.0  # arrays of the box in which a prior lives that its layers keep for the gradient (measured with those of the methods)
 WAITING = 9.0  # arrays of a start in a worker, beside its steps: what came with it, what is given back, blocks that wait (measured)
-ALIGNED = 22.0  # arrays of an alignment in double precision, and of the modes (measured)
+ALIGNED = 22.0  # complex arrays of an alignment in double precision, and of the modes (measured)
 JUDGED = 64.0  # bytes for each pixel while a start is judged, in double precision (measured)
 SLACK = 1.05  # what the allocator keeps back
 
 
 def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     """Bytes that the run takes at its peak, resident, over all its processes here, those that are taken now among them. CPU only."""
-    object_bytes = problem.counts.amplitude.numel() * problem.counts.amplitude.element_size() * (1 if problem.real else 2)
     pixels = problem.counts.amplitude.numel()
+    complex_bytes = 2 * pixels * problem.counts.amplitude.element_size()
+    object_bytes = complex_bytes / 2 if problem.real else complex_bytes
     start = 2 + 2 * pixels / object_bytes  # x, image; support, bounds
     data = 20 * pixels
     size = plan.size(pixels, start)
@@ -44,7 +45,7 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     many = min(launch.batch, size.starts)
     work = many * arrays(problem, plan)
     candidates = max(size.families + size.reserve, *(s.candidates for s in stages))
-    judged = size.start_arrays + size.starts + size.families + size.reserve + candidates + ALIGNED
+    judged = size.start_arrays + size.starts + size.families + size.reserve + candidates
     idle, busy = 0.0, SLACK * object_bytes * work  # what the steps take beside a stage that runs none, and beside one that does
     if launch.elsewhere is not None:
         busy = 0.0
@@ -53,7 +54,7 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         workers = min(launch.workers, parts)
         idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))
     peaks = [SLACK * object_bytes * s.peak + (busy if s.at_once else idle) for s in stages]
-    at_work = PICTURES + JUDGED * pixels + max(SLACK * object_bytes * judged + idle, *peaks)
+    at_work = PICTURES + JUDGED * pixels + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
     report_bytes = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels) + idle
     return int(_resident() + max(report_bytes, at_work))
 

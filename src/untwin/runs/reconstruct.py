@@ -80,8 +80,9 @@ def reconstruct(
     pattern: what `untwin.read` returns, or a Problem. recipe: steps, a Plan, or the text of either; by default the automatic plan.
     start: "random"; "predict", "predict:MODEL" (`Predict`) or the folder of a result (`Guess`): one of two families begins from that.
     method: instead of a recipe, the name of a plan: auto, classical, refine, double-dip, siren or drp (docs/deep-priors.md).
-    effort: factor on the work that the automatic plan may spend where families of starts do not agree; 1 by default, about a minute of CPU
-        at 128 x 128. Counted in iterations times pixels, so that the same bits come out on a slower machine.
+    effort: factor on the work of the automatic plan, 1 by default. In pictures and sparse objects on what it may spend where families of
+        starts do not agree, about a minute of CPU at 128 x 128. Elsewhere on the number of starts, and of further families where no two
+        are alike. Counted in starts or iterations, so that the same bits come out on a slower machine.
     starts: independent starts. seed: of all random numbers; the same one gives the same result on the same machine, and another shares no
         start with it.
     positivity: the object is real and at least zero. sparse: and so many of its values are not 0 (docs/sparse-objects.md). support: (*grid)

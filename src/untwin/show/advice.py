@@ -1,11 +1,12 @@
 """What to do next after a reconstruction, as a sentence and a command, from what its verdict rests on.
 
-The limits are those that right results keep (benchmarks/hints.py). Of 40 patterns one was advised more effort, and stayed undecided
-(benchmarks/next_step.py): that more effort helps is not shown.
+Where starts do not agree, the misfit of a shell says nothing of mask and centre: it is large wherever the object was not found.
+benchmarks/next_step.py counts how often each advice helps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from untwin.runs.solution import Reconstruction
 
 UNEXPLAINED = 1.2  # chi-square of amplitudes above which something is not explained (benchmarks/hints.py)
-UNEXPLAINED_SHELL = 1.4  # the misfit of the worst shell, likewise
-EFFORT = 4.0  # times the work where starts do not agree (unmeasured)
+FEW_PHOTONS = 100.0  # for each pixel of the object, below which noise is most of what results differ by (benchmarks/next_step.py)
+EFFORT = 4.0  # times the work where starts do not agree (benchmarks/next_step.py)
 MOST_EFFORT = 64.0  # after which more of the same is no advice
+MORE_PHOTONS = "count more photons, for example the sum of several exposures"
 STARTS = 24  # as the automatic plan takes at 64 x 64
 MODEL = ("positivity", "sparse", "constraint", "loss", "modulus", "physics", "support")  # options that say what is believed
 WORK = ("output", "scheduler", "workers", "device", "recipe", "start", "starts", "method", "effort", "seed")
@@ -57,15 +59,17 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             how = "give a known support (a file, nonzero inside the object), or measure again with a smaller stop"
             return Advice(how, again.command(support="SUPPORT.npy"))
         case Cause.NOISE:
-            return Advice("count more photons, for example the sum of several exposures; what is coarse can be used")
+            return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
     if options.get("recipe") or options.get("method") not in (None, "auto"):
         return Advice("let the automatic plan choose what to do", again.command())
     n = solution.numbers
-    if n.get("chi_square_amplitude", 0) > UNEXPLAINED or n.get("worst_shell_misfit", 0) > UNEXPLAINED_SHELL:
+    if n.get("chi_square_amplitude", 0) > UNEXPLAINED:
         return Advice("something in the data is not explained (chi-square): look at the mask and at the centre", look)
     if _may_be_real(solution):
         how = "the pattern is its own mirror image: if the object is real and nowhere negative, say so"
         return Advice(how, again.command(positivity=True))
+    if n.get("photons", math.nan) < FEW_PHOTONS * n.get("support_pixels", math.nan):
+        return Advice(MORE_PHOTONS)
     effort = EFFORT * float(options.get("effort") or 1.0)
     if effort <= MOST_EFFORT:
         return Advice("the starts have not come together: let them work longer", again.command(effort=effort))
