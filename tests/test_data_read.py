@@ -167,6 +167,15 @@ def test_a_small_error_of_the_centre_moves_nothing_for_a_complex_object(tmp_path
     assert p.source.centre == (32, 32) and p.warnings == ()
 
 
+def test_about_a_peak_far_from_the_middle_the_array_is_cropped_where_that_loses_hardly_any_light(tmp_path):
+    """Else it is padded: in a padded band the object is free."""
+    y, x = np.mgrid[:64, :64]
+    bright = np.random.default_rng(0).poisson(1e4 * np.exp(-np.hypot(y - 40, x - 22) / 3)).astype(float)
+    wide = bright + np.random.default_rng(1).poisson(5, (64, 64))
+    assert quiet_read(saved(tmp_path, bright), centre=(40, 22)).shape == (48, 42)
+    assert min(quiet_read(saved(tmp_path, wide), centre=(40, 22)).shape) > 64
+
+
 def test_a_given_centre_decides_and_edges_are_unmeasured(tmp_path):
     I = pattern_of(complex_letter((64, 64)))
     p = read(saved(tmp_path, I), centre=(30, 32.5))

@@ -160,12 +160,13 @@ def choose_entry(
     grids = [e for e in entries if e.is_grid and not _is_side(e.name)]
     if len(grids) == 1:
         return grids[0]
+    choose = f"Choose one: {option}=NAME (--{option} NAME)" if option == "data" else f"Choose one: {option}=NAME"
     if grids:
-        raise InputError(f"{what} holds {len(grids)} arrays that could be the {purpose}: {listed(grids)}. Choose one: {option}=NAME")
+        raise InputError(f"{what} holds {len(grids)} arrays that could be the {purpose}: {listed(grids)}. {choose}")
     odd = [e for e in entries if e.is_number]
     if len(odd) == 1:
         return odd[0]
-    raise InputError(f"No 2D or 3D {purpose} in {what}. Found: {listed(odd)}. Choose one: {option}=NAME")
+    raise InputError(f"No 2D or 3D {purpose} in {what}. Found: {listed(odd)}. {choose}")
 
 
 def squeezed_grid(values: np.ndarray, what: str, stack: bool = False) -> np.ndarray:

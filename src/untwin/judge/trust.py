@@ -159,7 +159,7 @@ def _facts(e: Evidence) -> list[str]:
     facts = [f"R = {e.r_factor:.3f}", *([] if e.counts else [NO_COUNTS]), *e.findings]
     if e.starts > 1:
         twins = f", {e.twins} {'twin' if e.twins == 1 else 'twins'} turned" if e.twins else ""
-        facts.append(f"{e.agreeing} of {e.starts} starts agree (error < {SAME_ERROR:g} after alignment{twins})")
+        facts.append(f"{e.agreeing} of {e.starts} single starts agree (error < {SAME_ERROR:g} after alignment{twins})")
     if e.refined is not None:
         facts.append("refined by a deep prior" if e.refined else "a refinement by a deep prior did not hold and was given up")
     return facts

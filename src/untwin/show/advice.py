@@ -72,7 +72,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
         return Advice(MORE_PHOTONS)
     effort = EFFORT * float(options.get("effort") or 1.0)
     if effort <= MOST_EFFORT:
-        return Advice("the starts have not come together: let them work longer", again.command(effort=effort))
+        return Advice("the starts have not come together: more of them may help", again.command(effort=effort))
     return Advice("more work did not help: a support, more photons or a smaller beamstop can", look)
 
 
