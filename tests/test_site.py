@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 import tomllib
@@ -133,3 +134,16 @@ def test_every_page_is_in_a_table_of_contents():
     text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     trees = "\n".join(re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)).split()
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= set(trees)
+
+
+def test_the_list_of_tables_of_an_earlier_version_is_that_of_their_files():
+    def versions(content) -> set[str]:
+        if isinstance(content, dict):
+            own = content.get("untwin")
+            return {own} if isinstance(own, str) and own[:1].isdigit() else set().union(*map(versions, content.values()))
+        return set().union(*map(versions, content)) if isinstance(content, list) else set()
+
+    files = (ROOT / "benchmarks" / "results").glob("*.json")
+    older = {file.name for file in files if "0.1.0" in versions(json.loads(file.read_text(encoding="utf-8")))}
+    section = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("## Tables of version 0.1.0")[1].split("\n## ")[0]
+    assert set(re.findall(r"`([\w-]+\.json)`", section)) == older
