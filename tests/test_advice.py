@@ -25,6 +25,7 @@ CASES = {  # what the verdict rests on -> its cause, and what the advice says
     "one family": (replace(GOOD, errors=()), Cause.SINGLE, "--starts 24"),
     "unexplained": (replace(GOOD, r_factor=0.7), Cause.UNEXPLAINED, "untwin inspect"),
     "hidden": (replace(GOOD, hidden=4.0), Cause.SPECKLES, "--support"),
+    "hidden, apart": (replace(GOOD, hidden=4.0, errors=(0.5,)), Cause.SPECKLES, "--support"),
     "noise": (replace(GOOD, noise_error=0.2), Cause.NOISE, ""),
     "model": (replace(GOOD, contradictions=("rings",)), Cause.MODEL, "untwin inspect"),
     "apart": (replace(GOOD, errors=(0.5,)), Cause.AGREEMENT, "--effort 4"),

@@ -514,6 +514,15 @@ def test_miller_axes_of_a_cubic_crystal_are_those_of_its_ub():
         assert np.allclose(m.q / np.linalg.norm(m.q), np.ones(3) / np.sqrt(3)) and any("(1.000, 1.000, 1.000)" in s for s in m.notes)
 
 
+def test_a_tetragonal_crystal_has_no_cubic_axes():
+    """Axes at right angles are not enough: facets would get indices that are not theirs."""
+    a, q = oblique(7)
+    n = q / np.linalg.norm(q)
+    x = np.cross(n, [1.0, 0.2, 0.1]) / np.linalg.norm(np.cross(n, [1.0, 0.2, 0.1]))
+    ub = np.array([x, np.cross(n, x), n]).T @ np.diag([2.0, 2.0, 1.0]) * np.linalg.norm(q) * 1e-10  # q is (0 0 1)
+    assert strain_of(ball() + 0j, ball(), a, q).in_frame("crystal", ub=ub).axes == ("a*", "b* across a*", "c")
+
+
 def test_axes_of_a_hexagonal_crystal_are_named_by_what_they_lie_along():
     a, q = oblique(7)
     reciprocal = np.array([[1, 0.5, 0], [0, 3**0.5 / 2, 0], [0, 0, 0.6]])

@@ -79,9 +79,10 @@ def _miller(ub: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, tuple[str, str, 
         raise InputError(f"ub has shape {ub.shape}; expected 3 x 3 finite numbers whose columns span space")
     if np.linalg.det(ub) < 0:
         raise InputError("ub is left-handed; expected one of a right-handed crystal: has one of its axes the wrong sign?")
-    a, b, c = (ub[:, k] / np.linalg.norm(ub[:, k]) for k in range(3))
+    lengths = np.linalg.norm(ub, axis=0)
+    a, b, c = (ub / lengths).T
     z = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
-    cubic = max(abs(a @ b), abs(b @ c), abs(c @ a)) < 1e-3
+    cubic = max(abs(a @ b), abs(b @ c), abs(c @ a), np.ptp(lengths) / lengths.mean()) < 1e-3
     hkl = np.linalg.solve(ub, q) * 1e-10  # UB is in 1/Å everywhere
     choices = [v for v in (hkl, hkl / (2 * np.pi)) if np.abs(v).max() > 0.5 and np.abs(v - np.round(v)).max() < WHOLE]
     if not choices:

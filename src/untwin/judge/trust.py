@@ -113,13 +113,18 @@ def verdict(e: Evidence) -> Verdict:
         agreement = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
+        hidden = e.hidden > MAX_HIDDEN_SPECKLES
+        cause = Cause.SPECKLES if hidden else Cause.AGREEMENT
+        if hidden:
+            facts.append(f"of {e.hidden:.0f} speckles nothing was measured, which are the slow variations")
         if e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
             half = f"half deviance {e.deviance_ratio:.2f} times the expected"
             agreement = f"but redrawn by a prior it explains the counts as the truth would ({half})"
         elif nearest >= SIMILAR_ERROR:
-            return _decided(False, facts, "the starts do not agree", ": do not trust this")
+            return _decided(False, facts, "the starts do not agree", ": do not trust this", cause)
         else:
-            return _decided(None, facts, "similar but not the same: trust the outline, not the details")
+            what = "similar but not the same" + ("" if hidden else ": trust the outline, not the details")
+            return _decided(None, facts, what, cause=cause)
     doubt, cause = _doubt(e)
     if doubt:
         return _decided(None, [*facts, agreement], f"but {doubt}", cause=cause)
