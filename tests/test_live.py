@@ -142,6 +142,15 @@ def test_how_a_run_ended_is_said(tmp_path, error, state):
     assert said["state"] == state and said["message"] == str(error) and said["resume"] == "untwin reconstruct --resume x"
 
 
+def test_a_run_that_is_taken_up_again_and_stopped_before_it_began_is_still_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Record(tmp_path) as live:
+        live.begun = True
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), Record(tmp_path):
+        raise KeyboardInterrupt
+    assert status(tmp_path)["state"] == "interrupted"
+
+
 def test_a_run_that_never_began_leaves_nothing(tmp_path):
     (tmp_path / "other").write_text("mine")
     for folder in (tmp_path, tmp_path / "new"):
