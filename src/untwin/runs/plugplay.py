@@ -39,7 +39,7 @@ STEPS = 12  # of HQS, deblurring: 0.1 to 0.2 better than the 8 of DPIR, 24 are n
 SHARP_STEPS, SHARP_WEIGHT = 16, 0.23  # where what was measured is as sharp as the picture (holes, coarse pixels, k-space),
 SHARP_FIRST, SHARP_LAST = 0.05, 0.01  # levels there, where the noise is below: 36.4 (60 % hidden); 35.8 from 49/255, 36.0 from 0.025
 KSPACE_FIRST, KSPACE_STEPS = 0.1, 30  # a third of k-space: 31.0 (camera, coins, retina); 27.4 from 0.05 in 16, 30.1 from 0.2 in 16
-BIHARMONIC = Smooth() + Smooth(weight=1e-4, order=2)  # 0.1 better than Smooth() as their start; the numbers of inpaint_biharmonic to 0.01
+BIHARMONIC = Smooth() + Smooth(weight=1e-4, order=2)  # 0.1 better than Smooth() as their start; the numbers of inpaint_biharmonic to 0.02
 # Of the data, which tells how much of each to take: smooth pictures with few pixels are the biharmonic's. Half of each, 60 % hidden, five
 # pictures (camera, coins, moon, cell, retina): 36.4 against 35.9 and 35.4 alone; with noise of 0.05 32.1, 31.6 and 31.5
 LEFT_OUT = 0.1
