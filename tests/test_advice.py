@@ -100,6 +100,12 @@ def test_where_most_starts_failed_it_is_not_more_work(solution):
     assert "untwin inspect scan.h5 --offset 0 " in advice(broken, OUT, {"file": "scan.h5", "offset": 0.0}).command
 
 
+def test_hidden_speckles_are_named_once_whatever_decides():
+    for errors, ratio in (((0.01,), None), ((0.15,), None), ((0.5,), None), ((0.5,), 1.0)):
+        verdict = trust.verdict(replace(GOOD, hidden=4.0, errors=errors, deviance_ratio=ratio))
+        assert verdict.text.count("of 4 speckles nothing was measured") == 1 and verdict.cause is Cause.SPECKLES
+
+
 def test_a_doubt_takes_the_trust_away():
     verdict = trust.verdict(GOOD).but("something; but a doubt", "a doubt")
     assert verdict.trusted is None and verdict.decision == "a doubt" and verdict.reasons == trust.verdict(GOOD).text

@@ -19,7 +19,7 @@ from untwin.fourier import fast_size
 _STAY = 0.05  # of an axis: a smaller shift keeps the size of the array and loses pixels at one edge
 _GROW = 0.05  # of an axis: padding to a fast size costs no more than this; otherwise the axis is cropped
 _LOSS = 0.25  # of the pixels: what crops about a peak far from the middle may cost, else it is padded (benchmarks/off_centre.py)
-_DARK = 0.002  # of the light: what crops may always cost, an error of 0.045 (benchmarks/off_centre.py)
+_DARK = 0.002  # of the light: what crops may always cost, an error of its root, 0.045 (unmeasured)
 _MOST = 4  # times as many pixels, which padding may cost
 
 
@@ -73,7 +73,7 @@ def centred(grids: Grids, requested: Sequence[float] | None, guesses: list[str],
         c, asymmetry = _centre_of(visible, measured, counts, guesses)
     in_file = tuple(x - m for x, m in zip(c, middle)) if cornered else c
     pixel = tuple(int(np.floor(x)) for x in c)
-    size = _sizes(np.where(measured, visible, 0), pixel)
+    size = _sizes(visible, measured, pixel)
     trusted = int(grids.measured.sum())
     grids = grids.each(lambda a: _recentred(a, pixel, size))
     if size != shape:
@@ -138,7 +138,7 @@ def look_at_sampling(pattern: Centred, guesses: list[str]) -> None:
         )
 
 
-def _sizes(light: np.ndarray, centre: tuple[int, ...]) -> tuple[int, ...]:
+def _sizes(light: np.ndarray, measured: np.ndarray, centre: tuple[int, ...]) -> tuple[int, ...]:
     """The new lengths of the axes, with the zero frequency at `centre`: that of a peak far from the middle is cropped about it, or padded
     where crops would lose more than a quarter of the pixels, and light on them. In a padded band the object is free."""
     shape = light.shape
@@ -148,6 +148,7 @@ def _sizes(light: np.ndarray, centre: tuple[int, ...]) -> tuple[int, ...]:
     cropped, pixels = tuple(map(_fast_size, least)), math.prod(shape)
     if math.prod(least) >= (1 - _LOSS) * pixels or math.prod(padded) > _MOST * pixels:
         return cropped
+    light = np.where(measured, light, 0)
     if _recentred(light, centre, cropped).sum() >= (1 - _DARK) * light.sum():
         return cropped
     return tuple(fast_size(n) if off else _fast_size(n) for n, off in zip(padded, far))

@@ -113,23 +113,27 @@ def verdict(e: Evidence) -> Verdict:
         agreement = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
     else:
         facts.append(f"the nearest result of an independent family differs by {nearest:.2f}{unit}")
-        hidden = e.hidden > MAX_HIDDEN_SPECKLES
-        cause = Cause.SPECKLES if hidden else Cause.AGREEMENT
-        if hidden:
-            facts.append(f"of {e.hidden:.0f} speckles nothing was measured, which are the slow variations")
         if e.deviance_ratio is not None and e.deviance_ratio <= MAX_DEVIANCE_RATIO:
             half = f"half deviance {e.deviance_ratio:.2f} times the expected"
             agreement = f"but redrawn by a prior it explains the counts as the truth would ({half})"
-        elif nearest >= SIMILAR_ERROR:
-            return _decided(False, facts, "the starts do not agree", ": do not trust this", cause)
         else:
-            what = "similar but not the same" + ("" if hidden else ": trust the outline, not the details")
-            return _decided(None, facts, what, cause=cause)
+            return _disagreement(e, facts, nearest)
     doubt, cause = _doubt(e)
     if doubt:
         return _decided(None, [*facts, agreement], f"but {doubt}", cause=cause)
     noise = [] if math.isnan(e.noise_error) else [f"{_noise(e)} leaves an error of about {e.noise_error:.2g}"]
     return _decided(True, facts, agreement, after=[*noise, *([e.resolution] if e.resolution else [])])
+
+
+def _disagreement(e: Evidence, facts: list[str], nearest: float) -> Verdict:
+    """The families differ, and nothing else tells which one is right."""
+    cause, what = Cause.AGREEMENT, "similar but not the same: trust the outline, not the details"
+    if e.hidden > MAX_HIDDEN_SPECKLES:
+        facts = [*facts, f"of {e.hidden:.0f} speckles nothing was measured, which are the slow variations"]
+        cause, what = Cause.SPECKLES, "similar but not the same"
+    if nearest >= SIMILAR_ERROR:
+        return _decided(False, facts, "the starts do not agree", ": do not trust this", cause)
+    return _decided(None, facts, what, cause=cause)
 
 
 def _decided(

@@ -87,7 +87,7 @@ class Record:
     ) -> None:
         self.bar = bar
         self.results, self.request = None if results is None else Path(results).absolute(), ""
-        self.begun, self.resumable, self._again = False, False, False  # again: an earlier run has shown itself there
+        self.begun, self.resumable, self._earlier = False, False, False  # earlier: a run before this one shows itself there
         self._resume, self._pace, self._files, self._lock = resume, Pace(), Pace(0.0), threading.RLock()
         self._status: dict[str, Any] = {
             "format": 1, "command": command, "title": title, "figure": figure, "unit": "iterations", "state": "running",
@@ -110,7 +110,7 @@ class Record:
     def __enter__(self) -> Record:
         if self.results is None:
             return self
-        self._again = (self.results / files.FOLDER / files.STATUS).exists()
+        self._earlier = (self.results / files.FOLDER / files.STATUS).exists()
         files.clear(self.results)
         self._began, self._status["began"] = time.monotonic(), time.time()
         main = threading.current_thread() is threading.main_thread()
@@ -128,7 +128,7 @@ class Record:
         else:
             interrupted = issubclass(kind, KeyboardInterrupt)
             self._end("interrupted" if interrupted else "failed", " ".join(str(error).split()) or ("" if interrupted else kind.__name__))
-            if self.results is not None and not self.begun and not self._again:
+            if self.results is not None and not self.begun and not self._earlier:
                 files.remove(self.results)
 
     # what the run says

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from untwin.runs.solution import Reconstruction
 
 UNEXPLAINED = 1.2  # chi-square of amplitudes above which something is not explained (benchmarks/hints.py)
-FEW_PHOTONS = 100.0  # for each pixel of the object, below which noise is most of what results differ by (benchmarks/next_step.py)
+ENOUGH_PHOTONS = 100.0  # for each pixel of the object; with fewer, more of them help most (benchmarks/next_step.py)
 EFFORT = 4.0  # times the work where starts do not agree (benchmarks/next_step.py)
 MOST_EFFORT = 64.0  # after which more of the same is no advice
 MORE_PHOTONS = "count more photons, for example the sum of several exposures"
@@ -68,7 +68,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
     if _may_be_real(solution):
         how = "the pattern is its own mirror image: if the object is real and nowhere negative, say so"
         return Advice(how, again.command(positivity=True))
-    if n.get("photons", math.nan) < FEW_PHOTONS * n.get("support_pixels", math.nan):
+    if n.get("photons", math.nan) < ENOUGH_PHOTONS * n.get("support_pixels", math.nan):
         return Advice(MORE_PHOTONS)
     effort = EFFORT * float(options.get("effort") or 1.0)
     if effort <= MOST_EFFORT:
