@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from untwin.errors import ClusterWarning, InputError, SchedulerLost, WorkerLost
 from untwin.parcel import Parcel
@@ -142,7 +143,8 @@ class ClusterExecutor(Executor):
         self.client, self.threads, self.direct, self.run = client, threads, direct, uuid.uuid4().hex
         self.address = _address(client)  # a client that has lost its scheduler no longer knows it
         self._waiting: deque[_Task] = deque()
-        self._sent: dict[_Task, Any] = {}  # its future of Dask
+        self._sent: set[_Task] = set()
+        self._futures: WeakSet[Any] = WeakSet()  # of Dask: what the scheduler holds for this executor
         self._lock = threading.Lock()
         self._open = True
         _on_loop(self.client, self._watch)
@@ -176,19 +178,19 @@ class ClusterExecutor(Executor):
             _on_loop(self.client, tell).result(ANSWER)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """What has not ended is cancelled."""
+        """What has not ended is cancelled, and the scheduler holds nothing of it any more."""
         with self._lock:
             self._open = False
-            tasks, sent = [*self._waiting, *self._sent], [f for f in self._sent.values() if f is not None]
+            tasks, held = [*self._waiting, *self._sent], [*self._futures]
             self._waiting.clear()
             self._sent.clear()
 
         async def cancel() -> None:
-            await self.client.cancel(sent)
+            await self.client.cancel(held)
 
         for task in tasks:
             _end(task, KeyboardInterrupt())
-        if sent and self.client.status == "running":
+        if held and self.client.status == "running":
             with suppress(Exception):
                 _on_loop(self.client, cancel).result(ANSWER)
 
@@ -201,7 +203,7 @@ class ClusterExecutor(Executor):
                 task = self._waiting.popleft()
                 if not task.future.set_running_or_notify_cancel():
                     continue
-                self._sent[task] = None
+                self._sent.add(task)
             _on_loop(self.client, lambda task=task: self._follow(task))
 
     async def _watch(self) -> None:
@@ -241,7 +243,7 @@ class ClusterExecutor(Executor):
             _end(task, _without_untwin(error))
         finally:
             with self._lock:
-                self._sent.pop(task, None)
+                self._sent.discard(task)
             self._send()
 
     async def _submitted(self, task: _Task) -> Any:
@@ -251,8 +253,7 @@ class ClusterExecutor(Executor):
         parcel, key = Parcel(task.call), f"untwin-{uuid.uuid4().hex}"
         future = await asyncio.to_thread(self.client.submit, _run, parcel, shared, versions(), self.run, key=key, pure=False)
         with self._lock:
-            if task in self._sent:
-                self._sent[task] = future
+            self._futures.add(future)
         return future
 
     async def _shared(self, shared: Shared) -> Any:
@@ -268,6 +269,8 @@ class ClusterExecutor(Executor):
 
         parcel, key = Parcel(shared.content), f"untwin-shared-{uuid.uuid4().hex}"
         shared.future = await asyncio.to_thread(self.client.submit, _itself, parcel, key=key, pure=False)
+        with self._lock:
+            self._futures.add(shared.future)
         with suppress(Exception):  # tasks that need it meet the same
             await wait(shared.future)
             await self.client.replicate([shared.future])  # type: ignore[misc]
