@@ -44,6 +44,8 @@ CASES = [  # shape, positivity, workers, starts, recipe
     ((128, 128, 128), False, 1, 2, "4*ADMM + 4*Mean(ER)"),
     ((128, 128), False, 1, 4, "Until(WMV(window=50, patience=20), 60*HIO)"),
     ((256, 256), False, 1, 2, "Until(HeldOut(patience=20), 4*Fit(DoubleDIP(Skip(depth=2, width=16, inputs=8, padding='replicate'))))"),
+    ((128, 128, 128), False, 2, 4, WHOLE),
+    ((512, 512), False, 2, 2, "Until(HeldOut(patience=20), 2*Fit(DoubleDIP(Skip(depth=2, width=16, inputs=8, padding='replicate'))))"),
     ((48, 48, 48), False, 1, 2, "Until(HeldOut(patience=20), 3*Fit(DoubleDIP(Skip(depth=2, width=16, inputs=8, padding='replicate'))))"),
 ]
 

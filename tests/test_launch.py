@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 
+from events import LIMIT
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.judge.metrics import r_factor
+from untwin.runs.checkpoint import Checkpoint
 from untwin.runs.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thread, residual, run_here
 from untwin.runs.names import parse
-from untwin.solve.recipe import length
+from untwin.solve.recipe import Algorithm, all_steps, length
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 
@@ -58,6 +61,73 @@ def test_a_pool_of_processes_ends_where_this_process_does():
     from loky import get_reusable_executor
 
     get_reusable_executor().shutdown(wait=True)
+
+
+def test_threads_end_where_this_process_does_with_the_same_bits():
+    p, s = setting(4)
+    here, threads = Launcher(1, 1), Launcher(2, 1, threads=True)
+    one, two = (way.map(p, [(RECIPE, s), (parse("3*ER"), s)], samples=4) for way in (here, threads))
+    for a, b in zip(one, two):
+        assert torch.equal(a.state.x, b.state.x) and torch.equal(a.state.support, b.state.support)
+        assert a.traces == b.traces and a.state.seeds == b.state.seeds
+    assert threads.cpu_seconds == 0.0, "this process counts them"
+
+
+class Awaited(Algorithm):
+    """Steps that count themselves. The first comes to an end only when `other` has begun."""
+
+    def __init__(self, other: threading.Event):
+        self.other, self.begun, self.steps = other, threading.Event(), 0
+
+    def step(self, problem, state):
+        self.begun.set()
+        assert self.other.wait(LIMIT)
+        self.steps += 1
+        return state.replace(x=state.x * 0.999)
+
+
+def pair() -> tuple[Awaited, Awaited]:
+    """Two algorithms that begin together in two threads."""
+    first = Awaited(threading.Event())
+    second = Awaited(first.begun)
+    first.other = second.begun
+    return first, second
+
+
+def test_threads_stop_at_their_next_step_and_keep_where_they_stand(tmp_path):
+    p, s = setting(1)
+    checkpoint, (short, long) = Checkpoint(tmp_path / "kept"), pair()
+    checkpoint.begin({})
+
+    def report(steps, r):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Launcher(2, 1, checkpoint, threads=True).map(p, [(2 * short, s), (10**6 * long, s)], report=report)
+    checkpoint.keep()
+    assert short.steps == 2 and 1 <= long.steps < 10**6
+    kept = [part for file in (tmp_path / "kept").iterdir() if not file.suffix and (part := checkpoint.read(file.name))]
+    assert sorted((part.ended, part.state.step) for part in kept) == [(False, long.steps), (True, 0)]
+
+
+def test_what_fails_in_a_thread_stops_the_others():
+    p, s = setting(1)
+    bad, long = pair()
+    bad.begin = lambda problem, state: long.begun.wait(LIMIT) and 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        Launcher(2, 1, threads=True).map(p, [(bad, s), (10**6 * long, s)])
+    assert 0 <= long.steps < 10**6
+
+
+@pytest.mark.parametrize(("recipe", "threads"), [("5*ER", True), ("4*Mean(ER)", True), ("3*Fit(DoubleDIP(Skip()))", False)])
+def test_threads_where_python_is_not_waited_for(recipe, threads):
+    big = problem(pattern(thing((192, 192))))
+    assert launcher(big, 2, algorithms=tuple(all_steps(parse(recipe)))).threads is threads
+    assert not launcher(big, 3, algorithms=tuple(all_steps(parse(recipe)))).threads, "too many for this array"
+
+
+def test_an_algorithm_of_ones_own_runs_in_processes():
+    assert not launcher(problem(pattern(thing((192, 192)))), 2, algorithms=(Awaited(threading.Event()),)).threads
 
 
 def test_the_r_factor_is_looked_at_on_the_way():

@@ -181,16 +181,16 @@ class ClusterExecutor(Executor):
         """What has not ended is cancelled, and the scheduler holds nothing of it any more."""
         with self._lock:
             self._open = False
-            tasks, held = [*self._waiting, *self._sent], [*self._futures]
+            tasks, futures = [*self._waiting, *self._sent], [*self._futures]
             self._waiting.clear()
             self._sent.clear()
 
         async def cancel() -> None:
-            await self.client.cancel(held)
+            await self.client.cancel(futures)
 
         for task in tasks:
             _end(task, KeyboardInterrupt())
-        if held and self.client.status == "running":
+        if futures and self.client.status == "running":
             with suppress(Exception):
                 _on_loop(self.client, cancel).result(ANSWER)
 

@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from untwin.engine import builder, memory, transform
-from untwin.engine.builder import CompiledFunction, const, f32, f64, i8
+from untwin.engine.builder import CompiledFunction, const, f32, f64, i8, shared_cache
 from untwin.engine.transform import Layout
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def takes(x: Tensor) -> bool:
     return x.ndim == 4 and x.shape[1] > 2 and x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0 and iterations.takes(x) and usable()
 
 
-@lru_cache(maxsize=8)
+@shared_cache(8)
 def _compile(shape: tuple[int, ...], real: bool) -> tuple[CompiledFunction, Kernel]:
     kernel = Kernel(shape, real)
     return CompiledFunction(kernel.module), kernel

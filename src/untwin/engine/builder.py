@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache, wraps
+from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import binding, ir
@@ -19,6 +21,7 @@ from untwin.engine.library import library
 
 f32, f64, i1, i8, i32, i64 = ir.FloatType(), ir.DoubleType(), ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 Complex = tuple[Any, Any]
+T = TypeVar("T")
 _OPENMP_FUNCTIONS = ("omp_get_num_threads", "omp_get_thread_num", "GOMP_barrier")
 _OPENMP = library("GOMP_parallel", *_OPENMP_FUNCTIONS)  # torch's own pool: two would spin against each other
 THREADED = _OPENMP is not None  # several threads are possible
@@ -195,6 +198,22 @@ class Builder:
             phi.add_incoming(value, b.block)
         b.cbranch(values[-1], body, after)
         b.position_at_end(after)
+
+
+def shared_cache(size: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """functools.lru_cache, in which threads that ask at once wait for one that compiles."""
+
+    def decorator(function: Callable[..., T]) -> Callable[..., T]:
+        lock, cached = Lock(), lru_cache(size)(function)
+
+        @wraps(function)
+        def call(*arguments: Any) -> T:
+            with lock:
+                return cached(*arguments)
+
+        return call
+
+    return decorator
 
 
 class CompiledFunction:

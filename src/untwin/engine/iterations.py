@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from untwin.engine import builder, memory, selection, transform
-from untwin.engine.builder import CompiledFunction, Complex, const, f32, f64, i1, i8, i32
+from untwin.engine.builder import CompiledFunction, Complex, const, f32, f64, i1, i8, i32, shared_cache
 from untwin.engine.transform import Layout
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def arranged(target: Tensor) -> Tensor:
     return torch.from_numpy(transform.arranged(target.numpy()))
 
 
-@lru_cache(maxsize=16)
+@shared_cache(16)
 def _compile(grid: tuple[int, ...], real: bool, largest: bool = False) -> tuple[CompiledFunction, int]:
     """The function of a grid and the bytes of its workspace."""
     kernel = Kernel(grid, real, largest)

@@ -150,7 +150,7 @@ class Checkpoint:
             if clock > self.due and not self._postponed(state):
                 self.keep(part_state())
 
-        if os.getpid() != self.owner and not self.due:
+        if not self.due:
             self._later(self.every)
         with stoppable() as stop_requested:
             try:
@@ -209,7 +209,7 @@ class Checkpoint:
                 (self.folder / _STOP).touch()
 
     def for_worker(self) -> Checkpoint:
-        """What travels to another process."""
+        """Of one who works on parts of this run, in another thread or process."""
         return Checkpoint(self.folder, {}, self.every, self.run, self.owner, live=self.live.for_worker())
 
     def _require_wanted(self) -> None:

@@ -1,19 +1,23 @@
-"""Where starts run: in this process, in a pool of processes with one thread each, or elsewhere (runs.cluster); in the same batches."""
+"""Where starts run: in this process, in threads of it, in a pool of processes, or elsewhere (runs.cluster); in the same batches."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from untwin.engine import memory
 from untwin.judge.metrics import r_factor
-from untwin.processes import GRACE_PERIOD, cores, one_thread, pool
+from untwin.processes import GRACE_PERIOD, cores, interruptible, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
 from untwin.runs.live import StartsLook, lines_of
-from untwin.solve.recipe import Recipe, length
+from untwin.solve.fit import Fit
+from untwin.solve.recipe import Algorithm, Recipe, length
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 BATCH_PIXELS = 16_384  # up to this size a batch beats the pool on a CPU (measured: benchmarks/launch.py)
+THREAD_PIXELS = 16_384  # for each worker: threads then wait for one another's Python in less than half of their time (benchmarks/launch.py)
 BATCH = 12  # starts in one batch on a CPU: more leave the second-level cache
 
 GPU_ARRAYS = 7.0  # of a start on a GPU beside those of its steps: temporary ones of the passes, and of the transform
@@ -119,8 +124,8 @@ class Launcher:
     """Runs recipes on populations, in batches of at most `batch` starts: what is in a batch does not depend on the workers, since the same
     start may end with other last bits in a batch of another size.
 
-    workers: processes; 1 runs everything in this one. checkpoint: where batches that have ended are kept, and found again.
-    cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
+    workers: processes, or threads of this one; 1 runs everything in this thread. checkpoint: where batches that have ended are kept, and
+    found again. cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
     iterates: whether x comes back, too, beside the image: stages begin from images, but for a Refine.
     """
 
@@ -130,6 +135,7 @@ class Launcher:
     cpu_seconds: float = 0.0
     elsewhere: Strategy | None = None
     iterates: bool = True
+    threads: bool = False
 
     def map(
         self, problem: Problem, jobs: list[tuple[Recipe, State]], samples: int = 0, report: Report | None = None, purpose: str = ""
@@ -158,9 +164,9 @@ class Launcher:
             if (part := self.checkpoint.read(name, problem.device)) and part.ended:
                 on_done(name, _run_result(part.state, part.trace))
         pending = {name: part for name, part in parts.items() if name not in results}
-        strategy = self.elsewhere or (Launcher._in_this_process if self.workers == 1 else Launcher._in_pool)
+        machine = Launcher._in_this_process if self.workers == 1 else Launcher._in_threads if self.threads else Launcher._in_pool
         if pending:
-            strategy(self, problem, pending, samples, on_done)
+            (self.elsewhere or machine)(self, problem, pending, samples, on_done)
         return [_joined([results[name] for name, (j, _, _) in parts.items() if j == k]) for k in range(len(jobs))]
 
     def finish(self, name: str, result: RunResult, on_done: OnDone) -> None:
@@ -175,31 +181,48 @@ class Launcher:
             self.finish(name, _work(*arguments, self.iterates) if problem.device == "cpu" else run_here(*arguments), on_done)
 
     def _in_pool(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
-        from concurrent.futures import as_completed, wait
-
         worker_checkpoint = self.checkpoint.for_worker()
         with pool(self.workers) as executor:
             futures = {
                 executor.submit(_work_in_worker, problem, recipe, state, samples, worker_checkpoint, name, self.iterates): name
                 for name, (_, recipe, state) in parts.items()
             }
+            self._gather(futures, on_done, self.checkpoint.ask_to_stop)
+
+    def _in_threads(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
+        unwanted = threading.Event()
+
+        def work(recipe: Recipe, state: State, name: str) -> RunResult | None:
+            with suppress(KeyboardInterrupt), interruptible(unwanted.is_set):
+                return _work(problem, recipe, state, samples, self.checkpoint.for_worker(), name, self.iterates)
+
+        with ThreadPoolExecutor(self.workers) as executor:
+            futures = {executor.submit(work, recipe, state, name): name for name, (_, recipe, state) in parts.items()}
             try:
-                for future in as_completed(futures):
-                    result = future.result()
-                    if result is None:
-                        raise KeyboardInterrupt
-                    self.finish(futures[future], result, on_done)
-            except KeyboardInterrupt:
-                self.checkpoint.ask_to_stop()
-                for future in futures:
-                    future.cancel()
-                for future in wait(futures, GRACE_PERIOD if self.checkpoint.folder else 0).done:
-                    if not future.cancelled() and not future.exception() and (result := future.result()):
-                        self.checkpoint.finish_part(futures[future], _part_state(result))
-                raise
+                self._gather(futures, on_done, unwanted.set)
             finally:
-                for future in futures:
-                    future.cancel()  # nothing where it has ended
+                unwanted.set()
+        memory.release()
+
+    def _gather(self, futures: dict[Future[RunResult | None], str], on_done: OnDone, stop: Callable[[], None]) -> None:
+        """What workers give back, as it comes; None is that of one that was interrupted. stop: asks them all to stop."""
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                if result is None:
+                    raise KeyboardInterrupt
+                self.finish(futures[future], result, on_done)
+        except KeyboardInterrupt:
+            stop()
+            for future in futures:
+                future.cancel()
+            for future in wait(futures, GRACE_PERIOD if self.checkpoint.folder else 0).done:
+                if not future.cancelled() and not future.exception() and (result := future.result()):
+                    self.checkpoint.finish_part(futures[future], _part_state(result))
+            raise
+        finally:
+            for future in futures:
+                future.cancel()  # nothing where it has ended
 
 
 def _lowest(result: RunResult) -> float | None:
@@ -210,11 +233,18 @@ def _joined(parts: list[RunResult]) -> RunResult:
     return RunResult(tuple(s for p in parts for s in p.states), tuple(t for p in parts for t in p.traces))
 
 
-def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:
-    """Small arrays on a CPU in batches in this process; larger ones in as many processes as there are cores; on a GPU as large a
+def launcher(
+    problem: Problem,
+    workers: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    arrays: float = 5.0,
+    algorithms: Sequence[Algorithm] = (),
+) -> Launcher:
+    """Small arrays on a CPU in batches in this process; larger ones one by one on as many workers as there are cores; on a GPU as large a
     batch as half of its memory holds, all of it, so that what else runs there does not change the batch, and with it last bits.
 
-    arrays: of the object that one start takes in its steps (memory.arrays).
+    arrays: of the object that one start takes in its steps (memory.arrays). algorithms: those of all steps, which decide whether workers
+    may be threads.
     """
     import torch
 
@@ -227,4 +257,13 @@ def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoin
         return Launcher(1, max(1, int(total / 2 / start)), checkpoint)
     if pixels <= BATCH_PIXELS:
         return Launcher(workers or 1, BATCH, checkpoint)
-    return Launcher(workers or cores(), 1, checkpoint)
+    workers = workers or cores()
+    return Launcher(workers, 1, checkpoint, threads=pixels >= THREAD_PIXELS * workers and _suit_threads(problem, algorithms))
+
+
+def _suit_threads(problem: Problem, algorithms: Sequence[Algorithm]) -> bool:
+    """False where threads would wait for one another's Python: that of a network, and of what is not untwin's own, which may also remember
+    something that threads would share."""
+    parts = (problem.physics.waves, problem.physics.detection, problem.modulus, *problem.constraint.parts())
+    own = all(type(part).__module__.startswith("untwin.") for part in (*parts, *algorithms))
+    return own and not any(isinstance(a, Fit) for a in algorithms)

@@ -26,6 +26,7 @@ PICTURES = 200e6  # bytes that libraries, figures and report take beside what is
 PIXEL, VOXEL = 340.0, 250.0  # and so many for each of an array that is drawn,
 CUBE = 110e6  # and in three dimensions
 WORKER = 400e6  # of a process of the pool before it has work: torch and the engine (measured)
+THREAD = 48.0  # bytes for each pixel that stay with a thread when its work is done (measured)
 NETWORK = 100.0  # arrays of the box in which a prior lives that its layers keep for the gradient (measured with those of the methods)
 WAITING = 9.0  # arrays of a start in a worker, beside its steps: what came with it, what is given back, blocks that wait (measured)
 ALIGNED = 22.0  # complex arrays of an alignment in double precision, and of the modes (measured)
@@ -52,7 +53,10 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     elif launch.workers > 1:
         parts = max(1, math.ceil(max(s.at_once for s in stages) / launch.batch))
         workers = min(launch.workers, parts)
-        idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))
+        if launch.threads:
+            idle, busy = workers * THREAD * pixels, workers * (THREAD * pixels + busy)
+        else:
+            idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))
     peaks = [SLACK * object_bytes * s.peak + (busy if s.at_once else idle) for s in stages]
     at_work = PICTURES + JUDGED * pixels + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
     report_bytes = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels) + idle
