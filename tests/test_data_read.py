@@ -216,6 +216,10 @@ def test_gap_codes_and_nan_are_masked_and_small_negatives_are_zero(tmp_path):
     with pytest.warns(GuessWarning, match="gap code -1: masked"):
         p = read(saved(tmp_path, I))
     assert (~np.fft.fftshift(p.measured)).sum() == 64
+    band = pattern_of(complex_letter((64, 64)), photons=6e5)
+    band[5:15] = -1  # half of what is dark
+    with pytest.warns(GuessWarning, match="640 negative pixels .* gap code -1: masked"):
+        read(saved(tmp_path, band))
     I[5] = np.nan
     with pytest.warns(GuessWarning, match="64 NaN or infinite pixels .* masked"):
         read(saved(tmp_path, I))

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import untwin
 from untwin.errors import GuessWarning
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    """A line on stderr; on a terminal it wraps between words."""
+    print(fitted(f"note: {printable(text)}", on=sys.stderr), file=sys.stderr)
 
 
 def say(label: str, text: str, command: str = "", style: str = "") -> None:
     """A line of a result on stdout. On a terminal it wraps between words, and a command stays in one piece, for copying."""
     line = f"{label}: {printable(text)}"
     with_command = f"{line}: {command}" if command else line
-    columns = _columns()
+    columns = _columns(sys.stdout)
     if columns is None:
         print(with_command)
         return
@@ -40,20 +40,20 @@ def say(label: str, text: str, command: str = "", style: str = "") -> None:
     Console(highlight=False).print(*text_rows, sep="\n", soft_wrap=True)
 
 
-def fitted(text: str, indent: str = "  ") -> str:
-    """A line for stdout; on a terminal broken between words, with what follows the first row behind an indent."""
+def fitted(text: str, indent: str = "  ", on: TextIO | None = None) -> str:
+    """A line for a stream, by default stdout; on a terminal broken between words, with what follows the first row behind an indent."""
     import textwrap
 
-    columns = _columns()
+    columns = _columns(on or sys.stdout)
     if columns is None:
         return text
     width = max(columns - 1, len(indent) + 16)
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _columns() -> int | None:
-    """Of the terminal of stdout; None where there is none."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+def _columns(stream: TextIO) -> int | None:
+    """Of the terminal behind a stream; None where there is none."""
+    return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else None
 
 
 def printable(text: str) -> str:

@@ -220,7 +220,7 @@ def _is_noise(values: np.ndarray, negative: np.ndarray) -> bool:
         one, next_to = (np.take(a, range(n, values.shape[axis] - 1 + n), axis) for a, n in ((negative, 0), (dark, 1)))
         pairs += int((one & next_to).sum())
         both += int((one & np.take(negative, range(1, values.shape[axis]), axis)).sum())
-    return both < 2 * share * pairs + 4 * np.sqrt(share * pairs + 1)
+    return both < min(2 * share, (1 + share) / 2) * pairs + 4 * np.sqrt(share * pairs + 1)
 
 
 def _nonnegative(

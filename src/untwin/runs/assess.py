@@ -484,9 +484,12 @@ def _presented_replicas(problem: Problem, image: Tensor, replicas: Tensor | None
 
 
 def _resolution(pattern: Pattern, transfer: Curve | None) -> str:
+    """How far the starts repeat one another, which is no distance from the truth."""
     if transfer is None:
         return ""
-    at = "PRTF 1/e" if transfer.crossing is not None else "PRTF above 1/e up to the edge of the detector"
+    length = f"{transfer.pixels:.2g} object pixels"
     if pattern.voxel_size:
-        return f"resolution {1e9 * transfer.pixels * max(pattern.voxel_size):.3g} nm ({at})"
-    return f"resolution {transfer.pixels:.2g} object pixels ({at})"
+        length = f"{1e9 * transfer.pixels * max(pattern.voxel_size):.3g} nm"
+    if transfer.crossing is None:
+        return f"PRTF above 1/e up to the edge of the detector ({length})"
+    return f"PRTF resolution {length} (1/e)"
