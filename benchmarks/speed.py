@@ -8,7 +8,7 @@
 Limit: the fastest pair of transforms that was met (untwin's own have no name of their own: an iteration is one piece of code), and 45
 bytes per pixel at the speed of a copy (untwin.doctor.Limit). Forms of untwin 20 iterations in a call (a run: 10). Contestants
 in turn, medians; the clock is CPU time of the process (one thread) unless --clock wall. Then the cost against the number of starts
-and of worker processes (--starts), as whole runs of 400 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
+and of threads (--starts), as whole runs of 400 HIO at 64x64x64. cohere (cohere_core) runs in an environment of its own,
 64^3 and 128^3, timed by itself: HIO alone, and with a support update in each iteration, as its documented recipe has it. --updates: only
 that with the NumPy back end and untwin, in turn, round by round, and what an update costs in iterations of a run.
 """
@@ -206,7 +206,7 @@ def updates(args: argparse.Namespace) -> list[dict]:
 
 
 def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
-    """Seconds by the wall for many starts as long as those of the automatic plan, in one process and in two that are warm."""
+    """Seconds by the wall for many starts as long as those of the automatic plan, one after the other and in two threads."""
     import numpy as np
 
     import untwin as ut
@@ -216,14 +216,14 @@ def starts(shape: tuple[int, ...], counts: list[int], steps: int) -> list[dict]:
 
     rng = np.random.default_rng(0)
     problem = ut.Problem(Pattern(rng.poisson(100, shape).astype(np.float32), np.ones(shape, bool)))
-    Launcher(2, batch=1).map(problem, [(ut.parse("2*HIO"), begin(problem, (0, 1, 2, 3)))])
+    Launcher(1, batch=1).map(problem, [(ut.parse("2*HIO"), begin(problem, (0,)))])
     recipe, rows = ut.parse(f"{steps}*HIO"), []
     for n in counts:
         state = begin(problem, tuple(range(n)))
         row: dict = {"starts": n}
         for workers in (1, 2):
             began = time.perf_counter()
-            Launcher(workers, batch=1).map(problem, [(recipe, state)])
+            Launcher(workers, batch=1, threads=True).map(problem, [(recipe, state)])
             row[f"workers_{workers}"] = time.perf_counter() - began
         rows.append(row)
         print(f"| {n} | {row['workers_1']:.2f} | {row['workers_2']:.2f} | {row['workers_1'] / row['workers_2']:.2f} |", flush=True)
@@ -288,7 +288,7 @@ def main() -> None:
         print(f"\ncost of an iteration ~ voxels^{exponent:.2f}")
     many = []
     if args.starts:
-        print("\n| starts at 64x64x64, 400 HIO each | one process, s | two, s | ratio |\n|---|---|---|---|")
+        print("\n| starts at 64x64x64, 400 HIO each | one thread, s | two, s | ratio |\n|---|---|---|---|")
         many = starts((64, 64, 64), args.starts, 400)
     if args.json:
         machine = {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__, "numpy": np.__version__}

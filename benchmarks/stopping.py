@@ -1,8 +1,8 @@
 """Where the stopping rules end, over images x noises x levels, and what the priors cost until then.
 
-    python benchmarks/stopping.py --seed 2 --size 128 --images astronaut,camera,coffee,chelsea --priors drp
-    python benchmarks/stopping.py --seed 2 --size 128 --images astronaut,camera,coffee,chelsea --priors dip --noises gaussian --steps 1500
-    (both with --json benchmarks/results/stopping.json)
+    python benchmarks/stopping.py --seed 3 --size 64 --images astronaut,camera,coffee,chelsea --priors drp --steps 400
+    python benchmarks/stopping.py --seed 3 --size 64 --images astronaut,camera,coffee,chelsea --priors dip --noises gaussian --steps 900
+    (both with --json benchmarks/results/stopping_fresh.json)
 
 Each run is one trajectory of one prior on one noisy picture with 5 % of its pixels hidden from the fit (for HeldOut). Every statistic
 follows it, and each rule, which is a statistic with a patience and a tolerance, ends where it would have ended it. Discrepancy looks at the
