@@ -197,8 +197,8 @@ class Launcher:
                 return _work(problem, recipe, state, samples, self.checkpoint.for_worker(), name, self.iterates)
 
         with ThreadPoolExecutor(self.workers) as executor:
-            futures = {executor.submit(work, recipe, state, name): name for name, (_, recipe, state) in parts.items()}
             try:
+                futures = {executor.submit(work, recipe, state, name): name for name, (_, recipe, state) in parts.items()}
                 self._gather(futures, on_done, unwanted.set)
             finally:
                 unwanted.set()
