@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,10 +11,11 @@ import torch
 from events import LIMIT
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.judge.metrics import r_factor
+from untwin.model.constraints import Nonnegative, Support
 from untwin.runs.checkpoint import Checkpoint
-from untwin.runs.launch import BATCH_PIXELS, Launcher, cores, launcher, one_thread, residual, run_here
+from untwin.runs.launch import BATCH_PIXELS, Launcher, brief, cores, launcher, one_thread, residual, run_here
 from untwin.runs.names import parse
-from untwin.solve.recipe import Algorithm, all_steps, length
+from untwin.solve.recipe import Algorithm, length
 from untwin.solve.run import iterate
 from untwin.solve.state import State
 
@@ -65,8 +66,9 @@ def test_a_pool_of_processes_ends_where_this_process_does():
 
 def test_threads_end_where_this_process_does_with_the_same_bits():
     p, s = setting(4)
+    recipe = parse("2*(5*RAAR + ShrinkWrap(threshold=Draw(0.3, 0.9), sigma=Ramp(2, 0.5))) + 6*HIO + 4*Mean(ER)")
     here, threads = Launcher(1, 1), Launcher(2, 1, threads=True)
-    one, two = (way.map(p, [(RECIPE, s), (parse("3*ER"), s)], samples=4) for way in (here, threads))
+    one, two = (way.map(p, [(recipe, s), (parse("3*ER"), s)], samples=4) for way in (here, threads))
     for a, b in zip(one, two):
         assert torch.equal(a.state.x, b.state.x) and torch.equal(a.state.support, b.state.support)
         assert a.traces == b.traces and a.state.seeds == b.state.seeds
@@ -75,6 +77,8 @@ def test_threads_end_where_this_process_does_with_the_same_bits():
 
 class Awaited(Algorithm):
     """Steps that count themselves. The first comes to an end only when `other` has begun."""
+
+    brief = True
 
     def __init__(self, other: threading.Event):
         self.other, self.begun, self.steps = other, threading.Event(), 0
@@ -119,15 +123,40 @@ def test_what_fails_in_a_thread_stops_the_others():
     assert 0 <= long.steps < 10**6
 
 
-@pytest.mark.parametrize(("recipe", "threads"), [("5*ER", True), ("4*Mean(ER)", True), ("3*Fit(DoubleDIP(Skip()))", False)])
-def test_threads_where_python_is_not_waited_for(recipe, threads):
+@pytest.mark.parametrize(
+    ("recipe", "short"),
+    [
+        ("BoxSupport + RandomStart + 2*(5*Damped(HIO) + ShrinkWrap) + Capped(RAAR) + Mean(Proximal(ER)) + Rescale", True),
+        ("5*HIO + Until(Plateau(), 5*ER)", False),
+        ("3*Fit(DoubleDIP(Skip()))", False),
+        ("ER + MaximumLikelihood", False),
+    ],
+)
+def test_threads_take_what_is_brief(recipe, short):
+    assert brief(parse(recipe)) is short
+
+
+@dataclass(frozen=True)
+class Own(type(Nonnegative())):
+    """A constraint that somebody has written."""
+
+
+def test_threads_have_large_arrays_and_what_is_untwins_own():
     big = problem(pattern(thing((192, 192))))
-    assert launcher(big, 2, algorithms=tuple(all_steps(parse(recipe)))).threads is threads
-    assert not launcher(big, 3, algorithms=tuple(all_steps(parse(recipe)))).threads, "too many for this array"
+    assert launcher(big, 2).threads and not launcher(big, 3).threads, "more workers than this array has work for"
+    assert not launcher(replace(big, constraint=Support() & Own()), 2).threads
+    assert not launcher(problem(pattern(thing((130, 130)))), 2).threads
 
 
-def test_an_algorithm_of_ones_own_runs_in_processes():
-    assert not launcher(problem(pattern(thing((192, 192)))), 2, algorithms=(Awaited(threading.Event()),)).threads
+def test_a_step_that_is_not_brief_runs_in_processes(monkeypatch):
+    p, s = setting(1)
+    places = []
+    monkeypatch.setattr(Launcher, "_in_pool", lambda *of: places.append("pool"))
+    monkeypatch.setattr(Launcher, "_in_threads", lambda *of: places.append("threads"))
+    for recipe in ("3*ER", "ER + MaximumLikelihood"):
+        with pytest.raises(KeyError):
+            Launcher(2, 1, threads=True).map(p, [(parse(recipe), s)])
+    assert places == ["threads", "pool"]
 
 
 def test_the_r_factor_is_looked_at_on_the_way():

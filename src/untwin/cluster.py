@@ -254,6 +254,9 @@ class ClusterExecutor(Executor):
         future = await asyncio.to_thread(self.client.submit, _run, parcel, shared, versions(), self.run, key=key, pure=False)
         with self._lock:
             self._futures.add(future)
+            late = not self._open
+        if late:
+            await self.client.cancel(future)
         return future
 
     async def _shared(self, shared: Shared) -> Any:

@@ -48,12 +48,16 @@ def fitted(text: str, indent: str = "  ", on: TextIO | None = None) -> str:
     if columns is None:
         return text
     width = max(columns - 1, len(indent) + 16)
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    wrap = textwrap.TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(wrap.fill, text.split("\n")))
 
 
 def _columns(stream: TextIO) -> int | None:
-    """Of the terminal behind a stream; None where there is none."""
-    return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else None
+    """Of the terminal behind a stream; None where there is none, or it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):  # that of an editor has no number
+        return None
 
 
 def printable(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, thread, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from untwin.engine import memory
 from untwin.judge.metrics import r_factor
+from untwin.model.waves.farfield import FarField
 from untwin.processes import GRACE_PERIOD, cores, interruptible, one_thread, pool
 from untwin.runs.checkpoint import Checkpoint, PartState
 from untwin.runs.live import StartsLook, lines_of
-from untwin.solve.fit import Fit
-from untwin.solve.recipe import Algorithm, Recipe, length
+from untwin.solve.recipe import Recipe, length, segments
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State
 
@@ -124,9 +124,10 @@ class Launcher:
     """Runs recipes on populations, in batches of at most `batch` starts: what is in a batch does not depend on the workers, since the same
     start may end with other last bits in a batch of another size.
 
-    workers: processes, or threads of this one; 1 runs everything in this thread. checkpoint: where batches that have ended are kept, and
+    workers: processes, or threads of this one; 1 runs everything here. checkpoint: where batches that have ended are kept, and
     found again. cpu_seconds: CPU seconds that other processes have spent so far. elsewhere: who takes the batches instead of this machine.
-    iterates: whether x comes back, too, beside the image: stages begin from images, but for a Refine.
+    iterates: whether x comes back, too, beside the image: stages begin from images, but for a Refine. threads: workers are threads for
+    recipes that are `brief`.
     """
 
     workers: int
@@ -164,7 +165,8 @@ class Launcher:
             if (part := self.checkpoint.read(name, problem.device)) and part.ended:
                 on_done(name, _run_result(part.state, part.trace))
         pending = {name: part for name, part in parts.items() if name not in results}
-        machine = Launcher._in_this_process if self.workers == 1 else Launcher._in_threads if self.threads else Launcher._in_pool
+        threads = self.threads and all(brief(recipe) for recipe, _ in jobs)
+        machine = Launcher._in_this_process if self.workers == 1 else Launcher._in_threads if threads else Launcher._in_pool
         if pending:
             (self.elsewhere or machine)(self, problem, pending, samples, on_done)
         return [_joined([results[name] for name, (j, _, _) in parts.items() if j == k]) for k in range(len(jobs))]
@@ -190,19 +192,23 @@ class Launcher:
             self._gather(futures, on_done, self.checkpoint.ask_to_stop)
 
     def _in_threads(self, problem: Problem, parts: Parts, samples: int, on_done: OnDone) -> None:
-        unwanted = threading.Event()
+        stop = threading.Event()
+
+        def unwanted() -> bool:
+            return stop.is_set() or getattr(thread, "_shutdown", False)  # the interpreter ends, and waits for these threads
 
         def work(recipe: Recipe, state: State, name: str) -> RunResult | None:
-            with suppress(KeyboardInterrupt), interruptible(unwanted.is_set):
+            with suppress(KeyboardInterrupt), interruptible(unwanted):
                 return _work(problem, recipe, state, samples, self.checkpoint.for_worker(), name, self.iterates)
 
         with ThreadPoolExecutor(self.workers) as executor:
             try:
                 futures = {executor.submit(work, recipe, state, name): name for name, (_, recipe, state) in parts.items()}
-                self._gather(futures, on_done, unwanted.set)
+                self._gather(futures, on_done, stop.set)
             finally:
-                unwanted.set()
-        memory.release()
+                stop.set()
+                executor.shutdown(cancel_futures=True)
+                memory.release()
 
     def _gather(self, futures: dict[Future[RunResult | None], str], on_done: OnDone, stop: Callable[[], None]) -> None:
         """What workers give back, as it comes; None is that of one that was interrupted. stop: asks them all to stop."""
@@ -233,18 +239,11 @@ def _joined(parts: list[RunResult]) -> RunResult:
     return RunResult(tuple(s for p in parts for s in p.states), tuple(t for p in parts for t in p.traces))
 
 
-def launcher(
-    problem: Problem,
-    workers: int | None = None,
-    checkpoint: Checkpoint | None = None,
-    arrays: float = 5.0,
-    algorithms: Sequence[Algorithm] = (),
-) -> Launcher:
+def launcher(problem: Problem, workers: int | None = None, checkpoint: Checkpoint | None = None, arrays: float = 5.0) -> Launcher:
     """Small arrays on a CPU in batches in this process; larger ones one by one on as many workers as there are cores; on a GPU as large a
     batch as half of its memory holds, all of it, so that what else runs there does not change the batch, and with it last bits.
 
-    arrays: of the object that one start takes in its steps (memory.arrays). algorithms: those of all steps, which decide whether workers
-    may be threads.
+    arrays: of the object that one start takes in its steps (memory.arrays).
     """
     import torch
 
@@ -258,12 +257,15 @@ def launcher(
     if pixels <= BATCH_PIXELS:
         return Launcher(workers or 1, BATCH, checkpoint)
     workers = workers or cores()
-    return Launcher(workers, 1, checkpoint, threads=pixels >= THREAD_PIXELS * workers and _suit_threads(problem, algorithms))
+    return Launcher(workers, 1, checkpoint, threads=pixels >= THREAD_PIXELS * workers and _of_untwin(problem))
 
 
-def _suit_threads(problem: Problem, algorithms: Sequence[Algorithm]) -> bool:
-    """False where threads would wait for one another's Python: that of a network, and of what is not untwin's own, which may also remember
-    something that threads would share."""
-    parts = (problem.physics.waves, problem.physics.detection, problem.modulus, *problem.constraint.parts())
-    own = all(type(part).__module__.startswith("untwin.") for part in (*parts, *algorithms))
-    return own and not any(isinstance(a, Fit) for a in algorithms)
+def _of_untwin(problem: Problem) -> bool:
+    """False where a part of the problem is somebody's own: it may remember something, which threads would share."""
+    parts = (*problem.physics.parts, problem.modulus, problem.loss, *problem.constraint.parts())
+    return type(problem.physics.waves) is FarField and all(type(part).__module__.startswith("untwin.") for part in parts)
+
+
+def brief(recipe: Recipe) -> bool:
+    """Whether starts may take it in threads: its steps are brief, and no rule looks at them."""
+    return all(rule is None and all(part.brief for a in set(algorithms) for part in a.parts()) for rule, algorithms in segments(recipe))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from untwin.errors import NotEnoughMemory
+from untwin.runs.launch import brief
 from untwin.solve.admm import ADMM
 from untwin.solve.fit import Fit
 from untwin.solve.recipe import Recipe, segments
@@ -53,7 +54,7 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
     elif launch.workers > 1:
         parts = max(1, math.ceil(max(s.at_once for s in stages) / launch.batch))
         workers = min(launch.workers, parts)
-        if launch.threads:
+        if launch.threads and all(map(brief, plan.recipes)):
             idle, busy = workers * THREAD * pixels, workers * (THREAD * pixels + busy)
         else:
             idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))

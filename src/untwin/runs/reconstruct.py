@@ -147,8 +147,7 @@ def _solved(
 def _launching(problem: Problem, plan: Plan, workers: int | None, scheduler: Any, checkpoint: Checkpoint) -> Iterator[Launcher]:
     """Who runs the starts of a plan; a connection to a cluster is closed when the block ends."""
     with afar(scheduler, workers, problem.device) as elsewhere:
-        launch = launcher(problem, workers, checkpoint, memory.arrays(problem, plan), tuple(plan.algorithms()))
-        launch = replace(launch, iterates=plan.stage(Refine) is not None)
+        launch = replace(launcher(problem, workers, checkpoint, memory.arrays(problem, plan)), iterates=plan.stage(Refine) is not None)
         yield launch if elsewhere is None else replace(launch, elsewhere=elsewhere, workers=elsewhere.tasks.threads)
 
 

@@ -35,6 +35,7 @@ class BoxSupport(Algorithm):
     """
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     margin: float = 1.05
 
@@ -62,6 +63,7 @@ class FrameSupport(Algorithm):
     one, nothing changes."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         import torch
@@ -83,6 +85,7 @@ class TriangleSupport(Algorithm):
     """Support = one half of the bounds' box, cut along its diagonal: an object and its twin do not both fit, so one of them wins."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         import torch
@@ -105,6 +108,7 @@ class ResetSupport(Algorithm):
     """Support = the bounds."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         return state.replace(support=state.bounds)
@@ -118,6 +122,7 @@ class ObjectSupport(Algorithm):
     """Support = where the object, P_S of the estimate, is not 0: of a sparse one the pixels that it takes."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         inside = problem.project_object(state.image, state.support) != 0
@@ -132,6 +137,7 @@ class RandomStart(Algorithm):
     """x = random magnitudes and phases (real objects: random magnitudes) inside the support, as bright as the data."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         x = random_object(problem, state.support, state.seeds)
@@ -150,6 +156,7 @@ class FlatStart(Algorithm):
     """
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     phase: Setting = 1.0
 

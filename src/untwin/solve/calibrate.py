@@ -31,6 +31,7 @@ class Calibrate(Algorithm):
     halvings: int = 6
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def __post_init__(self) -> None:
         require_int(self, "halvings", 0, 30)

@@ -20,6 +20,7 @@ class Detwin(Algorithm):
     Fienup, J. Opt. Soc. Am. A 29, 2012). The support is cut through its centre of mass along the first axis, for this step only."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def check(self, problem: Problem) -> None:
         if problem.pattern.optics is not None:

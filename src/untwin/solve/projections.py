@@ -40,6 +40,7 @@ class Projection(Algorithm):
     """A row of the table."""
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     @property
     def steady(self) -> bool:

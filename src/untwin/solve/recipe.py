@@ -48,10 +48,12 @@ class Algorithm(Recipe):
 
     needs: the kind of problem that it is a step for. Another kind is an InputError before the first step.
     cost: what it takes about, in iterations of a projection algorithm on one start, for the time that is left.
+    brief: whether a step is as short as one of these, and leaves Python to others meanwhile: starts may then run in threads of one process.
     """
 
     needs: ClassVar[type[InverseProblem]] = InverseProblem
     cost: ClassVar[float] = 1.0
+    brief: ClassVar[bool] = False
 
     def parts(self) -> tuple[Algorithm, ...]:
         """The step, and those that it holds."""

@@ -82,6 +82,7 @@ class ShrinkWrap(Algorithm):
     """
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     threshold: Setting = 0.2
     sigma: Setting = 1.0
@@ -152,6 +153,7 @@ class AreaWrap(Algorithm):
     """
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     area: Setting = 0.5
     sigma: Setting = 1.0

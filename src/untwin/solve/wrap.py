@@ -24,6 +24,8 @@ class Wrapper(Algorithm):
 
     algorithm: Algorithm
 
+    brief: ClassVar = True
+
     def parts(self) -> tuple[Algorithm, ...]:
         return (self, *self.algorithm.parts())
 
@@ -155,6 +157,7 @@ class Rescale(Algorithm):
     """
 
     needs: ClassVar = Problem
+    brief: ClassVar = True
 
     def step(self, problem: Problem, state: State) -> State:
         x = problem.project_object(state.image, state.support)
