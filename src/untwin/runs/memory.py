@@ -32,6 +32,7 @@ NETWORK = 100.0  # arrays of the box in which a prior lives that its layers keep
 WAITING = 9.0  # arrays of a start in a worker, beside its steps: what came with it, what is given back, blocks that wait (measured)
 ALIGNED = 22.0  # complex arrays of an alignment in double precision, and of the modes (measured)
 JUDGED = 64.0  # bytes for each pixel while a start is judged, in double precision (measured)
+FREED = 96.0  # and of a real object, while a complex one is tried in its place (measured)
 SLACK = 1.05  # what the allocator keeps back
 
 
@@ -59,7 +60,8 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         else:
             idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))
     peaks = [SLACK * object_bytes * s.peak + (busy if s.at_once else idle) for s in stages]
-    at_work = PICTURES + JUDGED * pixels + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
+    figures = (JUDGED + FREED * problem.real) * pixels
+    at_work = PICTURES + figures + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
     report_bytes = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels) + idle
     return int(_resident() + max(report_bytes, at_work))
 
