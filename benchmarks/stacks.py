@@ -2,7 +2,7 @@
 
     python benchmarks/stacks.py --seed 17001 --count 300 --json benchmarks/results/stacks.json
 
-Volumes: crystals (convex, prisms along the axes, textures, vortices) in 16 to 222 frames of 32 to 64 pixels, oversampling 2 to 60 along the
+Volumes: crystals (convex, prisms along the axes, textures, vortices) in 12 to 242 frames of 32 to 64 pixels, oversampling 2 to 43 along the
 rocking axis, 3e3 to 1e9 photons; some with dark frames at both ends, a peak that drifts, few frames about the peak, a background, a beam
 that varies by 10 %, a scan cut short, the rocking axis last. Exposures: 2 to 128 of 1e2 to 1e7 photons each, the beam up and down by 30 %
 in half of them. Objects: 2 to 100 patterns of different objects, their brightness alike or not. Positions: of a scan with an overlapping

@@ -56,6 +56,11 @@ def centred(grids: Grids, requested: Sequence[float] | None, guesses: list[str],
     """counts: the intensity is in photons, whose noise is known; None: look at the values."""
     shape = grids.intensity.shape
     middle = tuple(n // 2 for n in shape)
+    if not (grids.light[grids.measured] > 0).any():
+        raise InputError(
+            f"no light is left: all {int(grids.measured.sum()):,} pixels that are trusted are 0. Take hot pixels and stray light as "
+            "measured (--keep-strays, keep_strays=True), or give another mask"
+        )
     if requested is not None:
         requested = _checked_centre(requested, shape)
     cornered = not any(requested) if requested is not None else centring.is_cornered(grids.light, grids.measured)
