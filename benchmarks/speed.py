@@ -23,6 +23,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 FORMS = ("untwin", "untwin, without [fast]", "untwin, plain torch")
@@ -180,14 +181,44 @@ def peer(args: argparse.Namespace, shape: tuple[int, ...], package: str, wrap: s
     return wall if args.clock == "wall" else cpu
 
 
+def on_crystal(shape: tuple[int, ...], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
+    """Milliseconds of an HIO, and of an HIO with a support update, as runs of a crystal of the simulator whose support has settled."""
+    import numpy as np
+
+    import untwin as ut
+    from untwin.simulate.detector import measure as measured
+    from untwin.simulate.shapes import poly
+    from untwin.solve.begin import begin
+    from untwin.solve.run import iterate
+
+    rng = np.random.default_rng(1)
+    pattern, _ = measured(poly(shape, rng), 1e7, rng)
+    problem, steps = ut.Problem.of(pattern), max(40, int(4e7 / np.prod(shape)))
+    *_, state = iterate(problem, ut.parse("5*(20*HIO + ShrinkWrap)"), begin(problem, (0,)))
+    recipes = {"HIO": ut.parse(f"{steps}*HIO"), "untwin": ut.parse(f"{steps}*(HIO + ShrinkWrap)")}
+    taken: dict[str, list[float]] = {name: [] for name in recipes}
+    for _ in range(3 * rounds):
+        for name, recipe in recipes.items():
+            began = clock()
+            for _ in iterate(problem, recipe, state[[0]]):
+                pass
+            taken[name].append(1e3 * (clock() - began) / steps)
+    return {name: float(np.median(values)) for name, values in taken.items()}
+
+
 def updates(args: argparse.Namespace) -> list[dict]:
-    """An HIO and a support update by untwin and by cohere, and an HIO of a stretch of ten, medians of rounds in turn, milliseconds."""
+    """An HIO and a support update by untwin and by cohere, and an HIO of a stretch of ten, medians of rounds in turn, milliseconds.
+
+    Of noise, where the largest values are sorted out each time; and of a crystal, without cohere."""
     import numpy as np
 
     from untwin.doctor import STRETCH, timed, trial
 
     clock, rows = time.perf_counter if args.clock == "wall" else time.process_time, []
-    print("| | HIO, ms | HIO + update | cohere, HIO + update | cohere over untwin | an update over an HIO |\n|---|---|---|---|---|---|")
+    print(
+        "| | HIO, ms | HIO + update | cohere, HIO + update | cohere over untwin | an update over an HIO "
+        "| a crystal: HIO, HIO + update | an update over an HIO |\n|---|---|---|---|---|---|---|---|"
+    )
     for text in args.sizes:
         shape = tuple(map(int, text.split("x")))
         both, stretch = wrapped(shape), trial(shape)["HIO"]
@@ -199,8 +230,10 @@ def updates(args: argparse.Namespace) -> list[dict]:
             each["cohere"].append(peer(args, shape, "np", "wrap"))
         ms = {name: 1e3 * float(np.median(values)) for name, values in each.items()}
         row = {"shape": shape, "ms": ms, "ratio": ms["cohere"] / ms["untwin"], "update_over_iteration": ms["untwin"] / ms["HIO"] - 1}
-        rows.append({**row, "each": each})
+        crystal = on_crystal(shape, args.rounds, clock)
+        rows.append({**row, "each": each, "crystal": crystal})
         columns = [f"{ms[name]:.3g}" for name in each] + [f"{row['ratio']:.1f}", f"{row['update_over_iteration']:.2f}"]
+        columns += [", ".join(f"{v:.3g}" for v in crystal.values()), f"{crystal['untwin'] / crystal['HIO'] - 1:.2f}"]
         print(f"| {text} | {' | '.join(columns)} |", flush=True)
     return rows
 
