@@ -163,7 +163,7 @@ def bragg(
     output
         Folder for the results; by default SCAN_bragg beside you. It must not exist.
     workers
-        Processes on a CPU; by default all cores.
+        Starts that run at once on a CPU, in threads or processes; by default as many as there are cores.
     scheduler
         Of a Dask cluster that takes the starts: tcp://host:8786, a scheduler file.json, or local (as many workers here). The same bits.
     resume
