@@ -89,8 +89,8 @@ def reconstruct(
         bool, centred at N//2, kept as it is by the automatic plan.
     keep_strays: the automatic plan masks no pixel by itself, neither hot or saturated ones nor light that no object explains.
     device: "cpu" (default), "cuda", "cuda:1" or a torch.device; a GPU is first held against the CPU in a short run.
-    workers: starts at once on a CPU; by default all cores. scheduler: a Dask cluster that takes the starts, with the same bits: "local" (with
-        `workers` processes), "tcp://host:8786", "file.json", a distributed.Client or a cluster of Dask (docs/cluster.md).
+    workers: starts at once on a CPU; by default all cores. scheduler: a Dask cluster that takes the starts, with the same bits: "local"
+        (with `workers` processes), "tcp://host:8786", "file.json", a distributed.Client or a cluster of Dask (docs/cluster.md).
     checkpoint: a folder in which the run keeps what it has done, so that the same call after a kill goes on from there and ends with
         the same bits (same machine, versions, device). It stays until you delete it. report: called with the steps taken since the
         last call, the lowest R known (or None), and the number of steps foreseen.
