@@ -63,6 +63,17 @@ def test_members_are_files_in_the_order_of_their_numbers(tmp_path):
     assert [m.name for m in members([tmp_path / "scans" / "scan_9.cxi"] * 2)] == ["scan_9"], "each once"
 
 
+def test_what_is_empty_or_torn_among_others_is_a_member_and_what_is_not_there_is_not(tmp_path):
+    good, empty, torn = (tmp_path / name for name in ("good.npy", "empty.npy", "torn.h5"))
+    np.save(good, np.ones((8, 8)))
+    empty.touch()
+    torn.write_bytes(b"\x89HDF\r\n\x1a\n" + 200 * b"x")
+    assert [m.name for m in members([good, empty, f"{torn}::scan_*/data"])] == ["good", "empty", "torn-scan__data"]
+    for sources in ([empty], [f"{torn}::scan_*/data"], [good, tmp_path / "nowhere.npy"]):
+        with pytest.raises(InputError):
+            members(sources)
+
+
 def test_members_of_one_name_are_told_by_their_folders(tmp_path):
     files = [scans(tmp_path / day, "scan")[0] for day in ("monday", "tuesday")]
     assert [m.name for m in members(files)] == ["monday-scan", "tuesday-scan"]

@@ -133,14 +133,13 @@ def _run(shared: dict[str, Any], member: Member) -> Run:
 
 def _note_frames(chosen: Sequence[Member]) -> None:
     """Frames of a scan, whose names the shell has put in place of a pattern, are perhaps meant as one."""
-    from untwin.data.formats import existing, kind
-    from untwin.data.series import PATTERNS
+    from untwin.data.series import PATTERNS, kind_of
 
     sources = {m.source for m in chosen}
     suffixes = {Path(source).suffix for source in sources}
     if len(sources) > 2 and len(suffixes) == 1 and all(Path(s).is_file() for s in sources):
-        first = existing(min(sources))
-        if kind(first) not in PATTERNS:
+        first = Path(min(sources))
+        if kind_of(first) not in ("", *PATTERNS):
             note(
                 f"{len(sources)} files of one frame each, every one taken as a pattern of its own; where they are one scan, name them in "
                 f"quotation marks: '{first.parent / ('*' + first.suffix)}'"

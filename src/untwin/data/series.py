@@ -36,8 +36,9 @@ class Member:
 
 def members(sources: Sequence[str | Path], frames: str | int | None = None, data: str | None = None) -> list[Member]:
     """The patterns that these sources hold, in their order, each once. frames: "each" takes every frame of a stack, a range such as "3:8"
-    those volumes of a 4D one. data: the dataset of each file. Raises InputError where one of the sources holds nothing."""
-    entries = _framed([entry for source in sources for entry in _opened(full_source(source))], frames, data)
+    those volumes of a 4D one. data: the dataset of each file. Raises InputError where one of the sources is not there, or the only one
+    holds nothing; one of several is a member, for whoever reads it to say what is wrong."""
+    entries = _framed([entry for source in sources for entry in _opened(full_source(source), len(sources) > 1)], frames, data)
     unique = list(dict.fromkeys(entries))
     stems = _stems([source for source, _ in unique])
     digits = len(str(max((frame or 0 for _, frame in unique), default=0)))
@@ -50,8 +51,17 @@ def full_source(source: str | Path) -> str:
     return f"{user_path(file).absolute()}{colons}{name}"
 
 
-def _opened(source: str) -> list[str]:
+def _opened(source: str, one_of_several: bool) -> list[str]:
     """The files, folders and FILE::NAME that a source stands for."""
+    try:
+        return _entries(source)
+    except InputError:
+        if one_of_several and user_path(source.partition("::")[0]).exists():
+            return [source]
+        raise
+
+
+def _entries(source: str) -> list[str]:
     if not folder.is_stack(source):
         file, name = split(source)
         if name is not None and glob.has_magic(name) and formats.kind(file) == "hdf5":
@@ -63,7 +73,7 @@ def _opened(source: str) -> list[str]:
     files = sorted((Path(p) for p in glob.glob(str(root))), key=_by_numbers)
     if not files:
         raise InputError(f"nothing fits {source}; check the path")
-    if all(f.is_file() and _kind(f) not in PATTERNS for f in files):
+    if all(f.is_file() and kind_of(f) not in PATTERNS for f in files):
         return [source]  # frames of a stack
     return [str(f) for f in files]
 
@@ -72,14 +82,14 @@ def _in_folder(root: Path) -> list[str]:
     """A folder of frames as it is; else the files with a pattern in it, or its folders of frames."""
     entries = sorted((p for p in root.iterdir() if not p.name.startswith(".")), key=_by_numbers)
     files = [p for p in entries if p.is_file()]
-    kinds = {file: _kind(file) for file in files}
+    kinds = {file: kind_of(file) for file in files}
     known = any((root / name).is_file() for name in ("manifest.json", "result.cxi", "zarr.json", ".zarray", ".zgroup"))
     patterns = [str(file) for file in files if kinds[file] in PATTERNS]
     if known or any(kinds[file] not in ("", "text", *PATTERNS) for file in files):
         return [str(root)]
     if patterns:
         return patterns
-    folders = [p for p in entries if p.is_dir() and any(_kind(f) not in ("", "text") for f in p.iterdir() if f.is_file())]
+    folders = [p for p in entries if p.is_dir() and any(kind_of(f) not in ("", "text") for f in p.iterdir() if f.is_file())]
     return [entry for p in folders for entry in _in_folder(p)] or [str(root)]
 
 
@@ -158,7 +168,7 @@ def _stems(sources: list[str]) -> list[str]:
     return [names[source] for source in sources]
 
 
-def _kind(file: Path) -> str:
+def kind_of(file: Path) -> str:
     """'' where it is nothing that untwin reads."""
     try:
         return formats.kind(formats.existing(file))
