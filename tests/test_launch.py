@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from events import LIMIT
 from samples import close, lopsided, pattern, problem, state, thing, wave
 from untwin.judge.metrics import r_factor
 from untwin.model.constraints import Nonnegative, Support
+from untwin.runs import launch
 from untwin.runs.checkpoint import Checkpoint
 from untwin.runs.launch import BATCH_PIXELS, Launcher, brief, cores, launcher, one_thread, residual, run_here
 from untwin.runs.names import parse
@@ -110,8 +112,18 @@ def test_threads_stop_at_their_next_step_and_keep_where_they_stand(tmp_path):
         Launcher(2, 1, checkpoint, threads=True).map(p, [(2 * short, s), (10**6 * long, s)], report=report)
     checkpoint.keep()
     assert short.steps == 2 and 1 <= long.steps < 10**6
-    kept = [part for file in (tmp_path / "kept").iterdir() if not file.suffix and (part := checkpoint.read(file.name))]
-    assert sorted((part.ended, part.state.step) for part in kept) == [(False, long.steps), (True, 0)]
+    parts = [part for file in (tmp_path / "kept").iterdir() if not file.suffix and (part := checkpoint.read(file.name))]
+    assert sorted((part.ended, part.state.step) for part in parts) == [(False, long.steps), (True, 0)]
+
+
+def test_threads_stop_where_the_interpreter_ends(monkeypatch):
+    p, s = setting(1)
+    (one, other), interpreter = pair(), SimpleNamespace(_shutdown=False)
+    monkeypatch.setattr(launch, "thread", interpreter)
+    one.begin = lambda problem, state: vars(interpreter).update(_shutdown=True) or state
+    with pytest.raises(KeyboardInterrupt):
+        Launcher(2, 1, threads=True).map(p, [(10**6 * one, s), (10**6 * other, s)])
+    assert max(one.steps, other.steps) < 10**6
 
 
 def test_what_fails_in_a_thread_stops_the_others():

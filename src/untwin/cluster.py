@@ -254,8 +254,8 @@ class ClusterExecutor(Executor):
         future = await asyncio.to_thread(self.client.submit, _run, parcel, shared, versions(), self.run, key=key, pure=False)
         with self._lock:
             self._futures.add(future)
-            late = not self._open
-        if late:
+            closed = not self._open
+        if closed:
             await self.client.cancel(future)
         return future
 

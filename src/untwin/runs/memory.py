@@ -60,8 +60,8 @@ def estimate(problem: Problem, plan: Plan, launch: Launcher) -> int:
         else:
             idle, busy = workers * WORKER, workers * (WORKER + data + SLACK * object_bytes * (work + WAITING * many))
     peaks = [SLACK * object_bytes * s.peak + (busy if s.at_once else idle) for s in stages]
-    figures = (JUDGED + FREED * problem.real) * pixels
-    at_work = PICTURES + figures + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
+    assessment = (JUDGED + FREED * problem.real) * pixels
+    at_work = PICTURES + assessment + max(SLACK * (object_bytes * judged + complex_bytes * ALIGNED) + idle, *peaks)
     report_bytes = PICTURES + (PIXEL * pixels if problem.ndim < 3 else CUBE + VOXEL * pixels) + idle
     return int(_resident() + max(report_bytes, at_work))
 
