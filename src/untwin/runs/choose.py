@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from untwin.model.problem import Problem
 
-MEAN_SCORE_WINDOW = 100.0  # of the score (log-likelihood): who enters the mean (docs/benchmarks.md: a notebook of 18 objects)
+MEAN_SCORE_WINDOW = 100.0  # of the score (log-likelihood): who enters the mean (unmeasured)
 MAX_DEVIANCE_RISE = 1.25  # times the half deviance of the plain results; above it refined ones are given up (docs/deep-priors.md, The rule)
 MAX_R_FACTOR_RISE = 1.2  # times the R-factor of the best candidate, from which on their mean is given up (unmeasured)
 
@@ -95,8 +95,8 @@ def _half_deviance(problem: Problem, results: Population, image: Tensor) -> tupl
 def mean(problem: Problem, outcome: Outcome, score_window: float) -> Tensor:
     """The mean of the candidates that are like the best result and whose scores are within `score_window` of the best one's.
 
-    They share the counts and not the search, so that their mean is nearer to the truth than the best of them, most of all where photons
-    are few (docs/benchmarks.md). It is cut to the best one's support, and given up where its R-factor is worse by more than a fifth.
+    They share the counts and not the search, so that their mean is expected nearer to the truth than the best of them. It is cut to the
+    best one's support, and given up where its R-factor is worse by more than a fifth.
     """
     import torch
 
