@@ -63,6 +63,16 @@ def test_members_are_files_in_the_order_of_their_numbers(tmp_path):
     assert [m.name for m in members([tmp_path / "scans" / "scan_9.cxi"] * 2)] == ["scan_9"], "each once"
 
 
+def test_archives_of_a_folder_are_a_pattern_each_and_arrays_are_frames(tmp_path):
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "arrays").mkdir()
+    for k in range(2):
+        np.savez(tmp_path / "archives" / f"{k}.npz", intensity=np.ones((8, 8)))
+        np.save(tmp_path / "arrays" / f"{k}.npy", np.ones((8, 8)))
+    assert [m.name for m in members([tmp_path / "archives"])] == ["0", "1"] == [m.name for m in members([f"{tmp_path}/archives/*.npz"])]
+    assert [m.name for m in members([tmp_path / "arrays"])] == ["arrays"]
+
+
 def test_what_is_empty_or_torn_among_others_is_a_member_and_what_is_not_there_is_not(tmp_path):
     good, empty, torn = (tmp_path / name for name in ("good.npy", "empty.npy", "torn.h5"))
     np.save(good, np.ones((8, 8)))
@@ -326,9 +336,10 @@ def test_a_partial_result_is_tried_again(tmp_path):
 
 
 def test_no_cell_of_the_table_is_a_formula(tmp_path):
-    listed = Batch(tmp_path, [], {}, [Row("a", "=1+1", "failed", message="@SUM(1)")])
+    listed = Batch(tmp_path, [], {}, [Row("a", "=1+1", "failed", message="@SUM(1)"), Row("b", "b", "failed")])
     listed.write()
     assert rows(tmp_path)["a"]["file"] == "'=1+1" and rows(tmp_path)["a"]["message"] == "'@SUM(1)"
+    assert rows(tmp_path)["b"]["message"] == "", "a cell without text stays empty"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"options": 3}'])

@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -329,6 +330,13 @@ def test_a_support_fits_the_pattern_or_its_file(tmp_path):
     assert (T & np.pad(S, ((1, 0), (0, 0)))).sum() > 0.85 * S.sum()  # neither mirrored nor shifted
     np.save(tmp_path / "t.npy", T)
     np.testing.assert_array_equal(read_support(tmp_path / "t.npy", p), T)
+
+
+def test_the_support_of_an_hdf5_file_is_the_array_of_that_name(tmp_path):
+    I = pattern_of(complex_letter((64, 70)))
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["density"], file["support"] = np.abs(I), letter((64, 70)) > 0
+    np.testing.assert_array_equal(read_support(tmp_path / "s.h5", quiet_read(saved(tmp_path, I))), letter((64, 70)) > 0)
 
 
 def test_resampling_a_support_scales_about_the_centre(tmp_path):

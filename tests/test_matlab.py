@@ -12,6 +12,7 @@ import pytest
 
 from nexus_files import bad, counts
 from untwin.data.read import read, read_object
+from untwin.data.series import members
 from untwin.errors import InputError
 
 I = counts()
@@ -59,6 +60,13 @@ def test_pairs_of_numbers_of_other_writers_are_complex_too(tmp_path, names, turn
             read_object(tmp_path / "o.h5")
         return
     np.testing.assert_array_equal(read_object(tmp_path / "o.h5").image, OBJECT.astype(np.complex64))
+
+
+def test_volumes_of_four_axes_lie_along_the_first_axis_of_matlab(tmp_path):
+    volumes = np.stack([np.roll(counts((16, 20, 24)), k, 0) for k in range(3)])
+    matlab(tmp_path / "v.mat", volumes=volumes).close()
+    np.testing.assert_array_equal(np.fft.fftshift(read(tmp_path / "v.mat", frames=2, centre=(8, 10, 12)).intensity), volumes[2])
+    assert [m.frame for m in members([tmp_path / "v.mat"], "each")] == [0, 1, 2]
 
 
 def test_a_pattern_comes_with_its_logical_mask_in_the_same_axes(tmp_path):

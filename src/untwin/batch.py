@@ -197,7 +197,7 @@ class Batch:
 
 def _plain(value: Any) -> Any:
     """No cell that a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t" else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

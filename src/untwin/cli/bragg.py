@@ -161,7 +161,7 @@ def bragg(
         A folder with frames and a log; frames by a pattern in quotation marks, with a log; FILE.h5::SCAN; a master file. Several are
         repeats of one scan, which are aligned and added up; a log among them is that of each.
     output
-        Folder for the results; by default SCAN_bragg beside you. It must not exist.
+        Folder for the results; by default SCAN_bragg in the current folder. It must not exist or be empty.
     workers
         Starts that run at once on a CPU, in threads or processes; by default as many as there are cores.
     scheduler

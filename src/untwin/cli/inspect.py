@@ -136,7 +136,8 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
     first = look(pattern)
     strays = "not known: these are no counts" if first.strays != first.strays else "none seen"
     if first.strays > 0:
-        strays = f"{100 * first.strays:.2g} % of the photons lie where the mirror image of the pattern is dark: another crystal's, perhaps"
+        share = f"{100 * first.strays:.2g} % of the photons"
+        strays = f"{share} lie where the mirror image of the pattern is dark: by another crystal, or by the phase of this object"
     background = "not known: these are no counts, or few are dark" if first.background is None else str(first.background)
     return [
         ("oversampling", _oversampling_text(first.oversampling)),

@@ -32,9 +32,9 @@ class ReconstructOptions:
     Parameters
     ----------
     output
-        Folder for the results; by default FILE_out beside you. It must not exist.
+        Folder for the results; by default FILE_out in the current folder. It must not exist or be empty.
     positivity
-        The object is real and nowhere negative. Only where it is true: nothing helps more.
+        The object is real and nowhere negative. Only where this is true.
     sparse
         The object is real and nowhere negative, and so many of its values are not 0, such as 800. They may lie anywhere: atoms in a
         cell that repeats itself. Nothing has to be empty around it.
@@ -251,7 +251,7 @@ def demo(
     Parameters
     ----------
     output
-        Folder for the results; it must not exist.
+        Folder for the results. It must not exist or be empty.
     seed
         Which crystal, and which noise.
     overwrite

@@ -105,7 +105,8 @@ def never_written(missing: np.ndarray, guesses: list[str]) -> None:
         frames = np.asarray(missing.reshape(len(missing), -1).all(1))
         if frames.any() and missing.sum() == frames.sum() * missing[0].size:
             ended = " The scan was interrupted?" if frames[-1] else ""
-            guesses.append(f"{numbered(frames, len(missing))} hold nothing: the file never wrote them. Not measured.{ended}")
+            hold = "holds nothing: the file never wrote it" if frames.sum() == 1 else "hold nothing: the file never wrote them"
+            guesses.append(f"{numbered(frames, len(missing))} {hold}. Not measured.{ended}")
             return
     guesses.append(f"{text} hold nothing: the file never wrote them. Not measured")
 

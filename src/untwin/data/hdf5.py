@@ -143,6 +143,11 @@ class Tree:
         self._readable(dataset, 0)
         return matlab.as_saved(dataset, dataset[()])
 
+    def volume(self, dataset: h5py.Dataset, number: int) -> np.ndarray:
+        """One of several along the first axis, after the same checks; the others are not read."""
+        self._readable(dataset, 0)
+        return matlab.as_saved(dataset, dataset[matlab.at_first(dataset, number)])
+
     def rows(self, name: str, rows: slice) -> np.ndarray:
         """Some rows of a dataset of numbers or strings, after every check of what reading them would do. Raises InputError where there is
         no such dataset."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,17 @@ def as_saved(dataset: h5py.Dataset, values: np.ndarray) -> np.ndarray:
     name = matlab_class(dataset)
     if name == "logical":
         values = values != 0
-    return values.T if name else values
+    return arranged(dataset, values)
+
+
+def arranged(dataset: h5py.Dataset, values: np.ndarray) -> np.ndarray:
+    """What has the axes of a dataset, with A(i, j) of MATLAB at [i, j]."""
+    return values.T if matlab_class(dataset) else values
+
+
+def at_first(dataset: h5py.Dataset, number: int) -> tuple[int | EllipsisType, ...]:
+    """Where of a dataset `number` along the first axis lies, the axes counted as they are when it is loaded."""
+    return (..., number) if matlab_class(dataset) else (number,)
 
 
 def matlab_class(dataset: h5py.Dataset) -> str:

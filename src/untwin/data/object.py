@@ -136,9 +136,7 @@ def read_support(path: str | Path, pattern: Pattern) -> np.ndarray:
     """
     file, name = split(path)
     format = formats.kind(file)
-    prefer: tuple[str, ...] = ("support", "support_published")
-    if format == "hdf5":
-        prefer = cxi.SUPPORTS
+    prefer = (*cxi.SUPPORTS, "support", "support_published")
     name, values = formats.array(file, format, name, prefer, "support", f"{file.name}::NAME instead of data")
     what = f"the support {name or 'array'} in {file.name}"
     if values.dtype.kind == "c":

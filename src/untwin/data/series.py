@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import glob
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from untwin.data import eiger, folder, formats, hdf5
+from untwin.data import eiger, folder, formats, hdf5, matlab
 from untwin.data.frames import choice
 from untwin.data.object import split
 from untwin.data.stored import chosen
@@ -147,7 +148,7 @@ def _series_shape(tree: hdf5.Tree, name: str, node: Any) -> tuple[int, ...]:
     """Of a dataset, or of the datasets that a group joins to a series."""
     import h5py
 
-    return eiger.series(tree, name, []).shape if isinstance(node, h5py.Group) else node.shape
+    return (eiger.series(tree, name, []) if isinstance(node, h5py.Group) else matlab.entry_of(node, name)).shape
 
 
 def _stems(sources: list[str]) -> list[str]:
@@ -169,11 +170,12 @@ def _stems(sources: list[str]) -> list[str]:
 
 
 def kind_of(file: Path) -> str:
-    """'' where it is nothing that untwin reads."""
+    """As `formats.kind`, "npz" of NumPy's archives; '' where it is nothing that untwin reads."""
     try:
-        return formats.kind(formats.existing(file))
+        kind = formats.kind(formats.existing(file))
     except InputError:
         return ""
+    return "npz" if kind == "numpy" and zipfile.is_zipfile(file) else kind
 
 
 def _by_numbers(path: Path | str) -> tuple:

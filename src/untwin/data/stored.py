@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from untwin.data import belongings, cxi, detector_files, eiger, folder, formats, geometry, halves, hdf5, nexus, raster
+from untwin.data import belongings, cxi, detector_files, eiger, folder, formats, geometry, halves, hdf5, matlab, nexus, raster
 from untwin.data.belongings import without_nan
 from untwin.data.header import Entry, affordable
 from untwin.data.measurement import Geometry
@@ -70,11 +70,11 @@ def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, frames
         missing = np.broadcast_to(absent, values.shape) if absent.any() else None
     else:
         require_diffraction(tree, node, f"{name} in {file.name}")
-        number = volume_number(node.shape, frames, f"{name} in {file.name}")
-        part = () if number is None else number
-        values = tree.load(node) if number is None else tree.rows(name, slice(number, number + 1))[0]
+        number = volume_number(matlab.entry_of(node, name).shape, frames, f"{name} in {file.name}")
+        values = tree.load(node) if number is None else tree.volume(node, number)
         missing = never_written(node)
-        missing = missing if missing is None else missing[part]
+        if missing is not None:
+            missing = matlab.arranged(node, missing if number is None else missing[matlab.at_first(node, number)])
         guesses += eiger.alone(tree, name)
     others = belongings.belongings(tree, name, node, values, mask is not None, guesses)
     flat, dark = cxi.stored_flat_and_dark(tree, name)
