@@ -1,8 +1,8 @@
 """The waves of simulated scans against an independent library: finufft's nonuniform transform of the same crystal, at the same pixels.
 
-In an environment of its own, which needs numpy, scipy and finufft (2.5.1 when this was last run), and no torch:
+In an environment of its own, which needs no torch; finufft was 2.5.1 when this was last run:
 
-    python -m venv /tmp/oracle && /tmp/oracle/bin/pip install finufft scipy
+    python -m venv /tmp/oracle && /tmp/oracle/bin/pip install finufft lazy_loader numpy pydantic scipy
     PYTHONPATH=src /tmp/oracle/bin/python benchmarks/ewald.py
 
 Prints for every beamline, at a tenth of the pixels: the largest difference of the amplitudes, relative to the peak's; that of the

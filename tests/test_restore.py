@@ -126,6 +126,13 @@ def test_a_variance_that_the_priors_own_noise_hides_is_said(stop, jitter, said):
     assert sum("hides the variance" in w for w in done.warnings) == said
 
 
+def test_the_variance_of_a_kernel_is_not_that_of_the_image():
+    one = ut.algorithms.Fit(ut.priors.Untrained(ut.priors.Skip(depth=2, width=12, inputs=8), jitter=1 / 30), kernel=ut.priors.Softmax())
+    blur = ut.physics.Blur(ut.physics.Unknown(), box=5)
+    done = restore(noisy(scene()), blur, prior=one, stop=ut.rules.EMV(of="kernel"), steps=2)
+    assert not any("hides the variance" in w for w in done.warnings)
+
+
 def test_the_noise_of_a_prior_is_seen_within_a_pair():
     small = ut.priors.Skip(depth=1, width=6, inputs=4)
     for jitter, count in ((0.05, 1), (0.0, 0)):

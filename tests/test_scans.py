@@ -12,6 +12,7 @@ import pytest
 from untwin.bragg.beamlines import TABLE
 from untwin.bragg.detectors import detector
 from untwin.bragg.diffractometer import Circle, Diffractometer
+from untwin.bragg.geometry_file import geometry_text, read_geometry
 from untwin.bragg.instrument import Instrument
 from untwin.bragg.reading import read_scan
 from untwin.bragg.scan import Frames, Scan
@@ -523,6 +524,18 @@ def test_a_geometry_names_columns_of_the_log(tmp_path):
         read_scan(folder, geometry=replace(stated, angles={"rock": "wheel"}))
     with pytest.raises(InputError, match="say the same twice"):
         read_scan(folder, geometry=stated, beamline="id01")
+
+
+def test_a_new_geometry_finds_the_motors_of_its_beamline_and_its_energy_must_be_possible(tmp_path):
+    measured = scan("34idc")
+    folder, file = written(tmp_path, "34idc", measured), tmp_path / "geometry.toml"
+    text = geometry_text(TABLE["34idc"], "34idc")
+    file.write_text(text, encoding="utf-8")
+    again = read_scan(folder, geometry=read_geometry(file))
+    np.testing.assert_allclose(again.instrument.sample, measured.instrument.sample, atol=1e-8)
+    file.write_text(text.replace('# energy = "9 keV"', 'energy = "0.5 keV"'), encoding="utf-8")
+    with pytest.raises(InputError, match="the energy of the geometry is 500 eV, at which no crystal is measured"):
+        read_scan(folder, geometry=read_geometry(file))
 
 
 # files that are not what they should be

@@ -135,7 +135,7 @@ def geometry_text(row: Diffractometer, key: str) -> str:
         f"# Begun with the row {key!r} of untwin's table ({row.name}). Change what differs; what the log says may be left out.",
         f'name = "{row.name}"',
         "",
-        '# energy = "9 keV"            # of the photons, if the log does not say',
+        '# energy = "9 keV"            # of the photons, instead of what the log says',
         '# distance = "500 mm"         # from the sample to the detector',
         '# pixel_size = ["55 um", "55 um"]   # along a column (from row to row), along a row',
         "# direct_beam = [127.5, 127.5]  # row, column where the beam falls when all detector angles are 0;",

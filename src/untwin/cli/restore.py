@@ -168,6 +168,7 @@ def _restore(folder: Path, settings: dict[str, Any], resume: bool = False) -> No
         end = "stopped" if n["stopped_itself"] else "its steps ran out"
         print(f"restored: {end} after {n['steps']:.0f} steps, the image is that of step {n['best_at']:.0f}; {n['seconds']:.1f} s")
     others = ", kernel.png, kernel.npy" if result.kernel is not None else ""
+    others += ", attempt.png" if result.attempt is not None else ""
     print(f"results: {folder}/result.png, result.npy, summary.json{others}\nreport:  {page}")
 
 

@@ -10,7 +10,7 @@ from untwin.judge.trust import Verdict
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Camera, chelsea, astronaut and brick x 5 trajectories x noise 0.01 and 0.05 (seeds 902, 20270 of benchmarks/blind.py, docs/deblurring.md)
+# Camera, chelsea, astronaut and brick x 5 trajectories x noise 0.01 and 0.05 (benchmarks/blind.py --seed 902 and --seed 20270)
 GOOD = 0.89  # agreement of kernels from disjoint fits, from which they are good; with 0.84 three of brick with similarities of 0.6 were
 UNSURE = 0.6  # agreement below which a kernel is not trusted
 LASTING = 0.83  # similarity of an improved kernel to the first, from which it is good

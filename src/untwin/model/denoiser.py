@@ -85,7 +85,7 @@ class Denoiser:
 
     def _signed(self, x: Tensor, sigma: float) -> Tensor:
         """Of a real or imaginary part: where it goes far below black, grey stands for what is black to the user, since the network makes
-        nothing of negative pictures (with a phase k-space came to 5 and 12 dB, docs/denoisers.md)."""
+        nothing of negative pictures (once, without a script: with a phase k-space came to 5 and 12 dB)."""
         span = self.white - self.black
         if float(x.min()) >= self.black - NEGATIVE * span:
             return self(x, sigma)

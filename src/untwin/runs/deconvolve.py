@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 AGREE = 0.9  # correlation of the motifs of two starts that count as one answer (docs/sparse-deconvolution.md)
 # Motifs on a pixel from which on starts agree on what is not right, and so much agreement is needed: with 0.9 alone 32 of 57 trusted
 # results of one channel at an overlap of 4.5 and more (as simulated; 1.9 and more as found) were below 0.95, with 0.99 none of 6; on other
-# seeds then 2 (docs/sparse-deconvolution.md)
+# seeds then 2 (benchmarks/sparse.py)
 CROWDED, AGREE_CROWDED = 1.5, 0.99
 LEFT_OVER = 1.5  # residual over the scatter from pixel to pixel: 1 where all else is white noise; correlated noise is taken for motifs
 # Times what motifs and places fit to noise alone: of 30 maps of noise (1 to 5 channels, 40 x 40 to 64 x 64) 1.4 at most, and starts agreed

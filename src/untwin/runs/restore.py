@@ -36,6 +36,7 @@ from untwin.runs.live import image_panels, picture_view
 from untwin.runs.solution import Restored
 from untwin.solve.fit import Fit
 from untwin.solve.heldout import HeldOut
+from untwin.solve.parts import IMAGE
 from untwin.solve.recipe import Rule, Until
 from untwin.solve.run import iterate
 from untwin.solve.state import CHECK, State
@@ -409,7 +410,7 @@ def _fit_warnings(fit: Fit, rule: Rule, result: _FitResult, steps: int) -> tuple
         texts.append(f"the rule had not stopped after {steps} steps; what is shown is its best so far")
     if _projects(fit.prior) and result.state.x.ndim == 3:
         texts.append("a deep random projector is made for pictures, and gains little along one axis; leave prior= out")
-    if isinstance(rule, EMV | WMV) and fit.prior.random:
+    if isinstance(rule, EMV | WMV) and rule.of == IMAGE and fit.prior.random:
         texts.append("the noise that this prior adds to its input hides the variance that the rule follows; try HeldOut(), or jitter=0")
     return tuple(texts)
 

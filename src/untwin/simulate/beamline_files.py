@@ -13,6 +13,7 @@ from untwin.bragg.scan import Scan
 from untwin.data import hdf5
 from untwin.data.atomic import atomic_write, atomic_write_bytes
 from untwin.errors import InputError
+from untwin.simulate.stations import STATIONS
 
 _PART = 100  # frames in a data file of an Eiger
 _FIRST = 120  # number of the first EDF: the detector counts on from scan to scan
@@ -31,7 +32,8 @@ def write_scan(folder: Path, key: str, scan: Scan) -> tuple[Path, ...]:
 def require_writer(key: str) -> None:
     """Raise InputError for a beamline of which nobody knows here what it writes."""
     if key not in WRITERS:
-        raise InputError(f"beamline {key!r}: what it writes is not known; expected one of {', '.join(WRITERS)}")
+        known = ", ".join(name for name in WRITERS if name in STATIONS)
+        raise InputError(f"beamline {key!r}: what it writes is not known; expected one of {known}")
 
 
 def unsaid(key: str, scan: Scan) -> dict[str, Any]:

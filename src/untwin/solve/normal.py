@@ -22,7 +22,7 @@ TOLERANCE = 1e-6  # of the residual of conjugate gradients, of the right side: s
 
 def require_linear(step: Algorithm, problem: Picture) -> None:
     """Raise InputError unless the physics is linear and the loss Squared(), for which the steps of this file are made. A physics that
-    does not say so is tried on two pictures."""
+    does not say so is tried on two pictures and a combination of them."""
     import torch
 
     if not isinstance(problem.loss, Squared):

@@ -123,7 +123,8 @@ def _frames(tree: Tree, entry: str, data: str | None, path: Path) -> str:
         paths = [p for p in paths if detector(_detector_name(p)) is not None] or paths
     if len(paths) != 1:
         raise InputError(
-            f"{path.name}: {entry} has {len(paths)} arrays of frames: {_listed(paths)}. Choose one: data={(paths or ['NAME'])[0]}"
+            f"{path.name}: {entry} has {len(paths)} arrays of frames: {_listed(paths)}. "
+            f"Choose one: data={(paths or ['NAME'])[0]} ({path.name}::{(paths or ['NAME'])[0]})"
         )
     return paths[0]
 

@@ -32,7 +32,9 @@ def angles(circles: Sequence[Circle], log: Log, names: Names, stated: Stated | N
     table, unknown = np.zeros((len(row), len(circles))), []
     for k, circle in enumerate(circles):
         motion = stated.angles.get(circle.name) if stated is not None else None
-        options = (motion,) if isinstance(motion, str) else names.circles.get(circle.name, (circle.name,))
+        usual = names.circles.get(circle.name, (circle.name,))
+        named = (motion,) if isinstance(motion, str) else ()
+        options = (*named, *usual) if motion in (None, circle.name) else named
         if motion is not None and not isinstance(motion, str):
             table[:, k] = moving(motion, row)
         elif (column := log.column(*options)) is not None:
@@ -69,7 +71,9 @@ def energy(option: object, log: Log, names: Names, stated: Stated | None, row: n
         value = units.photon_energy(option) / units.VOLT
         return np.full(len(row), plausible(value, f"energy={option}"))
     if stated is not None and stated.energy is not None and not isinstance(stated.energy, str):
-        return np.broadcast_to(np.asarray(moving(stated.energy, row), dtype=np.float64), row.shape).copy()
+        values = np.broadcast_to(np.asarray(moving(stated.energy, row), dtype=np.float64), row.shape).copy()
+        plausible(float(np.median(values)), "the energy of the geometry")
+        return values
     options = (stated.energy,) if stated is not None and isinstance(stated.energy, str) else names.energy
     if (named := log.column(*options)) is not None:
         key, values = named[0], named[1][row]
