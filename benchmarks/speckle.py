@@ -24,6 +24,7 @@ import untwin as ut
 from stopping import clean, psnr, walked
 from untwin.data.image import read_image
 from untwin.processes import one_thread
+from untwin.runs.restore import fit_for
 from untwin.runs.tasks import job
 
 IMAGES = ("brick", "gravel", "rocket", "coins", "page", "retina")  # on none of which anything was chosen
@@ -57,7 +58,7 @@ def run(truth: torch.Tensor, looks: int, stored: str, noise: str, rng: np.random
     begun = ut.State.of(torch.zeros(1, *problem.shape), seeds=(seed,))
     watch = rule.begin(problem, begun).rule_state
     quality, statistic, stop, at = [], [], None, 0
-    for state in ut.iterate(problem, 800 * work.fit, begun):
+    for state in ut.iterate(problem, 800 * fit_for("drp", problem.grid), begun):
         watch = rule.observe(problem, state.replace(rule_state=watch)).rule_state
         statistic.append(float(watch.value[0]))
         quality.append(psnr(offset + scale * state.image[0], truth))
@@ -65,7 +66,7 @@ def run(truth: torch.Tensor, looks: int, stored: str, noise: str, rng: np.random
         if stop and state.step >= stop + 50:
             break
     given = psnr(torch.from_numpy(offset + scale * values), truth)
-    return {"given": given, "image": quality[at - 1], "best": max(quality), "best_at": at, "stopped": stop or 0}
+    return {"given": given, "kept": quality[at - 1], "best": max(quality), "best_at": at, "stopped": stop or 0}
 
 
 def table(runs: list[dict]) -> list[str]:
@@ -78,9 +79,9 @@ def table(runs: list[dict]) -> list[str]:
             a, b = ([r for r in runs if (r["stored"], r["looks"], r["noise"]) == (stored, looks, noise)] for noise in NOISES)
             if not a or len(a) != len(b):
                 continue
-            by = [s["image"] - g["image"] for g, s in zip(a, b)]
-            gap = [s["best"] - s["image"] for s in b]
-            mean = [np.mean([r[k] for r in rs]) for rs, k in ((b, "given"), (a, "image"), (b, "image"))]
+            by = [s["kept"] - g["kept"] for g, s in zip(a, b)]
+            gap = [s["best"] - s["kept"] for s in b]
+            mean = [np.mean([r[k] for r in rs]) for rs, k in ((b, "given"), (a, "kept"), (b, "kept"))]
             ended = sum(r["stopped"] > 0 for r in b)
             cells = f"{stored} | {looks} | {len(b)} | " + " | ".join(f"{m:.2f}" for m in mean)
             lines.append(f"| {cells} | {np.mean(by):+.2f}, {min(by):+.2f} | {np.mean(gap):.2f}, {max(gap):.2f} | {ended} |")

@@ -72,7 +72,7 @@ class L1(Regularizer):
 @dataclass(frozen=True, repr=False)
 class GradientRatio(Regularizer):
     """|∇g|₁ / (|∇g|₂ √n), n the numbers of g (Krishnan, Tay and Fergus, CVPR 2011, without the √n): does not shrink contrast, so one weight
-    serves many noise levels. √n makes it the same for a picture of any size, 0.5 to 1 (0.6 to 0.7 for photographs of 64 to 256 pixels).
+    serves many noise levels. √n makes it the same for a picture of any size.
 
     weight: beside a mean loss; what larger ones do is measured in docs/defaults.md. With Fit(root=True) 30 times as much.
     """

@@ -79,7 +79,7 @@ REFINED_2D = Number(5_000, "docs/deep-priors.md: measured at 64 x 64, where it c
 REFINED_3D = Number(32_768, "benchmarks/results/double_dip_3d.json: 32 x 32 x 32")  # pixels
 MIN_PHOTONS = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # per pixel of the detector
 FEW_PHOTONS = Number(40.0, "docs/deep-priors.md: measured up to 1e5 photons on 64 x 64 (24 per pixel)")  # photons per pixel
-CERTAIN_PHOTONS = Number(200.0, "benchmarks/certificate.py: 1e6 photons on 64 x 64 (244 per pixel); fewer do not tell right from wrong")
+CERTAIN_PHOTONS = Number(200.0, "benchmarks/certificate.py: measured at 1e6 photons on 64 x 64 (244 per pixel)")
 
 # Steps that several rows have in common
 _WRAP = "ShrinkWrap(threshold=Draw({wrap_low}, {wrap_high}), sigma=Ramp({wrap_wide}, {wrap_narrow}))"
