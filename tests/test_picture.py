@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,8 @@ def test_coarse_pixels_keep_a_constant_and_their_place():
 
 def test_the_zero_frequency_of_mri_is_in_the_middle():
     w = ut.physics.MRI(torch.ones(6, 7, dtype=torch.bool))(torch.ones(1, 1, 6, 7))
+    for sampled in (torch.ones(6, 7), np.ones((6, 7), np.uint8)):
+        assert torch.equal(ut.physics.MRI(sampled)(torch.ones(1, 1, 6, 7)), w)
     assert int(w.abs().flatten().argmax()) == 3 * 7 + 3
 
 

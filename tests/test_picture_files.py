@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -195,10 +197,28 @@ def test_a_photograph_is_turned_upright_as_its_exif_says(tmp_path, orientation, 
     assert [f"EXIF orientation ({orientation})" in t for t in texts] == [True] * (orientation > 1)
 
 
-def test_a_jpeg_of_printing_inks_is_refused(tmp_path):
+def test_a_picture_of_printing_inks_is_refused(tmp_path):
+    Pillow.new("CMYK", (20, 20)).save(tmp_path / "p.tif")
+    with pytest.raises(InputError, match="TIFF in inks .CMYK.; expected grey or colours"):
+        read_image(tmp_path / "p.tif")
     Pillow.new("CMYK", (20, 20)).save(tmp_path / "p.jpg")
     with pytest.raises(InputError, match="JPEG in CMYK; expected grey or colours"):
         read_image(tmp_path / "p.jpg")
+
+
+def test_a_png_in_colours_of_16_bits_is_refused_and_never_read_as_8(tmp_path):
+    rows = b"".join(b"\0" + bytes(6 * 4) for _ in range(4))
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">2I5B", 4, 4, 16, 2, 0, 0, 0))
+    path = tmp_path / "p.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    with Pillow.open(path) as picture:
+        assert np.asarray(picture).shape == (4, 4, 3), "a sound file"
+    with pytest.raises(InputError, match="PNG in colours of 16 bits.*save it as a TIFF, or with 8 bits"):
+        read_image(path)
 
 
 def test_every_beginning_of_a_jpeg_is_a_picture_or_refused(tmp_path):

@@ -42,7 +42,7 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
     if path.is_dir():
         raise InputError(f"{what} {path} is a folder; expected a file: {READABLE}")
     with formats.existing(path).open("rb") as file:
-        head = file.read(24)
+        head = file.read(26)
     kind = formats.STARTS.get(head[:4], "")
     try:
         if head.startswith(b"\x93NUMPY"):
@@ -52,6 +52,8 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
         if head.startswith(b"\x89PNG"):
             from imageio.v3 import imread
 
+            if raster.has_deep_colours(head):
+                raise InputError(f"{what} {path} is a PNG in colours of 16 bits, not read here; save it as a TIFF, or with 8 bits")
             raster.require_pixels(*struct.unpack(">2I", head[16:24]), f"{what} {path}")
             with path.open("rb") as file:
                 return np.asarray(imread(file, plugin="pillow"))

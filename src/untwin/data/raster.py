@@ -52,7 +52,7 @@ def opened(path: Path, what: str, kinds: tuple[str, ...] = ("PNG", "JPEG")) -> I
 
     with path.open("rb") as file:
         head = file.read(26)
-    if head.startswith(b"\x89PNG") and head[24:25] == b"\x10" and head[25:26] != b"\0":  # Pillow would make 8 bits of them, without a word
+    if has_deep_colours(head):
         raise InputError(f"{what} is a picture in colours of 16 bits; expected one number for each pixel: save it in shades of grey")
     with ignored():  # Pillow's of large pictures and of damaged EXIF
         try:
@@ -68,6 +68,11 @@ def opened(path: Path, what: str, kinds: tuple[str, ...] = ("PNG", "JPEG")) -> I
             if getattr(picture, "n_frames", 1) > 1:
                 raise InputError(f"{what} is an animation; save the frames as a TIFF stack")
             yield picture
+
+
+def has_deep_colours(head: bytes) -> bool:
+    """head: 26 bytes. Of a PNG with several numbers of 16 bits for each pixel: Pillow would make 8 bits of them, without a word."""
+    return head.startswith(b"\x89PNG") and head[24:25] == b"\x10" and head[25:26] != b"\0"
 
 
 def require_pixels(width: int, height: int, what: str) -> None:

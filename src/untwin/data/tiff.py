@@ -14,6 +14,8 @@ import numpy as np
 from untwin.data.header import Entry, affordable, entry_named, unpacked
 from untwin.errors import InputError
 
+_INKS = {5: "inks (CMYK)", 8: "CIE L*a*b*", 9: "ICC L*a*b*"}  # photometric interpretation; what is no light of three colours
+
 
 def entries(path: Path) -> list[Entry]:
     """One entry where all pages have one shape; otherwise one for each series of pages, named by its number."""
@@ -93,6 +95,8 @@ def _entries(file: Any, what: str, colour: bool = False) -> list[Entry]:
     for number, series in enumerate(file.series):
         if series.keyframe.samplesperpixel > 1 and not colour:
             raise InputError(f"{what} is a colour image (shape {series.shape}); expected one number for each detector pixel")
+        if series.keyframe.samplesperpixel > 1 and series.keyframe.photometric in _INKS:
+            raise InputError(f"{what} is a TIFF in {_INKS[series.keyframe.photometric]}; expected grey or colours (RGB): convert it")
         if series.dtype is None:
             raise InputError(f"{what} does not say what kind of numbers it holds; write it again as integers or floats")
         name = "" if len(file.series) == 1 else str(number)

@@ -272,7 +272,7 @@ def _chosen(prior: Prior | Fit | Denoiser | str | None, problem: Picture, fitted
     if prior == "tv":
         return "tv", "tv, total variation, as asked for"
     if prior is not None and prior != "auto":
-        return prior, f"{prior!r}, as asked for".replace("'", "") if isinstance(prior, str) else "as asked for"
+        return prior, f"{prior.prior if isinstance(prior, Fit) else prior!s}, as asked for"
     why = "a stop or a number of steps was given, which only a fit has" if fitted else plugplay.unsuited(problem)
     if why and len(problem.grid) == 1 and not problem.y.is_complex():
         return along_one_axis(problem.grid[0]), f"an untrained hourglass without short cuts, because {why}"

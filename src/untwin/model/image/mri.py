@@ -25,7 +25,11 @@ class MRI(Linear):
     sensitivities: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        import torch
+
         s = self.sensitivities
+        if not isinstance(self.sampled, torch.Tensor) or self.sampled.dtype != torch.bool:  # 0 and 1, as files and other programs have it
+            object.__setattr__(self, "sampled", torch.as_tensor(self.sampled) != 0)
         if s is not None and tuple(s.shape[1:]) != tuple(self.sampled.shape):
             raise InputError(f"sensitivities have shape {tuple(s.shape)}, expected (coils, *{tuple(self.sampled.shape)})")
 
