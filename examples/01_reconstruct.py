@@ -1,4 +1,4 @@
-"""From a file to an object with a verdict: read, reconstruct, look. About ten seconds.
+"""From a file to an object with a verdict: read, reconstruct, look.
 
 python examples/01_reconstruct.py object.png
 """

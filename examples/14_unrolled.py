@@ -44,7 +44,7 @@ for x, y in (pairs(128, a) for _ in range(400)):
     (unrolled(y, a, matrices, thresholds) - x).square().sum(1).mean().backward()
     descent.step()
 
-# %% On new pairs; on another operator; on signals twice as dense. The book does not care, what was learned does.
+# %% On new pairs; on another operator; on signals twice as dense. On another operator what was learned fails, and the book does not.
 from matplotlib.figure import Figure  # noqa: E402
 
 for name, (x, y), m in (("as trained", pairs(500, a), a), ("another A", pairs(500, b), b), ("twice as dense", pairs(500, a, 0.16), a)):
