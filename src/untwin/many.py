@@ -92,8 +92,8 @@ def reconstruct_many(
     Raises InputError where there is nothing to do, or another batch in the folder.
     """
     items = _items(patterns, frames)
-    if "checkpoint" in options:
-        raise InputError("checkpoint= is not an option of a batch; leave it out")
+    for name in sorted({"checkpoint", "live"} & options.keys()):
+        raise InputError(f"{name}= is not an option of a batch, which keeps what is done in output=; leave it out")
     if follow and output is None:
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
     root = None if output is None else Path(output).absolute()
