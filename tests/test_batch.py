@@ -370,7 +370,13 @@ def test_many_files_are_read_again_where_they_are_done(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("patterns", "options", "message"),
-    [([], {}, "no patterns"), (["a"], {}, "does not exist"), ([0], {"follow": True}, "output="), ([0], {"checkpoint": 1}, "checkpoint=")],
+    [
+        ([], {}, "no patterns"),
+        (["a"], {}, "does not exist"),
+        ([0], {"follow": True}, "output="),
+        ([0], {"checkpoint": 1}, "checkpoint="),
+        ([0], {"live": "x"}, "live="),
+    ],
 )
 def test_a_batch_that_makes_no_sense_is_refused_at_once(patterns, options, message):
     with pytest.raises(InputError, match=message):

@@ -39,8 +39,8 @@ class ReadOptions:
     pixel_size
         Of the detector, such as 55um, or 50um,100um: slowest axis first.
     keep_strays
-        Mask no pixel that was measured: no hot one, and no zeros that look like gaps or a stop. In a reconstruction, mask no saturated
-        one either, and no light that no object explains.
+        Mask no hot pixel, and no zeros that look like gaps or a stop. In a reconstruction, mask no light that no object explains
+        either. What the file shows to be saturated is masked all the same.
     frames
         What the frames of a stack are: volume, or sum (exposures of one pattern); or which to take: 4, or 3:8. By default found.
     values

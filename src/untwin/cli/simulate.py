@@ -187,7 +187,7 @@ def simulate_scan(
     ideal: Annotated[bool, Parameter(negative=())] = False,
     options: Annotated[ScanOptions | None, Parameter(name="*")] = None,
 ) -> None:
-    """Write a raw rocking scan of a strained crystal as its beamline does: frames, log, flat and dark field. truth.npz is beside them.
+    """Write a raw rocking scan of a strained crystal as its beamline does: frames, log, at 34idc flat and dark field; and truth.npz.
 
     Parameters
     ----------

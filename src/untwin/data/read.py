@@ -65,7 +65,7 @@ def read(
     energy: of the photons, "8.5keV" or a number of eV; or wavelength: "1.54angstrom" or a number of metres.
     distance: from the object to the detector, "2m" or a number of metres.
     pixel_size: of the detector, "55um" or a number of metres, or two, slowest axis first. These four come before what the file says.
-    keep_strays: hot pixels, and zeros that look like gaps or a stop, are taken as measured.
+    keep_strays: hot pixels, and zeros that look like gaps or a stop, are taken as measured; saturated ones are masked all the same.
     frames: of a 3D array: "volume", or "sum" for exposures of one pattern; or which to take: a number, or a range such as "3:8". Without
         it: what they look like; frames of different patterns are refused. Of a 4D array the number of a volume along the first axis.
     values: what the numbers are: "photons", "intensity" (of another noise), "amplitudes" (square roots), "logarithm"; else their spacing
