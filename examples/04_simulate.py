@@ -1,4 +1,4 @@
-"""Simulated objects and their patterns: a grid of samples of every recipe, and a data set that a network can be trained on.
+"""Simulated objects and their patterns: samples of the recipes of 64 x 64 pixels, and a data set that a network can be trained on.
 
 python examples/04_simulate.py samples.png
 """
