@@ -3,7 +3,7 @@
 python examples/04_simulate.py samples.png
 """
 
-# %% A recipe is an object, a text, or one of the names; sample i depends on (recipe, seed, i) and on nothing else.
+# %% A recipe is an object, a text, or one of the names; sample i depends on recipe, seed and i, not on the other samples.
 import sys
 
 import numpy as np

@@ -3,7 +3,7 @@
 python examples/11_positron_emission.py pet.png
 """
 
-# %% 60 views of a phantom: rotate and sum, 200,000 counts. A linear physics has an adjoint, which MLEM needs.
+# %% 60 views of a phantom: rotate and sum, about 200,000 counts. A linear physics has an adjoint, which MLEM needs.
 import sys
 
 import numpy as np

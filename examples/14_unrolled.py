@@ -1,7 +1,7 @@
 """Unrolling: sixteen iterations as a network, trained for one operator, against the same iterations by the book.
 
 y = A x + noise, x sparse. ISTA is x' = soft(x - t A*(A x - y), s); unrolled (Gregor and LeCun, ICML 2010), each of 16 iterations has a
-matrix and a threshold of its own, fitted to pairs (x, y). Here it takes 51,200 pairs, and works for this A alone.
+matrix and a threshold of its own, fitted to pairs (x, y). Here it is trained on 51,200 pairs. With another A it fails.
 """
 
 # %% Pairs without end, and the operator.
