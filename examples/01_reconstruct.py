@@ -3,7 +3,7 @@
 python examples/01_reconstruct.py object.png
 """
 
-# %% A file to begin with: a strained crystal of 64 x 64 pixels, a million photons. With data of your own, start at the next cell.
+# %% A file to begin with: a strained crystal in 64 x 64 pixels, a million photons. With data of your own, take the imports alone.
 import sys
 import tempfile
 from pathlib import Path

@@ -35,7 +35,7 @@ wanted = torch.fft.ifftshift(torch.from_numpy(truth))
 support = wanted.abs() > 0
 problem = ut.Problem.of(pattern)
 
-# %% Six starts at once: the first axis of every tensor in the state. iterate is the loop, so look at whatever you like.
+# %% Six starts at once: the first axis of the tensors in the state. iterate is the loop, so look at whatever you like.
 seeds, every, curves = tuple(range(6)), 20, {}
 for algorithm in (ER(), HIO(beta=0.9), RAAR(beta=0.9), RRR(beta=0.5)):
     errors = []

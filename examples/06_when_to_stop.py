@@ -1,4 +1,4 @@
-"""An untrained network first draws the picture and then its noise: where each rule stops.
+"""An untrained network first draws the picture and then its noise: the step whose image each rule keeps.
 
 python examples/06_when_to_stop.py stop.png
 """

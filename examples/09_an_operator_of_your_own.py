@@ -1,4 +1,4 @@
-"""Any function of torch is a physics: a camera that saw the picture through a moving slit, with a curve of its own.
+"""A differentiable function of torch is a physics: a camera that saw the picture through a moving slit, with a curve of its own.
 
 python examples/09_an_operator_of_your_own.py operator.png
 """
@@ -26,7 +26,7 @@ truth = torch.from_numpy(transform.resize(data.camera(), (36, 36), anti_aliasing
 y = camera(truth[None])[0]
 y = y + 0.02 * torch.from_numpy(np.random.default_rng(0).normal(size=y.shape)).float()
 
-# %% Its physics says on which grid the picture lies. Nothing else is needed: gradients come from torch.
+# %% Its physics says on which grid the picture lies. Gradients come from torch.
 physics = Forward(camera, grid=(36, 36))
 fit = Fit(Untrained(Skip(depth=3, width=24, inputs=8)), average=0.95)
 restored = ut.restore(y, physics, prior=fit, steps=200)

@@ -3,7 +3,7 @@
 python examples/10_what_repeats.py maps.png
 """
 
-# %% Simulated maps at four energies: rings of quasi-particle interference around point defects, and noise as strong as they are.
+# %% Simulated maps at four energies: rings of quasi-particle interference around point defects, and noise of the same variance.
 import sys
 
 import untwin as ut
@@ -13,7 +13,7 @@ from untwin.simulate import quasiparticles
 drawn = quasiparticles((96, 96), channels=4, size=15, density=0.006, snr=1.0, seed=11)
 print(f"{drawn.overlap:.1f} motifs lie on a pixel, {int((drawn.maps > 0).sum())} defects")
 
-# %% The motif and the map from the maps alone. The size is a guess, and need not be right.
+# %% The motif and the map from the maps alone. The size is a guess: 12 for 15 pixels.
 result = ut.deconvolve_sparse(drawn.values, size=12, seed=0)
 print(result.verdict.text)
 

@@ -1,9 +1,9 @@
-"""Positron emission tomography: a picture from counts along lines, stopped by photons that the fit never saw; MLEM beside it.
+"""Positron emission tomography: a picture from counts along lines. Photons that the fit never saw choose the step. MLEM is beside it.
 
 python examples/11_positron_emission.py pet.png
 """
 
-# %% 60 views of a phantom: rotate and sum, 200,000 counts. A linear physics has an adjoint, which MLEM needs.
+# %% 60 views of a phantom: rotate and sum, about 200,000 counts. A linear physics has an adjoint, which MLEM needs.
 import sys
 
 import numpy as np
@@ -46,7 +46,7 @@ for _ in range(60):
     curve.append((-10 * float((x[0] - truth).square().mean().log10()), x[0]))
 oracle = max(curve, key=lambda v: v[0])
 
-# %% A deep image prior on a tenth of the photons less; those say when to stop, and nothing else does.
+# %% A deep image prior on nine tenths of the photons; the other tenth chooses the step whose image is kept, of 500 at most.
 fit = Fit(Untrained(Skip(depth=4, width=16, inputs=8)), average=0.97)
 restored = ut.restore(counts, physics, fit, Thinned(patience=60), loss=Poisson(0.1), steps=500)
 reached = -10 * float((restored.image - truth).square().mean().log10())

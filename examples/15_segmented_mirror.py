@@ -33,7 +33,7 @@ modes = zernike((n, n), 40, first=4)
 truth = scaled(np.tensordot(rng.normal(size=40) / np.arange(1, 41), modes, 1), 100e-9)
 defocus = scaled(modes[0], 400e-9)
 
-# %% What the camera counts: a million photons in two images of twice as many pixels as the mirror has.
+# %% What the camera counts: a million photons in two images, each twice as wide as the array of the mirror.
 waves = 2 * np.pi / wavelength
 masks = mirror * np.exp(1j * waves * np.stack([0 * defocus, defocus]))
 mean = np.abs(np.fft.fft2(masks * np.exp(1j * waves * truth), (2 * n, 2 * n))) ** 2

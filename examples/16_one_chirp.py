@@ -3,7 +3,7 @@
 python examples/16_one_chirp.py picture.png
 """
 
-# %% A picture of 64 x 64 pixels in an array of twice its size, behind a wave that is curved by half a period at the edge.
+# %% A picture of 64 x 64 pixels in an array twice as wide, behind a wave that is curved by half a period at the edge.
 import sys
 
 import numpy as np

@@ -17,7 +17,7 @@ from untwin.simulate.exposures import exposures
 drawn = exposures("coded", size=64, count=3, photons=1e7, seed=5)
 path = write_exposures("coded.h5", drawn.counts, drawn.optics)
 
-# %% The file says what the waves were. Nothing else is needed; half of the starts begin at the spectral estimate.
+# %% The file says what the waves were, and no support is needed. Half of the starts begin at the spectral estimate.
 pattern = ut.read(path)
 solution = ut.reconstruct(pattern, seed=1)
 print(solution.verdict.text)

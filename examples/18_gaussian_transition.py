@@ -22,7 +22,7 @@ def solved(ratio: float, recipe: str, seed: int) -> bool:
     return float(GlobalPhase().align(state.image.to(x.dtype), x).error) < 1e-3
 
 
-# %% The difference map goes between waves; amplitude flow goes downhill and needs a good start.
+# %% The difference map goes between waves; amplitude flow goes downhill. A good start helps it.
 recipes = {
     "spectral start, difference map": "Spectral + 440*DM + 60*ER",
     "random start, difference map": "440*DM + 60*ER",
