@@ -170,8 +170,8 @@ MUTANTS = [
         "G8",
         "workers cost nothing",
         "runs/memory.py",
-        "(max(judged, *(s.peak for s in stages)) + work) + worker_bytes)",
-        "(max(judged, *(s.peak for s in stages)) + work))",
+        "workers = min(launch.workers, parts)",
+        "workers = 0",
         "test_memory.py::test_more_of_anything_takes_more",
     ),
     Mutant(
@@ -241,7 +241,7 @@ MUTANTS = [
     Mutant(
         "G11",
         "FFT order is taken without a word",
-        "data/read.py",
+        "data/framing.py",
         '            guesses.append("the peak is at a corner',
         '            str("the peak is at a corner',
         "test_data_read.py::test_fft_order_is_recognised",
@@ -409,7 +409,7 @@ MUTANTS = [
     Mutant(
         "G21",
         "a pattern is cropped one pixel off",
-        "data/read.py",
+        "data/framing.py",
         "        first = c - m // 2  # the pixel",
         "        first = c - (m - 1) // 2  # the pixel",
         "test_orientation.py::test_a_bright_pixel_and_a_bad_one_stay_where_they_are[(33, 31)-.npy]",
@@ -426,7 +426,7 @@ MUTANTS = [
         "G21",
         "a result is centred by the wrong shift",
         "data/cxi.py",
-        '_grid(detector, "data", np.fft.fftshift(pattern.intensity).astype(np.float32), "photons")',
+        '_grid(detector, "data", pattern.centred(pattern.intensity).astype(np.float32), "photons")',
         '_grid(detector, "data", np.fft.ifftshift(pattern.intensity).astype(np.float32), "photons")',
         "test_data_cxi.py::test_a_result_comes_back_equal_and_upright",
     ),
@@ -450,8 +450,8 @@ MUTANTS = [
         "G23",
         "the seed, and not the family, decides who begins from a prediction",
         "solve/predict.py",
-        "begun = torch.tensor([self.informs(m.family) for m in state.members]",
-        "begun = torch.tensor([self.informs(m.seed) for m in state.members]",
+        "begun = torch.tensor([step.informs(m.family) for m in state.members]",
+        "begun = torch.tensor([step.informs(m.seed) for m in state.members]",
         "test_predict.py::test_a_start_that_stands_in_knows_as_little_as_the_one_that_failed",
     ),
     Mutant(
