@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Simulated objects and their patterns: a grid of samples of the recipes, and a data set that a network can be trained on.
-=======
 """Simulated objects and their patterns: samples of the recipes of 64 x 64 pixels, and a data set that a network can be trained on.
->>>>>>> 599cb2a330cc052119faf53a5d72b9c29bd918c7
 
 python examples/04_simulate.py samples.png
 """

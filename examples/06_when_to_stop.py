@@ -41,7 +41,7 @@ axis = figure.subplots()
 axis.plot(np.arange(1, len(curve) + 1), curve, color="black")
 for rule, w, style, colour in zip(rules, watches, ("--", "-.", ":"), ("#0072B2", "#D55E00", "#009E73")):
     axis.axvline(int(w.at), linestyle=style, color=colour, label=type(rule).__name__)
-axis.set(xlabel="iteration", ylabel="PSNR (dB)", title="better, then worse: where each rule stops")
+axis.set(xlabel="iteration", ylabel="PSNR (dB)", title="better, then worse: the step that each rule keeps")
 axis.legend()
 if len(sys.argv) > 1:
     figure.savefig(sys.argv[1], dpi=120)

@@ -16,11 +16,7 @@ from untwin.priors import Projector, Skip, Untrained
 truth = np.moveaxis(transform.resize(data.astronaut(), (40, 40), anti_aliasing=True), -1, 0).astype(np.float32)
 noisy = np.clip(truth + 0.2 * np.random.default_rng(0).normal(size=truth.shape), 0, 1).astype(np.float32)
 
-<<<<<<< HEAD
-# %% Each has a rule of its own: the projector is watched by EMV, the network by pixels that it does not see.
-=======
 # %% Each has a rule of its own, within 220 steps: EMV for the projector, pixels that it does not see for the network.
->>>>>>> 599cb2a330cc052119faf53a5d72b9c29bd918c7
 small = Skip(depth=3, width=24, inputs=8)
 priors = {
     "deep image prior": Fit(Untrained(small), average=0.98),

@@ -242,7 +242,8 @@ def predict(
     print(f"{len(named_patterns):,} in {output}: misfit {median:.3f} (median), {milliseconds:.1f} ms each with writing")
     if activations:
         _draw_activations(named_patterns[0][1], trained, activations)
-    print(f"next: untwin reconstruct {typed(patterns[0])} --start {typed(f'predict:{model}')}")
+    if not patterns[0].is_dir():  # a data set, which reconstruct does not take
+        print(f"next: untwin reconstruct {typed(patterns[0])} --start {typed(f'predict:{model}')}")
 
 
 def _require_prediction_folder(folder: Path) -> None:

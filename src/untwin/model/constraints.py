@@ -171,12 +171,15 @@ class Sparse(Constraint):
         return largest(x.flatten(1), self.k).view(x.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Both(Constraint):
     """first, then second."""
 
     first: Constraint
     second: Constraint
+
+    def __repr__(self) -> str:
+        return " & ".join(map(repr, self.parts()))
 
     def parts(self) -> tuple[Constraint, ...]:
         return (*self.first.parts(), *self.second.parts())

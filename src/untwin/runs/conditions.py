@@ -48,7 +48,7 @@ class Conditions:
         positive = [type(c) for c in problem.constraint.parts()] == [Support, Nonnegative] and _is_real(problem.pattern)
         plain = positive or [type(c) for c in problem.constraint.parts()] == [Support]
         texts = {
-            "constraint": "" if plain else " & ".join(map(repr, problem.constraint.parts())),
+            "constraint": "" if plain else repr(problem.constraint),
             "loss": "" if _same(problem.loss, Poisson()) else repr(problem.loss),
             "modulus": "" if _same(problem.modulus, Modulus()) else repr(problem.modulus),
             "physics": "" if _is_default(problem) else repr(problem.physics),

@@ -26,7 +26,7 @@ SPARSE = Row(
         "enough": Number(2, "two that agree are evidence; a third would cost half as much again"),
         "quick": Number(10_000, f"{_ALGORITHM}: what HPR does not solve by then is hard, and RRR is better at it"),
         "steps": Number(190_000, "of 8 starts at 128 x 128; else as many as WORK allows"),
-        "quick_beta": Number(0.6, f"{_ALGORITHM}: half of RRR's iterations where these are few"),
+        "quick_beta": Number(0.6, f"{_ALGORITHM}: 0.54 to 0.74 of RRR's iterations where these are few"),
         "beta": Number(0.5, _PUBLISHED),
         "trial": Number(6_000, "docs/sparse-objects.md, How many values; of Sparse() alone"),
         "er": Number(50, f"{_SHIFTS}: 500 end no nearer"),

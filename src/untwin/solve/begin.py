@@ -23,7 +23,7 @@ def require_outline(problem: Problem, owner: str) -> None:
     if problem.outline is None:
         raise InputError(
             f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: "
-            f"give a support"
+            "give a recipe without it"
         )
 
 
