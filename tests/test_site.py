@@ -147,3 +147,12 @@ def test_the_list_of_tables_of_an_earlier_version_is_that_of_their_files():
     older = {file.name for file in files if "0.1.0" in versions(json.loads(file.read_text(encoding="utf-8")))}
     section = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("## Tables of version 0.1.0")[1].split("\n## ")[0]
     assert set(re.findall(r"`([\w-]+\.json)`", section)) == older
+
+
+def test_each_fault_of_the_table_of_guarantees_is_of_the_code_as_it_is(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    mutants = importlib.import_module("mutants").MUTANTS
+    sources = {m.file: (ROOT / "src" / "untwin" / m.file).read_text(encoding="utf-8") for m in mutants}
+    assert [(m.file, m.old) for m in mutants if sources[m.file].count(m.old) != 1] == []
+    rows = json.loads((ROOT / "benchmarks" / "results" / "mutants.json").read_text(encoding="utf-8"))["rows"]
+    assert {(m.guarantee, m.test) for m in mutants} == {(row["guarantee"], row["test"]) for row in rows}
