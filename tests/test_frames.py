@@ -391,3 +391,16 @@ def test_axes_of_length_1_are_none(axis):
     p = read(np.expand_dims(I, axis))
     np.testing.assert_array_equal(np.fft.fftshift(p.intensity), I)
     assert p.warnings == ()
+
+
+def test_exposures_along_the_last_axis_are_summed_along_it_when_asked_to():
+    frames = np.moveaxis(exposures(12), 0, 2)
+    np.testing.assert_array_equal(quiet_read(frames).intensity, quiet_read(frames, frames="sum").intensity)
+    assert quiet_read(frames, frames="sum").shape == (64, 48)
+
+
+@pytest.mark.parametrize("asked", [None, "sum", 1, "volume"])
+def test_frames_of_seven_rows_are_refused_however_they_are_taken(asked):
+    frames = exposures(12)[:, 20:27]
+    with pytest.raises(InputError, match="expected at least 8 pixels along each axis"):
+        quiet_read(frames, frames=asked)

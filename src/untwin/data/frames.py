@@ -131,7 +131,9 @@ def arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arra
     if resembles_object(grids.intensity, grids.measured):
         guesses.append(f"{what} looks like an object and not like its diffraction pattern: one body with sharp edges, zero around it")
         return replace(_arranged(grids, replace(asked, purpose="volume"), what, guesses), doubts=("what was read may be an object",))
-    return _arranged(grids, asked, what, guesses)
+    found = _arranged(grids, asked, what, guesses)
+    _require_size(found.grids, what if found.joined is None else f"a frame of {what}")
+    return found
 
 
 def _arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arranged:
@@ -140,16 +142,16 @@ def _arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arr
     if grids.intensity.ndim != 3:
         return Arranged(grids)
     if asked.purpose == "volume":
-        return Arranged(_require_volume(grids, what))
+        return Arranged(grids)
     axis = asked.axis
-    if asked.purpose == "sum":
-        return Arranged(_summed(grids, axis)[0], axis)
     look = likeness(grids.intensity, grids.measured, axis)
     kind = _with_label(look.kind, asked)
     if axis == 0 and kind in ("volume", "perhaps a volume") and min(grids.intensity.shape[:2]) >= FEWEST:
         filled, last = _along_last(grids)
         if last.kind == "exposures" or (last.kind == "different" and last.level > _PERHAPS):
             grids, look, kind, axis = filled, last, last.kind, 2
+    if asked.purpose == "sum":
+        return Arranged(_summed(grids, axis)[0], axis)
     where = "" if axis == 0 else " along its last axis"
     name = f"{look.frames} frames of {what}{where}"
     called = f" (the file calls this axis {asked.label})" if asked.label and axis == asked.axis else ""
@@ -159,11 +161,11 @@ def _arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arr
                 f"the file calls axis {axis} of {what} {asked.label}, but a peak passes through its frames: read as a volume; {_WAYS}"
             )
             doubt = f"its frames are a volume, or a series as the file says ({asked.label})"
-            return Arranged(_require_volume(grids, what), doubts=(doubt,))
-        return Arranged(_require_volume(grids, what))
+            return Arranged(grids, doubts=(doubt,))
+        return Arranged(grids)
     if kind == "perhaps a volume":
         guesses.append(f"cannot tell whether the {name}{called} are slices of a volume or patterns of their own: read as a volume; {_WAYS}")
-        return Arranged(_require_volume(grids, what), doubts=("its frames may be no volume",))
+        return Arranged(grids, doubts=("its frames may be no volume",))
     if kind == "different":
         raise InputError(_different(look, name, called))
     total, n, way = _summed(grids, axis)
@@ -204,11 +206,10 @@ def _different(look: Likeness, name: str, called: str) -> str:
     return f"the {name}{called} {why}. Take one with frames=4 (--frames 4), some with 3:8, all with sum; volume reads them as one"
 
 
-def _require_volume(grids: Grids, what: str) -> Grids:
+def _require_size(grids: Grids, what: str) -> None:
     shape = grids.intensity.shape
     if min(shape) < FEWEST:
         raise InputError(f"{what} has shape {'×'.join(map(str, shape))}; expected at least {FEWEST} pixels along each axis")
-    return grids
 
 
 def _summed(grids: Grids, axis: int) -> tuple[Grids, int, str]:

@@ -65,9 +65,10 @@ class Facts:
 
     @property
     def small_and_complex(self) -> bool:
-        """A complex object on so few pixels that a deep prior costs less than a minute."""
+        """A complex object on so few pixels that a deep prior costs less than a minute, and on enough for one."""
         most = REFINED_2D if self.problem.ndim == 2 else REFINED_3D if self.problem.ndim == 3 else None
-        return not self.problem.real and most is not None and self.pixels <= most.value
+        wide = min(self.problem.shape) >= REFINED_AXIS.value
+        return not self.problem.real and most is not None and self.pixels <= most.value and wide
 
 
 # What separates the conditions
@@ -77,6 +78,7 @@ _VOLUMES = "benchmarks/volumes.py: one crystal of 256 x 256 x 256; how many fewe
 HUGE_PIXELS = Number(4_000_000, _VOLUMES)
 REFINED_2D = Number(5_000, "docs/deep-priors.md: measured at 64 x 64, where it costs less than a minute")  # pixels
 REFINED_3D = Number(32_768, "benchmarks/results/double_dip_3d.json: 32 x 32 x 32")  # pixels
+REFINED_AXIS = Number(10, "half of it is the box of the fit, in which a network of two scales needs five")  # pixels
 MIN_PHOTONS = Number(2.0, "docs/deep-priors.md: measured from 1e4 photons on 64 x 64 (2.4 per pixel)")  # per pixel of the detector
 FEW_PHOTONS = Number(40.0, "docs/deep-priors.md: measured up to 1e5 photons on 64 x 64 (24 per pixel)")  # photons per pixel
 CERTAIN_PHOTONS = Number(200.0, "benchmarks/certificate.py: measured at 1e6 photons on 64 x 64 (244 per pixel)")
