@@ -390,6 +390,8 @@ def test_half_of_the_families_begin_at_the_result_before(tmp_path):
     ut.reconstruct(thing(), QUICK[1], starts=2).save(tmp_path / "before")
     solved = ut.reconstruct(thing(), QUICK[1], starts=4, start=str(tmp_path / "before"))
     assert solved.recipe.startswith("Plan(Search(Guess(") and "sha256=" in solved.recipe
+    former = ut.reconstruct(thing(), QUICK[1], starts=4)
+    assert {s.seed for s in solved.starts}.isdisjoint(s.seed for s in former.starts), "the others are no repetition of it"
     problem = ut.Problem.of(thing())
     guess = ut.algorithms.Guess(str(tmp_path / "before" / "result.cxi"))
     state = ut.begin(problem, [Member(k, k, k % 2) for k in range(4)])

@@ -453,6 +453,19 @@ def test_a_flat_start_is_one_magnitude_and_a_smooth_phase_of_its_own():
     assert float(rough) < 0.5 and float((phase[0] - phase[1]).abs().max()) > 0.1  # neighbours of white noise: 2
 
 
+def test_flat_starts_of_a_real_object_differ_too():
+    p = ut.Problem(Pattern.of_waves(np.full((2, 32, 32), 50.0)), ut.physics.Fresnel((0.1, 0.2)), ut.constraints.RealValued())
+    *_, after = iterate(p, parse("FlatStart"), ut.begin(p, (1, 2)))
+    assert not after.x.is_complex() and float((after.x[0] - after.x[1]).abs().max()) > 0.1 * float(after.x.abs().max())
+
+
+def test_starts_that_did_not_differ_are_no_evidence():
+    p = ut.Problem(Pattern.of_waves(np.full((2, 32, 32), 50.0)), ut.physics.Fresnel((0.1, 0.2)), ut.constraints.RealValued())
+    solved = ut.reconstruct(p, "FlatStart(phase=0) + 20*DM", starts=2, workers=1)
+    assert max(s.error for s in solved.starts) < 1e-6, "both starts are the same"
+    assert solved.numbers["families_agreeing"] == 1 and math.isnan(solved.numbers["agreement"]) and not solved.verdict.trusted
+
+
 def test_a_finer_grid_shows_the_same_object_at_the_same_place():
     from untwin.solve.coarse import _refined
 

@@ -136,7 +136,7 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     outcome, final = choice.outcome, choice.outcome.results
     others, members = range(1, len(final)), final.members
     predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Guess | Spectral)]
-    strangers = [i for i in others if _share_nothing(predictions, members[0], members[i])]
+    strangers = [i for i in others if _share_nothing(predictions, members[0], members[i]) and not final.repeats(0, i)]
     runs, errors, nearest = [], [], None
     for i, a in enumerate(aligned(problem, final, objects(problem, choice.best)[0])):
         errors.append(float(a.error))

@@ -85,6 +85,12 @@ class Population:
         dead = self.dead()
         return self.rows([i for i in range(len(self)) if i not in dead]) if dead else self
 
+    def repeats(self, row: int, other: int) -> bool:
+        """True where two results are the same to the bit: their starts did not differ, and that they agree says nothing."""
+        import torch
+
+        return torch.equal(self.singles[row].image, self.singles[other].image)
+
     def rows(self, rows: list[int]) -> Population:
         singles = tuple(self.singles[r] for r in rows)
         return Population(singles, self.deviance[rows], self.r_factor[rows], self.pixels[rows], self.unknowns[rows])

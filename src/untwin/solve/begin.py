@@ -150,7 +150,8 @@ class RandomStart(Algorithm):
 @dataclass(frozen=True, repr=False)
 class FlatStart(Algorithm):
     """x = one magnitude in the support, as bright as the data, and a smooth random phase: for the near field, where random pixels lead
-    nowhere. What is smooth is what a near field tells last, so that starts which differ there and end alike are evidence.
+    nowhere. Of a real object its real part. What is smooth is what a near field tells last, so that starts which differ there and end
+    alike are evidence.
 
     phase: root mean square of the random phase, rad; its amplitudes fall as |k|^−1.5.
     """
@@ -168,9 +169,8 @@ class FlatStart(Algorithm):
 
         one = (-1,) + (1,) * problem.ndim
         smooth = torch.stack([_smooth(problem.shape, seed) for seed in state.seeds]).to(state.x.device)
-        x = torch.ones_like(state.x)
-        if x.is_complex():
-            x = torch.polar(x.real, (value(self.phase, state, "FlatStart.phase").reshape(one).to(smooth) * smooth).to(x.real.dtype))
+        phase = (value(self.phase, state, "FlatStart.phase").reshape(one).to(smooth) * smooth).to(state.x.real.dtype)
+        x = torch.polar(torch.ones_like(phase), phase) if state.x.is_complex() else phase.cos()
         x = x.where(state.support, x.new_zeros(()))
         x = x * problem.brightness(problem.predict(x)).sqrt().to(x.real.dtype).reshape(one)
         return state.replace(x=x, image=x)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from untwin.engine import memory
 from untwin.errors import FormerNameWarning, InputError
+from untwin.random import derive
 from untwin.runs.failure import Failures
 from untwin.runs.population import Population, gather, objects
 from untwin.runs.stages.average import Average
@@ -19,6 +20,7 @@ from untwin.runs.stages.refine import Refine
 from untwin.runs.stages.reserve import Reserve
 from untwin.runs.stages.search import Search
 from untwin.runs.stages.strays import Strays
+from untwin.solve.predict import Guess
 from untwin.solve.recipe import Algorithm, Recipe, all_steps
 
 if TYPE_CHECKING:
@@ -118,6 +120,11 @@ class Plan:
         for recipe in self.recipes:
             yield from all_steps(recipe)
 
+    def _own_seed(self, seed: int) -> int:
+        """Random starts beside a result are others than those that made it: the same ones would agree with it without being evidence."""
+        results = [step.sha256 or step.file for step in self.algorithms() if isinstance(step, Guess)]
+        return derive(seed, "beside", *results) if results else seed
+
     def size(self, pixels: int = 0, start: float = 0.0) -> Size:
         """What the stages count with. pixels: of the grid. start: arrays that a start keeps."""
         s = self.search
@@ -141,7 +148,7 @@ class Plan:
         live: Record | None = None,
     ) -> Outcome:
         """All stages, in order; live shows where they stand. Raises NumericalFailure where every start comes to nothing."""
-        total = self.steps()
+        total, seed = self.steps(), self._own_seed(seed)
         problem = problem.divided()
         tell = (lambda steps, lowest: report(steps, lowest, total)) if report else None
         cohort, course, names = Cohort(), [], [type(stage).__name__ for stage in self.stages]
