@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untwin.data.atomic import atomic_write_text
+from untwin.data.atomic import atomic_write_text, sha256
 from untwin.data.typed import typed
 from untwin.errors import InputError, NotEnoughMemory, NumericalFailure, SchedulerLost, WorkerLost
 from untwin.judge.trust import MARKS
@@ -119,6 +119,18 @@ def row_of(item: Item, folder: Path) -> Row | None:
         return None
 
 
+def _require_unchanged(folder: Path) -> None:
+    """Raise InputError where the file of a result has changed since."""
+    try:
+        source = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["pattern"]["source"]
+        file, made = Path(source["path"].partition("::")[0]), (folder / "summary.json").stat().st_mtime
+        newer = file.is_file() and max(file.stat().st_mtime, file.stat().st_ctime) > made
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    if newer and source["sha256"] not in (None, sha256(file)):
+        raise InputError(f"{file} has changed since {folder} was made of it; choose another folder, or --overwrite")
+
+
 def _row(item: Item, trusted: bool | None, text: str, numbers: dict[str, Any], reason: str) -> Row:
     metres, pixels = numbers.get("resolution_metres"), numbers.get("resolution_pixels")
     resolution, unit = (1e9 * metres, "nm") if metres else (pixels, "pixels" if pixels else "")
@@ -159,6 +171,8 @@ class Batch:
                 raise InputError(f"{self.folder} is not empty and holds no batch; choose another folder, or overwrite=True (--overwrite)")
         if stored is not None and not overwrite:
             self._require_same(stored)
+            for item in self.items:
+                _require_unchanged(self.folder / item.name)
         if overwrite:
             for item in self.items:
                 _discard(self.folder / item.name)

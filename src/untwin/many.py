@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.batch import Batch, Crew, Ended, Item, Means, Row, alone
-from untwin.data.series import Member, members
+from untwin.data.series import EACH, Member, members
 from untwin.errors import InputError
 from untwin.live.record import recorded
 from untwin.processes import cores
@@ -97,11 +97,11 @@ def reconstruct_many(
     if follow and output is None:
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
     root = None if output is None else Path(output).absolute()
-    work = partial(_phase, root=root, options=options, showing=Showing(report, follow))
+    work = partial(_phase, root=root, options=options, showing=Showing(report, follow), frames=None if frames == EACH else frames)
     crew = Crew(work, items, [None if root is None else root / item.name for item in items], workers or cores(), scheduler)
     if root is None:
         return _counted(_in_order(crew, crew.run(range(len(items)))), len(items), progress)
-    texts = {name: repr(value) for name, value in options.items()}
+    texts = {name: repr(value) for name, value in (options if frames is None else options | {"frames": frames}).items()}
     batch = Batch(root, items, texts | {"follow": follow}, page=Showing(report, follow).write_page)
     return _counted(_results(batch, crew, follow, overwrite), len(items), progress)
 
@@ -125,6 +125,8 @@ def _items(patterns: Iterable[Any], frames: str | int | None) -> list[Item]:
         raise InputError("no patterns to reconstruct; expected files or patterns")
     if all(isinstance(source, str | Path) for source in sources):
         return [Item(m.name, str(m), m, n) for n, m in enumerate(members(sources, frames))]
+    if frames == EACH:
+        raise InputError(f"frames={EACH!r} is for files; give the frames of an array one by one")
     digits = len(str(len(sources) - 1))
     return [Item(f"pattern-{n:0{digits}d}", "in memory", source, n) for n, source in enumerate(sources)]
 
@@ -177,14 +179,16 @@ def _along(batch: Batch, crew: Crew) -> Iterator[tuple[int, Ended]]:
             last = folder
 
 
-def _phase(item: Item, means: Means, root: Path | None, options: dict[str, Any], showing: Showing) -> Reconstruction:
+def _phase(
+    item: Item, means: Means, root: Path | None, options: dict[str, Any], showing: Showing, frames: str | int | None
+) -> Reconstruction:
     """The work on one of `reconstruct_many`."""
     from untwin.data.measurement import Pattern
     from untwin.runs.archive import CHECKPOINT, save, unfinished
     from untwin.runs.checkpoint import Checkpoint, checkpointed
     from untwin.runs.reconstruct import reconstruct
 
-    problem = _readable(item.source)
+    problem = _readable(item.source, frames)
     if root is None:
         return reconstruct(problem, workers=means.workers, scheduler=means.scheduler, progress=False, **options)
     folder = root / item.name
@@ -199,7 +203,7 @@ def _phase(item: Item, means: Means, root: Path | None, options: dict[str, Any],
     return solution
 
 
-def _readable(source: Any) -> Pattern | Problem:
+def _readable(source: Any, frames: str | int | None) -> Pattern | Problem:
     import warnings
 
     from untwin.data.measurement import Pattern
@@ -211,7 +215,9 @@ def _readable(source: Any) -> Pattern | Problem:
         return source
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GuessWarning)  # they stand in the pattern
-        return read(source.source, frames=source.frame) if isinstance(source, Member) else read(source)
+        if isinstance(source, Member):
+            return read(source.source, frames=frames if source.frame is None else source.frame)
+        return read(source, frames=frames)
 
 
 def _neighbour(item: Item, pattern: Pattern) -> Reconstruction | None:

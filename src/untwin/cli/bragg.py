@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -330,7 +331,7 @@ def _prepared(scans: tuple[str, ...], scan: ScanOptions, preparing: PrepareOptio
         frames = [path for path in scans if path not in logs] or [logs.pop()]
         numbers = [None] if scan.number is None else [n.strip() for n in scan.number.split(",")]
         for name, values in (("number", numbers), ("scan", frames)):
-            if "" in values or len(set(values)) < len(values):
+            if "" in values or len({v if name == "number" else os.path.realpath(str(v)) for v in values}) < len(values):
                 raise InputError(f"{name} {', '.join(map(str, values))}: expected each once, as repeats of one scan are added up")
         pattern = prepared([read_scan(path, *logs, number=number, **options) for path in frames for number in numbers], **how)
     for sentence in pattern.preparation:

@@ -131,9 +131,9 @@ def arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arra
     if resembles_object(grids.intensity, grids.measured):
         guesses.append(f"{what} looks like an object and not like its diffraction pattern: one body with sharp edges, zero around it")
         return replace(_arranged(grids, replace(asked, purpose="volume"), what, guesses), doubts=("what was read may be an object",))
-    found = _arranged(grids, asked, what, guesses)
-    _require_size(found.grids, what if found.joined is None else f"a frame of {what}")
-    return found
+    pattern = _arranged(grids, asked, what, guesses)
+    _require_size(pattern.grids, what if pattern.joined is None else f"a frame of {what}")
+    return pattern
 
 
 def _arranged(grids: Grids, asked: Choice, what: str, guesses: list[str]) -> Arranged:

@@ -183,6 +183,12 @@ class Pattern(InNotebooks):
         return float(self.intensity[self.measured].sum(dtype=np.float64))
 
     @property
+    def signal(self) -> float:
+        """The photons, less the counts that `dark` expects without any light: what tells of an object."""
+        dark = 0.0 if self.dark is None else float(self.dark[self.measured].sum(dtype=np.float64))
+        return max(0.0, self.photons - dark)
+
+    @property
     def counted(self) -> bool:
         """True where the intensity is a count of photons: only then may a statistic presume that its noise is Poisson."""
         return counted(self.intensity[self.measured]) if self.noise is None else self.noise.kind == "photons"

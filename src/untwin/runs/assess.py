@@ -136,7 +136,7 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
     outcome, final = choice.outcome, choice.outcome.results
     others, members = range(1, len(final)), final.members
     predictions = [a for a in plan.algorithms() if isinstance(a, Predict | Guess | Spectral)]
-    strangers = [i for i in others if _share_nothing(predictions, members[0], members[i]) and not final.repeats(0, i)]
+    strangers = [i for i in others if _share_nothing(predictions, members[0], members[i]) and not final.same_bits(0, i)]
     runs, errors, nearest = [], [], None
     for i, a in enumerate(aligned(problem, final, objects(problem, choice.best)[0])):
         errors.append(float(a.error))
@@ -382,7 +382,7 @@ def _evidence(
         counts=counts,
         contrast=_contrast(choice) if penalized else 1.0,
         noise_error=numbers.get("noise_error", math.nan),
-        photons=(numbers["photons"] / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
+        photons=(problem.pattern.signal / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),
     )
@@ -394,7 +394,7 @@ def _photons_are_few(problem: Problem, choice: Choice, numbers: dict[str, float]
     refined = choice.refinement is not None and choice.refinement.accepted
     if refined or not problem.pattern.counted or problem.constraint.everywhere or not problem.model.waves.unitary:
         return False
-    return numbers["photons"] < FEW_PHOTONS * numbers["support_pixels"]
+    return problem.pattern.signal < FEW_PHOTONS * numbers["support_pixels"]
 
 
 def _contrast(choice: Choice) -> float:

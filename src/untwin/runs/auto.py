@@ -37,8 +37,8 @@ class Facts:
 
     @property
     def photons(self) -> float:
-        """Per pixel of the detector."""
-        return self.problem.pattern.photons / self.pixels
+        """Of the signal, per pixel of the detector."""
+        return self.problem.pattern.signal / self.pixels
 
     @cached_property
     def outline_is_hidden(self) -> bool:
@@ -46,16 +46,15 @@ class Facts:
         from untwin.model.outline import hidden_speckles, hull_by_noise
 
         p = self.problem.pattern
-        return self.problem.real and hidden_speckles(p) > HIDDEN_SPECKLES.value and hull_by_noise(p) is None
+        return self.problem.constraint.positive and hidden_speckles(p) > HIDDEN_SPECKLES.value and hull_by_noise(p) is None
 
     @cached_property
     def fills_its_box(self) -> bool:
         """A real nonnegative object whose box is known: its support was given, or the counts show that it fills a box."""
         from untwin.model.frame import frame_widths
 
-        if not self.problem.constraint.positive or self.pixels > FILLED_PIXELS.value:
-            return False
-        return self.fixed or frame_widths(self.problem.pattern) is not None
+        suited = self.problem.constraint.positive and self.pixels <= FILLED_PIXELS.value
+        return suited and (self.fixed or frame_widths(self.problem.pattern) is not None)
 
     @property
     def is_bragg(self) -> bool:
@@ -66,9 +65,8 @@ class Facts:
     @property
     def small_and_complex(self) -> bool:
         """A complex object on so few pixels that a deep prior costs less than a minute, and on enough for one."""
-        most = REFINED_2D if self.problem.ndim == 2 else REFINED_3D if self.problem.ndim == 3 else None
-        wide = min(self.problem.shape) >= REFINED_AXIS.value
-        return not self.problem.real and most is not None and self.pixels <= most.value and wide
+        most = {2: REFINED_2D.value, 3: REFINED_3D.value}.get(self.problem.ndim, 0)
+        return not self.problem.real and self.pixels <= most and min(self.problem.shape) >= REFINED_AXIS.value
 
 
 # What separates the conditions

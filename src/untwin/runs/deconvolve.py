@@ -39,6 +39,7 @@ LEFT_OVER = 1.5  # residual over the scatter from pixel to pixel: 1 where all el
 # in 2 of them; rings at an overlap of 1.2 (128 x 128, one channel, seeds 500 to 503): at SNR 1 8.6 and more and at 0.3 2.4 and more, all of
 # them right; at 0.1 1.1 at most, all of them wrong (0.79 to 0.93), and starts agreed in three
 CHANCE = 2.0
+DENSE = 0.1  # of the pixels of maps: above it they are not sparse, and starts agree on fields without any motif (unmeasured)
 SEPARATE = 0.7  # demixing below which motifs share their places (benchmarks/sparse.py: 19 of 20 pairs above 0.9, one 0.37)
 LATTICE = 0.02  # of the variance in plane waves, above which they are doubted (benchmarks/sparse.py: without a lattice 0.00)
 SURFACE = 0.05  # of the variance in a surface of second order (160 simulated maps without one, 64 x 64 to 128 x 128: 0.011 at most)
@@ -442,6 +443,9 @@ def _verdict(n: dict[str, float], starts: int) -> Verdict:
     if n["residual_over_noise"] > LEFT_OVER:
         left = f"{n['residual_over_noise']:.1f} times what scatters from pixel to pixel is left, which no motif explains"
         return Verdict(None, f"{facts}, {alike}, but {left}")
+    if n["active_fraction"] > DENSE:
+        dense = f"{100 * n['active_fraction']:.0f} % of the pixels of the maps are occupied: they are not sparse"
+        return Verdict(None, f"{facts}, {alike}, but {dense}")
     if n["surface_fraction"] > SURFACE:
         return Verdict(None, f"{facts}, {alike}, but a slow background holds {100 * n['surface_fraction']:.0f} % of the variance")
     if n.get("demixing", 1.0) < SEPARATE:
@@ -463,7 +467,7 @@ def _warnings(e: sparse.Estimate, n: dict[str, float], wide: tuple[int, int], la
     rows, columns = e.motifs.shape[2:]
     if rows >= wide[0] or columns >= wide[1]:
         texts.append(f"the motif fills the largest box, {wide[0]} x {wide[1]} pixels; try a larger size, {wide[0]} say")
-    if n["active_fraction"] > 0.1:
+    if n["active_fraction"] > DENSE:
         texts.append(f"the maps are not sparse: {100 * n['active_fraction']:.0f} % of their pixels are occupied")
     if n["residual_over_noise"] > LEFT_OVER:
         texts.append(

@@ -85,7 +85,7 @@ class Population:
         dead = self.dead()
         return self.rows([i for i in range(len(self)) if i not in dead]) if dead else self
 
-    def repeats(self, row: int, other: int) -> bool:
+    def same_bits(self, row: int, other: int) -> bool:
         """True where two results are the same to the bit: their starts did not differ, and that they agree says nothing."""
         import torch
 

@@ -96,7 +96,7 @@ def by_numbers(numbers: list[int], rows: int, what: str) -> Match | None:
 def by_count(count: int, rows: int, what: str) -> Match:
     """One after the other, with a sentence where the counts differ."""
     few, notes = min(count, rows), []
-    if few < _SAME * max(count, rows):
+    if few <= _SAME * max(count, rows):
         times = f": {count // rows} for each? Several exposures at a point are to be summed first" if count % rows == 0 else ""
         raise InputError(f"{count} frames and {rows} rows of {what} do not belong together{times}. number= (--number) chooses the scan")
     if count != rows:
