@@ -383,6 +383,28 @@ def test_a_batch_that_makes_no_sense_is_refused_at_once(patterns, options, messa
         ut.reconstruct_many(patterns, **options)
 
 
+def test_a_file_that_has_changed_since_is_refused_and_one_that_was_copied_again_is_not(tmp_path):
+    (file,) = scans(tmp_path / "scans", "a")
+    options = {"output": tmp_path / "out", "workers": 1, "recipe": QUICK[1], "starts": 2, "report": False}
+    list(ut.reconstruct_many([file], **options))
+    content = file.read_bytes()
+    file.write_bytes(content)
+    assert [bool(r.error) for r in ut.reconstruct_many([file], **options)] == [False], "the same bytes"
+    file.write_bytes(content[:-1] + b"x")
+    with pytest.raises(InputError, match="a.cxi has changed since .*a was made of it"):
+        list(ut.reconstruct_many([file], **options))
+
+
+def test_frames_of_a_batch_in_python_are_those_of_read(tmp_path):
+    frames = np.random.default_rng(0).poisson(50, (4, 24, 20))
+    np.save(tmp_path / "f.npy", frames)
+    for source in (str(tmp_path / "f.npy"), frames):
+        (one,) = ut.reconstruct_many([source], frames=1, recipe=QUICK[1], starts=2, workers=1)
+        assert one.solution.pattern.photons == frames[1].sum()
+    with pytest.raises(InputError, match="frames='each' is for files"):
+        ut.reconstruct_many([frames], frames="each")
+
+
 # A time series
 
 

@@ -205,6 +205,21 @@ def test_the_refinement_of_a_single_family_is_kept_where_the_half_deviance_falls
     assert n["refined"] == kept == (n["log_likelihood_refined"] < n["log_likelihood_plain"]) and math.isnan(n["refined_agreement"])
 
 
+def test_dark_counts_are_no_photons_of_the_object():
+    rng = np.random.default_rng(5)
+    pattern = measure(CLASSES["real"]((64, 64), rng), 1e5, rng, 2)[0]
+    dark = np.full(pattern.shape, 220, np.float32)
+    within = replace(pattern, intensity=np.where(pattern.measured, pattern.intensity + 220, 0).astype(np.float32), dark=dark)
+    assert within.signal == pytest.approx(pattern.photons, rel=1e-5) and within.photons > 9 * within.signal
+    assert auto.plan(ut.Problem.of(within)).stage(Refine) == auto.plan(ut.Problem.of(pattern)).stage(Refine)
+
+
+def test_arrays_of_few_rows_get_no_deep_prior():
+    rng = np.random.default_rng(5)
+    pattern = measure(CLASSES["complex"]((8, 64), rng), 1e5, rng, 0)[0]
+    assert auto.plan(ut.Problem.of(pattern)).stage(Refine) is None
+
+
 @pytest.mark.parametrize(
     ("shape", "photons", "stop", "positivity", "refined"),
     [

@@ -211,6 +211,14 @@ def test_a_channel_in_which_nothing_can_repeat_is_a_sentence(drawn):
         ut.deconvolve_sparse(x + y + x * y / 10, 7, flatten=2)
 
 
+def test_a_smooth_field_without_a_motif_is_not_trusted():
+    rng = np.random.default_rng(5)
+    field = gaussian_filter(rng.standard_normal((64, 64)), 2)
+    values = np.stack([field, 0.7 * field, -0.5 * field]) / field.std() + 0.1 * rng.standard_normal((3, 64, 64))
+    r = ut.deconvolve_sparse(values, size=9, seed=5, nonnegative=False)
+    assert r.numbers["active_fraction"] > 0.1 and r.verdict.trusted is not True
+
+
 def test_noise_that_is_correlated_is_not_trusted():
     noise = gaussian_filter(np.random.default_rng(6).standard_normal((3, 64, 64)), (0, 1.5, 1.5)).astype(np.float32)
     seen = ut.deconvolve_sparse(noise, 9)

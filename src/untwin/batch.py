@@ -123,8 +123,8 @@ def _require_unchanged(folder: Path) -> None:
     """Raise InputError where the file of a result has changed since."""
     try:
         source = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["pattern"]["source"]
-        file, made = Path(source["path"].partition("::")[0]), (folder / "summary.json").stat().st_mtime
-        newer = file.is_file() and max(file.stat().st_mtime, file.stat().st_ctime) > made
+        file, date = Path(source["path"].partition("::")[0]), (folder / "summary.json").stat().st_mtime
+        newer = file.is_file() and max(file.stat().st_mtime, file.stat().st_ctime) > date
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if newer and source["sha256"] not in (None, sha256(file)):
