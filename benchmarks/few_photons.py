@@ -3,8 +3,8 @@
     python benchmarks/few_photons.py --json benchmarks/results/few_photons.json
 
 The automatic plan on fresh objects of four classes, 64 x 64, no stop. Right: E < 0.1, modulo sub-pixel shift, twin and global phase, which
-is what TRUST promises. "before": the verdict without `noise_error`, from the text and the misfits. Foretold: the median of noise_error over E
-where both are known.
+is what TRUST promises. "before": the verdict without `noise_error`, from the text and the misfits. Foretold: the median of noise_error over
+E where both are known.
 """
 
 from __future__ import annotations
