@@ -151,11 +151,11 @@ def _doubt(e: Evidence) -> tuple[str, Cause]:
     if e.photons < MIN_PHOTONS:
         number = f"{e.photons:.0f} photons" if e.counts else "nobody knows how many photons"
         return f"with {number} for each of its pixels the penalty decides about details: trust what is coarse", Cause.NOISE
+    if e.contradictions:
+        return f"the data contradict the model: {'; '.join(e.contradictions)}", Cause.MODEL
     if e.noise_error >= SAME_ERROR:
         noise = f"{_noise(e)} alone leaves an error of about {e.noise_error:.2f}"
         return f"{noise}: trust what is coarse, or count more photons", Cause.NOISE
-    if e.contradictions:
-        return f"the data contradict the model: {'; '.join(e.contradictions)}", Cause.MODEL
     return "", Cause.AGREEMENT
 
 
