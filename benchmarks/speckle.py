@@ -66,7 +66,7 @@ def run(truth: torch.Tensor, looks: int, stored: str, noise: str, rng: np.random
         if stop and state.step >= stop + 50:
             break
     given = psnr(torch.from_numpy(offset + scale * values), truth)
-    return {"given": given, "kept": quality[at - 1], "best": max(quality), "best_at": at, "stopped": stop or 0}
+    return {"given": given, "restored": quality[at - 1], "best": max(quality), "best_at": at, "stopped": stop or 0}
 
 
 def table(runs: list[dict]) -> list[str]:
@@ -79,9 +79,9 @@ def table(runs: list[dict]) -> list[str]:
             a, b = ([r for r in runs if (r["stored"], r["looks"], r["noise"]) == (stored, looks, noise)] for noise in NOISES)
             if not a or len(a) != len(b):
                 continue
-            by = [s["kept"] - g["kept"] for g, s in zip(a, b)]
-            gap = [s["best"] - s["kept"] for s in b]
-            mean = [np.mean([r[k] for r in rs]) for rs, k in ((b, "given"), (a, "kept"), (b, "kept"))]
+            by = [s["restored"] - g["restored"] for g, s in zip(a, b)]
+            gap = [s["best"] - s["restored"] for s in b]
+            mean = [np.mean([r[k] for r in rs]) for rs, k in ((b, "given"), (a, "restored"), (b, "restored"))]
             ended = sum(r["stopped"] > 0 for r in b)
             cells = f"{stored} | {looks} | {len(b)} | " + " | ".join(f"{m:.2f}" for m in mean)
             lines.append(f"| {cells} | {np.mean(by):+.2f}, {min(by):+.2f} | {np.mean(gap):.2f}, {max(gap):.2f} | {ended} |")

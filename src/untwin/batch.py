@@ -124,11 +124,11 @@ def _require_unchanged(folder: Path) -> None:
     try:
         source = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["pattern"]["source"]
         file, date = Path(source["path"].partition("::")[0]), (folder / "summary.json").stat().st_mtime
-        newer = file.is_file() and max(file.stat().st_mtime, file.stat().st_ctime) > date
+        newer = file.is_file() and max(file.stat().st_mtime, file.stat().st_ctime) >= date
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if newer and source["sha256"] not in (None, sha256(file)):
-        raise InputError(f"{file} has changed since {folder} was made of it; choose another folder, or --overwrite")
+        raise InputError(f"{file} has changed since {folder} was made of it; choose another folder, or overwrite=True (--overwrite)")
 
 
 def _row(item: Item, trusted: bool | None, text: str, numbers: dict[str, Any], reason: str) -> Row:

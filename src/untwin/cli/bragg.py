@@ -162,7 +162,7 @@ def bragg(
         A folder with frames and a log; frames by a pattern in quotation marks, with a log; FILE.h5::SCAN; a master file. Several are
         repeats of one scan, which are aligned and added up; a log among them is that of each.
     output
-        Folder for the results; by default SCAN_bragg in the current folder. It must not exist or be empty.
+        Folder for the results; by default SCAN_bragg in the current folder. It must be new or empty.
     workers
         Starts that run at once on a CPU, in threads or processes; by default as many as there are cores.
     scheduler
@@ -330,8 +330,8 @@ def _prepared(scans: tuple[str, ...], scan: ScanOptions, preparing: PrepareOptio
         logs = [path for path in scans if is_log(path)] if len(scans) > 1 else []
         frames = [path for path in scans if path not in logs] or [logs.pop()]
         numbers = [None] if scan.number is None else [n.strip() for n in scan.number.split(",")]
-        for name, values in (("number", numbers), ("scan", frames)):
-            if "" in values or len({v if name == "number" else os.path.realpath(str(v)) for v in values}) < len(values):
+        for name, values, own in (("number", numbers, numbers), ("scan", frames, [os.path.realpath(path) for path in frames])):
+            if "" in values or len(set(own)) < len(own):
                 raise InputError(f"{name} {', '.join(map(str, values))}: expected each once, as repeats of one scan are added up")
         pattern = prepared([read_scan(path, *logs, number=number, **options) for path in frames for number in numbers], **how)
     for sentence in pattern.preparation:

@@ -27,7 +27,7 @@ class DeconvolveOptions:
     motifs
         How many kinds of defects.
     output
-        Folder for the results; by default FILE_deconvolved in the current folder. It must not exist or be empty.
+        Folder for the results; by default FILE_deconvolved in the current folder. It must be new or empty.
     channel
         Of a .3ds file: its name, or how it begins; by default the first of a lock-in amplifier, else the derivative of the current.
     energies

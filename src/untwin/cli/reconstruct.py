@@ -32,7 +32,7 @@ class ReconstructOptions:
     Parameters
     ----------
     output
-        Folder for the results; by default FILE_out in the current folder. It must not exist or be empty.
+        Folder for the results; by default FILE_out in the current folder. It must be new or empty.
     positivity
         The object is real and nowhere negative. Only where this is true.
     sparse
@@ -251,7 +251,7 @@ def demo(
     Parameters
     ----------
     output
-        Folder for the results. It must not exist or be empty.
+        Folder for the results. It must be new or empty.
     seed
         Which crystal, and which noise.
     overwrite

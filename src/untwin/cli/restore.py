@@ -30,7 +30,7 @@ class RestoreOptions:
         denoise (by default), inpaint (with --mask), superres (--factor), deblur (--kernel; without it the blur
         is found, too) or mri.
     output
-        Folder for the results; by default IMAGE_restored in the current folder. It must not exist or be empty.
+        Folder for the results; by default IMAGE_restored in the current folder. It must be new or empty.
     mask
         File with the pixels of which nothing is known, nonzero = unknown; of a JPEG, above half. The
         masks of deep image prior are the inverse.
