@@ -518,8 +518,8 @@ def test_the_numbers_of_a_reconstruction_are_all_listed():
     p = replace(pattern(thing((16, 16)), photons=1e5), geometry=ut.Geometry(1e-10, 1.0, (1e-5, 1e-5)))
     plan = "Plan(Search(20*RAAR + 5*ER, starts=4, families=2), Refine(5*ER, max_deviance_ratio=1.5))"
     solution = ut.reconstruct(p, plan, support=np.fft.fftshift(lopsided((16, 16)).numpy()), workers=1)
-    by_stages = {"background", "background_error", "outliers", "strays", "replicas", "likely_error", "families_overruled", "noise_error"}
-    by_stages |= {n for n in NUMBERS if n.startswith("coherence_")}
+    by_stages = {"background", "background_error", "outliers", "strays", "replicas", "likely_error", "families_overruled"}
+    by_stages |= {"noise_error", "rounding_error"} | {n for n in NUMBERS if n.startswith("coherence_")}
     assert solution.numbers.keys() == NUMBERS - by_stages
 
 

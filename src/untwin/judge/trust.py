@@ -32,6 +32,7 @@ class Cause(StrEnum):
     UNEXPLAINED = "unexplained"  # the object leaves most of the data unexplained
     SPECKLES = "speckles"  # of some nothing was measured
     NOISE = "noise"  # too few photons
+    ROUNDING = "rounding"  # numbers of too few levels
     MODEL = "model"  # the data contradict it
     FAILED = "failed"  # most of the starts did
 
@@ -76,7 +77,8 @@ class Evidence:
         and results that share little else share that. 1 for other objects. photons: for each pixel of its support; infinite for others,
         0 where nobody knows.
     counts: the numbers are counts of photons, so that misfits tell something.
-    noise_error: E that counting noise alone leaves, where somebody has measured it; else NaN.
+    noise_error: E that counting noise alone leaves, where somebody has measured it; else NaN. rounding_error: E that rounding leaves, where
+        the numbers are no counts.
     findings: what was found about the detector and what was done about it, as clauses. contradictions: what of the data the physics does
         not explain, as clauses: with one of them nothing is trusted.
     """
@@ -94,6 +96,7 @@ class Evidence:
     photons: float = math.inf
     counts: bool = True
     noise_error: float = math.nan
+    rounding_error: float = 0.0
     findings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
 
@@ -156,6 +159,9 @@ def _doubt(e: Evidence) -> tuple[str, Cause]:
     if e.noise_error >= SAME_ERROR:
         noise = f"{_noise(e)} alone leaves an error of about {e.noise_error:.2f}"
         return f"{noise}: trust what is coarse, or count more photons", Cause.NOISE
+    if e.rounding_error >= SAME_ERROR:
+        lost = f"faint numbers were rounded to 0, which leaves an error of about {e.rounding_error:.2f}"
+        return f"{lost}: trust what is coarse, or take the numbers as the detector wrote them", Cause.ROUNDING
     return "", Cause.AGREEMENT
 
 

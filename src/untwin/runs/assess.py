@@ -72,6 +72,8 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     numbers |= phase.numbers() if phase else {}
     if problem.pattern.optics or _photons_are_few(problem, choice, numbers):
         numbers["noise_error"] = noise_error(problem, choice.image, choice.best.state.support[0])
+    if not problem.pattern.counted:
+        numbers["rounding_error"] = metrics.rounding_error(problem.counts.intensity, problem.counts.measured)
     verdict = trust.verdict(_evidence(problem, plan, choice, comparison, numbers, transfer, phase))
     if reason:
         verdict = verdict.but(f"{verdict.text}; {reason}: do not trust this before you know why", reason, trust.Cause.FAILED)
@@ -382,6 +384,7 @@ def _evidence(
         counts=counts,
         contrast=_contrast(choice) if penalized else 1.0,
         noise_error=numbers.get("noise_error", math.nan),
+        rounding_error=numbers.get("rounding_error", 0.0),
         photons=(problem.pattern.signal / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),

@@ -58,6 +58,8 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
         case Cause.SPECKLES:
             how = "give a known support (a file, nonzero inside the object), or measure again with a smaller stop"
             return Advice(how, again.command(support="SUPPORT.npy"))
+        case Cause.ROUNDING:
+            return Advice("take the numbers as the detector wrote them, and not a picture of them; what is coarse can be used")
         case Cause.NOISE:
             return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
     if options.get("recipe") or options.get("method") not in (None, "auto"):
