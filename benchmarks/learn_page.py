@@ -49,14 +49,14 @@ def shipped() -> str:
         begun = f", begun with the weights of a training on {samples_seen(origin):,} samples ({which})"
     text = (
         f"{card['samples']:,} samples of `{run['data']}`{begun}. Batch {run['batch']}, objective `{run['objective']}`, and "
-        f"{card['validation_samples']:,} fresh samples to test it on. The published training had 1,800,000.\n\n"
+        f"{card['validation_samples']:,} samples kept for the test. The published training had 1,800,000.\n\n"
     )
     return text + table(["what", "value"], [[NAMES.get(k, k), f"{v:.4g}"] for k, v in card["metrics"].items()])
 
 
 def curve() -> str:
     rows = (result("cdi-nn-curve") or {}).get("rows", [])
-    shown = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("excess_magnitude", "iou", "phase_gain", "error", "misfit"))] for r in rows]
+    shown = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("excess_magnitude", "iou", "phase_gain", "error", "misfit"))] for r in rows[3::6]]
     return table(["samples seen", "excess cross-entropy", "IoU", "phase gain", "E", "misfit"], shown)
 
 
@@ -138,9 +138,8 @@ def inference() -> str | None:
     rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
     rate = found["operations"] / min(r["ms"] for r in found["rows"]) / 1e6
     said = (
-        f"Both nets take {found['operations'] / 1e6:,.0f} million operations per pattern, at {rate:,.0f} GFLOP/s at best. A product of "
-        f"two matrices of 1024 reaches {found['peak'] / 1e9:,.0f} on the same core. At that rate a pattern would take "
-        f"{1e3 * found['operations'] / found['peak']:.1f} ms.\n\n"
+        f"One core ({found['cpu']}), the quickest of several runs. Both nets take {found['operations'] / 1e6:,.0f} million operations per "
+        f"pattern, at {rate:,.0f} GFLOP/s at best. A product of two matrices of 1024 reaches {found['peak'] / 1e9:,.0f}.\n\n"
     )
     return f"    {found['command']}\n\n{said}" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
 
@@ -177,7 +176,7 @@ def goals() -> str:
             if objective != "supervised" and ("supervised", samples) in both:
                 plain = both["supervised", samples]
                 e, mse = (r[k] / plain[k] for k in ("error_aligned", "mse_aligned"))
-                what = f"digits, shift and flip, {samples:,} samples: aligned E (mean square error), {TITLES[objective]} over DNN-V"
+                what = f"digits, both, {samples:,} samples: aligned E (MSE), {TITLES[objective]} over DNN-V"
                 rows.append([what, "at most 0.5", f"{e:.2f} ({mse:.2f})", met(e <= 0.5)])
     return table(["what", "goal", "measured", ""], rows)
 
