@@ -48,15 +48,17 @@ def shipped() -> str:
         which = "the first of them" if origin["training"]["seed"] == run["seed"] else "others"
         begun = f", begun with the weights of a training on {samples_seen(origin):,} samples ({which})"
     text = (
-        f"{card['samples']:,} samples of `{run['data']}`{begun}. Batch {run['batch']}, objective `{run['objective']}`, and "
-        f"{card['validation_samples']:,} samples kept for the test. The published training had 1,800,000.\n\n"
+        f"{card['samples']:,} samples of `{run['data']}`{begun}. Tested on "
+        f"{card['validation_samples']:,} others. The published training had 1,800,000.\n\n"
     )
     return text + table(["what", "value"], [[NAMES.get(k, k), f"{v:.4g}"] for k, v in card["metrics"].items()])
 
 
 def curve() -> str:
     rows = (result("cdi-nn-curve") or {}).get("rows", [])
-    shown = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("excess_magnitude", "iou", "phase_gain", "error", "misfit"))] for r in rows[3::6]]
+    shown = [
+        [f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("excess_magnitude", "iou", "phase_gain", "error", "misfit"))] for r in rows[3::6]
+    ]
     return table(["samples seen", "excess cross-entropy", "IoU", "phase gain", "E", "misfit"], shown)
 
 
@@ -68,7 +70,7 @@ def volume() -> str | None:
     run = found["training"]
     options = [f"--{k} {run[k]}" for k in ("steps", "batch", "rate", "check", "held")]
     said = f"    untwin train {run['architecture']!r} --data {run['data']!r} -o volume {' '.join(options)}\n\n"
-    rows = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("loss", "iou", "phase_gain", "error", "misfit"))] for r in found["rows"][3::4]]
+    rows = [[f"{r['samples']:,}", *(f"{r[k]:.3f}" for k in ("loss", "iou", "phase_gain", "error", "misfit"))] for r in found["rows"][7::8]]
     return said + table(["samples seen", "loss", "IoU", "phase gain", "E", "misfit"], rows)
 
 
@@ -97,11 +99,8 @@ def canonical() -> str | None:
     found = result("canonical")
     if not found:
         return None
-    rows = [
-        [r["recipe"], f"{100 * r['noise']:.1f} %", f"{100 * r['jump']:.1f} %", f"{r['median']:.3f}", f"{r['copies_differ']:.0e}"]
-        for r in found["rows"]
-    ]
-    return f"    {found['command']}\n\n" + table(["objects", "noise", "jump", "median change", "copies differ by"], rows)
+    rows = [[r["recipe"], f"{100 * r['noise']:.1f} %", f"{100 * r['jump']:.1f} %", f"{r['median']:.3f}"] for r in found["rows"]]
+    return f"    {found['command']}\n\n" + table(["objects", "noise", "jump", "median change"], rows)
 
 
 def starts() -> str | None:
