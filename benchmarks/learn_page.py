@@ -137,8 +137,9 @@ def inference() -> str | None:
     rows = [[r["what"], f"{r['ms']:,.2f}" if r["ms"] < 100 else f"{r['ms']:,.0f}", f"{r['ms'] / base:,.1f}"] for r in found["rows"]]
     rate = found["operations"] / min(r["ms"] for r in found["rows"]) / 1e6
     said = (
-        f"One core ({found['cpu']}), the quickest of several runs (of the plan one). Both nets take {found['operations'] / 1e6:,.0f} million operations per "
-        f"pattern, at {rate:,.0f} GFLOP/s at best. A product of two matrices of 1024 reaches {found['peak'] / 1e9:,.0f}.\n\n"
+        f"One core ({found['cpu']}), the quickest of several runs (of the plan one). Both nets take {found['operations'] / 1e6:,.0f} "
+        f"million operations per pattern, at {rate:,.0f} GFLOP/s at best. A product of two matrices of 1024 "
+        f"reaches {found['peak'] / 1e9:,.0f}.\n\n"
     )
     return f"    {found['command']}\n\n{said}" + table(["what", "ms per pattern, CPU", "against batch 256"], rows)
 
