@@ -25,7 +25,7 @@ NUMBERS: dict[str, tuple[str, str, float, str]] = {
         1,
         "",
     ),
-    "chi_square_amplitude": ("chi-square of amplitudes", "0.7 to 1.3 in right results; more means that something is not explained", 1, ""),
+    "chi_square_amplitude": ("chi-square of amplitudes", "0.7 to 1.2 in right results; more means that something is not explained", 1, ""),
     "chi_square_intensity": ("chi-square of intensities", "0.3 to 1.1 in right results: the less, the darker the pattern", 1, ""),
     "log_likelihood": (
         "log-likelihood",

@@ -18,7 +18,7 @@ def volume(channels: int, width: int = 16, generator: Generator | None = None) -
 
     Blocks of two 3³ convolutions, each normalised in up to four groups of channels (Wu and He, ECCV 2018; AutoPhaseNN: over the batch) and
     with leaky ReLU (0.01); width, 2, 4 and 8 times as many channels with maximum pooling between them; each decoder goes the same way back,
-    doubling by trilinear interpolation. Without a normalisation no phase is learned (docs/learn.md).
+    doubling by trilinear interpolation.
     """
     return drawn(_volume()(channels, width), generator)
 
