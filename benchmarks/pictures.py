@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py --seed 0 --json benchmarks/results/pictures.json
     python benchmarks/pictures.py --seed 1 --names brick,gravel,page,coffee,chelsea,rocket --json benchmarks/results/pictures_fresh.json
+    python benchmarks/pictures.py --seed 2 --blur 0.35 --json benchmarks/results/pictures_blurred.json
 
 The middle square of a picture, grey, resized, from 0 to 1. PSNR in dB over the square, its largest value the peak, after alignment by shift
 and turn; the scale is that of the counts. Error reduction: 200 iterations from the truth in its square. Square: its support is given; none:
@@ -40,8 +41,8 @@ def picture(name: str) -> np.ndarray:
     return (a - a.min()) / np.ptp(a)
 
 
-def measured(name: str, photons: float, seed: int) -> tuple[ut.Pattern, torch.Tensor, np.ndarray]:
-    """The pattern, the object in FFT order in √counts, and its square, centred."""
+def measured(name: str, photons: float, seed: int, blur: float = 0.0) -> tuple[ut.Pattern, torch.Tensor, np.ndarray]:
+    """The pattern, the object in FFT order in √counts, and its square, centred. blur: σ of a Gaussian, pixels of the pattern."""
     first = (GRID - SIZE) // 2
     square = np.zeros((GRID, GRID), dtype=bool)
     square[first : first + SIZE, first : first + SIZE] = True
@@ -49,6 +50,8 @@ def measured(name: str, photons: float, seed: int) -> tuple[ut.Pattern, torch.Te
     x[square] = picture(name).ravel()
     x = np.fft.ifftshift(x)
     f = np.abs(np.fft.fft2(x, norm="ortho")) ** 2
+    q = np.fft.fftfreq(GRID)
+    f = np.abs(np.fft.fft2(np.fft.ifft2(f) * np.exp(-2 * (np.pi * blur) ** 2 * (q[:, None] ** 2 + q**2))))
     scale = photons / f.sum()
     counts = np.random.default_rng([seed, *name.encode()]).poisson(scale * f).astype(np.float32)
     return simulated(counts, np.ones_like(square)), torch.from_numpy(x * np.sqrt(scale)).float(), square
@@ -72,7 +75,7 @@ def from_truth(pattern: ut.Pattern, truth: torch.Tensor, square: np.ndarray) -> 
 
 def one(name: str, way: str, args: argparse.Namespace) -> dict:
     """Simulate, reconstruct and score one picture."""
-    pattern, truth, square = measured(name, args.photons, args.seed)
+    pattern, truth, square = measured(name, args.photons, args.seed, args.blur)
     solution = ut.reconstruct(
         pattern, positivity=True, support=square if way == "square" else None, seed=args.seed, workers=1, **args.settings
     )
@@ -86,6 +89,7 @@ def one(name: str, way: str, args: argparse.Namespace) -> dict:
         "trusted": solution.verdict.trusted,
         "agreement": solution.numbers["agreement"],
         "support": solution.numbers["support_pixels"],
+        "sigma": solution.numbers.get("coherence_sigma", 0.0),
         "cpu": solution.numbers["cpu_seconds"],
     }
 
@@ -115,13 +119,21 @@ def main() -> None:
     parser.add_argument("--names", default=",".join(NAMES), help="pictures of skimage.data")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--photons", type=float, default=1e6)
+    parser.add_argument("--blur", type=float, default=0.0, help="σ of a Gaussian blur of the pattern, pixels")
     parser.add_argument("--effort", type=float, help="as in untwin.reconstruct")
     parser.add_argument("--quick", action="store_true", help="the first picture only")
     parser.add_argument("--json", type=Path, help="written after every picture; what it holds already is not done again")
     args = parser.parse_args()
     args.settings = {} if args.effort is None else {"effort": args.effort}
     names = args.names.split(",")[: 1 if args.quick else None]
-    made = {"script": "pictures", "seed": args.seed, "photons": args.photons, "settings": args.settings, "untwin": ut.__version__}
+    made = {
+        "script": "pictures",
+        "seed": args.seed,
+        "photons": args.photons,
+        "settings": args.settings,
+        "blur": args.blur,
+        "untwin": ut.__version__,
+    }
     past = json.loads(args.json.read_text()) if args.json and args.json.exists() else {"results": []}
     if past["results"] and any(past.get(k) != v for k, v in made.items()):
         parser.error(f"{args.json} holds other runs: { ({k: past.get(k) for k in made}) }; choose another name, or remove it")

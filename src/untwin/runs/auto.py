@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from untwin.errors import InputError
 from untwin.judge import trust
+from untwin.runs.coherent import COHERENCE, COHERENT, COHERENT_SOON
 from untwin.runs.exposures import NEAR, WAVES
 from untwin.runs.few_values import SPARSE, affordable_steps
 from untwin.runs.names import parse
@@ -106,16 +107,6 @@ _CONTAIN = (
     "max_deviance_ratio={contradicted})"
 )
 
-_COHERENCE = "Coherence(limit={limit}, scan={scan}, starts={scan_starts}, rounds={model_rounds}, iterations={fit}, sharpening={sharpening})"
-_COHERENT = {
-    "limit": Number(10.0, "benchmarks/detector.py"),
-    "scan": Number((0.25, 0.5), "benchmarks/detector.py"),
-    "scan_starts": Number(6, "benchmarks/detector.py"),
-    "model_rounds": Number(3, "benchmarks/detector.py"),
-    "fit": Number(200, "benchmarks/detector.py"),
-    "sharpening": Number(60, "src/untwin/model/sharpen.py: 15 to 60 hardly differ"),
-}
-
 _COMMON = {
     "families": FAMILIES,
     "hio": Number(20, UNMEASURED),
@@ -147,11 +138,9 @@ FIXED = Row(
     "the support was given: nothing but projections",
     lambda facts: facts.fixed,
     "Inspect, Search({cycles}*({hio}*HIO + {er}*ER) + {last_hio}*HIO + {last_er}*ER, starts={starts}, families={families}), "
-    f"{_COHERENCE}",
-    _COHERENT
+    f"{COHERENCE}",
+    COHERENT_SOON
     | {
-        "scan_starts": Number(2, UNMEASURED),
-        "fit": Number(60, UNMEASURED),
         "cycles": Number(4, UNMEASURED),
         "hio": Number(50, UNMEASURED),
         "er": Number(20, UNMEASURED),
@@ -203,12 +192,10 @@ BRAGG = Row(
     "the magnitude, which haze cannot widen. Starts are brought to rest, and what is shown is the mean of the similar ones",
     lambda facts: facts.is_bragg,
     f"Inspect, Search({{contained_hio}}*({{hio}}*HIO + {_SHARP}) + {{contained_raar}}*({{raar}}*RAAR + {_SHARP_STILL}) + {{er}}*ER, "
-    f"{_ENDS}, Average({_AT_REST}), {_COHERENCE}",
+    f"{_ENDS}, Average({_AT_REST}), {COHERENCE}",
     {name: number for name, number in _CONTAINED.items() if name != "contradicted"}
-    | _COHERENT
+    | COHERENT_SOON
     | {
-        "scan_starts": Number(2, UNMEASURED),
-        "fit": Number(60, UNMEASURED),
         "model_rounds": Number(1, "benchmarks/measured.py: three take a raw scan of 96 x 96 x 96 a quarter of an hour of CPU"),
         "sharpening": Number(15, "src/untwin/model/sharpen.py: 15 to 60 hardly differ, and 60 are half of the plan's work"),
         "hio": Number(20, UNMEASURED),
@@ -225,13 +212,11 @@ BRAGG = Row(
 LARGE = Row(
     "larger arrays, 3D: the third dimension helps, so fewer starts and iterations",
     lambda facts: facts.pixels > LARGE_PIXELS.value,
-    f"Inspect, {_SEARCH}, {_GUIDE}, Release, {_FINISH}, {_CONTAIN}, {_COHERENCE}",
+    f"Inspect, {_SEARCH}, {_GUIDE}, Release, {_FINISH}, {_CONTAIN}, {COHERENCE}",
     _COMMON
     | _CONTAINED
-    | _COHERENT
+    | COHERENT_SOON
     | {
-        "scan_starts": Number(2, UNMEASURED),
-        "fit": Number(60, UNMEASURED),
         "model_rounds": Number(1, "benchmarks/measured.py: three take a raw scan of 96 x 96 x 96 a quarter of an hour of CPU"),
         "cycles": Number(10, UNMEASURED),
         "er": Number(30, UNMEASURED),
@@ -260,9 +245,9 @@ HUGE = Row(
 SMALL = Row(
     "all others: many starts, two guided generations, a finish for few photons",
     lambda facts: True,
-    f"Inspect, {_SEARCH}, {_GUIDE}, Reserve({{reserve}}), Release, {_FINISH}, {_COHERENCE}, Strays",
+    f"Inspect, {_SEARCH}, {_GUIDE}, Reserve({{reserve}}), Release, {_FINISH}, {COHERENCE}, Strays",
     _COMMON
-    | _COHERENT
+    | COHERENT
     | {
         "cycles": Number(20, UNMEASURED),
         "er": Number(50, UNMEASURED),

@@ -5,6 +5,7 @@ What it reaches: docs/benchmarks.md, Pictures.
 
 from __future__ import annotations
 
+from untwin.runs.coherent import COHERENCE, COHERENT_SOON
 from untwin.runs.rows import Number, Row
 from untwin.runs.stages.plan import Plan
 
@@ -28,10 +29,12 @@ _MIXED = (
 _PICTURE = (
     f"{{cycles}}*({{hio}}*HIO + {{er}}*ER) + {_PENALIZED}, starts={{starts}}, families={{families}}), "
     f"Guide({_MIXED}, generations={{generations}}, mix=True), "
-    f"Guide({_MIXED}, generations={{further}}, max_disagreement={{alike}}, mix=True), Reserve({{reserve}}, max_disagreement={{alike}})"
+    f"Guide({_MIXED}, generations={{further}}, max_disagreement={{alike}}, mix=True), Reserve({{reserve}}, max_disagreement={{alike}}), "
+    f"{COHERENCE}"
 )
 _PICTURES = "benchmarks/pictures.py: this plan was measured as a whole, the number by itself was not"
-_FILLED = {
+_FILLED = COHERENT_SOON | {
+    "model_rounds": Number(1, "benchmarks/pictures.py --blur: each round is the whole plan once more"),
     "cycles": Number(6, _PICTURES),
     "hio": Number(50, _PICTURES),
     "er": Number(20, _PICTURES),
