@@ -309,6 +309,8 @@ def _contradictions(
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
+    if error := numbers.get("symmetric_error"):
+        clauses.append(f"a point-symmetric object explains the counts better, with a blur of the pattern (error {error:.2f})")
     if numbers.get("families_overruled", 0.0) > 0:
         clauses.append("a start that the others of its family are not like explains the counts better than they do")
     if numbers.get("likely_error", 0.0) >= trust.SIMILAR_ERROR:
