@@ -305,7 +305,7 @@ def _contradictions(
     plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool, most: float = trust.MAX_MISFIT
 ) -> tuple[str, ...]:
     """What of the data the physics does not explain. most: the largest misfit that noise may leave."""
-    clauses = ["the object has a phase: positivity erases it; leave it out"] if phase and phase.doubts(counts) else []
+    clauses = [trust.ERASED] if phase and phase.doubts(counts) else []
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
