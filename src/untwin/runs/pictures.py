@@ -9,7 +9,7 @@ from untwin.runs.coherent import COHERENCE, COHERENT_SOON
 from untwin.runs.rows import Number, Row
 from untwin.runs.stages.plan import Plan
 
-FAMILIES = Number(2, "docs/benchmarks.md, The verdict: two that never see one another are the evidence")
+FAMILIES = Number(2, "docs/verdict.md: two that never see one another are the evidence")
 FILLED_PIXELS = Number(65_536, "256 x 256, where the budget is spent by the search and its generations")
 WORK = Number(3.6e9, "benchmarks/pictures.py: iterations times pixels, about a minute of CPU; --effort multiplies it")
 
