@@ -237,3 +237,15 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         runpy.run_path(str(tmp_path / "page.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize("size", [(12, 16), (2, 12, 16), (1, 2, 12, 16)])
+def test_the_grid_of_an_mri_is_the_end_of_its_size(size):
+    """MRI takes the shape of x, with the batch or without; documented in its docstring."""
+
+    class MRI(LinearPhysics):
+        img_size, three_d = size, False
+
+    assert from_deepinv(MRI(lambda x: x)).grid == (12, 16)
+    MRI.three_d, MRI.img_size = True, (*size[:-2], 8, 12, 16)
+    assert from_deepinv(MRI(lambda x: x)).grid == (8, 12, 16)

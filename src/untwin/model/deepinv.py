@@ -95,6 +95,8 @@ def _measured(physics: Any, x: Tensor) -> Tensor:
 
 
 def _grid_of(physics: Any) -> tuple[int, ...] | None:
-    """img_size without the channels, where it has any: (channels, *grid)."""
+    """img_size without the channels, where it has any: (channels, *grid). That of an MRI may have the batch before them."""
     size = getattr(physics, "img_size", None)
+    if isinstance(size, tuple | list) and hasattr(physics, "three_d"):
+        return tuple(int(n) for n in size[-3 if physics.three_d else -2 :])
     return tuple(int(n) for n in size[1:]) if isinstance(size, tuple | list) and len(size) > 2 else None
