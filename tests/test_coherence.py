@@ -16,6 +16,7 @@ from untwin.judge.trust import Evidence, verdict
 from untwin.model.detection import Background, Coherent, CoherentFactor, Series, matrix, of_factor
 from untwin.model.physics import Physics
 from untwin.model.sharpen import sharpened
+from untwin.model.symmetric import even_part
 from untwin.model.unknown import Unknown
 from untwin.model.waves.farfield import FarField
 from untwin.runs.auto import method
@@ -205,6 +206,34 @@ def test_a_blur_is_found_and_the_object_with_it():
     plain = ut.reconstruct(p, method("classical", ut.Problem(p)).without(Coherence), seed=3, workers=1)
     assert error(plain, truth) > 0.2, "what it is without"
     assert s.physics is not None and isinstance(s.physics.detection, Coherent)
+
+
+@pytest.mark.parametrize("shape", [(16,), (15, 12), (8, 9, 10)])
+def test_the_even_part_is_the_object_that_is_its_own_twin(shape):
+    x = thing(shape).to(torch.complex128)
+    at = tuple(n // 3 for n in shape)
+    twin = x.flip(tuple(range(x.ndim))).roll([1 + t for t in at], tuple(range(x.ndim))).conj()
+    whole = torch.ones(shape, dtype=torch.bool)
+    even, support, asymmetry = even_part((x + twin) * np.exp(0.7j), whole)
+    assert close(even, (x + twin) * np.exp(0.7j)) and asymmetry < 1e-6 and bool(support.all())
+    part, _, off = even_part(x, whole)
+    assert off > 0.1 and even_part(part, whole)[2] < 1e-6, "the even part of the even part is itself"
+    real, _, _ = even_part(x.real, whole)
+    assert not real.is_complex() and even_part(real, whole)[2] < 1e-6
+
+
+def test_an_aperture_behind_a_blur_is_not_trusted_where_a_symmetric_one_is_more_likely():
+    inside = np.zeros((64, 64), bool)
+    inside[26:39, 24:41] = True
+    truth = torch.from_numpy(np.fft.ifftshift(inside)).to(torch.complex64)
+    mean = np.abs(np.fft.fft2(np.fft.ifftshift(inside), norm="ortho")) ** 2
+    for sigma, trusted in ((0.0, True), (0.35, None)):
+        counts = np.random.default_rng(3).poisson(1e6 / mean.sum() * blurred_by_numpy(mean, (sigma**2,) * 2 + (0.0,)).clip(0))
+        p = ut.Pattern(counts.astype(np.float32), np.ones((64, 64), bool))
+        s = ut.reconstruct(p, support=inside, positivity=sigma > 0, starts=6, seed=3, workers=1)
+        assert s.verdict.trusted is trusted, s.verdict
+        assert (error(s, truth) < 0.05) == (sigma == 0) == ("symmetric_error" not in s.numbers)
+    assert "a point-symmetric object explains the counts better" in s.verdict.text
 
 
 def test_a_background_is_found_in_the_counts():

@@ -330,10 +330,11 @@ def test_what_the_user_says_is_taken_and_doubted_where_the_numbers_look_otherwis
         (np.sqrt(I), {"values": "photons"}, "taken as photons, as you say; but values are square roots of counts"),
         (40 * I + 500, {"gain": 40.0}, "as you say; but the values are photons times 40 on an offset of 500"),
         (I, {"offset": -5.0}, "an offset of -5 is subtracted, as you say; but they look like counts of photons as they are"),
-        (I + 300, {"offset": 200.0}, "an offset of 200 is subtracted, as you say; but the values are photons on an offset of 300:"),
+        (I + 300, {"offset": 200.0}, "an offset of 200 is subtracted, as you say; but the values are photons on an offset of 300"),
     )
     for values, options, sentence in cases:
         assert any(w.startswith(("taken", "the values", "an offset")) and sentence in w for w in quiet(values, **options).warnings), options
+        assert not any("as you say; but" in w and w.endswith("subtracted") for w in quiet(values, **options).warnings)
     for values, options in (
         (np.sqrt(I), {"values": "amplitudes"}),
         (40 * I + 500, {"gain": 40.0, "offset": 500.0}),

@@ -208,6 +208,18 @@ def test_a_picture_is_found_with_and_without_its_square():
 # the verdict
 
 
+def test_a_picture_behind_a_blur_is_found_with_the_blur_in_the_model():
+    pattern, truth = pattern_of(blocks((24, 24)))
+    f = torch.fft.fft2(truth, norm="ortho").abs().double() ** 2
+    q = torch.fft.fftfreq(GRID, dtype=torch.float64)
+    envelope = torch.exp(-2 * (torch.pi * 0.4) ** 2 * (q[:, None] ** 2 + q**2))
+    counts = np.random.default_rng(1).poisson(torch.fft.ifft2(torch.fft.fft2(f) * envelope).real.clamp(min=0).numpy())
+    box = np.fft.fftshift(truth.numpy() > 0)
+    s = ut.reconstruct(simulated(counts.astype(np.float32), np.ones_like(box)), positivity=True, support=box, starts=6, seed=2, workers=1)
+    error = float(ut.align(torch.fft.ifftshift(s.image)[None].to(torch.complex64), truth.to(torch.complex64), 2).error[0])
+    assert error < 0.05 and s.numbers["coherence_sigma"] == pytest.approx(0.4, abs=0.03)
+
+
 def test_a_picture_is_judged_by_its_contrast_and_by_its_photons():
     evidence = Evidence(r_factor=0.05, errors=(0.04,), starts=8, agreeing=8, twins=0, contrast=1.0)
     assert verdict(evidence).trusted is True

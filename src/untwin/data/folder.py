@@ -110,6 +110,8 @@ def _frames(root: Path) -> tuple[list[Path], list[Path]]:
             raise InputError(f"no file fits {root}. Check the path; a pattern such as 'scan_*.tif' stands in quotation marks")
         kinds = {file: formats.kind(formats.existing(file)) for file in files[: _FRAMES + 1]}
         wrong = next((file for file, kind in kinds.items() if kind not in _KINDS or kind != kinds[files[0]]), None)
+        if wrong is not None and wrong == files[0]:
+            raise InputError(f"{root}: {wrong.name} is no frame that can be read; expected frames of one kind, one in each file")
         if wrong is not None:
             raise InputError(f"{root}: {wrong.name} is of another kind than {files[0].name}; expected frames of one kind, one in each file")
         return _few(files, root), []

@@ -97,7 +97,7 @@ def stated(values: np.ndarray, measured: np.ndarray, by_user: Stated, zeros: np.
         kind = kind_of(shifted, measured, form, zeros)
         looks = _look(values, measured, offset, zeros)
         if offset is not None and kind.noise.offset:  # of the user is the last word
-            text = f"an offset of {offset:g} is subtracted, as you say; but {looks.sentence or _COUNTS}"
+            text = f"an offset of {offset:g} is subtracted, as you say; but {_what(looks)}"
             return Kind(Noise("unknown", 1.0, offset), shifted, text)
         noise = replace(kind.noise, kind="unknown" if name == "intensity" else kind.noise.kind, offset=kind.noise.offset + (offset or 0.0))
         intensity = shifted if kind.intensity is None else kind.intensity
@@ -124,6 +124,11 @@ def _look(values: np.ndarray, measured: np.ndarray, offset: float | None, zeros:
     return kind_of(values, measured, None, zeros)
 
 
+def _what(looks: Kind) -> str:
+    """What the numbers look like, without what would have been done about it."""
+    return looks.sentence.partition(":")[0] or _COUNTS
+
+
 def _doubt(noise: Noise, looks: Kind, form: Form | None) -> str:
     """Where the numbers do not look like what the user says of them, a sentence."""
     seems = looks.noise
@@ -135,7 +140,7 @@ def _doubt(noise: Noise, looks: Kind, form: Form | None) -> str:
         return ""
     gain = f" with a gain of {noise.gain:g}" if noise.gain != 1 else ""
     offset = f" and an offset of {noise.offset:g}" if noise.offset else ""
-    return f"taken as {name}{gain}{offset}, as you say; but {looks.sentence or _COUNTS}"
+    return f"taken as {name}{gain}{offset}, as you say; but {_what(looks)}"
 
 
 def _by_comb(values: np.ndarray, inside: np.ndarray, form: Form | None, zeros: np.ndarray | None) -> Undone | None:

@@ -21,6 +21,7 @@ MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow v
 MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
 
 MARKS = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}  # a verdict in two words
+ERASED = "the object has a phase: positivity erases it; leave it out"
 NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
 
 

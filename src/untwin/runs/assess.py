@@ -305,10 +305,12 @@ def _contradictions(
     plan: Plan, numbers: dict[str, float], phase: FreedPhase | None, counts: bool, most: float = trust.MAX_MISFIT
 ) -> tuple[str, ...]:
     """What of the data the physics does not explain. most: the largest misfit that noise may leave."""
-    clauses = ["the object has a phase: positivity erases it; leave it out"] if phase and phase.doubts(counts) else []
+    clauses = [trust.ERASED] if phase and phase.doubts(counts) else []
     coherence = plan.stage(Coherence)
     if coherence and coherence.rings(numbers) and "coherence_sigma" not in numbers:
         clauses.append("a blur of the pattern would explain the counts better, but none that was tried holds")
+    if error := numbers.get("symmetric_error"):
+        clauses.append(f"a point-symmetric object explains the counts better, with a blur of the pattern (error {error:.2f})")
     if numbers.get("families_overruled", 0.0) > 0:
         clauses.append("a start that the others of its family are not like explains the counts better than they do")
     if numbers.get("likely_error", 0.0) >= trust.SIMILAR_ERROR:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untwin.data.typed import typed, typed_options
-from untwin.judge.trust import Cause
+from untwin.judge.trust import ERASED, Cause
 
 if TYPE_CHECKING:
     from untwin.runs.solution import Reconstruction
@@ -53,6 +53,8 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             return Advice("most starts failed: look at what the numbers are, at the mask and at the centre", look)
         case Cause.UNEXPLAINED:
             return Advice("the data are not explained: look at the mask, at the centre, and at what the numbers are", look)
+        case Cause.MODEL if options.get("positivity") and ERASED in solution.verdict.text:
+            return Advice("the object has a phase: leave out that it is real and nowhere negative", again.command(positivity=False))
         case Cause.MODEL:
             return Advice("mask what is not light of the object, or look at the centre; the report shows where the misfit is", look)
         case Cause.SPECKLES:

@@ -55,6 +55,12 @@ NUMBERS: dict[str, tuple[str, str, float, str]] = {
     "worst_shell_misfit": ("misfit, worst shell", "the same of the spatial frequencies that are explained worst", 1, ""),
     "noise_error": ("noise", "error that counting noise alone leaves, from two halves of the photons", 1, ""),
     "rounding_error": ("rounding", "error that is left where faint numbers were rounded to 0; only of numbers that are no counts", 1, ""),
+    "symmetric_error": (
+        "symmetric object",
+        "error between the result and a point-symmetric object that explains the counts better with a blur of the pattern",
+        1,
+        "",
+    ),
     "likely_error": ("likely object", "error between the mean that is shown and the more likely object that the misfit is of", 1, ""),
     "replicas": ("replicas", "results of counts drawn anew, for the error of the strain", 1, ""),
     "worst_shell": ("worst shell", "where that is", 1, "cycles per pixel"),

@@ -2,6 +2,9 @@
 
 A blur of the intensity is absorbed by a larger support: neither the R-factor nor chi-square shows it. But the width of the blur, fitted
 together with the object in its support, shows it at a tenth of a pixel.
+
+Point-symmetric objects (an aperture, say) are the exception. The transform of such a one is real, and has zeros that a blur fills. An
+object that is not quite symmetric fills them as well, without a blur. So a symmetric object is fitted, too, where the result is nearly one.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.model.detection import Background, Coherent, CoherentFactor, matrix, of_factor
 from untwin.model.sharpen import ITERATIONS
+from untwin.model.symmetric import even_part
 from untwin.model.unknown import Unknown
 from untwin.runs.population import Population
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, Unforeseen
@@ -31,6 +35,8 @@ FIRST = 0.1  # pixels: σ from which the fit begins; from 0 it does not move
 LARGEST = 3.0  # pixels: a wider blur leaves no fringes
 MOVED = 0.03  # pixels: what σ may still move when the plan has been run with it
 NARROWEST = 0.05  # pixels: below it coherence is full
+SYMMETRIC = 0.5  # E of a result and its own twin, below which a symmetric object may stand behind it (benchmarks/apertures.py)
+SYMMETRIC_FIRST = 0.3  # pixels: σ from which the fit of a symmetric object begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ class Coherence(Unforeseen):
         plain, ratio, explained = self._tested(problem, cohort.best(problem))
         cohort = replace(cohort, numbers=cohort.numbers | {"coherence_ratio": ratio, "coherence_explained": explained})
         if not self.rings(cohort.numbers):
-            return cohort
+            return self._beside_symmetric(cohort, problem, plain)
         try:
             return self._modelled(cohort, context, plain)
         except NumericalFailure:  # no start came to anything with a blur: the cohort stands as it is
@@ -108,8 +114,22 @@ class Coherence(Unforeseen):
         gain = (plain - modelled.score) / _dispersion(problem, modelled.score)
         if gain < self.limit or _widths(covariance).max() < NARROWEST:
             return cohort
-        cohort = cohort.replaced(again)
+        cohort = self._beside_symmetric(cohort.replaced(again), problem, modelled.score)
         return replace(cohort, numbers=cohort.numbers | _numbers(covariance), notes=(*cohort.notes, _sentence(problem, covariance)))
+
+    def _beside_symmetric(self, cohort: Cohort, problem: Problem, score: float) -> Cohort:
+        """How far the best result is from a point-symmetric object that explains the counts better with a blur; nothing, if none does."""
+        result = cohort.best(problem).singles[0]
+        even, support, asymmetry = even_part(result.image[0], result.support[0])
+        if not 0 < asymmetry < SYMMETRIC:
+            return cohort
+        blurred = problem.with_detection(Coherent(Unknown(SYMMETRIC_FIRST**2, 0.0, LARGEST**2)))
+        x, values, loss = most_likely(blurred, even, support, blurred.first_values(1), self.iterations)
+        error = float(problem.symmetry.align(x[None], result.image[0]).error[0])
+        halved = float(metrics.unknowns(x[None], support[None])[0]) / 2  # each number stands at two places
+        if float(values["covariance"]) < FIRST**2 or loss + halved > score or error < trust.SAME_ERROR:
+            return cohort
+        return replace(cohort, numbers=cohort.numbers | {"symmetric_error": error})
 
     def rings(self, numbers: dict[str, float]) -> bool:
         """Whether the test says that a blur is what is wrong."""
