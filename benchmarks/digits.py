@@ -6,7 +6,7 @@ that is shown the pattern alone, and to one that is shown one copy of each objec
     python benchmarks/digits.py --full      as in the paper, for a GPU: 60,000 images, 300 rounds, a wider net
 
 The images: UNTWIN_DATA/mnist, or --data with any folder that has the idx files. Writes benchmarks/results/digits.json, where
-other runs stay, and docs/digits.png.
+other runs stay, and docs/digits.png (not with --only or --objectives).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def main() -> None:
     if options.quick:
         print("a quick run writes nothing")
         return
-    if not options.objectives:
+    if not (options.objectives or options.only):
         draw(rows, RESULTS.parents[1] / "docs" / "digits.png")
     command = " ".join(["python benchmarks/digits.py", *sys.argv[1:]])
     for row in rows:

@@ -99,7 +99,7 @@ class Denoiser:
 
     def _network(self, x: Tensor, sigma: float) -> Tensor:
         """Each channel at a contrast at which its noise is no more than LEVEL. Three channels as brightness and differences, whose noise is
-        as white as theirs: 0.1 to 0.9 dB better than one by one (docs/denoisers.md)."""
+        as white as theirs: 0.1 to 0.8 dB better than one by one (docs/denoisers.md)."""
         import torch
 
         from untwin.model.networks.dncnn import dncnn
