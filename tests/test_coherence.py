@@ -16,7 +16,7 @@ from untwin.judge.trust import Evidence, verdict
 from untwin.model.detection import Background, Coherent, CoherentFactor, Series, matrix, of_factor
 from untwin.model.physics import Physics
 from untwin.model.sharpen import sharpened
-from untwin.model.symmetric import even_part
+from untwin.model.symmetric import inversion
 from untwin.model.unknown import Unknown
 from untwin.model.waves.farfield import FarField
 from untwin.runs.auto import method
@@ -210,16 +210,25 @@ def test_a_blur_is_found_and_the_object_with_it():
 
 @pytest.mark.parametrize("shape", [(16,), (15, 12), (8, 9, 10)])
 def test_the_even_part_is_the_object_that_is_its_own_twin(shape):
-    x = thing(shape).to(torch.complex128)
-    at = tuple(n // 3 for n in shape)
-    twin = x.flip(tuple(range(x.ndim))).roll([1 + t for t in at], tuple(range(x.ndim))).conj()
-    whole = torch.ones(shape, dtype=torch.bool)
-    even, support, asymmetry = even_part((x + twin) * np.exp(0.7j), whole)
-    assert close(even, (x + twin) * np.exp(0.7j)) and asymmetry < 1e-6 and bool(support.all())
-    part, _, off = even_part(x, whole)
-    assert off > 0.1 and even_part(part, whole)[2] < 1e-6, "the even part of the even part is itself"
-    real, _, _ = even_part(x.real, whole)
-    assert not real.is_complex() and even_part(real, whole)[2] < 1e-6
+    x, axes = thing(shape).to(torch.complex128), tuple(range(len(shape)))
+    even = (x + x.flip(axes).roll([1 + n // 3 for n in shape], axes).conj()) * np.exp(0.7j)
+    twin, asymmetry = inversion(even)
+    assert close(twin.even(even), even) < 1e-12 and asymmetry < 1e-6 and twin.shift == tuple(n // 3 for n in shape)
+    for y in (x, x.real):
+        twin, asymmetry = inversion(y)
+        part = twin.even(y)
+        assert asymmetry > 0.1 and inversion(part)[1] < 1e-6 and part.is_complex() == y.is_complex()
+        assert close(twin.even(part), part) < 1e-12 and close(twin.inverted(twin.inverted(y)), y) == 0
+
+
+def test_a_fit_may_be_of_a_part_of_the_object():
+    p, _ = crystal("poly")
+    problem = ut.Problem(p)
+    s = ut.reconstruct(p, "50*RAAR + 20*ER", starts=2, seed=1, workers=1)
+    image, support = torch.fft.ifftshift(s.image), torch.fft.ifftshift(torch.as_tensor(s.support))
+    twin, _ = inversion(image)
+    x, _, loss = most_likely(problem, image, support & twin.inverted(support), iterations=20, part=twin.even)
+    assert inversion(x)[1] < 1e-3 and loss == pytest.approx(float(problem.misfit(x[None])[0]), rel=1e-3)
 
 
 def test_an_aperture_behind_a_blur_is_not_trusted_where_a_symmetric_one_is_more_likely():

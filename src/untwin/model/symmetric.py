@@ -1,30 +1,39 @@
-"""The part of an object that is its own twin: x(r) = conj(x(t - r)), about the centre that suits best."""
+"""Objects that are their own twin: x(r) = u conj(x(t - r)), u a phase factor."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def even_part(x: Tensor, support: Tensor) -> tuple[Tensor, Tensor, float]:
-    """That part, the pixels of the support that have their partner in it, and E between the object and its twin. x, support: (*grid).
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """shift: t, pixels, so that the centre is a pixel or the middle between pixels. turn: u, a tensor of the object's type."""
 
-    The centre is a pixel or the middle between pixels.
-    """
+    shift: tuple[int, ...]
+    turn: Tensor
+
+    def inverted(self, a: Tensor) -> Tensor:
+        """a(t - r). a: (..., *grid)."""
+        axes = tuple(range(-len(self.shift), 0))
+        return a.flip(axes).roll([1 + s for s in self.shift], axes)
+
+    def even(self, x: Tensor) -> Tensor:
+        """The part of x that is its own twin. x: (..., *grid)."""
+        return (x + self.turn.to(x.dtype) * self.inverted(x).conj()) / 2
+
+
+def inversion(x: Tensor) -> tuple[Inversion, float]:
+    """The inversion under which an object comes nearest to its twin, and E between the two. x: (*grid)."""
     import torch
 
-    axes = tuple(range(x.ndim))
     correlation = torch.fft.ifftn(torch.fft.fftn(x.to(torch.complex128)) ** 2)  # at t: sum over r of x(r) x(t - r)
     at = int(correlation.abs().argmax())
-    shift = [int(i) for i in torch.unravel_index(torch.tensor(at), x.shape)]
     peak, power = correlation.flatten()[at], float(x.abs().double().square().sum())
     share = min(1.0, float(peak.abs()) / power) if power > 0 else 1.0
-
-    def inverted(a: Tensor) -> Tensor:
-        return a.flip(axes).roll([1 + s for s in shift], axes)
-
     phase = peak / peak.abs().clamp(min=1e-300)
-    turn = phase.to(x.dtype) if x.is_complex() else phase.real.sign().to(x.dtype)
-    return (x + turn * inverted(x).conj()) / 2, support & inverted(support), (1 - share**2) ** 0.5
+    shift = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), x.shape))
+    return Inversion(shift, phase if x.is_complex() else phase.real.sign()), (1 - share**2) ** 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,10 +55,16 @@ class MaximumLikelihood(Algorithm):
 
 
 def most_likely(
-    problem: Problem, image: Tensor, support: Tensor, nuisance: Nuisance | None = None, iterations: int = 100
+    problem: Problem,
+    image: Tensor,
+    support: Tensor,
+    nuisance: Nuisance | None = None,
+    iterations: int = 100,
+    part: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Nuisance, float]:
     """The object (*grid), the unknowns (1,) and their loss. image, support: (*grid). nuisance: (1,) each, where the unknowns begin; None
-    holds them at what they are in the problem. Where a constraint is more than support, real or positive, the object is projected at last.
+    holds them at what they are in the problem. part: the object is this part of what is varied. Where a constraint is more than support,
+    real or positive, the object is projected at last.
     """
     import torch
     from scipy.optimize import minimize
@@ -75,7 +82,7 @@ def most_likely(
     def unpacked(p: Tensor) -> tuple[Tensor, Nuisance]:
         v = p[:n] * scale if real else torch.view_as_complex(p[:n].reshape(-1, 2)) * scale
         x = v.new_zeros(support.numel()).index_put((inside,), v).reshape(1, *support.shape)
-        return x, {name: p[n + i : n + i + 1] * s for i, (name, s) in enumerate(zip(names, size))}
+        return x if part is None else part(x), {name: p[n + i : n + i + 1] * s for i, (name, s) in enumerate(zip(names, size))}
 
     def value(p: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():

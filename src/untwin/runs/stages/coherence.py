@@ -19,7 +19,7 @@ from untwin.errors import InputError, NumericalFailure
 from untwin.judge import metrics, trust
 from untwin.model.detection import Background, Coherent, CoherentFactor, matrix, of_factor
 from untwin.model.sharpen import ITERATIONS
-from untwin.model.symmetric import even_part
+from untwin.model.symmetric import inversion
 from untwin.model.unknown import Unknown
 from untwin.runs.population import Population
 from untwin.runs.stages.base import Arrays, Cohort, Context, Rank, Size, Stage, Unforeseen
@@ -35,7 +35,7 @@ FIRST = 0.1  # pixels: σ from which the fit begins; from 0 it does not move
 LARGEST = 3.0  # pixels: a wider blur leaves no fringes
 MOVED = 0.03  # pixels: what σ may still move when the plan has been run with it
 NARROWEST = 0.05  # pixels: below it coherence is full
-SYMMETRIC = 0.5  # E of a result and its own twin, below which a symmetric object may stand behind it (benchmarks/apertures.py)
+SYMMETRIC = 0.7  # E of a result and its own twin, below which a symmetric object may stand behind it (benchmarks/apertures.py)
 SYMMETRIC_FIRST = 0.3  # pixels: σ from which the fit of a symmetric object begins
 
 
@@ -120,12 +120,14 @@ class Coherence(Unforeseen):
     def _beside_symmetric(self, cohort: Cohort, problem: Problem, score: float) -> Cohort:
         """How far the best result is from a point-symmetric object that explains the counts better with a blur; nothing, if none does."""
         result = cohort.best(problem).singles[0]
-        even, support, asymmetry = even_part(result.image[0], result.support[0])
+        image, support = result.image[0], result.support[0]
+        twin, asymmetry = inversion(image)
         if not 0 < asymmetry < SYMMETRIC:
             return cohort
+        support = support & twin.inverted(support)
         blurred = problem.with_detection(Coherent(Unknown(SYMMETRIC_FIRST**2, 0.0, LARGEST**2)))
-        x, values, loss = most_likely(blurred, even, support, blurred.first_values(1), self.iterations)
-        error = float(problem.symmetry.align(x[None], result.image[0]).error[0])
+        x, values, loss = most_likely(blurred, image, support, blurred.first_values(1), self.iterations, twin.even)
+        error = float(problem.symmetry.align(x[None], image).error[0])
         halved = float(metrics.unknowns(x[None], support[None])[0]) / 2  # each number stands at two places
         if float(values["covariance"]) < FIRST**2 or loss + halved > score or error < trust.SAME_ERROR:
             return cohort
