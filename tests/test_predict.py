@@ -13,6 +13,7 @@ from untwin import cli, fourier
 from untwin.data.cxi import write_pattern
 from untwin.data.dataset import simulated
 from untwin.data.measurement import Pattern
+from untwin.data.optics import Optics
 from untwin.data.read import read_object
 from untwin.errors import InputError
 from untwin.model.alignment import align
@@ -102,6 +103,7 @@ def test_what_a_network_cannot_know_is_refused():
         (solid, "3D"),
         (replace(one, measured=hidden), "not measured, in holes up to"),
         (big, "sampled too coarsely"),
+        (Pattern.of_waves(np.ones((1, 64, 64), np.float32), optics=Optics(fresnel_numbers=(0.05,))), "exposures of another kind"),
     ]:
         with pytest.raises(InputError, match=words):
             layout_for(bad, net)

@@ -12,6 +12,7 @@ import untwin
 def made_with(device: str = "cpu") -> dict[str, str | int]:
     """Plain values by name. commit: of untwin, empty where it does not run from a clone."""
     import numpy as np
+    import scipy
     import torch
 
     name = torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else platform.machine()
@@ -20,6 +21,7 @@ def made_with(device: str = "cpu") -> dict[str, str | int]:
         "commit": commit(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "scipy": scipy.__version__,
         "torch": str(torch.__version__),
         "device": f"{device.partition(':')[0]} ({name})",
         "threads": torch.get_num_threads(),

@@ -18,6 +18,7 @@ MAX_MISFIT = 3.0  # half deviance over the expected one, above which a model doe
 MAX_EXPOSURES_MISFIT = 1.2  # half deviance of exposures over what noise leaves beside the unknowns (tests/test_waves.py; 5 sigma at least)
 MAX_SHELL_MISFIT = 5.0  # the same of a shell of spatial frequency (benchmarks/detector.py)
 MAX_HIDDEN_SPECKLES = 2.5  # of which nothing was measured, from which on slow variations are anybody's guess (model/unmeasured.py)
+LEAST_CONTRAST = 0.02  # of a penalised object: below it there are no details that families could differ in (benchmarks/apertures.py)
 MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families agree on the penalty's choice (docs/benchmarks.md, Pictures)
 
 MARKS = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}  # a verdict in two words
@@ -107,7 +108,7 @@ def verdict(e: Evidence) -> Verdict:
     facts = _facts(e)
     if not e.errors:
         return _decided(None, facts, "nothing independent to compare with", ": take more starts before you trust this", Cause.SINGLE)
-    errors = [error / max(e.contrast, 1e-6) for error in e.errors]
+    errors = [error / max(e.contrast, LEAST_CONTRAST) for error in e.errors]
     nearest = min(errors)
     if e.r_factor > MAX_R_FACTOR:
         return _decided(False, facts, "the object does not explain the data", ": do not trust this", Cause.UNEXPLAINED)

@@ -26,7 +26,7 @@ class Denoiser:
     """x, sigma -> x without white Gaussian noise of deviation sigma, in the unit of x.
 
     source: the name of a shipped network ("dncnn", docs/denoisers.md: pictures of two axes), or a function (x, sigma) -> x of torch
-        tensors or arrays (1, channels, *grid). A network of torch, such as a denoiser of deepinv, is set to evaluation.
+        tensors (1, channels, *grid). A network of torch, such as a denoiser of deepinv, is set to evaluation.
     channels: that a function takes at once; 1 hands it each channel by itself, None all there are. The shipped network is for grey
         pictures: three channels go through it as brightness and two differences, others one by one.
     black, white: the numbers that are 0 and 1 to the source; x may lie outside.

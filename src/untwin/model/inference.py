@@ -64,6 +64,8 @@ def layout_for(pattern: Pattern, model: Trained) -> InputLayout:
 
     of = model.architecture
     name = f"{model.name} takes {' x '.join(map(str, of.shape))} patterns of objects up to {' x '.join(map(str, of.box))} pixels wide"
+    if pattern.optics is not None:
+        raise InputError(f"{name} of one far field; these are exposures of another kind. Reconstruct them without a network")
     if pattern.ndim != len(of.shape):
         raise InputError(f"{name}; this pattern has shape {pattern.shape}, {pattern.ndim}D. Take another model, or leave it out")
     if any(n < m for n, m in zip(pattern.shape, of.shape)):
@@ -183,7 +185,8 @@ def activations(pattern: Pattern, model: Trained) -> tuple[list[tuple[str, np.nd
     both centred."""
     import torch
 
-    intensity, measured = network_input(pattern, layout_for(pattern, model))
+    pattern = pattern.corrected()
+    intensity, measured = network_input(pattern, layout_for(pattern, model), _knows_holes(model))
     maps: list[tuple[str, np.ndarray]] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, out, name=name: maps.append((name, out[0].detach().clone().numpy())))
