@@ -213,7 +213,7 @@ def _require_size(grids: Grids, what: str) -> None:
 
 
 def _summed(grids: Grids, axis: int) -> tuple[Grids, int, str]:
-    """One pattern, how many frames are in it, and how they were joined. Whole numbers are summed and stay what they are; other numbers are averaged."""
+    """One pattern, how many frames are in it, and how they were joined. Whole numbers are summed; other numbers are averaged."""
     grids = grids.each(lambda a: np.moveaxis(a, axis, 0))
     some = measured_frames(grids.measured)
     n, where = int(some.sum()), some[:, None, None]

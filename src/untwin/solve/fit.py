@@ -116,14 +116,12 @@ class Fit(Algorithm):
         self.prior.check(problem.canvas(self.box)[1:])
         shapes, priors = problem.unknown_shapes, self._others()
         if without := sorted(shapes.keys() - priors.keys()):
-            raise InputError(
-                f"{without[0]} of the physics is unknown; expected "
-                + (
-                    "a prior for it, such as Fit(kernel=Softmax())"
-                    if without[0] == "kernel"
-                    else "the name kernel: Fit has a prior for no other"
-                )
+            wanted = (
+                "a prior for it, such as Fit(kernel=Softmax())"
+                if without[0] == "kernel"
+                else "the name kernel: Fit has a prior for no other"
             )
+            raise InputError(f"{without[0]} of the physics is unknown; expected {wanted}")
         if known := sorted(priors.keys() - shapes.keys()):
             raise InputError(f"Fit({known[0]}={priors[known[0]]!r}): the physics knows it; leave it out, or try Blur(Unknown())")
         for name, prior in priors.items():
