@@ -14,7 +14,7 @@ from untwin.data.measurement import Pattern
 from untwin.model.outline import smoothed
 
 # Together: Σ λ^100 = 2.5 parts round stops as 12 speckles behind them do (once, without a script: 751 of 781 pairs of stop and ellipse, 10
-# to 50 pixels in 64 x 64; all others between 11.9 and 15.9), and is at most 1.6 for gaps of 4 pixels and objects of 30 (docs/benchmarks.md)
+# to 50 pixels in 64 x 64; all others between 11.9 and 15.9), and is at most 1.6 for gaps of 4 pixels and objects of 30
 # In space (32^3, balls) Σ λ^12 = 2.5 stands for 12 to 14 speckles, and gaps of 4 in 64 hide less than 1: a ball has more surface.
 SHARPNESS = {2: 100, 3: 12}  # modes count λ^SHARPNESS, per dimension: in the plane by half where 0.7 % of their power was measured
 LIGHT = 0.1  # times the mean of the measured intensity: darker pixels hide too little to matter, as those in the corners
