@@ -226,7 +226,8 @@ def test_a_picture_is_judged_by_its_contrast_and_by_its_photons():
     assert verdict(replace(evidence, contrast=0.5)).trusted is True
     assert verdict(replace(evidence, contrast=0.3)).trusted is None
     assert verdict(replace(evidence, contrast=0.1)).trusted is False
-    assert verdict(replace(evidence, contrast=0.003, errors=(0.0004,))).trusted is True, "a uniform object has no details"
+    even = verdict(replace(evidence, contrast=0.003, errors=(0.0004,)))
+    assert even.trusted is True and "error 0.020 in units of 0.02" in even.text, "a uniform object has no details"
     assert verdict(replace(evidence, contrast=0.003, errors=(0.004,))).trusted is None
     few = verdict(replace(evidence, photons=20.0))
     assert few.trusted is None and "20 photons" in few.text

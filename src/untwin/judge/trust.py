@@ -112,7 +112,7 @@ def verdict(e: Evidence) -> Verdict:
     nearest = min(errors)
     if e.r_factor > MAX_R_FACTOR:
         return _decided(False, facts, "the object does not explain the data", ": do not trust this", Cause.UNEXPLAINED)
-    unit = " of its contrast" if e.contrast < 1 else ""
+    unit = " of its contrast" if LEAST_CONTRAST <= e.contrast < 1 else f" in units of {LEAST_CONTRAST:g}" if e.contrast < 1 else ""
     if nearest < SAME_ERROR:
         families = 1 + sum(error < SAME_ERROR for error in errors)
         agreement = f"{families} of {1 + len(e.errors)} independent families of starts end here (error {nearest:.3f}{unit})"
