@@ -96,12 +96,14 @@ def test_it_comes_from_a_file_a_dataset_of_it_or_of_the_pattern_s_own(scan, tmp_
         file["entry/data"], file["entry/ic"], file["monitor"] = counts, monitor[:, None, None], monitor
     np.savez(tmp_path / "m.npz", time=np.arange(12.0), monitor=monitor)
     np.save(tmp_path / "m.npy", monitor)
+    np.savetxt(tmp_path / "m.txt", monitor, header="one number in each line")
     first = ut.read(path, monitor=monitor)
     assert first.source.options == {}
     inside = {"data": "entry/data"}
     for source, name, options in [
         (path, str(tmp_path / "m.npy"), {}),
         (path, str(tmp_path / "m.npz"), {}),
+        (path, str(tmp_path / "m.txt"), {}),
         (path, f"{tmp_path / 'scan.h5'}::monitor", {}),
         (tmp_path / "scan.h5", "entry/ic", inside),
         (tmp_path / "scan.h5", "monitor", inside),

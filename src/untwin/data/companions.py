@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from untwin.data import formats
+from untwin.data import formats, text
 from untwin.data.belongings import is_bad, without_nan
 from untwin.data.measurement import numbers
 from untwin.data.nexus import CXI_DETECTOR
@@ -51,7 +51,9 @@ def flat_and_dark(stored: Stored, named: Sequence[Named], guesses: list[str]) ->
 
 
 def frames_of(stored: Stored, monitor: Named) -> np.ndarray:
-    """The monitor as the user names it: the array of that name, however many axes it has."""
+    """The monitor as the user names it: the array of that name, however many axes it has, or a text of one number in each line."""
+    if isinstance(monitor, str | Path) and (column := text.column(Path(monitor).expanduser())) is not None:
+        return column
     return _companion(stored, monitor, "monitor", ("monitor", "ic0", "i0"))[2]
 
 
@@ -73,13 +75,13 @@ def _companion(stored: Stored, named: Named, purpose: str, prefer: Sequence[str]
     """(format, name, array) of what lies beside the pattern: a file, FILE::NAME, a dataset of the pattern's own file, or an array."""
     if not isinstance(named, str | Path):
         return "memory", "array", numbers(purpose, named)
-    text = str(named)
-    if "::" in text or text.startswith("~") or stored.file is None or not formats.has_names(stored.format) or Path(text).exists():
-        path, name = split(text)
+    asked = str(named)
+    if "::" in asked or asked.startswith("~") or stored.file is None or not formats.has_names(stored.format) or Path(asked).exists():
+        path, name = split(asked)
     else:
-        path, name = stored.file, text
+        path, name = stored.file, asked
     kind = formats.kind(path)
     if path == stored.file and name is not None and not formats.holds(path, stored.format, name):
-        raise InputError(f"the {purpose} {text} is neither a file nor an array in {path.name}; check its path")
+        raise InputError(f"the {purpose} {asked} is neither a file nor an array in {path.name}; check its path")
     name, values = formats.array(path, kind, name, prefer, purpose, f"{purpose}={path.name}::NAME instead of data")
     return kind, name or path.name, values

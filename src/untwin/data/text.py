@@ -50,6 +50,19 @@ def load(path: Path, name: str) -> np.ndarray:
     return values
 
 
+def column(path: Path) -> np.ndarray | None:
+    """(rows,) float64 of a text of one number in each line, which is no table; None where it is none."""
+    if path.suffix.lower() not in ENDINGS or not path.is_file() or path.stat().st_size > LARGE:
+        return None
+    with path.open("rb") as file:
+        if not _TOKEN.fullmatch(_first_line(file.read(2**20)).strip()):
+            return None
+    try:
+        return np.loadtxt(path, dtype=float, comments="#", ndmin=1, encoding="latin-1")
+    except ValueError:
+        return None
+
+
 def _layout(path: Path) -> tuple[int, int, str | None, range | None]:
     """(columns, lines that are no comment, separator, the columns that are read where lines end with a separator)"""
     if path.stat().st_size > LARGE:
