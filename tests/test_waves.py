@@ -15,6 +15,7 @@ from untwin.data.measurement import Pattern
 from untwin.data.optics import Optics
 from untwin.engine import Coefficients
 from untwin.errors import InputError
+from untwin.judge.trust import Cause
 from untwin.model.waves.base import Waves, least_squares
 from untwin.runs.names import parse
 from untwin.solve.run import iterate
@@ -271,6 +272,21 @@ def test_a_real_picture_behind_one_chirp_has_no_twin_and_no_shift():
     p = ut.Problem(Pattern.of_waves(1e4 * waves(x[None])[0]), waves, ut.constraints.Support() & ut.constraints.Nonnegative())
     solution = ut.reconstruct(p, "250*RAAR + 60*ER", support=inside, starts=3)
     assert float(ut.physics.NoSymmetry().align(solution.image[None].to(torch.complex64), x.to(torch.complex64)).error) < 0.01
+
+
+@pytest.mark.parametrize("outline", ["a box", "a triangle"])
+def test_behind_one_mask_the_twin_is_left_unless_the_support_tells(outline):
+    support = np.ones((16, 16), dtype=bool) if outline == "a box" else np.tri(16, dtype=bool)
+    rng = np.random.default_rng(1)
+    x = support * np.exp(2j * rng.random((16, 16))) * (0.5 + rng.random((16, 16)))
+    mask = np.exp(2j * np.pi * rng.random((1, 16, 16)))
+    y = np.abs(np.fft.fft2(np.pad(mask * x, ((0, 0), (0, 24), (0, 24))))) ** 2
+    problem = ut.Problem(ut.Pattern.of_waves(y), ut.physics.Masked(mask))
+    solutions = [ut.reconstruct(problem, support=support, starts=8, seed=seed) for seed in range(3)]
+    if outline == "a triangle":
+        assert all("twin" not in s.verdict.text for s in solutions) and any(s.verdict.trusted for s in solutions)
+    else:
+        assert not any(s.verdict.trusted for s in solutions) and any(s.verdict.cause is Cause.TWIN for s in solutions)
 
 
 def test_a_deep_prior_is_fitted_to_exposures():

@@ -23,6 +23,7 @@ MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families 
 
 MARKS = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}  # a verdict in two words
 ERASED = "the object has a phase: positivity erases it; leave it out"
+TWIN = "behind a single mask the twin of the wave has the same pattern, and this may be either"
 NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
 
 
@@ -36,6 +37,7 @@ class Cause(StrEnum):
     NOISE = "noise"  # too few photons
     ROUNDING = "rounding"  # numbers of too few levels
     MODEL = "model"  # the data contradict it
+    TWIN = "twin"  # another object has the same data
     FAILED = "failed"  # most of the starts did
 
 

@@ -62,6 +62,8 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             return Advice(how, again.command(support="SUPPORT.npy"))
         case Cause.ROUNDING:
             return Advice("take the numbers as the detector wrote them, and not a picture of them; what is coarse can be used")
+        case Cause.TWIN:
+            return Advice("measure behind a second mask, or give a support that is not its own mirror image")
         case Cause.NOISE:
             return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
     if options.get("recipe") or options.get("method") not in (None, "auto"):
