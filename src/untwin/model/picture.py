@@ -28,8 +28,9 @@ class Picture(InNotebooks, InverseProblem):
     """y = physics(x) + noise, to be solved for x (starts, channels, *grid).
 
     y: (channels, *grid), real or complex; an array of numpy is taken in single precision. physics: an ImagePhysics; any other callable is
-        taken as Forward. measured: bool like y, False where nothing is known; by default everything is. channels: of x,
-        by default those of y. loss: Squared, Absolute, Huber, Poisson, Gamma, SSIM. nuisance: values for what is unknown in the physics, (starts, *shape) each; by default its first values.
+        taken as Forward. measured: bool like y, False where nothing is known; by default everything is.
+    channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson, Gamma, SSIM. nuisance: values for what is unknown in
+        the physics, (starts, *shape) each; by default its first values.
     """
 
     y: Tensor = field(repr=False)
