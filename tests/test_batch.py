@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,10 @@ def test_archives_of_a_folder_are_a_pattern_each_and_arrays_are_frames(tmp_path)
         np.save(tmp_path / "arrays" / f"{k}.npy", np.ones((8, 8)))
     assert [m.name for m in members([tmp_path / "archives"])] == ["0", "1"] == [m.name for m in members([f"{tmp_path}/archives/*.npz"])]
     assert [m.name for m in members([tmp_path / "arrays"])] == ["arrays"]
+    (tmp_path / "archives" / "notes.txt").write_text("not a pattern")
+    (tmp_path / "archives" / "2.npz").write_text("torn")
+    (tmp_path / "archives" / "3.h5").touch()
+    assert [m.name for m in members([tmp_path / "archives"])] == ["0", "1", "2", "3"], "what is torn is reported and not passed over"
 
 
 def test_what_is_empty_or_torn_among_others_is_a_member_and_what_is_not_there_is_not(tmp_path):
@@ -352,6 +357,11 @@ def test_a_damaged_record_is_said(tmp_path, content):
 # From Python
 
 
+def test_what_is_no_option_of_reconstruct_is_refused_before_any_pattern():
+    with pytest.raises(InputError, match="mask= is not an option of untwin.reconstruct"):
+        ut.reconstruct_many([thing()], mask=np.zeros((8, 8)))
+
+
 def test_many_patterns_in_memory_come_in_their_order():
     results = list(ut.reconstruct_many([thing(), np.zeros((3, 3)), thing()], workers=2, recipe=ut.parse(QUICK[1]), starts=2))
     assert [r.name for r in results] == ["pattern-0", "pattern-1", "pattern-2"] and [bool(r.error) for r in results] == [False, True, False]
@@ -453,6 +463,7 @@ def test_a_series_begins_each_at_the_last_that_is_not_doubted(tmp_path, monkeypa
     verdicts = iter([True, False, None, True])
     reconstruct = ut.reconstruct
 
+    @wraps(reconstruct)
     def with_verdict(pattern, **options):
         started.append(Path(options["start"]).name if "start" in options else None)
         return replace(reconstruct(pattern, **options), verdict=Verdict(next(verdicts), ""))

@@ -150,6 +150,14 @@ def test_losses_of_pictures(loss, want):
     assert float(loss(1j * f, 1j * y, torch.tensor([[[True, True, False]]]))) == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8, np.complex128])
+def test_a_picture_may_be_an_array_of_numpy(dtype):
+    y = np.arange(48).reshape(1, 6, 8).astype(dtype)
+    p = ut.Picture(y, ut.physics.Blur(torch.ones(3, 3) / 9), measured=y.real > 3)
+    assert p.y.dtype == (torch.complex64 if np.iscomplexobj(y) else torch.float32) and int(p.measured.sum()) == 44
+    assert p.shape == (1, 8, 10) and "Picture" in p._repr_html_()
+
+
 def test_any_function_is_a_physics():
     g = torch.Generator().manual_seed(0)
     truth = torch.rand(1, 12, 12, generator=g)

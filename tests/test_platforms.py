@@ -82,6 +82,13 @@ def test_the_doctor_looks_at_a_machine_that_does_not_say_how_much_memory_it_has(
     assert dict(doctor.findings())["CPU"].endswith("cores")
 
 
+def test_the_doctor_names_each_part_of_the_extra_detector_that_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "_speed", lambda shape, starts=1: "fast")
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "fabio" else object())
+    found = dict(doctor.findings())
+    assert "untwin[detector]" in found["CBF"] and "is installed" in found["HDF5 filters"]
+
+
 def test_a_letter_that_a_pipe_does_not_have_is_no_bug(tmp_path, monkeypatch):
     """A file whose name is in Cyrillic, and stdout as Windows has it behind a pipe."""
     np.save(tmp_path / "кристалл.npy", np.random.default_rng(0).poisson(50, (16, 16)))

@@ -42,6 +42,8 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "HDF5 filters", 'no bitshuffle or LZ4 (detector files): pip install "untwin[detector]"'
     else:
         yield "HDF5 filters", "hdf5plugin is installed: compressed detector files can be read"
+    if importlib.util.find_spec("fabio") is None:
+        yield "CBF", 'no fabio, which reads it: pip install "untwin[detector]"'
     if importlib.util.find_spec("distributed") is None:
         yield "cluster", 'no Dask (starts on many machines): pip install "untwin[cluster]"'
     else:

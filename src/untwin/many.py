@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,9 +92,13 @@ def reconstruct_many(
         series (needs output). progress: in a notebook a line counts the patterns. options: of `untwin.reconstruct`, for all of them.
     Raises InputError where there is nothing to do, or another batch in the folder.
     """
+    from untwin.runs.reconstruct import reconstruct
+
     items = _items(patterns, frames)
     for name in sorted({"checkpoint", "live"} & options.keys()):
         raise InputError(f"{name}= is not an option of a batch, which keeps what is done in output=; leave it out")
+    for name in sorted(options.keys() - signature(reconstruct).parameters.keys()):
+        raise InputError(f"{name}= is not an option of untwin.reconstruct; what is told to untwin.read goes with patterns read before")
     if follow and output is None:
         raise InputError("follow=True begins from results in files; give output=, a folder for them")
     root = None if output is None else Path(output).absolute()

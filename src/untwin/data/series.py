@@ -20,6 +20,7 @@ from untwin.errors import InputError, readable_errors
 
 EACH = "each"  # frames=: every frame is a pattern of its own
 PATTERNS = ("hdf5", "npz", "matlab")  # kinds of files that hold a pattern, and as a rule no single frame
+ENDINGS = (".cxi", ".h5", ".hdf5", ".nxs", ".npz", ".mat")  # of such files: one that holds something else is named, not passed over
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def _in_folder(root: Path) -> list[str]:
     files = [p for p in entries if p.is_file()]
     kinds = {file: kind_of(file) for file in files}
     known = any((root / name).is_file() for name in ("manifest.json", "result.cxi", "zarr.json", ".zarray", ".zgroup"))
-    patterns = [str(file) for file in files if kinds[file] in PATTERNS]
+    broken = [file for file in files if kinds[file] in ("", "text") and file.suffix.lower() in ENDINGS]
+    patterns = [str(file) for file in files if kinds[file] in PATTERNS or file in broken]
     if known or any(kinds[file] not in ("", "text", *PATTERNS) for file in files):
         return [str(root)]
     if patterns:

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class Picture(InNotebooks, InverseProblem):
     """y = physics(x) + noise, to be solved for x (starts, channels, *grid).
 
-    y: (channels, *grid), real or complex. physics: an ImagePhysics; any other callable is taken as Forward. measured: bool like y, False
-    where nothing is known; by default everything is. channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson,
-        Gamma, SSIM. nuisance: values for what is unknown in the physics, (starts, *shape) each; by default its first values.
+    y: (channels, *grid), real or complex; an array of numpy is taken in single precision. physics: an ImagePhysics; any other callable is
+        taken as Forward. measured: bool like y, False where nothing is known; by default everything is.
+    channels: of x, by default those of y. loss: Squared, Absolute, Huber, Poisson, Gamma, SSIM. nuisance: values for what is unknown in
+        the physics, (starts, *shape) each; by default its first values.
     """
 
     y: Tensor = field(repr=False)
@@ -42,6 +43,10 @@ class Picture(InNotebooks, InverseProblem):
     def __post_init__(self) -> None:
         import torch
 
+        for name, value in (("y", self.y), ("measured", self.measured)):
+            if isinstance(value, np.ndarray):
+                kind = bool if name == "measured" else np.complex64 if np.iscomplexobj(value) else np.float32
+                object.__setattr__(self, name, torch.from_numpy(np.array(value, kind)))
         if self.y.ndim < 2:
             raise InputError(f"a picture has shape {tuple(self.y.shape)}; expected (channels, height, width)")
         if not isinstance(self.physics, ImagePhysics):
