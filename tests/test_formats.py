@@ -397,6 +397,20 @@ def frames(folder: Path, stack: np.ndarray, name: str = "scan_{}.tif", first: in
 STACK = np.stack([counts(16, seed) for seed in range(20)])
 
 
+def test_pages_that_were_written_one_by_one_are_a_stack_and_other_shapes_are_named(tmp_path):
+    """tifffile describes each write as a series of its own."""
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
+        for frame in STACK:
+            file.write(frame)
+    same(tmp_path / "pages.tif", STACK)
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(GOOD)
+        file.write(GOOD.astype(np.float32))
+    with pytest.raises(InputError, match=r"2 arrays .* 0 .32×32, int32., 1 .32×32, float32."):
+        read(tmp_path / "two.tif")
+    same(f"{tmp_path}/two.tif::0")
+
+
 @pytest.mark.parametrize("ending", ["tif", "npy", "edf", "cbf", "png"])
 def test_a_folder_of_frames_is_a_stack_in_the_order_of_its_numbers(tmp_path, ending):
     """scan_2 comes before scan_10."""

@@ -83,6 +83,12 @@ def _opened(path: Path) -> Iterator[Any]:
     logger.setLevel(logging.CRITICAL + 1)
     try:
         with tifffile.TiffFile(path, is_ome=False, is_ndtiff=False, is_mmstack=False) as file:
+            one_by_one = len(file.series) > 1 and {s.kind for s in file.series} == {"shaped"}
+            if not one_by_one or len({(s.shape, s.dtype) for s in file.series}) > 1:
+                yield file
+                return
+        # pages that tifffile wrote one by one: its own description makes each a series
+        with tifffile.TiffFile(path, is_shaped=False, is_ome=False, is_ndtiff=False, is_mmstack=False) as file:
             yield file
     finally:
         logger.setLevel(level)
