@@ -66,7 +66,11 @@ def inspect(
 
 
 def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Path | None) -> None:
-    """Several exposures of one object: what they are, and with which masks or at which distances."""
+    """Several exposures of one object: what they are, and with which masks or at which distances. Raises InputError where these do not
+    fit the array."""
+    from untwin.model.physics import default_physics
+
+    default_physics(pattern).on(pattern)
     optics, bad = pattern.optics, int((~pattern.measured).sum())
     assert optics is not None
     if optics.masks is not None:
