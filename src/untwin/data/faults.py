@@ -191,10 +191,9 @@ def isolated(frames: np.ndarray, good: np.ndarray, unit: float) -> np.ndarray:
     few = np.argwhere(bright & (light > FEW * _about(light, [(a, b) for a in (-3, 0, 3) for b in (-3, 0, 3) if a or b])))
     if max(len(alone), len(few)) > MOST_HOT * frames.size:
         return none
-    for at, test in ((alone, _is_alone), (few, _is_one_of_few)):
+    for at, those in ((alone, _alone), (few, _few)):
         if len(at):
-            pixels = at[test(light, good, at, unit)]
-            none[tuple(pixels.T)] = True
+            none[tuple(those(light, good, at, unit).T)] = True
     return none
 
 
@@ -219,25 +218,29 @@ def _is_beyond_noise(light: np.ndarray, at: np.ndarray, brightest: np.ndarray, u
     return counting & (value > NOISE * np.where(np.isfinite(typical), typical, 0))
 
 
-def _is_alone(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
-    """Not where two pixels at a distance of two have a share of its light: so looks a rectangle oversampled by exactly 2, every other
-    sample of which is 0."""
+def _alone(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
+    """Those of the pixels that are. Not where two pixels at a distance of two have a share of its light: so looks a rectangle oversampled
+    by exactly 2, every other sample of which is 0."""
     value, near = light[tuple(at.T)], _window(light, at, _ring(1))
     second = np.sort(_window(light, at, _ring(2)), axis=1)[:, -2]
     enough = _window(good, at, _ring(1)).sum(1) >= MEASURED
-    return enough & (ALONE * second < value) & _is_beyond_noise(light, at, near.max(1), unit)
+    return at[enough & (ALONE * second < value) & _is_beyond_noise(light, at, near.max(1), unit)]
 
 
-def _is_one_of_few(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
-    """Up to MOST_TOUCHING pixels within two of it are far above the others there and at a distance of three. All of these few pass."""
-    value = light[tuple(at.T)]
-    near, far = _window(light, at, [(0, 0), *_ring(1), *_ring(2)]), _window(light, at, _ring(3)).max(1)
+def _few(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
+    """Those of the pixels of which up to MOST_TOUCHING within two of them are far above the others there and at a distance of three; and
+    all of these few. Of four that touch one pixel at least is within two of the others."""
+    value, steps = light[tuple(at.T)], [(0, 0), *_ring(1), *_ring(2)]
+    near, far = _window(light, at, steps), _window(light, at, _ring(3)).max(1)
     ordered = np.sort(near, axis=1)[:, ::-1]
     around = np.maximum(ordered[:, MOST_TOUCHING], far)
     enough = (_window(good, at, _ring(2)).sum(1) >= 10) & (_window(good, at, _ring(3)).sum(1) >= 15)
     gap = ordered[:, :MOST_TOUCHING]
     level = np.where(gap > FEW * around[:, None], gap, np.inf).min(1)  # the dimmest of the few
-    return enough & (value >= level) & (FEW * around < level) & _is_beyond_noise(light, at, around, unit)
+    seeds = np.flatnonzero(enough & (value >= level) & (FEW * around < level) & _is_beyond_noise(light, at, around, unit))
+    which, step = np.nonzero(near[seeds] >= level[seeds, None])
+    few = (at[seeds[which]] + np.pad(steps, ((0, 0), (1, 0)))[step]) % light.shape
+    return few[_is_beyond_noise(light, few, around[seeds[which]], unit)]
 
 
 def _bright_lines(total: np.ndarray, unit: float) -> np.ndarray:
