@@ -394,9 +394,13 @@ def test_a_plain_script_may_use_several_processes(tmp_path):
 # what is wrong with it today
 
 
-def test_a_run_is_not_compared_with_itself():
-    found = ut.reconstruct(crystal()[0], SHORT, starts=1)
+@pytest.mark.parametrize("recipe", [SHORT, f"Plan(Search({PHASING}), Guide((20*RAAR + 5*ER,)))"])
+def test_a_run_is_not_compared_with_its_own_start(recipe, tmp_path):
+    found = ut.reconstruct(crystal()[0], recipe, starts=1)
     assert found.prtf is None and "resolution_pixels" not in found.numbers and found.numbers["runs_kept"] == 1
+    assert "PRTF" not in found.verdict.text
+    summary = json.loads((found.save(tmp_path / "out") / "summary.json").read_text())
+    assert summary["prtf"] is None and "resolution_pixels" not in summary["numbers"]
 
 
 @pytest.mark.parametrize("recipe", [None, "Plan(Search(ER, starts=2))"])
