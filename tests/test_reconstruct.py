@@ -302,6 +302,7 @@ def test_the_report_is_written_again(run, capsys):
         cli.main(["report", str(out)])
     assert stop.value.code == 0 and str(out / "report.html") in capsys.readouterr().out
     assert (out / "report.html").stat().st_size > 10_000
+    assert ut.load(out).method == "recipe"
 
 
 def test_every_option_of_a_run_is_repeated(tmp_path, monkeypatch):

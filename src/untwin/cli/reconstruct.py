@@ -235,7 +235,7 @@ def _run_of(folder: Path) -> Run | None:
     from untwin.config import resolved
 
     try:
-        return resolved(folder / "run.toml", {}).model_copy(update={"recipe": None})  # written out there, whoever chose it
+        return resolved(folder / "run.toml", {})
     except InputError:
         return None
 
