@@ -234,6 +234,18 @@ def test_an_interrupted_batch_goes_on(tmp_path, monkeypatch, capfd):
     assert [row["status"] for row in rows(tmp_path / "out").values()] == ["done", "done"]
 
 
+def test_a_batch_goes_on_without_reports_where_none_are_wanted_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("untwin.show.report.FIGURES", {})
+    good, bad, out = *scans(tmp_path / "scans", "a"), tmp_path / "scans" / "b.cxi", tmp_path / "out"
+    bad.write_text("no pattern")
+    assert main(good, bad, "-o", out, "--workers", "1", *(word for word in QUICK if word != "--no-report")) == 3
+    write_pattern(bad, thing(), process={})
+    assert main("--resume", out, "--workers", "1", "--no-report") == 0
+    assert (out / "a" / "report.html").is_file() and not (out / "b" / "report.html").exists()
+    page = (out / "index.html").read_text()
+    assert 'href="a/report.html"' in page and 'href="b/figures/thumbnail.png"' in page
+
+
 def test_a_batch_without_a_page_for_each_has_none(tmp_path):
     files = scans(tmp_path / "scans", "a", "b")
     assert main(*files, "-o", tmp_path / "out", *QUICK) == 0

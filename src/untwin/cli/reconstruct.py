@@ -135,7 +135,7 @@ def reconstruct(
         others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items()}
         others |= {"--config": options.config, "--overwrite": options.overwrite, "--follow": options.follow}
         if (options.resume / RECORD).is_file():
-            resume_batch(options.resume, anew, others)
+            resume_batch(options.resume, anew, others, options.report)
         else:
             resumed(options.resume, anew, others, None if options.report else WITHOUT_REPORT)
         return
