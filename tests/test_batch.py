@@ -459,6 +459,13 @@ def test_a_result_is_moved_onto_the_one_before_and_gives_the_same_counts(turned_
     assert torch.allclose(result.modes[0].abs().sum(), solved.modes[0].abs().sum(), rtol=1e-4)
 
 
+def test_a_series_in_the_order_of_the_shell_is_noted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("untwin.cli.batch._worked", lambda *arguments: None)
+    files = scans(tmp_path / "scans", "t_1", "t_10", "t_2")
+    assert main(*files, "--follow", "-o", tmp_path / "out") == 0 and "begins t_1, t_2, t_10" in capsys.readouterr().err
+    assert main(tmp_path / "scans" / "t_*.cxi", "--follow", "-o", tmp_path / "out") == 0 and "order" not in capsys.readouterr().err
+
+
 def test_a_series_begins_each_at_the_last_that_is_not_doubted(tmp_path, monkeypatch):
     files = scans(tmp_path / "scans", *"abcd")
     started = []

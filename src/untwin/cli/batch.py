@@ -51,10 +51,13 @@ def batch_members(files: Sequence[Path], frames: str | None, data: str | None) -
 def reconstruct_batch(chosen: Sequence[Member], settings: dict[str, Any], config: Path | None, options: BatchOptions) -> None:
     """Each pattern in its folder. Raises NumericalFailure where any has failed."""
     from untwin.config import resolved
+    from untwin.data.series import by_numbers
 
     base = resolved(config, {**settings, "file": chosen[0].source})
     again = {"files": [m.source for m in chosen], "numbers": [m.frame for m in chosen], "names": [m.name for m in chosen]}
     _note_frames(chosen)
+    if options.follow and chosen != (ordered := sorted(chosen, key=lambda m: by_numbers(str(m)))):
+        note(f"the series is in the order given, not in that of its numbers, which begins {', '.join(m.name for m in ordered[:3])}")
     _worked(base, chosen, base.output or Path(OUTPUT), options, again)
 
 
@@ -81,9 +84,7 @@ def resume_batch(folder: Path, anew: dict[str, Any], others: dict[str, Any], rep
     _worked(base, chosen, folder, options, again, report)
 
 
-def _worked(
-    base: Run, chosen: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any], report: bool = True
-) -> None:
+def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any], report: bool = True) -> None:
     from functools import partial
 
     from untwin.batch import Batch, Crew, Item, alone
