@@ -40,7 +40,9 @@ CASES = {  # what the verdict rests on -> its cause, and what the advice says
 def solution():
     pattern, _ = measure(shapes.complex_texture((24, 24), np.random.default_rng(0)), 1e6, np.random.default_rng(0))
     solution = ut.reconstruct(pattern, "20*HIO + ShrinkWrap + 5*ER", starts=2)
-    return replace(solution, method="auto", numbers=solution.numbers | {"chi_square_amplitude": 1.0, "photons": 1e6, "support_pixels": 100.0})
+    return replace(
+        solution, method="auto", numbers=solution.numbers | {"chi_square_amplitude": 1.0, "photons": 1e6, "support_pixels": 100.0}
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -111,10 +111,9 @@ def reconstruct(
     ):
         store.live = record
         solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
-        asked = "recipe" if recipe is not None else method
-        solution = replace(solution, method=asked, effort=1.0 if effort is None else float(effort))
         _show_end(record, solution)
-    return solution
+    asked = "recipe" if recipe is not None else method
+    return replace(solution, method=asked, effort=1.0 if effort is None else float(effort))
 
 
 def _show_end(record: Record, solution: Reconstruction) -> None:

@@ -23,9 +23,9 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
         each multiple of `every` steps at least. The states are the same.
 
     A rule looks at each step of its segment (or at each `every`-th, Rule); when every start has stopped, or come to NaN or infinity, the
-    rest of the segment is passed over. Whether they have is asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the
-    answer. Algorithms begin anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had
-    never stopped.
+    rest of the segment is passed over. Whether they have is asked after each step on a CPU and every CHECK steps on other devices, which
+    would have to wait for the answer. Algorithms begin anew in every segment. Any state that was yielded can be handed in again, and the
+    run goes on as if it had never stopped.
     """
     require_suited(problem, recipe)
     state = suited(problem, state)
@@ -67,7 +67,7 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
             looked_at = rule is not None and (state.at - start) % rule.every == 0
             yield (state := rule.observe(_with_unknowns(problem, state), state) if rule and looked_at else state)
         if rule:
-            yield (state := _kept(rule, state).replace(at=end))
+            yield (state := _restored(rule, state).replace(at=end))
         start = end
 
 
@@ -75,19 +75,19 @@ def _all_stopped(rule: Rule, state: State) -> bool:
     """Whether every start has been stopped, or has come to NaN or infinity, which is looked for every CHECK steps."""
     import torch
 
-    done = rule.done(state)
-    if not isinstance(done, torch.Tensor) or done.dtype != torch.bool or tuple(done.shape) != (len(state.members),):
-        gives = f"{tuple(done.shape)} {done.dtype}" if isinstance(done, torch.Tensor) else type(done).__name__
+    stopped = rule.done(state)
+    if not isinstance(stopped, torch.Tensor) or stopped.dtype != torch.bool or tuple(stopped.shape) != (len(state.members),):
+        gives = f"{tuple(stopped.shape)} {stopped.dtype}" if isinstance(stopped, torch.Tensor) else type(stopped).__name__
         raise InputError(f"{rule!r}: `done` gives {gives}, expected (starts,) torch.bool, such as value < level, which NaN is not")
-    return bool((done | ~state.finite() if state.step % CHECK == 0 else done).all())
+    return bool((stopped | ~state.finite() if state.step % CHECK == 0 else stopped).all())
 
 
-def _kept(rule: Rule, state: State) -> State:
+def _restored(rule: Rule, state: State) -> State:
     """The state with what the rule keeps. Raises InputError where this is NaN or infinity, and the last image is not."""
-    kept = rule.restore_best(state)
-    if bool((_finite(state) & ~_finite(kept)).any()):
+    restored = rule.restore_best(state)
+    if bool((_finite(state) & ~_finite(restored)).any()):
         raise InputError(f"{rule!r} keeps an image of NaN or infinity, and the last one is finite; keep an image only where it is finite")
-    return kept
+    return restored
 
 
 def _finite(state: State) -> Tensor:
