@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 PRIORS = ("auto", "pnp", "tv", "dip", "drp")
 UNTRAINED = ("dip", "drp")
 STEPS = 5000
+FITTED = "stop= (--stop) and steps= (--steps) are for a fit"
 BEYOND = 4.0  # times white: noise of that deviation leaves nothing of a picture, and 8 bits have a root mean square of 5 where nearly black
 
 Report = Callable[[int, float | None, int], None]
@@ -154,7 +155,7 @@ def _restored(
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser) or prior == "tv":
         if fitted:
-            raise InputError(f"stop= and steps= are for a fit, and {prior!r} is none; leave them out, or take another prior")
+            raise InputError(f"{FITTED}; leave them out, or take a prior such as drp in place of {choice.removesuffix(', as asked for')}")
         denoiser = prior if isinstance(prior, Denoiser) else None
         return plugplay.restored(problem, denoiser, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
     if sigma is not None:
@@ -292,7 +293,7 @@ def _blind(prior: Denoiser | Blind | str | None, problem: Picture, fitted: bool,
     if isinstance(prior, str) and prior not in ("auto", "pnp"):
         raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit(kernel=Softmax()) or {', '.join(METHODS)}")
     if fitted:
-        raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
+        raise InputError(f"{FITTED}; leave them out of a deblurring without a kernel, or in Python give prior=Fit(kernel=Softmax())")
     settings = prior if isinstance(prior, Blind) else Blind(denoiser=prior) if isinstance(prior, Denoiser) else Blind()
     return settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0, 1))
 
