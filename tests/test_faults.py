@@ -57,6 +57,17 @@ def dark_pixel(c: np.ndarray, seed: int = 0) -> tuple[int, int]:
 
 # light is no fault
 
+
+@pytest.mark.parametrize(("shape", "size"), [((31, 34), 0.75), ((48, 44), 0.79), ((28, 51), 0.77)])
+def test_the_streaks_of_a_large_rectangle_are_no_lines_and_a_hot_column_beside_them_is_one(shape, size):
+    c = rectangle(shape, 2e5, size)
+    hidden, _ = look(c)
+    assert not hidden.any()
+    c[:, 5] += 200
+    hidden, guesses = look(c)
+    assert hidden[:, 5].all() and hidden.sum() == len(c) and any("in lines along" in text for text in guesses)
+
+
 STORED = {
     "counts": lambda c: c,
     "FFT order": np.fft.ifftshift,

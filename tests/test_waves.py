@@ -603,6 +603,20 @@ def test_noise_is_asked_for_where_nothing_was_counted():
         assert (solution.numbers["noise_error"] > 0.1) == (trusted is None)
 
 
+def test_the_noise_of_a_near_field_is_estimated_in_fewer_steps(monkeypatch):
+    from untwin.runs import halves
+    from untwin.simulate.exposures import exposures
+
+    p, slopes = drawn_problem("near", 32, 1e7), []
+    image, support = torch.from_numpy(exposures("near", 32, photons=1e7, seed=0).image), torch.ones(32, 32, dtype=torch.bool)
+    monkeypatch.setattr(ut.Problem, "misfit", lambda self, x, own=ut.Problem.misfit: slopes.append(0) or own(self, x))
+    short, few = halves.noise_error(p, image, support), len(slopes)
+    monkeypatch.setattr(halves, "NEAR_PAIRS", halves.MEMORY)
+    monkeypatch.setattr(halves, "NEAR_TOLERANCE", halves.TOLERANCE)
+    assert short == pytest.approx(halves.noise_error(p, image, support), rel=0.05)
+    assert few < 0.7 * (len(slopes) - few)
+
+
 def test_what_a_strange_caller_gives_is_taken_or_refused():
     assert ut.physics.Fresnel(np.array([0.2, 0.3])).numbers == (0.2, 0.3) and ut.physics.Fresnel(torch.tensor([0.5])).numbers == (0.5,)
     with pytest.raises(InputError, match="0 everywhere"):

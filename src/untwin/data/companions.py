@@ -11,6 +11,7 @@ from untwin.data import formats, text
 from untwin.data.belongings import is_bad, without_nan
 from untwin.data.measurement import numbers
 from untwin.data.nexus import CXI_DETECTOR
+from untwin.data.shades import cut_at_half, sentence_of_shades
 from untwin.data.stored import Named, Stored, location
 from untwin.errors import InputError
 
@@ -29,9 +30,11 @@ def bad_pixels(stored: Stored, mask: Named, guesses: list[str]) -> np.ndarray | 
         raise InputError(f"the mask {name} is of {values.dtype}; expected 0 for good pixels and 1 for bad ones")
     values = without_nan(values, name, guesses)
     if kind == "jpeg":
-        guesses.append(f"the mask {name} is a JPEG, whose edges are blurred: pixels brighter than half its range are taken as bad")
-        bad = values > 127
+        bad, text = cut_at_half(values, f"the mask {name}")
+        guesses.append(text)
     else:
+        if text := sentence_of_shades(values, f"the mask {name}"):
+            guesses.append(text)
         bad = is_bad(values, name) if kind == "hdf5" else values != 0
     if coded is not None and bad.shape in (coded.shape, coded.shape[1:]):
         return bad | coded
