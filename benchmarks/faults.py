@@ -1,6 +1,6 @@
 """How often a detector's faults are seen when a pattern is read, before its centre is sought, and how often light is taken for one.
 
-    python benchmarks/faults.py --seed 17001 --count 40 --json benchmarks/results/faults.json
+    python benchmarks/faults.py --seed 17001 --count 24 --json benchmarks/results/faults.json
 
 Pattern i of a row is a function of the seed, the row and i: an object of one of ten shapes (the four classes of `simulate/shapes.py`,
 white noise, a rectangle, a Gaussian, an ellipse, a letter, two slits) of 10 to 48 % of the field (20 to 48 % in 3D), in one of seven
