@@ -1,7 +1,7 @@
 """Text <-> object, for recipes, rules and plans: Python's own syntax tree, read through a white list.
 
-Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, lists (read as tuples), +, * and
-&, a leading minus.
+Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, lists (read as tuples), +, *
+and &, a leading minus.
 A bare name stands for the object with its defaults, so `20*ER + 180*HIO` needs no brackets. Nothing is ever evaluated by Python.
 """
 
