@@ -23,7 +23,7 @@ from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Prior
 from untwin.model.priors.combine import Cartesian
 from untwin.model.priors.projector import Projector
-from untwin.model.priors.untrained import Untrained
+from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
@@ -234,7 +234,8 @@ def _require_channels_first(shape: tuple[int, ...], physics: Any) -> None:
 
 
 def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str | None) -> None:
-    """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1."""
+    """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1, and so
+    does a network."""
     import torch
 
     from untwin.model.image.base import Identity
@@ -243,14 +244,17 @@ def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str
     from untwin.model.image.mask import Mask
     from untwin.model.image.mri import MRI
 
-    if isinstance(prior, Prior | Fit) or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
+    drawn = prior.prior if isinstance(prior, Fit) else prior
+    unbounded = isinstance(drawn, Prior) and not isinstance(drawn, Untrained | Implicit | Projector)
+    if unbounded or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
         return
     white = max(abs(prior.black), abs(prior.white)) if isinstance(prior, Denoiser) else 1.0
     y, f = (v.abs().double().square().mean().sqrt().item() for v in (
         problem.y[problem.measured], problem.predict(torch.full((1, *problem.shape), white, device=problem.y.device)),
     ))  # fmt: skip
     if y > BEYOND * max(white, f):
-        raise InputError(f"the picture has a root mean square of {y:.3g}, and white is {white:g}; divide it, 8 bits by 255, say")
+        text = f"the picture has a root mean square of {y:.3g}, and white is {white:g}; divide it, 8 bits by 255, say"
+        raise InputError(f"{text}, or give a physics that makes such numbers of an image of 0 to 1")
 
 
 def _problem_digest(problem: Picture) -> str:
