@@ -66,7 +66,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             return Advice("measure behind a second mask, or give a support that is not its own mirror image")
         case Cause.NOISE:
             return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
-    if solution.method != "auto":
+    if solution.method not in ("auto", "refine"):  # which is the automatic plan and a refinement
         return Advice("let the automatic plan choose what to do", again.command())
     n = solution.numbers
     if n.get("chi_square_amplitude", 0) > UNEXPLAINED:
