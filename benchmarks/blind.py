@@ -8,7 +8,8 @@ A picture of 256 x 256 (means of pixels) is blurred by a smooth random path; a w
 Gaussian noise and is clipped to [0, 1]. gain: PSNR after the best shift to 1/4 pixel over that of the blurred window, 8 pixels of border
 left out; attempt: the same of the picture that was not believed, where the verdict is no. kernel: largest normalised correlation over
 shifts. RL: Richardson-Lucy with the true kernel, the best of seven numbers of iterations, each judged by the truth. A row that is in the
-JSON already is not made again; its verdict is that of the numbers that it has, by the limits as they are now.
+JSON already is not made again; its verdict is that of the numbers that it has, by the limits as they are now. The table is of the
+rows of this seed.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def main() -> None:
                     if args.json:
                         args.json.parent.mkdir(parents=True, exist_ok=True)
                         args.json.write_text(json.dumps(rows, indent=1))
-    print(table([judged(r) for r in rows]))
+    print(table([judged(r) for r in rows if r["seed"] == args.seed]))
 
 
 def judged(r: dict[str, Any]) -> dict[str, Any]:
