@@ -83,7 +83,8 @@ def digits() -> str | None:
         figures = [*(f"{r[k]:.3f}" for k in ("error_raw", "error_aligned", "misfit")), f"{r['mse_raw']:.4f}", f"{r['mse_aligned']:.4f}"]
         rows.append([r["variant"], TITLES[r["objective"]], f"{r['samples']:,}", *figures])
     commands = dict.fromkeys(r["command"] for r in found["rows"])
-    head = "\n".join(f"    {c}" for c in commands) + f"\n\n{found['rows'][0]['tested']} test images.\n\n"
+    said = f"Of the first {found['rows'][0]['tested']} test images; E and misfit are medians, MSE is a mean.\n\n"
+    head = "\n".join(f"    {c}" for c in commands) + f"\n\n{said}"
     return head + table(["variant", "network", "samples seen", "E raw", "E aligned", "misfit", "MSE raw", "MSE aligned"], rows)
 
 

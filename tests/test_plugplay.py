@@ -121,6 +121,7 @@ def test_any_function_is_a_denoiser(channels):
         (lambda: last(ut.Picture(torch.zeros(1, 9, 9)), ut.algorithms.PnP()), "16 pixels at least"),
         (lambda: last(ut.Picture(torch.zeros(1, 20, 20, 20)), ut.algorithms.PnP()), "two axes"),
         (lambda: last(ut.Picture(torch.zeros(1, 20, 20), lambda x: x**2), ut.algorithms.PnP()), "needs a linear physics"),
+        (lambda: last(ut.Picture(torch.zeros(1, 20, 20), lambda x: x + 1), ut.algorithms.PnP()), "needs a linear physics"),
         (lambda: last(ut.Picture(torch.zeros(1, 20, 20), loss=ut.losses.Poisson()), ut.algorithms.HQS()), "white Gaussian noise"),
         (
             lambda: last(problem(n=32), ut.algorithms.GradientStep(ut.priors.Denoiser(lambda x, s: x.detach()))),

@@ -210,6 +210,18 @@ def test_the_command_line_writes_one_object_per_pattern(tmp_path, capsys, model)
     assert stop.value.code == 2 and "one.cxi exists" in capsys.readouterr().err
 
 
+def test_of_several_patterns_the_one_that_is_refused_is_named(tmp_path, capsys, model):
+    write_pattern(tmp_path / "good.cxi", pattern(SAMPLES.image[0]), process={})
+    hidden = np.ones((64, 64), dtype=bool)
+    hidden[20:30, 20:30] = False
+    write_pattern(tmp_path / "holed.cxi", pattern(SAMPLES.image[1], measured=hidden), process={})
+    for names, words in ((["good.cxi", "holed.cxi"], "holed, of 2 patterns, and none was predicted: "), (["holed.cxi"], "untwin: 2")):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["predict", *(str(tmp_path / n) for n in names), "--model", model, "-o", str(tmp_path / "out")])
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and words in error and "not measured, in holes" in error and not (tmp_path / "out").exists()
+
+
 def test_the_shipped_network_knows_the_objects_that_it_was_trained_on():
     """Whoever changes the input, the simulator or the weights hears of it here."""
     data = Crystals("cdi-nn", 31_415, 100)

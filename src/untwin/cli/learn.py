@@ -236,7 +236,11 @@ def predict(
     _require_free_names([name for name, _ in named_patterns], output, overwrite)
     trained = weights.load(model)
     began = time.perf_counter()
-    misfits = _write_predictions(named_patterns, trained, device, output)
+    try:
+        misfits = _write_predictions(named_patterns, trained, device, output)
+    except InputError:
+        _require_suited(named_patterns, trained)  # which says of which pattern
+        raise
     milliseconds = 1e3 * (time.perf_counter() - began) / len(named_patterns)
     median = sorted(misfits)[len(misfits) // 2]
     print(f"{len(named_patterns):,} in {output}: misfit {median:.3f} (median), {milliseconds:.1f} ms each with writing")
@@ -276,6 +280,17 @@ def _require_free_names(names: list[str], output: Path, overwrite: bool) -> None
     existing = next((name for name in names if (output / f"{name}.cxi").exists()), None)
     if existing and not overwrite:
         raise InputError(f"{output / f'{existing}.cxi'} exists; choose another folder or --overwrite")
+
+
+def _require_suited(named_patterns: list[tuple[str, Pattern]], trained: Trained) -> None:
+    """Raise InputError, with its name, for the first of several patterns that the network does not take."""
+    from untwin.model.inference import layout_for
+
+    for name, pattern in named_patterns if len(named_patterns) > 1 else []:
+        try:
+            layout_for(pattern.corrected(), trained)
+        except InputError as error:
+            raise InputError(f"{name}, of {len(named_patterns):,} patterns, and none was predicted: {error}") from None
 
 
 def _write_predictions(named_patterns: list[tuple[str, Pattern]], trained: Trained, device: str, output: Path) -> list[float]:

@@ -98,7 +98,7 @@ def _windows(y: np.ndarray, measured: np.ndarray, order: int) -> tuple[np.ndarra
     known = sliding_window_view(measured, size).all(tuple(range(y.ndim, 2 * y.ndim)))
     share = measured.astype(np.float64)
     level = uniform_filter(y * share, 5) / uniform_filter(share, 5).clip(min=1e-9)
-    first = tuple(slice(order // 2, order // 2 + n) for n in known.shape)
+    first = tuple(slice(o := order // 2 if a in axes else 0, o + n) for a, n in enumerate(known.shape))
     gain = (6.0 if order == 2 else 2.0) ** (len(axes) / 2)  # root of the sum of the squares of (1, -2, 1), or of (1, -1), on each axis
     return np.abs(d[known]) / gain, level[first][known]
 
