@@ -216,6 +216,10 @@ def test_frames_whose_names_the_shell_has_written_out_are_said(tmp_path, capsys,
         np.save(tmp_path / f"f_{k}.npy", thing().intensity)
     assert main(*sorted(tmp_path.glob("f_*.npy")), "-o", "out", "--values", "photons", *QUICK) == 0
     assert "in quotation marks: '" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    files = ["f_0.npy", "f_1.npy", (tmp_path / "f_2.npy").rename(tmp_path / "other" / "f_2.npy")]
+    assert main(*files, "-o", "two", "--values", "photons", *QUICK) == 0
+    assert "in quotation marks" not in capsys.readouterr().err, "one pattern of names would not have them all"
 
 
 def interrupted(folder: Path) -> None:
