@@ -163,7 +163,7 @@ def _shown(scan: Scan, extra: Given, survey: Survey, bad: np.ndarray, steps: lis
             "detector, or window? It is used all the same; flat=False leaves it out"
         )
     else:
-        steps.append("The flat is used as it is: the frames have too little light to confirm it.")
+        steps.append("The flat is used as it is: the frames do not tell whether it is theirs.")
     return extra.window if own else stated
 
 
