@@ -253,6 +253,7 @@ def test_a_dark_of_the_detector_lies_in_the_window_although_the_flat_is_of_a_fra
     p = prepared(scan(through, flat=shown(measured_flat(flat, 2000)), dark=dark, window=(*WINDOW[:1], SHAPE[1], *WINDOW[1:], SHAPE[2])))
     _, r, c = box(p)
     assert np.argwhere(~np.fft.fftshift(p.measured)[0]).tolist() == [[48 - r.start, 60 - c.start]]
+    assert said_by(p, "^Dark") == "Dark: 1 hot pixel, above 1 counts."
 
 
 def test_a_flat_that_the_frames_do_not_bear_is_doubted(through):
