@@ -337,6 +337,9 @@ def test_the_support_of_an_hdf5_file_is_the_array_of_that_name(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["density"], file["support"] = np.abs(I), letter((64, 70)) > 0
     np.testing.assert_array_equal(read_support(tmp_path / "s.h5", quiet_read(saved(tmp_path, I))), letter((64, 70)) > 0)
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        file["x"], file["g/support"] = complex_letter((64, 70)), letter((64, 70)) > 0
+    np.testing.assert_array_equal(read_support(tmp_path / "deep.h5", quiet_read(tmp_path / "p.npy")), letter((64, 70)) > 0)
 
 
 def test_resampling_a_support_scales_about_the_centre(tmp_path):
