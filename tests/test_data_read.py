@@ -288,6 +288,20 @@ def test_a_nonzero_mask_pixel_is_bad_wherever_it_comes_from(tmp_path):
     assert inside.source.mask == "mask" and inside.source.dataset == "intensity"
 
 
+def test_a_mask_in_an_archive_has_any_of_the_names_that_it_may_have_in_hdf5(tmp_path):
+    bad = np.zeros((2, 64, 64), np.uint8)
+    bad[0, 3:9, 40] = bad[1, 5, 5:8] = 1
+    I = pattern_of(complex_letter((64, 64)))
+    p = read(saved(tmp_path, I, bad_pixels=bad[0], hot_pixels=bad[0, 0]))
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad[0] == 0)
+    with pytest.warns(GuessWarning, match="2 masks go with the data and are combined: bad_pixels, mask;"):
+        p = read(saved(tmp_path, I, bad_pixels=bad[0], mask=bad[1]))
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad.sum(0) == 0)
+    with pytest.warns(GuessWarning, match="own mask is not used"):
+        p = read(tmp_path / "p.npz", mask="mask")
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad[1] == 0)
+
+
 def test_a_mask_of_one_frame_serves_a_stack(tmp_path):
     I = np.random.default_rng(0).poisson(50, (16, 20, 24))
     I[8, 10, 12] = 10**6
