@@ -209,6 +209,10 @@ def test_saturation_is_masked(tmp_path):
     with pytest.warns(GuessWarning, match=r"exactly 4095 \(2\^12 − 1\): masked as saturated"):
         p = read(saved(tmp_path, I))
     assert (~p.measured).sum() == (I == 4095).sum() and p.intensity[~p.measured].max() == 0
+    I = pattern_of(complex_letter((64, 64)), photons=1e8)
+    I = np.minimum(I, int(np.quantile(I, 0.75)))
+    with pytest.warns(GuessWarning, match=rf"25 %\) sit at exactly {I.max():.0f}, the largest value: too many to be masked"):
+        read(saved(tmp_path, I))
 
 
 def test_gap_codes_and_nan_are_masked_and_small_negatives_are_zero(tmp_path):
