@@ -216,6 +216,10 @@ def test_frames_whose_names_the_shell_has_written_out_are_said(tmp_path, capsys,
         np.save(tmp_path / f"f_{k}.npy", thing().intensity)
     assert main(*sorted(tmp_path.glob("f_*.npy")), "-o", "out", "--values", "photons", *QUICK) == 0
     assert "in quotation marks: '" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    files = ["f_0.npy", "f_1.npy", (tmp_path / "f_2.npy").rename(tmp_path / "other" / "f_2.npy")]
+    assert main(*files, "-o", "two", "--values", "photons", *QUICK) == 0
+    assert "in quotation marks" not in capsys.readouterr().err, "one pattern of names would not have them all"
 
 
 def interrupted(folder: Path) -> None:
@@ -381,13 +385,17 @@ def test_many_patterns_in_memory_come_in_their_order():
     assert same(results[0].solution, alone) and results[1].solution is None and results[0].folder is None
 
 
-def test_many_files_are_read_again_where_they_are_done(tmp_path, monkeypatch):
+def test_many_files_are_read_again_where_they_are_done(tmp_path, monkeypatch, capsys):
     files = scans(tmp_path / "scans", "a", "b")
     options = {"output": tmp_path / "out", "workers": 1, "recipe": QUICK[1], "starts": 2, "report": False}
     first = list(ut.reconstruct_many(files, **options))
     monkeypatch.setattr(many, "_phase", lambda *rest, **more: pytest.fail("it is done"))
     again = list(ut.reconstruct_many(files, **options))
     assert all(torch.equal(a.solution.image, b.solution.image) for a, b in zip(first, again))
+    for arguments in (["--resume"], [*files, *QUICK, "-o"]):
+        assert main(*arguments, tmp_path / "out") == 2
+        said = capsys.readouterr().err
+        assert "begun from Python" in said and "--resume" not in said
 
 
 @pytest.mark.parametrize(

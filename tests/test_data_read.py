@@ -209,6 +209,10 @@ def test_saturation_is_masked(tmp_path):
     with pytest.warns(GuessWarning, match=r"exactly 4095 \(2\^12 − 1\): masked as saturated"):
         p = read(saved(tmp_path, I))
     assert (~p.measured).sum() == (I == 4095).sum() and p.intensity[~p.measured].max() == 0
+    I = pattern_of(complex_letter((64, 64)), photons=1e8)
+    I = np.minimum(I, int(np.quantile(I, 0.75)))
+    with pytest.warns(GuessWarning, match=rf"25 %\) sit at exactly {I.max():.0f}, the largest value: too many to be masked"):
+        read(saved(tmp_path, I))
 
 
 def test_gap_codes_and_nan_are_masked_and_small_negatives_are_zero(tmp_path):
@@ -288,6 +292,20 @@ def test_a_nonzero_mask_pixel_is_bad_wherever_it_comes_from(tmp_path):
     assert inside.source.mask == "mask" and inside.source.dataset == "intensity"
 
 
+def test_a_mask_in_an_archive_has_any_of_the_names_that_it_may_have_in_hdf5(tmp_path):
+    bad = np.zeros((2, 64, 64), np.uint8)
+    bad[0, 3:9, 40] = bad[1, 5, 5:8] = 1
+    I = pattern_of(complex_letter((64, 64)))
+    p = read(saved(tmp_path, I, bad_pixels=bad[0], hot_pixels=bad[0, 0]))
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad[0] == 0)
+    with pytest.warns(GuessWarning, match="2 masks go with the data and are combined: bad_pixels, mask;"):
+        p = read(saved(tmp_path, I, bad_pixels=bad[0], mask=bad[1]))
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad.sum(0) == 0)
+    with pytest.warns(GuessWarning, match="own mask is not used"):
+        p = read(tmp_path / "p.npz", mask="mask")
+    np.testing.assert_array_equal(np.fft.fftshift(p.measured), bad[1] == 0)
+
+
 def test_a_mask_of_one_frame_serves_a_stack(tmp_path):
     I = np.random.default_rng(0).poisson(50, (16, 20, 24))
     I[8, 10, 12] = 10**6
@@ -337,6 +355,9 @@ def test_the_support_of_an_hdf5_file_is_the_array_of_that_name(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["density"], file["support"] = np.abs(I), letter((64, 70)) > 0
     np.testing.assert_array_equal(read_support(tmp_path / "s.h5", quiet_read(saved(tmp_path, I))), letter((64, 70)) > 0)
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        file["x"], file["g/support"] = complex_letter((64, 70)), letter((64, 70)) > 0
+    np.testing.assert_array_equal(read_support(tmp_path / "deep.h5", quiet_read(tmp_path / "p.npy")), letter((64, 70)) > 0)
 
 
 def test_resampling_a_support_scales_about_the_centre(tmp_path):

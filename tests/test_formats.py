@@ -17,6 +17,7 @@ from untwin.config import Run, resolved
 from untwin.data import formats, header
 from untwin.data.folder import sha256
 from untwin.data.read import read, read_object, read_support
+from untwin.data.text import column
 from untwin.errors import GuessWarning, InputError
 from untwin.runs.archive import _origin
 
@@ -363,6 +364,15 @@ def test_a_table_of_numbers_is_read(tmp_path, separator, ending):
 def test_lines_may_end_with_a_separator(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(",".join(map(str, row)) + "," for row in GOOD))
     same(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("header", ["", "# µ\n"])
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path, header):
+    text = header + "\n".join(",".join(map(str, row)) for row in GOOD)
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8-sig", newline="\r\n")
+    same(tmp_path / "a.csv")
+    (tmp_path / "m.csv").write_text("1\n2.5\n", encoding="utf-8-sig")
+    assert column(tmp_path / "m.csv").tolist() == [1, 2.5]
 
 
 def test_text_that_is_no_table_says_which_line(tmp_path):

@@ -13,6 +13,7 @@ from rocking import PEAK, SHAPE, light, poisson, scan, without
 from untwin.bragg.crop import about, oversampling
 from untwin.bragg.curvature import deviation
 from untwin.bragg.prepare import prepare
+from untwin.bragg.window import match
 from untwin.data.measurement import Pattern
 from untwin.errors import GuessWarning, InputError
 from untwin.fourier import is_fast
@@ -236,12 +237,23 @@ def test_a_window_that_the_files_state_is_confirmed_or_contradicted(through, fla
     prepared(scan(through, flat=whole, window=(0, SHAPE[1], 0, SHAPE[2])), "but the flat fits them at rows 63 to 158")
 
 
+def test_a_flat_is_missed_only_where_it_should_show_beside_fringes():
+    rng = np.random.default_rng(0)
+    flat = rng.normal(1, 0.09, (200, 200))
+    r, c = np.mgrid[:64, :64] / 64
+    fringes = 300 * np.sin(np.pi * r) * np.sin(np.pi * c) * (1 + 0.9 * np.cos(50 * r) * np.cos(50 * c)) + 20
+    total = rng.poisson(fringes * flat[20:84, 30:94])
+    own, other = (match(total, np.zeros((64, 64), bool), flat, 0.0, at) for at in ((20, 30), (120, 100)))
+    assert not own.absent and own.deviations > 0.5 * own.expected and other.absent
+
+
 def test_a_dark_of_the_detector_lies_in_the_window_although_the_flat_is_of_a_frame(through, flat):
     dark = np.zeros(flat.shape)
     dark[WINDOW[0] + 48, WINDOW[1] + 60] = 50
     p = prepared(scan(through, flat=shown(measured_flat(flat, 2000)), dark=dark, window=(*WINDOW[:1], SHAPE[1], *WINDOW[1:], SHAPE[2])))
     _, r, c = box(p)
     assert np.argwhere(~np.fft.fftshift(p.measured)[0]).tolist() == [[48 - r.start, 60 - c.start]]
+    assert said_by(p, "^Dark") == "Dark: 1 hot pixel, above 1 counts."
 
 
 def test_a_flat_that_the_frames_do_not_bear_is_doubted(through):

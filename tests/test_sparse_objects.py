@@ -89,10 +89,13 @@ def test_the_order_in_which_constraints_stand_makes_no_difference():
     assert ((a.project(x, inside(x)) > 0).flatten(1).sum(1) == 5).all()
 
 
-def test_equal_values_at_the_threshold_all_go():
-    x = torch.tensor([[[3.0, 2.0, 2.0, 1.0]], [[3.0, 2.0, 1.0, 1.0]]])
-    assert Sparse(2).project(x, x > 0).flatten(1).tolist() == [[3, 0, 0, 0], [3, 2, 0, 0]]
+def test_of_equal_values_at_the_threshold_the_first_stay():
+    x = torch.tensor([[[3.0, 2.0, 2.0, 1.0]], [[3.0, 2.0, 1.0, 1.0]], [[1.0, -1.0, 1.0, 1.0]]])
+    assert Sparse(2).project(x, x > 0).flatten(1).tolist() == [[3, 2, 0, 0], [3, 2, 0, 0], [1, -1, 0, 0]]
     assert Sparse(4).project(x, x > 0).equal(x)
+    x = some((6, 7)).real
+    y = (Sparse(5) & ut.constraints.PhaseOnly()).project(x, inside(x))
+    assert ((y != 0).flatten(1).sum(1) == 5).all(), "of one magnitude"
 
 
 def test_fewer_than_k_positive_values_are_all_kept():

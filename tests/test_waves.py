@@ -464,6 +464,16 @@ def test_inspect_refuses_the_near_field_that_reconstruct_refuses(tmp_path, capsy
         assert (stop.value.code, refused) == ((0, False) if path is fine else (2, True)) and bool(seen.out) == (path is fine)
 
 
+def test_inspect_says_what_exposures_need_where_they_are_fewer_numbers_than_unknowns(tmp_path, capsys):
+    for count in (1, 2):
+        path = file_of(tmp_path / f"{count}.h5", exposures=np.ones((count, 16, 16)), fresnel_numbers=[0.5, 1][:count])
+        with pytest.raises(SystemExit):
+            cli.main(["inspect", str(path)])
+        said = capsys.readouterr().out
+        needs = "256 measured numbers for 256 complex unknowns; expected 511 at least" in " ".join(said.split())
+        assert needs == (count == 1) and ("untwin reconstruct" in said) == (count == 2)
+
+
 def test_exposures_take_no_options_of_a_pattern(tmp_path):
     path = file_of(tmp_path / "x.h5", exposures=np.ones((2, 8, 8)), fresnel_numbers=[0.5, 1])
     with pytest.raises(InputError, match="leave other options out"):

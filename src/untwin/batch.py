@@ -181,7 +181,9 @@ class Batch:
 
     def _require_same(self, stored: dict[str, Any]) -> None:
         """Raise InputError where the folder holds a batch of other options, or another pattern under a name of this one."""
-        again = f"choose another folder, or --overwrite; untwin reconstruct --resume {typed(self.folder)} goes on with that one"
+        how = f"untwin reconstruct --resume {typed(self.folder)} goes on with that one"
+        how = how if stored["again"] else "that one was begun from Python"
+        again = f"choose another folder, or --overwrite; {how}"
         for name in sorted({*stored["options"], *self.options}):
             was, is_ = stored["options"].get(name), self.options.get(name)
             if was != is_:

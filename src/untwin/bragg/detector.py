@@ -14,6 +14,7 @@ from untwin.data import flat as detectors
 from untwin.data.companions import bad_pixels, flat_and_dark
 from untwin.data.counts import counted
 from untwin.data.stored import Named, Stored
+from untwin.data.typed import amount
 from untwin.errors import InputError
 
 HOT = 5.0  # standard deviations of counting, and one count, above the median of a dark: more is a hot pixel
@@ -163,7 +164,7 @@ def _shown(scan: Scan, extra: Given, survey: Survey, bad: np.ndarray, steps: lis
             "detector, or window? It is used all the same; flat=False leaves it out"
         )
     else:
-        steps.append("The flat is used as it is: the frames have too little light to confirm it.")
+        steps.append("The flat is used as it is: the frames do not tell whether it is theirs.")
     return extra.window if own else stated
 
 
@@ -204,8 +205,9 @@ def _dark(
     """(hot pixels, the dark of the others or None where that is 0)."""
     values = detectors.dark_counts(dark, dark.shape, "the scan")
     middle = float(np.median(values))
-    hot = values > middle + HOT * np.sqrt(middle) + 1
-    steps.append(f"Dark: {int(hot.sum())} pixels are hot in it, above {middle + HOT * np.sqrt(middle) + 1:.3g} counts.")
+    limit = middle + HOT * np.sqrt(middle) + 1
+    hot = values > limit
+    steps.append(f"Dark: {amount(int(hot.sum()), 'hot pixel')}, above {limit:.3g} counts.")
     rest = np.where(hot | bad, 0, values)
     if not rest.any():
         return hot, None

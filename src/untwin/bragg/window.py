@@ -19,7 +19,7 @@ ABSENT = 0.25  # of what it should have
 class Match:
     """How the flat of a detector lies on the frames. first: (row, column) of the detector that the first pixel of the frames is, at the
     best correlation. correlation: there. elsewhere: the best of any other window. deviations: `correlation` in units of chance.
-    expected: in the same units, what the flat's own contrast would make if it belongs here."""
+    expected: in the same units, what the flat's own contrast would make if it belongs here, beside all else that changes in the frames."""
 
     first: tuple[int, int]
     correlation: float
@@ -59,8 +59,9 @@ def match(total: np.ndarray, bad: np.ndarray, flat: np.ndarray, noise: float, at
     strength = float(correlation[best])
     pixels = max(int(known.sum()), 1)
     window = f[best[0] : best[0] + d.shape[0], best[1] : best[1] + d.shape[1]]
-    expected = (1 - noise) * float(np.sqrt(max(float((window**2 * level)[known].sum()), 0.0)))
-    return Match((int(best[0]), int(best[1])), strength, float(others.max(initial=0)), strength * np.sqrt(pixels), expected)
+    borne = float((window**2 * np.sqrt(level))[known].sum()) / float(np.sqrt(power[best] * energy))  # the correlation where d = f √level
+    deviations = np.sqrt(pixels) * np.array([strength, (1 - noise) * borne])
+    return Match((int(best[0]), int(best[1])), strength, float(others.max(initial=0)), *map(float, deviations))
 
 
 def _relative(image: np.ndarray, good: np.ndarray, counts: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -140,8 +140,8 @@ def _note_frames(chosen: Sequence[Member]) -> None:
     from untwin.data.series import PATTERNS, kind_of
 
     sources = {m.source for m in chosen}
-    suffixes = {Path(source).suffix for source in sources}
-    if len(sources) > 2 and len(suffixes) == 1 and all(Path(s).is_file() for s in sources):
+    kinds = {(Path(source).parent, Path(source).suffix) for source in sources}
+    if len(sources) > 2 and len(kinds) == 1 and all(Path(s).is_file() for s in sources):
         first = Path(min(sources))
         if kind_of(first) not in ("", *PATTERNS):
             note(

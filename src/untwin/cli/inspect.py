@@ -68,9 +68,15 @@ def inspect(
 def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Path | None) -> None:
     """Several exposures of one object: what they are, and with which masks or at which distances. Raises InputError where these do not
     fit the array."""
-    from untwin.model.physics import default_physics
+    from untwin.runs.conditions import problem_of
+    from untwin.runs.reconstruct import require_enough
 
-    default_physics(pattern).on(pattern)
+    end = ("next", following)
+    problem = problem_of(pattern)
+    try:
+        require_enough(problem, None)
+    except InputError as error:
+        end = ("unknowns", str(error))
     optics, bad = pattern.optics, int((~pattern.measured).sum())
     assert optics is not None
     if optics.masks is not None:
@@ -85,7 +91,7 @@ def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Pa
             ("numbers", _numbers_text(pattern)),
             ("photons" if pattern.counted else "intensity", _light_text(pattern)),
             ("not measured", f"{amount(bad, 'pixel')} ({100 * bad / pattern.measured.size:.3g} %)"),
-            ("next", following),
+            end,
         ]
     )
     if picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from untwin.data import nexus
 from untwin.data.hdf5 import Tree, attribute
+from untwin.data.header import MASK
 from untwin.data.matlab import entry_of
 from untwin.data.nexus import Group
 from untwin.data.typed import amount
 from untwin.errors import InputError
 
-# NXdetector: pixel_mask, pixel_mask_N; NXdata: DATANAME_mask (below); mask: CXI and silx; the others: what beamlines write
-_MASK = re.compile(r"((bad_?)?pixel_?|detector_?|(bad|dead|hot)_?)?mask(_\d+)?|(bad|dead|hot)_?pixels?", re.IGNORECASE)
 _OTHER = re.compile(
     r"flat(_?field)?(_correction)?|white_?field|(dark|background)(_?field|_?current|_?frame)?|pedestal|gain(_?map)?|efficiency|sensitivity"
     r"|countrate_correction(_\w*table)?|.*mask.*",
@@ -48,7 +47,7 @@ class Belongings:
 def is_companion(path: str) -> bool:
     """True for an array that by its name goes with data, and is none."""
     name = path.rsplit("/", 1)[-1]
-    return bool(_MASK.fullmatch(name) or _OTHER.fullmatch(name))
+    return bool(MASK.fullmatch(name) or _OTHER.fullmatch(name))
 
 
 def is_bad(mask: np.ndarray, path: str = "") -> np.ndarray:
@@ -78,7 +77,7 @@ def belongings(
     for name, (is_mask, array) in _arrays(tree, groups, path, node).items():
         if is_mask and masked:
             continue
-        if is_mask and _fits(entry_of(array, name).shape, values.shape):
+        if is_mask and fits(entry_of(array, name).shape, values.shape):
             masks[name] = _loaded(tree, name, array, guesses)
         elif is_mask and name.endswith("/mask"):
             other_shape[name] = array
@@ -88,11 +87,17 @@ def belongings(
         name, array = other_shape.popitem()
         masks[name] = _loaded(tree, name, array, guesses)
     unused += other_shape
-    if len(masks) > 1:
-        guesses.append(f"{len(masks)} masks go with the data and are combined: {', '.join(masks)}; mask= (--mask) takes one alone")
+    guesses += combination(masks)
     if unused:
         guesses.append(f"what goes with the data is not used: {', '.join(unused)}. A flat field, a dark and a mask can be named as options")
     return Belongings(masks, _limited(tree, groups, values, Belongings(masks).bad, guesses))
+
+
+def combination(masks: Collection[str]) -> list[str]:
+    """A sentence on masks, of which there are several; or none."""
+    if len(masks) < 2:
+        return []
+    return [f"{len(masks)} masks go with the data and are combined: {', '.join(masks)}; mask= (--mask) takes one alone"]
 
 
 def beam_centre(tree: Tree, groups: tuple[Group, ...]) -> tuple[float, float] | None:
@@ -128,7 +133,7 @@ def _arrays(tree: Tree, groups: tuple[Group, ...], path: str, node: Any) -> dict
     for group in groups:
         named = [attribute(n, key) for n in (group.node, node) for key in ("mask", "pixel_mask")] if group is groups[0] else []
         for name in [*filter(None, named), *map(str, group.node)]:
-            is_mask = name in named or _MASK.fullmatch(name) is not None or name in {f"{n}_mask" for n in own}
+            is_mask = name in named or MASK.fullmatch(name) is not None or name in {f"{n}_mask" for n in own}
             array = nexus.dataset(tree, group, name) if is_mask or _OTHER.fullmatch(name) else None
             if array is None or entry_of(array, "").dtype.kind not in "biuf" or array.size < 2 or nexus.address(array) in addresses:
                 continue
@@ -143,7 +148,7 @@ def _loaded(tree: Tree, path: str, array: Any, guesses: list[str]) -> np.ndarray
     return mask.reshape([n for n in mask.shape if n != 1] or [1]) if mask.ndim > 2 else mask
 
 
-def _fits(shape: tuple[int, ...], values: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...], values: tuple[int, ...]) -> bool:
     """One mask for all, or that of a frame."""
     mask, data = (tuple(n for n in s if n != 1) for s in (shape, values))
     return mask == data or (len(data) == 3 and mask == data[1:])

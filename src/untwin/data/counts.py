@@ -277,6 +277,11 @@ def _floor(intensity: np.ndarray, negative: np.ndarray, measured: np.ndarray) ->
 def _unsaturated(intensity: np.ndarray, measured: np.ndarray, guesses: list[str]) -> np.ndarray:
     """Without the pixels that share the largest value, where so many cannot share it by chance."""
     top = clipped(intensity, measured)
+    if not top.any() and (many := clipped(intensity, measured, 1.0)).any():
+        guesses.append(
+            f"{int(many.sum())} pixels ({_percent(many)}) sit at exactly {intensity[many].max():.6g}, the largest value: too many to be "
+            "masked as saturated. If the detector counts no further, mask them yourself, or give an attenuated frame"
+        )
     hot = _isolated(np.where(measured, intensity, 0), measured, top) if top.any() else top
     if hot.any():
         which = f"{int(hot.sum())} pixels" if hot.sum() > 1 else "1 pixel"
@@ -304,11 +309,12 @@ def _isolated(intensity: np.ndarray, measured: np.ndarray, top: np.ndarray) -> n
     return isolated
 
 
-def clipped(intensity: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """bool: the measured pixels that share the largest value, where so many cannot share it by chance; none otherwise."""
+def clipped(intensity: np.ndarray, measured: np.ndarray, most: float = _TOO_MANY) -> np.ndarray:
+    """bool: the measured pixels that share the largest value, where so many cannot share it by chance; none otherwise, or where they are
+    more than this share of all."""
     brightest = intensity[measured].max(initial=0)
     top = measured & (intensity == brightest)
-    return top if brightest >= _LEAST and top.sum() >= _SAME and top.mean() <= _TOO_MANY else np.zeros_like(top)
+    return top if brightest >= _LEAST and top.sum() >= _SAME and top.mean() <= most else np.zeros_like(top)
 
 
 def saturation_sentence(intensity: np.ndarray, top: np.ndarray) -> str:

@@ -107,7 +107,8 @@ def kind(path: Path) -> str:
 def array(path: Path, format: str, name: str | None, prefer: Sequence[str], purpose: str, option: str) -> tuple[str, np.ndarray]:
     """One array of a file of any format, with its name.
 
-    name: as the user wrote it, or None: then the first of `prefer` that exists, else the only grid of numbers.
+    name: as the user wrote it, or None: then the first of `prefer` that exists, else the only mask or support by its name where one is
+    looked for, else the only grid of numbers.
     purpose, option: what is looked for and which option would choose, for the messages.
     """
     if format == "hdf5":
@@ -157,7 +158,8 @@ def choose_entry(
                 return entry
     if len(entries) == 1 and not entries[0].name:
         return entries[0]
-    grids = [e for e in entries if e.is_grid and not _is_side(e.name)]
+    grids = [e for e in entries if e.is_grid]
+    grids = [e for e in grids if e.companion == purpose] or [e for e in grids if not e.companion]
     if len(grids) == 1:
         return grids[0]
     choose = f"Choose one: {option}=NAME (--{option} NAME)" if option == "data" else f"Choose one: {option}=NAME"
@@ -185,12 +187,6 @@ def squeezed_grid(values: np.ndarray, what: str, stack: bool = False) -> np.ndar
     if math.prod(values.shape) == 0 or short < 8:
         raise InputError(f"{what} has shape {shape}; expected at least 8 pixels along each axis")
     return values
-
-
-def _is_side(name: str) -> bool:
-    """An array that by its name accompanies the data."""
-    last = name.rsplit("/", 1)[-1].lower()
-    return last.startswith(("mask", "support")) or last.endswith(("_mask", "_support"))
 
 
 def _near(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from untwin.errors import InputError
 
 BUDGET = 8 * 2**30  # bytes that one array may declare
 RATIO, LARGE = 1000, 2**28  # deflate reaches 1032, of a constant, such as a mask without bad pixels
+
+# NXdetector: pixel_mask, pixel_mask_N; mask: CXI and silx; the others: what beamlines write. NXdata: DATANAME_mask (belongings.py)
+MASK = re.compile(r"((bad_?)?pixel_?|detector_?|(bad|dead|hot)_?)?mask(_\d+)?|(bad|dead|hot)_?pixels?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,13 @@ class Entry:
     def is_grid(self) -> bool:
         """Numbers on two or three axes (axes of length 1 do not count)."""
         return self.is_number and sum(n > 1 for n in self.shape) in (2, 3)
+
+    @property
+    def companion(self) -> str:
+        """mask or support, where it is one by its name; empty of any other array."""
+        last = self.name.rsplit("/", 1)[-1].lower()
+        kinds = (kind for kind in ("mask", "support") if last.startswith(kind) or last.endswith(f"_{kind}"))
+        return "mask" if MASK.fullmatch(last) else next(kinds, "")
 
     @property
     def nbytes(self) -> int:

@@ -105,7 +105,7 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
     file, name = split(source)
     format = formats.kind(file)
     if format != "hdf5":
-        return from_array(file, format, reading.data or name, reading.frames, guesses)
+        return from_array(file, format, reading, name, guesses)
     with readable_errors(file, "HDF5"), hdf5.opened(file) as tree:
         if reading.is_plain and name is None and (stored := cxi.read_pattern(tree)) is not None:
             own = {} if cxi.holds_object(tree) else {"path": str(source), "sha256": sha256(file)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from untwin.data import belongings, cxi, detector_files, eiger, folder, formats, geometry, halves, hdf5, matlab, nexus, raster
 from untwin.data.belongings import without_nan
-from untwin.data.header import Entry, affordable
+from untwin.data.header import MASK, Entry, affordable
 from untwin.data.measurement import Geometry
 from untwin.data.object import split
 from untwin.data.reading import Reading
@@ -166,19 +166,18 @@ def _refuse_object(tree: hdf5.Tree, file: Path) -> None:
     )
 
 
-def from_array(file: Path, format: str, data: str | None, frames: str | int | None, guesses: list[str]) -> Stored:
-    """Of a file of any format but HDF5, with the mask and the geometry that lie in it."""
-    name, values = formats.array(file, format, data, ("intensity",), "intensity", "data")
-    number = volume_number(values.shape, frames, file.name)
+def from_array(file: Path, format: str, reading: Reading, name: str | None, guesses: list[str]) -> Stored:
+    """Of a file of any format but HDF5, with the masks and the geometry that lie in it. name: as in FILE::NAME; `reading.data` comes
+    before it."""
+    name, values = formats.array(file, format, reading.data or name, ("intensity",), "intensity", "data")
+    number = volume_number(values.shape, reading.frames, file.name)
     values = values if number is None else values[number]
     if _is_eight_bit(file, format):
         guesses.append(f"{file.name} is a picture of a pattern with 8 bits ({formats.FORMATS[format].name}): as a rule no counts")
-    bad, mask_name = None, None
     with readable_errors(file, formats.FORMATS[format].name):
-        if name != "mask" and name and formats.holds(file, format, "mask"):
-            bad, mask_name = without_nan(formats.FORMATS[format].load(file, "mask"), "mask", guesses) != 0, "mask"
-        elif format == "cbf":
-            bad = detector_files.cbf_bad(file, values)
+        masks = _masks(file, format, name, values.shape, guesses)
+        guesses += belongings.combination(masks if reading.mask is None else ())
+        bad = detector_files.cbf_bad(file, values) if format == "cbf" else belongings.Belongings(masks).bad
     if cornered := format == "text" and halves.is_half(values):
         values, bad = halves.completed(values)
         guesses.append(
@@ -192,7 +191,7 @@ def from_array(file: Path, format: str, data: str | None, frames: str | int | No
         file,
         format,
         bad,
-        mask_name,
+        ", ".join(masks) or None,
         geometry=_geometry(file, format),
         axes=axes_of_pages(file, name) if format == "tiff" and number is None else (),
         cornered=cornered,
@@ -213,6 +212,14 @@ def from_folder(path: str | Path, data: str | None, guesses: list[str]) -> Store
     if len(values) == 1:
         guesses.append(f"{path} holds one frame: taken as a pattern in two dimensions")
     return Stored(values, "", user_path(path), "folder", bad, None, geometry=_geometry(stack.files[0], stack.format))
+
+
+def _masks(file: Path, format: str, name: str, shape: tuple[int, ...], guesses: list[str]) -> dict[str, np.ndarray]:
+    """True where bad, by the name of each mask that lies beside the array of this name: those that fit it, else the one called mask."""
+    reader = formats.FORMATS[format]
+    named = [e for e in reader.entries(file) if e.name != name and MASK.fullmatch(e.name)] if reader.has_names and name else []
+    chosen = [e.name for e in named if belongings.fits(e.shape, shape)] or [e.name for e in named if e.name == "mask"]
+    return {mask: without_nan(reader.load(file, mask), mask, guesses) != 0 for mask in chosen}
 
 
 def _is_eight_bit(file: Path, format: str) -> bool:

@@ -1,8 +1,10 @@
-"""Tables of numbers as text: rows are lines, columns separated by blanks, tabs, commas or semicolons; # begins a comment."""
+"""Tables of numbers as text: rows are lines, columns separated by blanks, tabs, commas or semicolons; # begins a comment. A byte order mark
+in front, as Excel writes it, says that the text is UTF-8."""
 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ def is_one(head: bytes, ending: str) -> bool:
 
 def first_row(head: bytes) -> int | None:
     """The number of the first line of several numbers, from 0; None where there is none."""
-    return next((k for k, line in enumerate(head.splitlines()) if _is_row(line)), None)
+    return next((k for k, line in enumerate(head.removeprefix(BOM_UTF8).splitlines()) if _is_row(line)), None)
 
 
 def entries(path: Path) -> list[Entry]:
@@ -42,7 +44,7 @@ def load(path: Path, name: str) -> np.ndarray:
     affordable(entry_named(entries(path), name, path.name), path.name)
     columns, _, separator, used = _layout(path)
     try:
-        values = np.loadtxt(path, dtype=float, comments="#", delimiter=separator, usecols=used, ndmin=2, encoding="latin-1")
+        values = np.loadtxt(path, dtype=float, comments="#", delimiter=separator, usecols=used, ndmin=2, encoding=_encoding(path))
     except ValueError as error:
         raise InputError(
             f"{path.name} is no table of {columns} columns of numbers: {str(error).rstrip('.')}. Leave out what is no number"
@@ -58,7 +60,7 @@ def column(path: Path) -> np.ndarray | None:
         if not _TOKEN.fullmatch(_first_line(file.read(2**20)).strip()):
             return None
     try:
-        return np.loadtxt(path, dtype=float, comments="#", ndmin=1, encoding="latin-1")
+        return np.loadtxt(path, dtype=float, comments="#", ndmin=1, encoding=_encoding(path))
     except ValueError:
         return None
 
@@ -75,8 +77,13 @@ def _layout(path: Path) -> tuple[int, int, str | None, range | None]:
         if columns > _COLUMNS:
             raise InputError(f"{path.name} has {columns:,} columns, {_COLUMNS:,} at most")
         file.seek(0)
-        rows = sum(bool((text := row.strip()) and not text.startswith(b"#")) for row in file)
+        rows = sum(bool((text := row.removeprefix(BOM_UTF8).strip()) and not text.startswith(b"#")) for row in file)
     return columns, rows, None if separator == rb"\s+" else separator.decode(), range(columns) if ends else None
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        return "utf-8-sig" if file.read(len(BOM_UTF8)) == BOM_UTF8 else "latin-1"
 
 
 def _is_row(line: bytes) -> bool:
@@ -85,7 +92,7 @@ def _is_row(line: bytes) -> bool:
 
 
 def _first_line(head: bytes) -> bytes:
-    return next((line for line in head.splitlines() if line.strip() and not line.lstrip().startswith(b"#")), b"")
+    return next((line for line in head.removeprefix(BOM_UTF8).splitlines() if line.strip() and not line.lstrip().startswith(b"#")), b"")
 
 
 def _separator(line: bytes) -> bytes:

@@ -135,13 +135,14 @@ def magnitude_cap(inside: Tensor, x: Tensor) -> Tensor:
 
 
 def largest(x: Tensor, k: int) -> Tensor:
-    """x (starts, n), or its k values of the largest magnitude and 0 elsewhere: what is above the next one, so that equal values that would
-    make more of them all go."""
+    """x (starts, n), or its k values of the largest magnitude and 0 elsewhere; of equal ones the first."""
     if k >= x.shape[1]:
         return x
     magnitude = x.abs()
-    next_one = magnitude.kthvalue(x.shape[1] - k, dim=1, keepdim=True).values
-    return x.where(magnitude > next_one, x.new_zeros(()))
+    least = magnitude.kthvalue(x.shape[1] - k + 1, dim=1, keepdim=True).values
+    above, equal = magnitude > least, magnitude == least
+    first = equal & (equal.cumsum(1) <= k - above.sum(1, keepdim=True))
+    return x.where(above | first, x.new_zeros(()))
 
 
 def fienup(x: Tensor, y: Tensor, support: Tensor, beta: float) -> Tensor:

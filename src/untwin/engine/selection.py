@@ -30,7 +30,8 @@ class Search:
             layout.b.store(f64(0.0), address)
 
     def threshold(self) -> Any:
-        """f32, 0 or more: as many as k of the values lie above it; fewer where fewer are above 0, or where equal ones would be more."""
+        """f32, 0 or more: as many as k of the values lie above it; fewer where fewer are above 0, or where equal ones would be more, of
+        which torch keeps the first."""
         layout, b, k = self.layout, self.layout.b, self.k
         infinity, nothing = f32(float("inf")), f32(-1.0)
         last = b.fptrunc(b.load(self.last, typ=f64), f32)

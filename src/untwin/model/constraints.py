@@ -141,7 +141,7 @@ class PhaseOnly(Constraint):
 @dataclass(frozen=True)
 class Sparse(Constraint):
     """At most k values of the object are not 0: the k of the largest magnitude stay. With Nonnegative() the k largest that are above 0, in
-    whatever order the two stand. Of equal values at the threshold none stays, so that what is kept does not hang on their places.
+    whatever order the two stand. Of equal values the first stay.
 
     The support-size constraint of crystallography, where the object repeats itself in every cell and has no empty surroundings (Elser, Lan
     and Bendory, SIAM J. Imaging Sci. 11, 2018).

@@ -185,7 +185,7 @@ def _keeping(checkpoint: Checkpoint) -> Iterator[None]:
 def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> None:
     """Raise InputError where a step does not suit the problem, there are too few numbers for the unknowns of the object, or something of
     the physics is unknown and no step finds it, or has the name of another number."""
-    _require_enough(problem, support)
+    require_enough(problem, support)
     for recipe in plan.recipes:
         require_suited(problem, recipe)
     if problem.unknowns and not any(isinstance(a, Calibrate) for a in plan.algorithms()):
@@ -203,7 +203,7 @@ def _require_suited(problem: Problem, plan: Plan, support: Tensor | None) -> Non
             )
 
 
-def _require_enough(problem: Problem, support: Tensor | None) -> None:
+def require_enough(problem: Problem, support: Tensor | None) -> None:
     """Raise InputError where exposures are fewer numbers than an object has, of which nothing is known but where it lies, and whether it is
     real: below 1 of them for each unknown of a real object, 2 for a complex one, others explain them as well."""
     if problem.pattern.optics is None or any(type(c) not in (Support, RealValued) for c in problem.constraint.parts()):
