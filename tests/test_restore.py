@@ -258,6 +258,12 @@ def test_a_pattern_is_none_of_its_pictures():
             restore(what)
 
 
+@pytest.mark.parametrize("y", [[torch.rand(1, 20, 20)] * 2, None, {"y": 1}], ids=["a list of tensors", "nothing", "a dictionary"])
+def test_what_is_no_array_is_refused(y):
+    with pytest.raises(InputError, match=rf"y is a {type(y).__name__}; expected one array"):
+        ut.restore(y)
+
+
 # tasks
 
 
