@@ -264,6 +264,12 @@ def test_what_is_no_array_is_refused(y):
         ut.restore(y)
 
 
+def test_the_share_that_the_message_names_hides_something():
+    with pytest.raises(InputError, match=r"hides no pixel of \(1, 16\); take a larger share, such as HeldOut\(share=0.2\)"):
+        ut.restore(torch.rand(1, 16), steps=2)
+    ut.restore(torch.rand(1, 16), steps=2, stop=ut.rules.HeldOut(share=0.2))
+
+
 # tasks
 
 
