@@ -22,8 +22,7 @@ def require_outline(problem: Problem, owner: str, instead: str = "give a recipe 
     """Raise InputError where the waves do not tell from the pattern alone where the object lies."""
     if problem.outline is None:
         raise InputError(
-            f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: "
-            f"{instead}"
+            f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: {instead}"
         )
 
 
