@@ -1,6 +1,6 @@
 """How often a detector's faults are seen when a pattern is read, before its centre is sought, and how often light is taken for one.
 
-    python benchmarks/faults.py --seed 17001 --count 40 --json benchmarks/results/faults.json
+    python benchmarks/faults.py --seed 17001 --count 24 --json benchmarks/results/faults.json
 
 Pattern i of a row is a function of the seed, the row and i: an object of one of ten shapes (the four classes of `simulate/shapes.py`,
 white noise, a rectangle, a Gaussian, an ellipse, a letter, two slits) of 10 to 48 % of the field (20 to 48 % in 3D), in one of seven
@@ -8,12 +8,15 @@ exactly 50 %; 24 to 400 pixels along an axis in 2D, 20 to 140 in 3D. Light: 10 t
 each way of storing, 1e3 to 1e8 photons; alarms: those in which anything is masked or refused. Faults: `--count` patterns each. Seen: the
 share of the light that the fault adds or takes away which is masked, mean of patterns in which it is 100 photons at least; all: that of
 patterns in which nine tenths are; else: pixels masked of those that are sound, mean; refused: holes of more than a fifth of the array.
+--large: instead, 25 times `--count` patterns in 2D of objects of 50 to 70 and of 70 to 85 % of the field along each axis, half of them with
+their phases left out, 1e4 to 1e7 photons: in how many something is masked, and by which test; in_plan: hot pixels that the plan masks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from untwin.data.faults import without_faults
+from untwin.data.measurement import Pattern
+from untwin.data.outliers import isolated
 from untwin.errors import InputError
 from untwin.simulate.shapes import CLASSES
 
@@ -216,6 +221,26 @@ def light_row(name: str, d: int, seed: int, count: int) -> dict:
     return {"stored": name, "dimensions": d, "patterns": count, "alarms": alarms}
 
 
+def large_row(least: float, most: float, seed: int, count: int) -> dict:
+    """Of objects of this share of the field."""
+    row = {"field": [least, most], "patterns": count, "holes": 0, "refused": 0, "isolated": 0, "lines": 0, "in_plan": 0}
+    for i in range(count):
+        rng = np.random.default_rng([seed, i, int(100 * least)])
+        x = body(KINDS[i % len(KINDS)], 2, rng)
+        x = np.abs(x) if i // len(KINDS) % 2 else x
+        size, guesses = rng.uniform(least, most), []
+        mean = np.fft.fftshift(np.abs(np.fft.fftn(x, [int(np.ceil(n / size)) for n in x.shape], (0, 1))) ** 2)
+        c = counts(mean / mean.sum(), 10 ** rng.uniform(4, 7), rng)
+        try:
+            without_faults(c, np.ones(c.shape, bool), "pattern", guesses)
+        except InputError:
+            row["refused"] += 1
+        for name, sign in (("holes", "hold 0|are 0"), ("isolated", "isolated"), ("lines", "in lines along")):
+            row[name] += any(re.search(sign, text) for text in guesses)
+        row["in_plan"] += bool(isolated(Pattern(np.fft.ifftshift(c), np.ones(c.shape, bool))).any())
+    return row
+
+
 def fault_row(name: str, fault: Fault, photons: float, d: int, seed: int, count: int, stored: str = "counts") -> dict:
     shares, sound, refused = [], [], 0
     for i in range(count):
@@ -252,13 +277,26 @@ def seconds() -> dict:
     return rows
 
 
+def write(path: Path | None, rows: list[dict], **more) -> None:
+    if path:
+        command = " ".join(["python benchmarks/faults.py", *sys.argv[1:]])
+        path.write_text(json.dumps({"command": command, "rows": rows, **more}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=17001)
     parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--large", action="store_true", help="instead: light of objects of more than half of the field")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows: list[dict] = []
+    if args.large:
+        for least, most in ((0.5, 0.7), (0.7, 0.85)):
+            rows.append(large_row(least, most, args.seed, 25 * args.count))
+            print(rows[-1], flush=True)
+        write(args.json, rows)
+        return
     for d in (2, 3):
         for name in [*STORED, "without noise"]:
             rows.append(light_row(name, d, args.seed, 10 * args.count if d == 2 else 4 * args.count))
@@ -272,9 +310,7 @@ def main() -> None:
                     print(told.format(**rows[-1]), "refused", rows[-1]["refused"], flush=True)
     times = seconds()
     print(times)
-    if args.json:
-        command = " ".join(["python benchmarks/faults.py", *sys.argv[1:]])
-        args.json.write_text(json.dumps({"command": command, "rows": rows, "cpu_seconds": times}, indent=1) + "\n")
+    write(args.json, rows, cpu_seconds=times)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ CTF (Cloetens et al., Appl. Phys. Lett. 75, 1999): φ^ = Σ H_j (I_j − 1)^ / (
 the empty beam; ε is the one of 49 that the truth says is best, constant or times f⁴ / 0.03⁴: two oracles, which nobody has at a beamline.
 untwin knows the counts, the Fresnel numbers and that nothing lies outside; pixels that the fit never sees say when to stop.
 What the JSON file holds already is not done again.
+--noise: instead, the error that noise leaves (`noise_error`) as it is estimated in near fields, and as it is elsewhere, by more pairs of
+L-BFGS and to the end: of objects at four distances, and of complex, real and pure phase objects in line at one.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import platform
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from scipy import ndimage
 from skimage import data, transform
 
 import untwin as ut
+from untwin.runs import halves
 
 NUMBERS = (0.012, 0.0108, 0.0085, 0.006)
 VIEW, ARRAY = 128, 256
@@ -36,6 +40,19 @@ FIELD = f"Fit(Polar(Uniform(), RandomField(margin={MARGIN}), vector=False), LBFG
 OURS: dict[str, str | None] = {
     "untwin, smooth field, stopped by hidden pixels": f"Until(HeldOut(patience=100), 800*{FIELD})",
 }
+NOISE = (  # kind, pixels along an axis, photons in all, Fresnel number of a pixel: the least
+    ("weak", 64, 1e6, 0.02),
+    ("weak", 64, 1e6, 0.06),
+    ("weak", 96, 1e7, 0.0156),
+    ("weak", 96, 1e8, 0.0156),
+    ("complex", 64, 1e7, 0.05),
+    ("complex", 64, 1e8, 0.1),
+    ("real", 64, 1e6, 0.05),
+    ("real", 64, 1e6, 0.2),
+    ("real", 96, 1e8, 0.02),
+    ("phase", 64, 1e7, 0.05),
+    ("phase", 64, 1e7, 0.2),
+)
 AUTOMATIC: dict[str, str | None] = {"untwin, automatic plan": None}
 
 
@@ -109,6 +126,42 @@ def table(runs: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def noise_problem(kind: str, size: int, photons: float, number: float, seed: int) -> ut.Problem:
+    """kind: weak (four distances), complex (three), real or phase (one). photons: in all. number: the least Fresnel number."""
+    rng = np.random.default_rng([seed, size, round(photons), round(1 / number)])
+    rough, smooth = (ndimage.gaussian_filter(rng.normal(size=(size, size)), s, mode="wrap") for s in (1.5, 6.0))
+    grey, turn = ((v - v.min()) / np.ptp(v) for v in (rough, smooth))
+    magnitude = {"weak": 0.9 + 0.1 * grey, "complex": 0.3 + 0.7 * grey, "real": 0.3 + 0.7 * grey, "phase": np.ones_like(grey)}[kind]
+    x = magnitude * np.exp(1j * (0 if kind == "real" else 1) * turn)
+    numbers = tuple(number * np.geomspace(1, 5, {"weak": 4, "complex": 3}.get(kind, 1)))
+    waves = [np.fft.ifft2(np.exp(-1j * np.pi * frequencies(size) / n) * np.fft.fft2(x)) for n in numbers]
+    mean = np.abs(np.stack(waves)) ** 2
+    counts = rng.poisson(photons * mean / mean.sum()).astype(np.float32)
+    constraint = {"real": ut.constraints.Nonnegative(), "phase": ut.constraints.PhaseOnly()}.get(kind, ut.constraints.Support())
+    pattern = ut.Pattern(counts, np.ones(counts.shape, bool), optics=ut.Optics(fresnel_numbers=numbers))
+    return ut.Problem(pattern, constraint=ut.constraints.Support() & constraint)
+
+
+def noise(seed: int) -> list[dict]:
+    """Of one reconstruction of each, both estimates and their CPU seconds."""
+    rows = []
+    print("| object | pixels | photons | Fresnel number | near | full | CPU s: near, full | trusted |\n" + "|---" * 8 + "|")
+    for kind, size, photons, number in NOISE:
+        problem = noise_problem(kind, size, photons, number, seed)
+        solution = ut.reconstruct(problem, starts=2, seed=0, workers=1)
+        row: dict = {"kind": kind, "size": size, "photons": photons, "number": number, "trusted": solution.verdict.trusted}
+        to_the_end = halves.TOLERANCE * problem.pattern.measured.sum()
+        for name, pairs, tolerance in (("near", halves.NEAR_PAIRS, halves.NEAR_TOLERANCE), ("full", halves.MEMORY, to_the_end)):
+            with mock.patch.multiple(halves, NEAR_PAIRS=pairs, NEAR_TOLERANCE=tolerance):
+                began = time.process_time()
+                row[name] = halves.noise_error(problem, solution.image, solution.support)
+                row[f"{name} cpu"] = time.process_time() - began
+        rows.append(row)
+        told = "| {kind} | {size} | {photons:.0e} | {number:g} | {near:.4f} | {full:.4f} | {near cpu:.1f}, {full cpu:.1f} | {trusted} |"
+        print(told.format(**row), flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=20540)
@@ -116,9 +169,15 @@ def main() -> None:
     parser.add_argument("--pictures", default=",".join(PICTURES))
     parser.add_argument("--photons", type=float, default=1e4, help="per pixel of the empty beam")
     parser.add_argument("--automatic", action="store_true", help="the automatic plan, too, which does not know that nothing lies outside")
+    parser.add_argument("--noise", action="store_true", help="instead: both estimates of the error that noise leaves")
     parser.add_argument("--quick", action="store_true", help="one picture, one noise")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if args.noise:
+        rows = noise(args.seed)
+        if args.json:
+            args.json.write_text(json.dumps({"script": "near_field --noise", "rows": rows}, indent=1) + "\n")
+        return
     pictures = args.pictures.split(",")[: 1 if args.quick else None]
     contestants = OURS | (AUTOMATIC if args.automatic else {})
     runs = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []

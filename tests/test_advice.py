@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -38,7 +40,9 @@ CASES = {  # what the verdict rests on -> its cause, and what the advice says
 def solution():
     pattern, _ = measure(shapes.complex_texture((24, 24), np.random.default_rng(0)), 1e6, np.random.default_rng(0))
     solution = ut.reconstruct(pattern, "20*HIO + ShrinkWrap + 5*ER", starts=2)
-    return replace(solution, numbers=solution.numbers | {"chi_square_amplitude": 1.0, "photons": 1e6, "support_pixels": 100.0})
+    return replace(
+        solution, method="auto", numbers=solution.numbers | {"chi_square_amplitude": 1.0, "photons": 1e6, "support_pixels": 100.0}
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -75,11 +79,28 @@ def test_a_command_is_one_that_the_command_line_takes(solution, case, monkeypatc
 def test_options_of_the_run_are_typed_again_and_those_of_its_work_are_not(solution):
     apart = replace(solution, verdict=trust.verdict(CASES["apart"][0]))
     options = {"file": "scan.h5", "mask": "-bad.npy", "centre": (12.5, 12.0), "effort": 4.0, "seed": 7, "workers": 2, "positivity": True}
-    command = advice(apart, OUT, options).command
+    command = advice(replace(apart, effort=4.0), OUT, options).command
     assert command == "untwin reconstruct scan.h5 --mask=-bad.npy --centre 12.5,12.0 --positivity --effort 16 -o scans/out_2"
-    assert "--effort" not in advice(apart, OUT, options | {"effort": MOST_EFFORT}).command
-    assert advice(apart, OUT, {"file": "scan.h5", "recipe": "20*HIO"}).command == "untwin reconstruct scan.h5 -o scans/out_2"
+    assert "--effort" not in advice(replace(apart, effort=MOST_EFFORT), OUT, options).command
+    assert advice(replace(apart, method="recipe"), OUT, {"file": "scan.h5"}).command == "untwin reconstruct scan.h5 -o scans/out_2"
     assert "inspect" in advice(replace(apart, numbers=apart.numbers | {"chi_square_amplitude": 1.5}), OUT, options).command
+
+
+def test_a_stored_result_is_advised_by_the_plan_that_ran(solution, tmp_path):
+    apart = replace(solution, verdict=trust.verdict(CASES["apart"][0]))
+    for name, asked, text in (("recipe", {"method": "recipe"}, "automatic plan"), ("more", {"effort": 4.0}, "--effort 16")):
+        following = advice(ut.load(replace(apart, **asked).save(tmp_path / name)), OUT, {"file": "scan.h5"})
+        assert text in f"{following.text}: {following.command}"
+
+
+def test_a_result_of_an_earlier_version_passes_for_one_of_the_automatic_plan(solution, tmp_path):
+    with h5py.File(replace(solution, method="siren", effort=2.0).save(tmp_path / "old") / "result.cxi", "r+") as file:
+        record = json.loads(file["entry_1/process_1/summary"][()])
+        assert (record.pop("method"), record.pop("effort")) == ("siren", 2.0)
+        del file["entry_1/process_1/summary"]
+        file["entry_1/process_1/summary"] = json.dumps(record)
+    old = ut.load(tmp_path / "old")
+    assert (old.method, old.effort) == ("auto", 1.0)
 
 
 def test_where_photons_are_few_more_of_them_are_advised_whatever_a_shell_says(solution):

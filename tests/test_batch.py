@@ -239,6 +239,18 @@ def test_an_interrupted_batch_goes_on(tmp_path, monkeypatch, capfd):
     assert [row["status"] for row in rows(tmp_path / "out").values()] == ["done", "done"]
 
 
+def test_a_batch_goes_on_without_reports_where_none_are_wanted_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("untwin.show.report.FIGURES", {})
+    good, bad, out = *scans(tmp_path / "scans", "a"), tmp_path / "scans" / "b.cxi", tmp_path / "out"
+    bad.write_text("no pattern")
+    assert main(good, bad, "-o", out, "--workers", "1", *(word for word in QUICK if word != "--no-report")) == 3
+    write_pattern(bad, thing(), process={})
+    assert main("--resume", out, "--workers", "1", "--no-report") == 0
+    assert (out / "a" / "report.html").is_file() and not (out / "b" / "report.html").exists()
+    page = (out / "index.html").read_text()
+    assert 'href="a/report.html"' in page and 'href="b/figures/thumbnail.png"' in page
+
+
 def test_a_batch_without_a_page_for_each_has_none(tmp_path):
     files = scans(tmp_path / "scans", "a", "b")
     assert main(*files, "-o", tmp_path / "out", *QUICK) == 0
@@ -455,6 +467,13 @@ def test_a_result_is_moved_onto_the_one_before_and_gives_the_same_counts(turned_
     assert torch.allclose(*counts, rtol=1e-3, atol=1e-2) and result.support.sum() == solved.support.sum()
     assert bool((result.image.abs()[~result.support] <= 1e-6).all()) == bool((solved.image.abs()[~solved.support] <= 1e-6).all())
     assert torch.allclose(result.modes[0].abs().sum(), solved.modes[0].abs().sum(), rtol=1e-4)
+
+
+def test_a_series_in_the_order_of_the_shell_is_noted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("untwin.cli.batch._worked", lambda *arguments: None)
+    files = scans(tmp_path / "scans", "t_1", "t_10", "t_2")
+    assert main(*files, "--follow", "-o", tmp_path / "out") == 0 and "begins t_1, t_2, t_10" in capsys.readouterr().err
+    assert main(tmp_path / "scans" / "t_*.cxi", "--follow", "-o", tmp_path / "out") == 0 and "order" not in capsys.readouterr().err
 
 
 def test_a_series_begins_each_at_the_last_that_is_not_doubted(tmp_path, monkeypatch):

@@ -245,7 +245,7 @@ def test_what_does_not_fit_ends_with_two_before_anything_is_computed(arguments, 
     [
         ({"prior": QUICK, "physics": ut.physics.Blur(line())}, "is for a blur that is not known"),
         ({"prior": "drp"}, "of a blur that is not known"),
-        ({"steps": 5}, "stop= and steps= are for a fit"),
+        ({"steps": 5}, r"steps= \(--steps\) are for a fit"),
         ({"loss": ut.losses.Poisson(0.1)}, "white Gaussian noise"),
     ],
 )

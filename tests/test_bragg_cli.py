@@ -42,6 +42,8 @@ def test_the_command_that_a_simulated_scan_names_reads_its_peak_and_geometry(key
         assert run(capsys, f"prepare {command[1].replace(option, '')} -o raw.cxi")[0] == 2
     code, out, err = run(capsys, f"prepare {command[1]} -o raw.cxi")
     assert code == 0, err
+    said = read(tmp_path / "raw.cxi").warnings  # of the scan, too, such as its beamline
+    assert said and all(f"note: {sentence}" in err for sentence in said)
     recipe = RockingScan(key, **SMALL)
     frame, row, column = recipe.peak
     assert f"The peak is at ({frame}, {row:.0f}, {column:.0f})" in out

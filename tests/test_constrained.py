@@ -83,6 +83,11 @@ def test_constraints_are_their_own_text(fit):
     assert parse(repr(3 * fit)) == 3 * fit
 
 
+def test_a_recipe_in_text_takes_constraints_as_a_list_as_python_does():
+    text = "3*Fit(Grid(), regularizer=TV(1.0), constraints=[AtMost(Squared(), 0.01)])"
+    assert parse(text) == parse(text.replace("[", "(").replace("])", ",))")) and "AtMost(Squared(), 0.01)" in repr(parse(text))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

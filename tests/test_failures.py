@@ -14,7 +14,7 @@ import torch
 import untwin as ut
 from short_runs import same, thing
 from untwin import cli
-from untwin.errors import NumericalFailure
+from untwin.errors import InputError, NumericalFailure
 from untwin.runs.launch import run_here
 from untwin.runs.population import Population, start
 from untwin.solve.fit import Fit
@@ -188,6 +188,42 @@ def test_a_rule_stops_a_start_that_is_lost_and_keeps_the_image_from_before():
         assert bool(torch.view_as_real(taken[-1].image).isfinite().all())
         lost = next(t.step for t in taken if t.rule_state is not None and bool(t.rule_state.stopped[1]))
         assert lost <= 21 + CHECK and not bool(taken[-2].rule_state.stopped[0])
+
+
+@dataclass(frozen=True)
+class Careless(ut.rules.Rule):
+    """Looks for no NaN. statistic: what it returns in place of truth values, if anything; factor: of the image that it keeps."""
+
+    statistic: float | None = None
+    factor: float = 1.0
+
+    def begin(self, problem, state):
+        return state.replace(rule_state=state.image)
+
+    def observe(self, problem, state):
+        return state.replace(rule_state=state.image * self.factor)
+
+    def done(self, state):
+        return torch.zeros(2, dtype=torch.bool) if self.statistic is None else torch.full((2,), self.statistic)
+
+    def restore_best(self, state):
+        return state.replace(image=state.rule_state, rule_state=None)
+
+
+def states(recipe) -> list:
+    problem = ut.Problem(thing())
+    return list(ut.iterate(problem, recipe, ut.begin(problem, seeds=(0, 1))))
+
+
+@pytest.mark.parametrize(("rule", "text"), [(Careless(statistic=math.nan), "torch.bool"), (Careless(factor=math.nan), "keeps an image")])
+def test_a_rule_of_ones_own_that_returns_nan_is_told_so(rule, text):
+    with pytest.raises(InputError, match=rf"Careless\(.*{text}"):
+        states(Until(rule, 20 * ut.algorithms.ER()))
+
+
+def test_a_rule_that_looks_for_no_nan_is_not_followed_to_its_end():
+    steps = 5 * ut.algorithms.ER() + Spoil(seeds=None) + 500 * ut.algorithms.ER()
+    assert states(Until(Careless(), steps))[-2].step <= 6 + CHECK
 
 
 def test_a_fit_that_is_lost_gives_its_last_good_image_and_says_so(monkeypatch):

@@ -57,6 +57,17 @@ def dark_pixel(c: np.ndarray, seed: int = 0) -> tuple[int, int]:
 
 # light is no fault
 
+
+@pytest.mark.parametrize(("shape", "size"), [((31, 34), 0.75), ((48, 44), 0.79), ((28, 51), 0.77)])
+def test_the_streaks_of_a_large_rectangle_are_no_lines_and_a_hot_column_beside_them_is_one(shape, size):
+    c = rectangle(shape, 2e5, size)
+    hidden, _ = look(c)
+    assert not hidden.any()
+    c[:, 5] += 200
+    hidden, guesses = look(c)
+    assert hidden[:, 5].all() and hidden.sum() == len(c) and any("in lines along" in text for text in guesses)
+
+
 STORED = {
     "counts": lambda c: c,
     "FFT order": np.fft.ifftshift,
@@ -146,6 +157,28 @@ def test_hot_pixels_that_touch_and_one_on_the_border_are_masked():
     counts[0, 0], counts[-1, 40] = 1e5, 3e5
     masked, _ = look(counts)
     assert set(map(tuple, np.argwhere(masked))) == {(y, x), (y, x + 1), (y, x + 2), (0, 0), (counts.shape[0] - 1, 40)}
+
+
+def touching(number: int) -> set[frozenset[tuple[int, int]]]:
+    """Every shape of so many pixels that touch by a side or a corner."""
+    shapes = {frozenset([(0, 0)])}
+    for _ in range(number - 1):
+        grown = {f | {(y + a, x + b)} for f in shapes for y, x in f for a in (-1, 0, 1) for b in (-1, 0, 1)} - shapes
+        least = {f: [min(p[axis] for p in f) for axis in (0, 1)] for f in grown}
+        shapes = {frozenset((y - least[f][0], x - least[f][1]) for y, x in f) for f in grown}
+    return shapes
+
+
+@pytest.mark.parametrize(("number", "shapes"), [(2, 4), (3, 20), (4, 110)])
+def test_up_to_four_hot_pixels_that_touch_are_masked_in_every_shape(number, shapes):
+    counts, rng = crystal(), np.random.default_rng(0)
+    assert len(touching(number)) == shapes
+    for k, shape in enumerate(sorted(map(sorted, touching(number)))):
+        at = tuple((np.array(shape) + dark_pixel(counts, k % 20)).T % len(counts))
+        hot, where = counts.copy(), np.zeros(counts.shape, bool)
+        hot[at], where[at] = 10 ** rng.uniform(3.5, 5, number), True
+        masked, _ = look(hot)
+        assert (masked == where).all(), shape
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import untwin as ut
+from untwin.cli.inspect import inspect
+from untwin.cli.reading import ReadOptions
 from untwin.data.noise import Noise
 from untwin.judge.look import look
 
@@ -77,6 +79,17 @@ def test_a_pattern_without_anything_strange_has_none_of_it():
     first = look(ut.read(counts((64, 64), (20, 20), 2e4), centre=(32, 32)))
     assert first.hot == () and first.clipped == () and first.strays < 0.01
     assert first.background is not None and first.background.level == 0
+
+
+def test_a_strained_crystal_alone_is_one_sided_and_has_no_strays(tmp_path, capsys):
+    z, x = (np.indices((64, 64)) - 32) / 32
+    inside = (np.abs(z) < 0.4) & (np.abs(x) < 0.35) & (z + x < 0.5)
+    body = np.where(inside, np.exp(1j * (400 * x**3 + 200 * z**3 + 20 * x * z)), 0)
+    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(body)))) ** 2
+    np.save(tmp_path / "crystal.npy", np.random.default_rng(0).poisson(intensity * 3e6 / intensity.sum()))
+    inspect(tmp_path / "crystal.npy", reading=ReadOptions(centre="32,32"))
+    rows = capsys.readouterr().out
+    assert "one-sided  " in rows and "by another crystal, or by the phase of this object" in rows and "strays" not in rows
 
 
 def test_where_nothing_was_counted_nothing_is_said_of_counts():

@@ -120,6 +120,22 @@ def test_a_flat_field_is_named_unless_it_is_applied_already_or_does_nothing(tmp_
     assert read(tmp_path / "b.nxs").warnings == ()
 
 
+def test_what_the_user_names_is_not_said_to_be_unused(tmp_path):
+    flat, dark = np.full(I.shape, 1.2), np.full(I.shape, 0.5)
+    with nexus(tmp_path / "a.nxs", I, flatfield=flat, dark=dark, hot_pixel_mask=stripe(40)) as f:
+        f["entry/data/of_march"] = h5py.SoftLink(f"{DETECTOR}/flatfield")
+    ways = {f"{DETECTOR}/flatfield": "dark", "/entry/data/of_march": "dark", f"{tmp_path / 'a.nxs'}::{DETECTOR}/dark": "flatfield"}
+    for named, left in ways.items():
+        option = {"flat": named} if left == "dark" else {"dark": named}
+        (said,) = [w for w in quiet(tmp_path / "a.nxs", **option).warnings if "not used" in w]
+        assert f"not used: {DETECTOR}/{left}, {DETECTOR}/hot_pixel_mask. " in said
+    whole = quiet(tmp_path / "a.nxs", flat=f"{DETECTOR}/flatfield", dark=f"{DETECTOR}/dark", mask=f"{DETECTOR}/hot_pixel_mask")
+    assert not any("not used" in w for w in whole.warnings) and (bad(whole) == (stripe(40) != 0)).all()
+    nexus(tmp_path / "b.nxs", I, flatfield=flat).close()
+    (said,) = [w for w in quiet(tmp_path / "a.nxs", flat=f"{tmp_path / 'b.nxs'}::{DETECTOR}/flatfield").warnings if "not used" in w]
+    assert f"not used: {DETECTOR}/dark, {DETECTOR}/flatfield, " in said
+
+
 def test_a_flat_beside_the_data_does_not_hide_which_array_the_data_are(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["scan"], f["flat"], f["dark"] = I, np.full(I.shape, 0.9), np.ones(I.shape)

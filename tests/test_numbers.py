@@ -156,6 +156,15 @@ def test_every_scale_is_read_alike(top):
     assert np.array_equal(plain(quiet((I / I.max() * top).astype(np.float32))), I)
 
 
+@pytest.mark.parametrize("gain", [3.74, 4.93, 5.12, 7.57, 8.3, 13.48])
+@pytest.mark.parametrize("shape", [(96, 96), (40, 40, 40)])
+def test_counts_times_a_fraction_in_whole_numbers_are_never_read_with_another_gain(shape, gain):
+    """Their lowest number is not that of a threshold, and a step that rounding hides is none."""
+    for seed in range(3):
+        noise = quiet(np.rint(counts(shape, 6e4, seed)[0] * gain).astype(np.uint16)).noise
+        assert noise is not None and (noise.kind == "unknown" or noise.gain == pytest.approx(gain, rel=0.05))
+
+
 def test_a_simulation_without_noise_is_unknown_and_unchanged():
     for shape in GRIDS:
         I, _ = counts(shape, noise=False)

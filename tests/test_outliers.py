@@ -39,7 +39,8 @@ def pattern(shape: tuple[int, ...], seed: int) -> Pattern:
 
 @pytest.mark.parametrize("shape", [(48, 40), (65, 46), (16, 18, 26)])
 def test_hot_pixels_are_those_that_their_definition_names(shape):
-    """Over whole arrays: five times the brightest neighbour and the second of the next ring, by no chance, five neighbours measured."""
+    """Over whole arrays: five times the brightest neighbour and the second of the next ring, by no chance, five neighbours measured, and
+    twice what the mirror image has there and about there."""
     p = pattern(shape, 5)
     steps = [s for s in itertools.product(range(-2, 3), repeat=len(shape)) if any(s)]
     near = [s for s in steps if max(map(abs, s)) == 1]
@@ -53,6 +54,9 @@ def test_hot_pixels_are_those_that_their_definition_names(shape):
     central = np.add.reduce(np.meshgrid(*(np.minimum(np.arange(n), n - np.arange(n)) > 1 for n in shape), indexing="ij")) == 0
     hot = (NEIGHBOUR * light > np.maximum(brightest, second)) & (stats.poisson.cdf(brightest, NEIGHBOUR * light) < CHANCE)
     hot &= (NEIGHBOUR * light > -np.log(CHANCE)) & (around(p.measured, near).sum(0) >= NEIGHBOURS) & ~central & p.measured
+    mirrored = np.roll(np.flip(light), 1, range(len(shape)))
+    corner = np.logical_and.reduce(np.meshgrid(*(abs(np.fft.fftfreq(n)) >= 0.5 - 0.5 / n for n in shape), indexing="ij"))
+    hot &= (0.5 * light >= np.maximum(mirrored, around(mirrored, near).max(0))) | corner
     assert hot.sum() >= 3 and hot[(3,) * (len(shape) - 1) + (6,)]
     assert np.array_equal(isolated(p), hot)
 
@@ -63,3 +67,13 @@ def test_whole_counts_and_those_that_are_nearly_so_are_as_asymmetric(shape):
     for middle in (tuple(n // 2 for n in shape), tuple(n / 2 - 1.5 for n in shape)):
         whole, nearly = (centre.asymmetry_about(p.intensity.astype(np.float64) * f, p.measured, middle) for f in (1, 1 + 1e-9))
         assert nearly == pytest.approx(whole, abs=1e-7)
+
+
+def test_the_edges_of_a_large_real_object_are_not_hot_and_a_hot_pixel_beside_them_is():
+    x = np.ones((45, 45))
+    x[:, 12:33] = 0  # two slits, which fill 0.8 of the field
+    mean = np.abs(np.fft.fft2(x, (56, 56))) ** 2
+    counts = np.random.default_rng(3).poisson(3e6 * mean / mean.sum()).astype(np.float32)
+    assert not isolated(Pattern(counts, np.ones(counts.shape, bool))).any()
+    counts[20, 9] = 900
+    assert np.argwhere(isolated(Pattern(counts, np.ones(counts.shape, bool)))).tolist() == [[20, 9]]

@@ -16,6 +16,7 @@ from skimage.io import imread, imsave
 from test_restore import noisy, psnr, ran, scene
 from untwin.data import raster
 from untwin.data.image import read_array, read_image, read_plane
+from untwin.data.read import read
 from untwin.errors import InputError
 from untwin.runs.tasks import job
 
@@ -284,8 +285,28 @@ def test_a_mask_that_was_a_jpeg_once_is_said_and_a_clean_one_or_a_kernel_is_not(
     once = stored(tmp_path, np.asarray(Pillow.open(buffer)), "once.png")
     clean = stored(tmp_path, (255 * hole_of()).astype(np.uint8), "clean.png")
     _, texts = guesses(lambda: read_plane(once, "the mask"))
-    assert len(texts) == 1 and "small numbers" in texts[0]
+    assert len(texts) == 1 and "numbers besides 0 and 255" in texts[0] and "nonzero is what counts" in texts[0]
     assert not guesses(lambda: read_plane(clean, "the mask"))[1] and not guesses(lambda: read_plane(once, "the kernel", graded=True))[1]
+
+
+@pytest.mark.parametrize("ending", ["npy", "png", "tif"])
+def test_a_picture_as_a_mask_is_said_and_labels_or_soft_edges_are_not(tmp_path, ending):
+    grey, labels, soft = np.zeros((3, 60, 60), np.uint8)
+    grey[:8], labels[:8] = spread((8, 60), 1, 100), np.arange(480).reshape(8, 60) % 16
+    soft[:9], soft[8, 10:28] = 255, np.arange(90, 108)
+    light = np.random.default_rng(0).exponential(50, (60, 60))
+    for a, said in ((grey, 1), (labels, 0), (soft, 0)):
+        path = stored(tmp_path, a, f"m.{ending}")
+        found, texts = guesses(lambda path=path: read_plane(path, "the mask"))
+        assert np.array_equal(found, a) and sum("nonzero is what counts" in text for text in texts) == len(texts) == said
+        _, texts = guesses(lambda path=path: read(light, mask=path, keep_strays=True))
+        assert sum("nonzero is what counts" in text for text in texts) == said
+
+
+def test_a_dark_jpeg_is_no_mask_of_a_pattern(tmp_path):
+    jpeg(tmp_path / "m.jpg", (100 * hole_of()).astype(np.uint8))
+    with pytest.raises(InputError, match=r"reaches only 1\d\d of 255; expected black and white"):
+        read(np.full(hole_of().shape, 9.0), mask=tmp_path / "m.jpg")
 
 
 FILLED = ("black", "white", "mean", "untouched")

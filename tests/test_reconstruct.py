@@ -302,6 +302,7 @@ def test_the_report_is_written_again(run, capsys):
         cli.main(["report", str(out)])
     assert stop.value.code == 0 and str(out / "report.html") in capsys.readouterr().out
     assert (out / "report.html").stat().st_size > 10_000
+    assert ut.load(out).method == "recipe"
 
 
 def test_every_option_of_a_run_is_repeated(tmp_path, monkeypatch):
@@ -394,9 +395,13 @@ def test_a_plain_script_may_use_several_processes(tmp_path):
 # what is wrong with it today
 
 
-def test_a_run_is_not_compared_with_itself():
-    found = ut.reconstruct(crystal()[0], SHORT, starts=1)
+@pytest.mark.parametrize("recipe", [SHORT, f"Plan(Search({PHASING}), Guide((20*RAAR + 5*ER,)))"])
+def test_a_run_is_not_compared_with_its_own_start(recipe, tmp_path):
+    found = ut.reconstruct(crystal()[0], recipe, starts=1)
     assert found.prtf is None and "resolution_pixels" not in found.numbers and found.numbers["runs_kept"] == 1
+    assert "PRTF" not in found.verdict.text
+    summary = json.loads((found.save(tmp_path / "out") / "summary.json").read_text())
+    assert summary["prtf"] is None and "resolution_pixels" not in summary["numbers"]
 
 
 @pytest.mark.parametrize("recipe", [None, "Plan(Search(ER, starts=2))"])

@@ -430,6 +430,16 @@ def test_numbers_far_beyond_white_are_refused(prior):
     assert ut.restore(y, prior=ut.priors.Denoiser(white=255.0), sigma=0).image.max() == pytest.approx(255, rel=1e-5)
 
 
+def test_counts_that_a_network_cannot_reach_are_refused_and_a_physics_makes_them():
+    y, prior = 30 * torch.rand(1, 20, 20).round(decimals=1), ut.priors.Untrained(ut.priors.Skip(depth=1, width=8))
+    poisson = {"loss": ut.losses.Poisson(0.01), "stop": ut.rules.Thinned(patience=2), "steps": 3}
+    for one in (prior, ut.algorithms.Fit(prior), ut.priors.Implicit()):
+        with pytest.raises(InputError, match="a physics that makes such numbers"):
+            ut.restore(y.round(), prior=one, **poisson)
+    assert ut.restore(y.round(), ut.physics.Blur(torch.tensor([[30.0]])), prior, **poisson).image.shape == y.shape
+    assert ut.restore(y.round(), prior=ut.priors.Grid(), **poisson).image.shape == y.shape
+
+
 def test_the_shape_of_a_picture_is_told_from_others():
     with pytest.raises(InputError, match="channels first"):
         ut.restore(np.zeros((32, 40, 3)))

@@ -11,6 +11,7 @@ import torch
 import untwin as ut
 from laws import adjoint
 from samples import close, wave
+from untwin import cli
 from untwin.data.measurement import Pattern
 from untwin.data.optics import Optics
 from untwin.engine import Coefficients
@@ -442,6 +443,27 @@ def test_files_of_exposures_that_do_not_fit_are_refused(tmp_path, datasets, matc
         ut.read(file_of(tmp_path / "x.h5", **datasets))
 
 
+@pytest.mark.parametrize("n", [30, 49, 98, 103, 107, 128])
+def test_a_fresnel_number_of_one_over_the_pixels_does_not_alias(n):
+    pattern = Pattern.of_waves(np.ones((1, n, n)))
+    for number in (1 / n, float(np.float32(1 / n)), -1 / n):
+        ut.physics.Fresnel((number,)).on(pattern)
+    with pytest.raises(InputError, match=f"Expected is 1/{n} at least, or an array of {2 * n} pixels"):
+        ut.physics.Fresnel((0.5 / n,)).on(pattern)
+
+
+def test_inspect_refuses_the_near_field_that_reconstruct_refuses(tmp_path, capsys):
+    fine = file_of(tmp_path / "fine.h5", exposures=np.ones((2, 49, 49)), fresnel_numbers=[1 / 49, 0.1])
+    file = file_of(tmp_path / "x.h5", exposures=np.ones((2, 49, 49)), fresnel_numbers=[0.01, 0.1])
+    for command, path in (("inspect", fine), ("inspect", file), ("reconstruct", file)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([command, str(path)])
+            raise SystemExit(0)
+        seen = capsys.readouterr()
+        refused = "a Fresnel number of 0.01 aliases on 49 pixels" in seen.err
+        assert (stop.value.code, refused) == ((0, False) if path is fine else (2, True)) and bool(seen.out) == (path is fine)
+
+
 def test_exposures_take_no_options_of_a_pattern(tmp_path):
     path = file_of(tmp_path / "x.h5", exposures=np.ones((2, 8, 8)), fresnel_numbers=[0.5, 1])
     with pytest.raises(InputError, match="leave other options out"):
@@ -579,6 +601,20 @@ def test_noise_is_asked_for_where_nothing_was_counted():
         solution = ut.reconstruct(p, recipe, starts=4)
         assert not p.pattern.counted and (solution.verdict.trusted is trusted or (trusted is None and not solution.verdict.trusted))
         assert (solution.numbers["noise_error"] > 0.1) == (trusted is None)
+
+
+def test_the_noise_of_a_near_field_is_estimated_in_fewer_steps(monkeypatch):
+    from untwin.runs import halves
+    from untwin.simulate.exposures import exposures
+
+    p, slopes = drawn_problem("near", 32, 1e7), []
+    image, support = torch.from_numpy(exposures("near", 32, photons=1e7, seed=0).image), torch.ones(32, 32, dtype=torch.bool)
+    monkeypatch.setattr(ut.Problem, "misfit", lambda self, x, own=ut.Problem.misfit: slopes.append(0) or own(self, x))
+    short, few = halves.noise_error(p, image, support), len(slopes)
+    monkeypatch.setattr(halves, "NEAR_PAIRS", halves.MEMORY)
+    monkeypatch.setattr(halves, "NEAR_TOLERANCE", halves.TOLERANCE)
+    assert short == pytest.approx(halves.noise_error(p, image, support), rel=0.05)
+    assert few < 0.7 * (len(slopes) - few)
 
 
 def test_what_a_strange_caller_gives_is_taken_or_refused():

@@ -1,6 +1,7 @@
 """Text <-> object, for recipes, rules and plans: Python's own syntax tree, read through a white list.
 
-Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, +, * and &, a leading minus.
+Allowed: names, calls with arguments that are themselves allowed, numbers, strings, True, False, None, tuples, lists (read as tuples), +, *
+and &, a leading minus.
 A bare name stands for the object with its defaults, so `20*ER + 180*HIO` needs no brackets. Nothing is ever evaluated by Python.
 """
 
@@ -77,7 +78,7 @@ def _value(node: ast.expr, text: str, names: Mapping[str, type]) -> Any:
             raise InputError(f"the number {source[:12]}... is too large for a recipe")
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value
-        case ast.Tuple(elts=elements):
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):  # Fit(constraints=[...]), as Python has it
             return tuple(_value(e, text, names) for e in elements)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             value = _value(operand, text, names)

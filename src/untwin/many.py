@@ -63,7 +63,7 @@ class Showing:
         """index.html of all."""
         from untwin.show.batch import write_page
 
-        write_page(folder, rows, self.series, self.report)
+        write_page(folder, rows, self.series)
 
 
 def reconstruct_many(

@@ -21,7 +21,7 @@ app = App(
     name="untwin",
     help="Phase retrieval for coherent diffraction: a pattern in, an object one may trust out.\n\n"
     "Exit codes: 0 done, 2 the input or an option is wrong, 3 all starts or too many failed, or a pattern of a batch, "
-    "70 a bug in untwin, 130 interrupted. "
+    "or a worker was ended from outside, 70 a bug in untwin, 130 interrupted, or the scheduler of a cluster was lost. "
     "With --debug, any command shows the traceback of an error.",
     version=untwin.__version__,
     help_format="plaintext",

@@ -51,15 +51,19 @@ def batch_members(files: Sequence[Path], frames: str | None, data: str | None) -
 def reconstruct_batch(chosen: Sequence[Member], settings: dict[str, Any], config: Path | None, options: BatchOptions) -> None:
     """Each pattern in its folder. Raises NumericalFailure where any has failed."""
     from untwin.config import resolved
+    from untwin.data.series import by_numbers
 
     base = resolved(config, {**settings, "file": chosen[0].source})
     again = {"files": [m.source for m in chosen], "numbers": [m.frame for m in chosen], "names": [m.name for m in chosen]}
     _note_frames(chosen)
+    if options.follow and chosen != (ordered := sorted(chosen, key=lambda m: by_numbers(str(m)))):
+        note(f"the series is in the order given, not in that of its numbers, which begins {', '.join(m.name for m in ordered[:3])}")
     _worked(base, chosen, base.output or Path(OUTPUT), options, again)
 
 
-def resume_batch(folder: Path, anew: dict[str, Any], others: dict[str, Any]) -> None:
-    """Go on with the batch of a folder. anew: settings of its runs that may be others than before, None where nothing was said."""
+def resume_batch(folder: Path, anew: dict[str, Any], others: dict[str, Any], report: bool = True) -> None:
+    """Go on with the batch of a folder. anew: settings of its runs that may be others than before, None where nothing was said. report: of
+    the patterns that are left, where the batch has any."""
     from untwin.batch import read_record
     from untwin.config import resolved
     from untwin.data.series import Member
@@ -77,10 +81,10 @@ def resume_batch(folder: Path, anew: dict[str, Any], others: dict[str, Any]) -> 
         base = resolved(None, {**stored, "file": chosen[0].source, **{k: v for k, v in anew.items() if v is not None}})
     except (KeyError, TypeError, IndexError):
         raise InputError(f"{folder} holds a batch that was begun from Python; go on with it there") from None
-    _worked(base, chosen, folder, options, again)
+    _worked(base, chosen, folder, options, again, report)
 
 
-def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any]) -> None:
+def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptions, again: dict[str, Any], report: bool = True) -> None:
     from functools import partial
 
     from untwin.batch import Batch, Crew, Item, alone
@@ -93,7 +97,7 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
 
     folder = require_writable(root).absolute()  # workers may be elsewhere
     require_consistent(base)
-    showing = Showing(options.report, options.follow)
+    showing = Showing(options.report and report, options.follow)
     shared = {k: v for k, v in base.options().items() if k not in ("file", "workers")}
     items = [Item(m.name, str(m), _run(shared, m), n) for n, m in enumerate(chosen)]
     work = partial(perform_run, root=folder, showing=showing)
@@ -107,9 +111,9 @@ def _worked(base: Run, chosen: Sequence[Member], root: Path, options: BatchOptio
             record.begun = record.resumable = True
             record.set(foreseen=len(items), unit="patterns")
             try:
-                with patterns(len(items)) as report:
+                with patterns(len(items)) as advance:
                     for number, ended in worked(batch, crew, options.follow):
-                        report(ended.row.mark)
+                        advance(ended.row.mark)
                         record.steps(1)
                         if ended.row.status == "failed":
                             note(f"{items[number].name}: {ended.row.message}")

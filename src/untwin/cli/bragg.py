@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from untwin.cli.notes import guesses_noted
+from untwin.cli.notes import guesses_noted, note
 from untwin.cli.reconstruct import RECONSTRUCT, present, reconstructed, resumed
 from untwin.errors import InputError
 
@@ -306,7 +306,7 @@ def _stem(scans: tuple[str, ...]) -> str:
 
 
 def _prepared(scans: tuple[str, ...], scan: ScanOptions, preparing: PrepareOptions) -> Pattern:
-    """With every guess noted and every step printed."""
+    """With every note of the scans, every guess noted and every step printed."""
     from untwin.bragg.prepare import prepare as prepared
     from untwin.bragg.reading import is_log, read_scan
 
@@ -333,7 +333,10 @@ def _prepared(scans: tuple[str, ...], scan: ScanOptions, preparing: PrepareOptio
         for name, values, own in (("number", numbers, numbers), ("scan", frames, [os.path.realpath(path) for path in frames])):
             if "" in values or len(set(own)) < len(own):
                 raise InputError(f"{name} {', '.join(map(str, values))}: expected each once, as repeats of one scan are added up")
-        pattern = prepared([read_scan(path, *logs, number=number, **options) for path in frames for number in numbers], **how)
+        repeats = [read_scan(path, *logs, number=number, **options) for path in frames for number in numbers]
+        pattern = prepared(repeats, **how)
+        for sentence in dict.fromkeys(sentence for repeat in repeats for sentence in repeat.notes):
+            note(sentence)
     for sentence in pattern.preparation:
         print(f"  {sentence}")
     return pattern

@@ -66,7 +66,11 @@ def inspect(
 
 
 def _inspect_exposures(file: Path, pattern: Pattern, following: str, picture: Path | None) -> None:
-    """Several exposures of one object: what they are, and with which masks or at which distances."""
+    """Several exposures of one object: what they are, and with which masks or at which distances. Raises InputError where these do not
+    fit the array."""
+    from untwin.model.physics import default_physics
+
+    default_physics(pattern).on(pattern)
     optics, bad = pattern.optics, int((~pattern.measured).sum())
     assert optics is not None
     if optics.masks is not None:
@@ -134,10 +138,10 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
     from untwin.judge.look import look
 
     first = look(pattern)
-    strays = "not known: these are no counts" if first.strays != first.strays else "none seen"
+    one_sided = "not known: these are no counts" if first.strays != first.strays else "none seen"
     if first.strays > 0:
         share = f"{100 * first.strays:.2g} % of the photons"
-        strays = f"{share} lie where the mirror image of the pattern is dark: by another crystal, or by the phase of this object"
+        one_sided = f"{share} lie where the mirror image of the pattern is dark: by another crystal, or by the phase of this object"
     background = "not known: these are no counts, or few are dark" if first.background is None else str(first.background)
     return [
         ("oversampling", _oversampling_text(first.oversampling)),
@@ -146,7 +150,7 @@ def _detector_rows(pattern: Pattern) -> list[tuple[str, str]]:
         ("gaps", "; ".join(first.gaps) or "none seen"),
         *_flat_rows(pattern),
         ("background", background),
-        ("strays", strays),
+        ("one-sided", one_sided),
         *_fringe_row(first.blur),
         ("at the edges", _faces_text(first.faces, pattern.counted)),
     ]

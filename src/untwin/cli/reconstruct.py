@@ -135,7 +135,7 @@ def reconstruct(
         others = {("FILE" if k == "file" else f"--{k}"): v for k, v in settings.items()}
         others |= {"--config": options.config, "--overwrite": options.overwrite, "--follow": options.follow}
         if (options.resume / RECORD).is_file():
-            resume_batch(options.resume, anew, others)
+            resume_batch(options.resume, anew, others, options.report)
         else:
             resumed(options.resume, anew, others, None if options.report else WITHOUT_REPORT)
         return
@@ -235,7 +235,7 @@ def _run_of(folder: Path) -> Run | None:
     from untwin.config import resolved
 
     try:
-        return resolved(folder / "run.toml", {}).model_copy(update={"recipe": None})  # written out there, whoever chose it
+        return resolved(folder / "run.toml", {})
     except InputError:
         return None
 

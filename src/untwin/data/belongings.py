@@ -66,10 +66,14 @@ def without_nan(mask: np.ndarray, name: str, guesses: list[str]) -> np.ndarray:
     return np.nan_to_num(mask, nan=1.0)
 
 
-def belongings(tree: Tree, path: str, node: Any, values: np.ndarray, masked: bool, guesses: list[str]) -> Belongings:
+def belongings(
+    tree: Tree, path: str, node: Any, values: np.ndarray, masked: bool, guesses: list[str], named: Sequence[str] = ()
+) -> Belongings:
     """What belongs to the data at `path`. node: a dataset, or the group of a series. masked: the user has named a mask, so that
-    those of the file are left alone."""
+    those of the file are left alone. named: paths of what the user has named, which is used."""
     groups = nexus.groups_of(tree, path, node)
+    root = Group("/", tree.root)
+    used = {nexus.address(d) for name in named if (d := nexus.dataset(tree, root, name)) is not None}
     masks, unused, other_shape = {}, [], {}
     for name, (is_mask, array) in _arrays(tree, groups, path, node).items():
         if is_mask and masked:
@@ -78,7 +82,7 @@ def belongings(tree: Tree, path: str, node: Any, values: np.ndarray, masked: boo
             masks[name] = _loaded(tree, name, array, guesses)
         elif is_mask and name.endswith("/mask"):
             other_shape[name] = array
-        elif is_mask or _matters(tree, groups, name, array):
+        elif nexus.address(array) not in used and (is_mask or _matters(tree, groups, name, array)):
             unused.append(name)
     if other_shape and not masks:  # it is meant for these data: whoever compares the shapes says what does not fit
         name, array = other_shape.popitem()

@@ -11,8 +11,8 @@ from untwin.data import formats, text
 from untwin.data.belongings import is_bad, without_nan
 from untwin.data.measurement import numbers
 from untwin.data.nexus import CXI_DETECTOR
-from untwin.data.object import split
-from untwin.data.stored import Named, Stored
+from untwin.data.shades import cut_at_half, sentence_of_shades
+from untwin.data.stored import Named, Stored, location
 from untwin.errors import InputError
 
 
@@ -30,9 +30,11 @@ def bad_pixels(stored: Stored, mask: Named, guesses: list[str]) -> np.ndarray | 
         raise InputError(f"the mask {name} is of {values.dtype}; expected 0 for good pixels and 1 for bad ones")
     values = without_nan(values, name, guesses)
     if kind == "jpeg":
-        guesses.append(f"the mask {name} is a JPEG, whose edges are blurred: pixels brighter than half its range are taken as bad")
-        bad = values > 127
+        bad, text = cut_at_half(values, f"the mask {name}")
+        guesses.append(text)
     else:
+        if text := sentence_of_shades(values, f"the mask {name}"):
+            guesses.append(text)
         bad = is_bad(values, name) if kind == "hdf5" else values != 0
     if coded is not None and bad.shape in (coded.shape, coded.shape[1:]):
         return bad | coded
@@ -75,13 +77,9 @@ def _companion(stored: Stored, named: Named, purpose: str, prefer: Sequence[str]
     """(format, name, array) of what lies beside the pattern: a file, FILE::NAME, a dataset of the pattern's own file, or an array."""
     if not isinstance(named, str | Path):
         return "memory", "array", numbers(purpose, named)
-    asked = str(named)
-    if "::" in asked or asked.startswith("~") or stored.file is None or not formats.has_names(stored.format) or Path(asked).exists():
-        path, name = split(asked)
-    else:
-        path, name = stored.file, asked
+    path, name = location(named, stored.file, stored.format)
     kind = formats.kind(path)
     if path == stored.file and name is not None and not formats.holds(path, stored.format, name):
-        raise InputError(f"the {purpose} {asked} is neither a file nor an array in {path.name}; check its path")
+        raise InputError(f"the {purpose} {named} is neither a file nor an array in {path.name}; check its path")
     name, values = formats.array(path, kind, name, prefer, purpose, f"{purpose}={path.name}::NAME instead of data")
     return kind, name or path.name, values

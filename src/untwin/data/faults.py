@@ -30,6 +30,7 @@ ALIKE = 0.5  # of the value that a tenth of those above 0 are below, 1 % are abo
 SQUARE = 8  # pixels, of the squares in which the noise is looked at
 MEASURED = 5  # of the 8 neighbours
 MOST_HOT = 0.01  # of the pixels: more are not a detector's faults but a pattern with such peaks
+REPEATED = 0.5  # of a pixel's light: so much opposite to it, and it is no fault
 LINE = 8  # pixels along a column or row, twice in succession far above what lies beside them
 STEADY = 0.5  # of the frames: a pixel that is hot in so many is masked in all
 # A mask that hides more than half, of 100 patterns (4 classes, 2D and 3D, 1e3 to 1e8 photons; counts, scaled, on an offset, as roots or
@@ -137,6 +138,8 @@ def unit_of(frames: np.ndarray, good: np.ndarray) -> float:
 
 def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[str], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """(frames, y, x) bool: isolated pixels, columns and rows far above all around them. All but those at the middle of the pattern."""
+    from scipy import ndimage
+
     hot = isolated(frames, good, unit)
     if hot.mean() > MOST_HOT:
         return np.zeros_like(hot)
@@ -145,12 +148,18 @@ def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[
     if len(frames) > 1:
         steady = isolated(total[None], np.asarray(good.any(0))[None], unit)[0] | (hot.sum(0) > max(1.0, STEADY * len(frames)))
         hot |= steady & good
-    pixels = np.asarray(hot.any(0))
+    if not (hot.any() or lines.any()):
+        return hot
     rest = _summed(frames, good & ~hot & ~lines)
-    middle = _middle(rest) if pixels.any() else pixels
+    centre = _centre(rest)
+    middle, light = _middle(rest, centre), _repeated(_summed(frames, good), centre)
+    pieces, number = ndimage.label(lines, np.ones((3, 3)))  # type: ignore[misc]
+    lines &= np.r_[0, ndimage.mean(light, pieces, range(1, number + 1))][pieces] < 0.5
     if (hot & middle).any():
         _say_direct_beam(frames, hot & middle, guesses, origin)
         hot &= ~middle
+    if len(frames) == 1:  # of several, what lies opposite is in another frame
+        hot &= ~light
     if hot.any():
         _say_hot(frames, good, hot, guesses, origin)
     if lines.any():
@@ -191,10 +200,9 @@ def isolated(frames: np.ndarray, good: np.ndarray, unit: float) -> np.ndarray:
     few = np.argwhere(bright & (light > FEW * _about(light, [(a, b) for a in (-3, 0, 3) for b in (-3, 0, 3) if a or b])))
     if max(len(alone), len(few)) > MOST_HOT * frames.size:
         return none
-    for at, test in ((alone, _is_alone), (few, _is_one_of_few)):
+    for at, those in ((alone, _alone), (few, _few)):
         if len(at):
-            pixels = at[test(light, good, at, unit)]
-            none[tuple(pixels.T)] = True
+            none[tuple(those(light, good, at, unit).T)] = True
     return none
 
 
@@ -219,25 +227,29 @@ def _is_beyond_noise(light: np.ndarray, at: np.ndarray, brightest: np.ndarray, u
     return counting & (value > NOISE * np.where(np.isfinite(typical), typical, 0))
 
 
-def _is_alone(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
-    """Not where two pixels at a distance of two have a share of its light: so looks a rectangle oversampled by exactly 2, every other
-    sample of which is 0."""
+def _alone(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
+    """Those of the pixels that are. Not where two pixels at a distance of two have a share of its light: so looks a rectangle oversampled
+    by exactly 2, every other sample of which is 0."""
     value, near = light[tuple(at.T)], _window(light, at, _ring(1))
     second = np.sort(_window(light, at, _ring(2)), axis=1)[:, -2]
     enough = _window(good, at, _ring(1)).sum(1) >= MEASURED
-    return enough & (ALONE * second < value) & _is_beyond_noise(light, at, near.max(1), unit)
+    return at[enough & (ALONE * second < value) & _is_beyond_noise(light, at, near.max(1), unit)]
 
 
-def _is_one_of_few(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
-    """Up to MOST_TOUCHING pixels within two of it are far above the others there and at a distance of three. All of these few pass."""
-    value = light[tuple(at.T)]
-    near, far = _window(light, at, [(0, 0), *_ring(1), *_ring(2)]), _window(light, at, _ring(3)).max(1)
+def _few(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np.ndarray:
+    """Those of the pixels of which up to MOST_TOUCHING within two of them are far above the others there and at a distance of three; and
+    all of these few. Of four that touch one pixel at least is within two of the others."""
+    value, steps = light[tuple(at.T)], [(0, 0), *_ring(1), *_ring(2)]
+    near, far = _window(light, at, steps), _window(light, at, _ring(3)).max(1)
     ordered = np.sort(near, axis=1)[:, ::-1]
     around = np.maximum(ordered[:, MOST_TOUCHING], far)
     enough = (_window(good, at, _ring(2)).sum(1) >= 10) & (_window(good, at, _ring(3)).sum(1) >= 15)
     gap = ordered[:, :MOST_TOUCHING]
     level = np.where(gap > FEW * around[:, None], gap, np.inf).min(1)  # the dimmest of the few
-    return enough & (value >= level) & (FEW * around < level) & _is_beyond_noise(light, at, around, unit)
+    seeds = np.flatnonzero(enough & (value >= level) & (FEW * around < level) & _is_beyond_noise(light, at, around, unit))
+    which, step = np.nonzero(near[seeds] >= level[seeds, None])
+    few = (at[seeds[which]] + np.pad(steps, ((0, 0), (1, 0)))[step]) % light.shape
+    return few[_is_beyond_noise(light, few, around[seeds[which]], unit)]
 
 
 def _bright_lines(total: np.ndarray, unit: float) -> np.ndarray:
@@ -260,16 +272,28 @@ def _bright_lines(total: np.ndarray, unit: float) -> np.ndarray:
     return lines
 
 
-def _middle(rest: np.ndarray) -> np.ndarray:
-    """(y, x) bool: within a pixel of the zero frequency, as far as the rest of the pattern tells: the array's middle or its corner, and
-    where the rest is brightest."""
+def _centre(rest: np.ndarray) -> tuple[int, ...]:
+    """(y, x): the array's middle, or its corner where the rest of the pattern is about that."""
+    return (0, 0) if rest.any() and is_cornered(rest, np.ones(rest.shape, dtype=bool)) else tuple(n // 2 for n in rest.shape)
+
+
+def _repeated(total: np.ndarray, centre: tuple[int, ...]) -> np.ndarray:
+    """(y, x) bool: opposite to the centre, to a pixel, there is a share of the pixel's light. A detector's faults do not repeat themselves
+    there. The light of an object without a phase does, and where it fills nearly the field pixels and lines of it stand alone."""
+    around = np.maximum(total, _about(total, _ring(1)))
+    opposite = np.roll(np.flip(around), [2 * c + 1 for c in centre], (0, 1))
+    y, x = (2 * np.minimum((np.arange(n) - c) % n, (c - np.arange(n)) % n) >= n - 1 for n, c in zip(total.shape, centre))
+    return (opposite > REPEATED * total) & ~(y[:, None] & x)  # the corner is opposite to itself, and on no streak
+
+
+def _middle(rest: np.ndarray, centre: tuple[int, ...]) -> np.ndarray:
+    """(y, x) bool: within a pixel of the zero frequency, as far as the rest of the pattern tells: the centre, and where the rest is
+    brightest."""
     near = np.zeros(rest.shape, dtype=bool)
     if not rest.any():
         return near
     blurred = sum(np.roll(rest, step, (0, 1)) for step in itertools.product((-1, 0, 1), repeat=2))
-    cornered = is_cornered(rest, np.ones_like(near))
-    middle = (0, 0) if cornered else tuple(n // 2 for n in rest.shape)
-    for y, x in (middle, np.unravel_index(np.argmax(blurred), rest.shape)):
+    for y, x in (centre, np.unravel_index(np.argmax(blurred), rest.shape)):
         near[np.ix_(np.arange(y - 1, y + 2) % rest.shape[0], np.arange(x - 1, x + 2) % rest.shape[1])] = True
     return near
 

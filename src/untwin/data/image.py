@@ -11,6 +11,7 @@ import numpy as np
 
 from untwin.data import arrays, formats, raster, tiff
 from untwin.data.atomic import atomic_write_bytes
+from untwin.data.shades import cut_at_half, sentence_of_shades
 from untwin.errors import GuessWarning, InputError
 
 READABLE = "PNG, JPEG, TIFF or .npy"
@@ -152,7 +153,7 @@ def _scaling(a: np.ndarray) -> tuple[float, float, list[str]]:
 
 def read_plane(path: str | Path, what: str, graded: bool = False) -> np.ndarray:
     """A mask, a sampling pattern or, graded, a kernel: (height, width). Of a colour picture the largest channel. A JPEG is cut at half,
-    with a GuessWarning, since its compression leaves no zeros; a graded one is refused."""
+    since its compression leaves no zeros; a graded one is refused. Cut, or of many shades, it is a GuessWarning."""
     a = read_array(path, what)
     if a.dtype != bool and a.dtype.kind not in "uif":
         raise InputError(f"{what} {path} holds {a.dtype}; expected numbers")
@@ -165,33 +166,12 @@ def read_plane(path: str | Path, what: str, graded: bool = False) -> np.ndarray:
     with Path(path).open("rb") as file:
         lossy = file.read(3) == _JPEG
     if not graded:
-        return (_cut if lossy else _noting_small)(a, f"{what} {Path(path).name}")
+        plane, text = cut_at_half(a, f"{what} {Path(path).name}") if lossy else (a, sentence_of_shades(a, f"{what} {Path(path).name}"))
+        if text:
+            warnings.warn(text, GuessWarning, stacklevel=2)
+        return plane
     if lossy:
         raise InputError(f"{what} {path} is a JPEG, whose compression changes small numbers; expected PNG, TIFF or .npy")
-    return a
-
-
-def _cut(a: np.ndarray, what: str) -> np.ndarray:
-    """1 where the values of a JPEG are above half of white."""
-    if a.max() < 128:
-        raise InputError(f"{what} is a JPEG that reaches only {a.max()} of 255; expected black and white: write it as PNG")
-    high = a > 127
-    text = (
-        f"{what} is a JPEG, whose compression leaves no zeros: what is above 127 counts as nonzero, {100 * high.mean():.0f} % of the pixels"
-    )
-    warnings.warn(text, GuessWarning, stacklevel=3)
-    return high.astype(np.uint8)
-
-
-def _noting_small(a: np.ndarray, what: str) -> np.ndarray:
-    """The same numbers; a GuessWarning where 8 bits look like black and white that were blurred or compressed."""
-    small = (a > 0) & (a < 32) if a.dtype == np.uint8 and a.max() >= 128 else np.zeros(1, bool)
-    if small.mean() > 0.01:
-        text = (
-            f"{what} holds small numbers in {100 * small.mean():.0f} % of its pixels, and nonzero is what counts: if it was blurred, or a "
-            "JPEG once, make it black and white"
-        )
-        warnings.warn(text, GuessWarning, stacklevel=3)
     return a
 
 

@@ -25,6 +25,9 @@ _FITS, _NOISY = 0.8, 0.2  # deviance of a block at most (0.2 to 0.4), and share 
 _FEW = 12  # blocks
 _BRIGHTER = 64  # pixels above the lowest: of fewer the scatter tells nothing
 _LEVELS = 8  # distinct whole numbers
+_COARSE = 3.0  # rounding to whole numbers scatters by a tenth of so wide a step, and more of a narrower one
+_EXACT = 1e-3
+_NEXT = 1.5  # times the lowest number above 0
 _ONE_PHOTON = 0.6  # error of an offset with which counts are still counts
 _CLIPPED = 4  # pixels that share the largest number: a detector's top, and no scale
 _FAR = 1e20  # the largest number, or its inverse: beyond it squares of squares leave the range
@@ -149,7 +152,7 @@ def _by_comb(values: np.ndarray, inside: np.ndarray, form: Form | None, zeros: n
     least = numbers[0]
     if form in (None, "intensity") and zeros is None:
         straight, shifted = spacing.comb(numbers[numbers >= 0]), spacing.comb(numbers, None) if least > 0 else None
-        if (numbers == np.rint(numbers)).all() and (not straight or len(np.unique(numbers)) <= _LEVELS):
+        if (numbers == np.rint(numbers)).all() and (not straight or len(np.unique(numbers)) <= _LEVELS or _within_rounding(straight.step)):
             straight = Comb(1.0)  # a few whole numbers have a common divisor by chance
         if shifted and abs(least / shifted.step - np.rint(least / shifted.step)) > 0.05:
             straight = shifted
@@ -174,6 +177,11 @@ def _by_comb(values: np.ndarray, inside: np.ndarray, form: Form | None, zeros: n
                     teeth = replace(teeth, start=teeth.step)  # log(1 + n)
                 return Undone("logarithm", name, _power(values, c, zeros), teeth)
     return None
+
+
+def _within_rounding(step: float) -> bool:
+    """Whether whole numbers that lie on multiples of a step that is none do so by chance: they are rounded by too much of it."""
+    return step < _COARSE and abs(step - np.rint(step)) > _COARSE * _EXACT
 
 
 def _power(values: np.ndarray, c: float, zeros: np.ndarray | None) -> np.ndarray:
@@ -262,8 +270,9 @@ def _on_comb(undone: Undone, teeth: Comb, measured: np.ndarray) -> Kind:
 
 def _poisson(level: Scatter, numbers: np.ndarray, suspect: bool) -> bool:
     """Whether whole numbers, sorted, scatter as counts do. suspect: only if they surely do."""
-    positive = numbers[min(np.searchsorted(numbers, 0, side="right"), len(numbers) - 1)]
-    least = 3 * float(positive) if numbers[0] == 0 and positive > 1 else 0.0  # below, a threshold cuts
+    levels = np.unique(numbers[numbers > 0])[:2]
+    cut = numbers[0] == 0 and len(levels) and levels[0] > 1 and levels[-1] <= _NEXT * levels[0]  # of scaled counts the next is twice it
+    least = 3 * float(levels[0]) if cut else 0.0  # below, a threshold cuts
     fano, error = level.fano(least)
     p, p_error = level.power(least)
     lowest, lowest_error = level.lowest(max(least, 1.0))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage, special
 
 from untwin.data.counts import clipped, saturation_sentence
-from untwin.data.faults import CHANCE, MOST_HOT, NEIGHBOUR
+from untwin.data.faults import CHANCE, MOST_HOT, NEIGHBOUR, REPEATED
 from untwin.data.measurement import Pattern
 
 NEIGHBOURS = 5  # of a pixel at least are measured: as many as beside a straight gap, in the plane
@@ -92,7 +92,8 @@ def isolated(pattern: Pattern) -> np.ndarray:
     """(*grid) bool: the pixels far brighter than their neighbours (the array is periodic). None where the values are not counts.
 
     The zero frequency and its neighbours are never among them. Nor is a pixel with two as bright ones two pixels away: so looks a
-    rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0.
+    rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0. Nor one that its mirror image repeats, to
+    a pixel: so look the straight edges of an object that fills more than half of the array.
     """
     intensity, measured = pattern.intensity, pattern.measured
     d, none = intensity.ndim, np.zeros(intensity.shape, dtype=bool)
@@ -115,7 +116,9 @@ def isolated(pattern: Pattern) -> np.ndarray:
     if not 0 < unlikely.sum() <= MOST_HOT * intensity.size:
         return none
     second = np.sort(of(light, ring), axis=1)[:, -2]
+    opposite = of(light, -at[:, None] + steps[far <= 1]).max(1)
+    repeated = (opposite > REPEATED * of(light, at)) & ~(2 * np.minimum(at, shape - at) >= shape - 1).all(1)  # see faults
     central = (np.minimum(at, shape - at) <= 1).all(1)
-    alone = unlikely & (of(measured, near).sum(1) >= NEIGHBOURS) & (second < expected) & ~central
+    alone = unlikely & (of(measured, near).sum(1) >= NEIGHBOURS) & (second < expected) & ~repeated & ~central
     none[tuple(at[alone].T)] = True
     return none

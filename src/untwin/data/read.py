@@ -116,7 +116,7 @@ def _stored(source: Any, reading: Reading, guesses: list[str]) -> Stored | Patte
                     f"{file.name} holds exposures with masks or distances, which are read as they are; leave other options out"
                 )
             return exposures
-        return from_hdf5(tree, file, reading.data or name, reading.mask, reading.frames, guesses)
+        return from_hdf5(tree, file, reading, name, guesses)
 
 
 def _require_texts(source: Any, reading: Reading) -> list[str]:

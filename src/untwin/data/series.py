@@ -72,7 +72,7 @@ def _entries(source: str) -> list[str]:
     root = user_path(source)
     if root.is_dir():
         return _in_folder(root)
-    files = sorted((Path(p) for p in glob.glob(str(root))), key=_by_numbers)
+    files = sorted((Path(p) for p in glob.glob(str(root))), key=by_numbers)
     if not files:
         raise InputError(f"nothing fits {source}; check the path")
     if all(f.is_file() and kind_of(f) not in PATTERNS for f in files):
@@ -82,7 +82,7 @@ def _entries(source: str) -> list[str]:
 
 def _in_folder(root: Path) -> list[str]:
     """A folder of frames as it is; else the files with a pattern in it, or its folders of frames."""
-    entries = sorted((p for p in root.iterdir() if not p.name.startswith(".")), key=_by_numbers)
+    entries = sorted((p for p in root.iterdir() if not p.name.startswith(".")), key=by_numbers)
     files = [p for p in entries if p.is_file()]
     kinds = {file: kind_of(file) for file in files}
     known = any((root / name).is_file() for name in ("manifest.json", "result.cxi", "zarr.json", ".zarray", ".zgroup"))
@@ -102,7 +102,7 @@ def _datasets(file: Path, pattern: str) -> list[str]:
     chosen = [name for name in names if fnmatch.fnmatchcase(name.strip("/"), pattern.strip("/"))]
     if not chosen:
         raise InputError(f"no dataset of {file.name} fits {pattern}; it holds {', '.join(names[:8]) or 'no arrays of numbers'}")
-    return sorted(chosen, key=_by_numbers)
+    return sorted(chosen, key=by_numbers)
 
 
 def _framed(sources: list[str], frames: str | int | None, data: str | None) -> list[tuple[str, int | None]]:
@@ -180,6 +180,6 @@ def kind_of(file: Path) -> str:
     return "npz" if kind == "numpy" and zipfile.is_zipfile(file) else kind
 
 
-def _by_numbers(path: Path | str) -> tuple:
+def by_numbers(path: Path | str) -> tuple:
     """scan_9 before scan_10."""
     return tuple((int(w), "") if w.isdigit() else (-1, w) for w in re.split(r"(\d+)", str(path)))

@@ -13,6 +13,8 @@ from untwin.data import belongings, cxi, detector_files, eiger, folder, formats,
 from untwin.data.belongings import without_nan
 from untwin.data.header import Entry, affordable
 from untwin.data.measurement import Geometry
+from untwin.data.object import split
+from untwin.data.reading import Reading
 from untwin.data.realspace import require_diffraction
 from untwin.data.tiff import axes_of_pages
 from untwin.data.typed import user_path
@@ -59,10 +61,20 @@ class Stored:
         return f"{self.name or 'the array'} in {self.file.name}" if self.file else self.name or "the array"
 
 
-def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, frames: str | int | None, guesses: list[str]) -> Stored:
+def location(named: str | Path, file: Path | None, format: str) -> tuple[Path, str | None]:
+    """(file, name in it) of what lies beside a pattern of this file: a file, FILE::NAME, or an array of the pattern's own file."""
+    text = str(named)
+    if "::" in text or text.startswith("~") or file is None or not formats.has_names(format) or Path(text).exists():
+        return split(text)
+    return file, text
+
+
+def from_hdf5(tree: hdf5.Tree, file: Path, reading: Reading, name: str | None, guesses: list[str]) -> Stored:
+    """name: of the array, as in FILE::NAME; `reading.data` comes before it."""
     import h5py
 
-    name, node = chosen(tree, file, data)
+    name, node = chosen(tree, file, reading.data or name)
+    frames = reading.frames
     number = None
     if isinstance(node, h5py.Group):
         series = eiger.joined(tree, name, guesses)
@@ -76,7 +88,9 @@ def from_hdf5(tree: hdf5.Tree, file: Path, data: str | None, mask: Named, frames
         if missing is not None:
             missing = matlab.arranged(node, missing if number is None else missing[matlab.at_first(node, number)])
         guesses += eiger.alone(tree, name)
-    others = belongings.belongings(tree, name, node, values, mask is not None, guesses)
+    locations = [location(n, file, "hdf5") for n in (reading.mask, reading.flat, reading.dark) if isinstance(n, str | Path)]
+    named = [inside for path, inside in locations if path == file and inside]
+    others = belongings.belongings(tree, name, node, values, reading.mask is not None, guesses, named)
     flat, dark = cxi.stored_flat_and_dark(tree, name)
     limited = others.limited
     return Stored(

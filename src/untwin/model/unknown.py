@@ -19,8 +19,8 @@ Nuisance = dict[str, "Tensor"]  # by name: (starts,) float64, or (starts, *shape
 
 @dataclass(frozen=True, repr=False)
 class Unknown:
-    """A setting of waves or detection that is to be found, such as Coherent(covariance=Unknown(0.5, 0, 3)); without numbers a tensor of which
-    nothing is known, such as Blur(Unknown()).
+    """A setting of waves or detection that is to be found, such as Coherent(covariance=Unknown(0.5, 0, 3)); without numbers a tensor of
+    which nothing is known, such as Blur(Unknown()).
 
     first: where the search begins; None for a tensor. low, high: it stays between them.
     """

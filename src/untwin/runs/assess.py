@@ -146,11 +146,11 @@ def compare_runs(problem: Problem, plan: Plan, choice: Choice) -> RunComparison:
             runs.append(a.x[0])
         if i in strangers and errors[i] == min(errors[k] for k in strangers if k <= i):
             nearest = a.x[0]
-    scores, starts = gather([outcome.first, final]).scores(problem), []
+    scores, starts, kin = gather([outcome.first, final]).scores(problem), [], [m.family for m in outcome.first.members]
     for i, a in enumerate(aligned(problem, outcome.first, choice.image)):
         starts.append(_start_record(outcome.first, i, scores, a))
-        # Of the single starts those that are families' results already are left out
-        if starts[i].error < trust.SIMILAR_ERROR and starts[i].seed not in final.seeds:
+        # Left out: starts that are families' results already, and the only start of a family, of which its result was made
+        if starts[i].error < trust.SIMILAR_ERROR and starts[i].seed not in final.seeds and kin.count(kin[i]) > 1:
             runs.append(a.x[0])
     return RunComparison(
         families=tuple(errors[1:]),

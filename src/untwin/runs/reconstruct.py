@@ -113,7 +113,8 @@ def reconstruct(
         store.live = record
         solution = _solved(problem, plan, seed, launch, support, record.reporting(report), record)
         _show_end(record, solution)
-    return solution
+    asked = "recipe" if recipe is not None else method
+    return replace(solution, method=asked, effort=1.0 if effort is None else float(effort))
 
 
 def _show_end(record: Record, solution: Reconstruction) -> None:

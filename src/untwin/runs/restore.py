@@ -23,7 +23,7 @@ from untwin.model.networks.skip import Skip
 from untwin.model.priors.base import Prior
 from untwin.model.priors.combine import Cartesian
 from untwin.model.priors.projector import Projector
-from untwin.model.priors.untrained import Untrained
+from untwin.model.priors.untrained import Implicit, Untrained
 from untwin.model.problem import Problem
 from untwin.model.regularizers import TV
 from untwin.provenance import made_with
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 PRIORS = ("auto", "pnp", "tv", "dip", "drp")
 UNTRAINED = ("dip", "drp")
 STEPS = 5000
+FITTED = "stop= (--stop) and steps= (--steps) are for a fit"
 BEYOND = 4.0  # times white: noise of that deviation leaves nothing of a picture, and 8 bits have a root mean square of 5 where nearly black
 
 Report = Callable[[int, float | None, int], None]
@@ -154,7 +155,7 @@ def _restored(
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser) or prior == "tv":
         if fitted:
-            raise InputError(f"stop= and steps= are for a fit, and {prior!r} is none; leave them out, or take another prior")
+            raise InputError(f"{FITTED}; leave them out, or take a prior such as drp in place of {choice.removesuffix(', as asked for')}")
         denoiser = prior if isinstance(prior, Denoiser) else None
         return plugplay.restored(problem, denoiser, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
     if sigma is not None:
@@ -236,7 +237,8 @@ def _require_channels_first(shape: tuple[int, ...], physics: Any) -> None:
 
 
 def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str | None) -> None:
-    """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1."""
+    """Raise InputError where the numbers go far beyond white (8 bits that were not divided by 255, say): a named prior draws 0 to 1, and so
+    does a network."""
     import torch
 
     from untwin.model.image.base import Identity
@@ -245,14 +247,17 @@ def _require_scale(problem: Picture, prior: Prior | Fit | Denoiser | Blind | str
     from untwin.model.image.mask import Mask
     from untwin.model.image.mri import MRI
 
-    if isinstance(prior, Prior | Fit) or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
+    drawn = prior.prior if isinstance(prior, Fit) else prior
+    unbounded = isinstance(drawn, Prior) and not isinstance(drawn, Untrained | Implicit | Projector)
+    if unbounded or not isinstance(problem.physics, Identity | Mask | Blur | Downsample | MRI):
         return
     white = max(abs(prior.black), abs(prior.white)) if isinstance(prior, Denoiser) else 1.0
     y, f = (v.abs().double().square().mean().sqrt().item() for v in (
         problem.y[problem.measured], problem.predict(torch.full((1, *problem.shape), white, device=problem.y.device)),
     ))  # fmt: skip
     if y > BEYOND * max(white, f):
-        raise InputError(f"the picture has a root mean square of {y:.3g}, and white is {white:g}; divide it, 8 bits by 255, say")
+        text = f"the picture has a root mean square of {y:.3g}, and white is {white:g}; divide it, 8 bits by 255, say"
+        raise InputError(f"{text}, or give a physics that makes such numbers of an image of 0 to 1")
 
 
 def _problem_digest(problem: Picture) -> str:
@@ -295,7 +300,7 @@ def _blind(prior: Denoiser | Blind | str | None, problem: Picture, fitted: bool,
     if isinstance(prior, str) and prior not in ("auto", "pnp"):
         raise InputError(f"prior={prior!r} of a blur that is not known: expected Blind(), a Fit(kernel=Softmax()) or {', '.join(METHODS)}")
     if fitted:
-        raise InputError("stop= and steps= are for a fit; leave them out of a blind deblurring, or give Fit(kernel=Softmax())")
+        raise InputError(f"{FITTED}; leave them out of a deblurring without a kernel, or in Python give prior=Fit(kernel=Softmax())")
     settings = prior if isinstance(prior, Blind) else Blind(denoiser=prior) if isinstance(prior, Denoiser) else Blind()
     return settings if sigma is None else replace(settings, noise=number_argument("sigma", sigma, 0, 1))
 

@@ -103,6 +103,8 @@ class Reconstruction(Solution):
     image: (*grid) complex64, centred at N//2, in the detector's orientation, scaled so that |FFT(image, ortho)|² is in photons.
     support: (*grid) bool, centred likewise. positivity: the object is real and at least zero. conditions: what the run was made under.
     physics: with the values that were found for its unknowns; None where a file names one that is not known here.
+    method: the plan by its name, or "recipe" where one was given; effort: factor on its work, as `reconstruct` took it. "auto" and 1 where
+        a file of an earlier version says neither.
     numbers: r_factor, chi_square_amplitude, chi_square_intensity, log_likelihood, free_log_likelihood,
         agreement, support_pixels, support_fraction, resolution_pixels, resolution_metres, photons, seconds, cpu_seconds ...
     starts: the independent starts. history: R-factor curves of theirs. course: how each stage of the plan ended, from the search on.
@@ -119,6 +121,8 @@ class Reconstruction(Solution):
     positivity: bool
     physics: Physics | None = field(default_factory=Physics)
     conditions: Conditions = field(default_factory=Conditions)
+    method: str = "auto"
+    effort: float = 1.0
     verdict: Verdict
     starts: tuple[Start, ...] = ()
     history: tuple[History, ...] = ()

@@ -37,8 +37,8 @@ class Advice:
 
 
 def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | None = None, strained: bool = False) -> Advice:
-    """What to do next. folder: of the results. options: of the run as a Run has them; by default what the solution says itself.
-    strained: its strain has been computed."""
+    """What to do next. folder: of the results. options: of the run as a Run has them; by default what the solution says itself, as it does
+    of the plan. strained: its strain has been computed."""
     if options is None:
         options = {"file": solution.pattern.source.path or "FILE", "positivity": solution.positivity}
     file = str(options["file"])
@@ -66,7 +66,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
             return Advice("measure behind a second mask, or give a support that is not its own mirror image")
         case Cause.NOISE:
             return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
-    if options.get("recipe") or options.get("method") not in (None, "auto"):
+    if solution.method != "auto":
         return Advice("let the automatic plan choose what to do", again.command())
     n = solution.numbers
     if n.get("chi_square_amplitude", 0) > UNEXPLAINED:
@@ -76,7 +76,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
         return Advice(how, again.command(positivity=True))
     if n.get("photons", math.nan) < ENOUGH_PHOTONS * n.get("support_pixels", math.nan):
         return Advice(MORE_PHOTONS)
-    effort = EFFORT * float(options.get("effort") or 1.0)
+    effort = EFFORT * solution.effort
     if effort <= MOST_EFFORT:
         return Advice("the starts have not come together: more of them may help", again.command(effort=effort))
     return Advice("more work did not help: a support, more photons or a smaller beamstop can", look)

@@ -15,6 +15,7 @@ from untwin.show.thumbnail import object_panels, strip
 if TYPE_CHECKING:
     from untwin.runs.solution import Reconstruction
 
+REPORT, THUMBNAIL = "report.html", "figures/thumbnail.png"  # in the folder of a result
 HEIGHT = 96  # pixels of a thumbnail, which shows magnitude and phase side by side
 COLUMNS = ("Pattern", "Verdict", "R", "Resolution", "Agreement", "Seconds", "Notes")
 NUMBERS = COLUMNS[2:6]
@@ -25,12 +26,12 @@ def write_thumbnail(solution: Reconstruction, folder: Path, series: bool = False
     central half of the array, the same for all; else around the support."""
     image, support = solution.image.numpy(), solution.support.numpy()
     window = [(n // 4, n - n // 4) for n in image.shape] if series else None
-    atomic_write_bytes(folder / "figures" / "thumbnail.png", strip(object_panels(image, support, window), HEIGHT))
+    atomic_write_bytes(folder / THUMBNAIL, strip(object_panels(image, support, window), HEIGHT))
 
 
-def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports: bool = True) -> None:
-    """index.html. rows: batch.Row. series: its results side by side, too. reports: each has a page of its own to link to."""
-    cells = [_cells(row) for row in rows]
+def write_page(folder: Path, rows: Sequence[Any], series: bool = False) -> None:
+    """index.html. rows: batch.Row. series: its results side by side, too. A result without a report is linked to its thumbnail."""
+    cells = [_cells(row, (folder / row.name / REPORT).is_file()) for row in rows]
     text = page(
         "batch.html",
         ("batch.js",),
@@ -41,7 +42,6 @@ def write_page(folder: Path, rows: Sequence[Any], series: bool = False, reports:
         rows=cells,
         results=[row for row in cells if row["status"] == "done"],
         series=series,
-        target="report.html" if reports else "figures/thumbnail.png",
     )
     atomic_write_text(folder / "index.html", text)
 
@@ -54,7 +54,7 @@ def summary(rows: Sequence[Any]) -> str:
     return f"{len(rows)} pattern{'' if len(rows) == 1 else 's'}: {parts}"
 
 
-def _cells(row: Any) -> dict[str, Any]:
+def _cells(row: Any, report: bool) -> dict[str, Any]:
     """What the page shows of a row, as texts."""
     has_result = row.status == "done"
     colour, symbol = {"failed": ("doubted", "!")}.get(row.status, ("unknown", "·"))
@@ -63,6 +63,7 @@ def _cells(row: Any) -> dict[str, Any]:
     trusted = has_result and row.trusted is True and row.resolution is not None
     return {
         "name": row.name,
+        "target": REPORT if report else THUMBNAIL,
         "status": row.status,
         "mark": row.mark,
         "colour": colour,

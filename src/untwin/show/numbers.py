@@ -53,7 +53,12 @@ NUMBERS: dict[str, tuple[str, str, float, str]] = {
         "",
     ),
     "worst_shell_misfit": ("misfit, worst shell", "the same of the spatial frequencies that are explained worst", 1, ""),
-    "noise_error": ("noise", "error that counting noise alone leaves, from two halves of the photons", 1, ""),
+    "noise_error": (
+        "noise",
+        "error that noise alone leaves: from two halves of the photons, or of other numbers from what the fit leaves",
+        1,
+        "",
+    ),
     "rounding_error": ("rounding", "error that is left where faint numbers were rounded to 0; only of numbers that are no counts", 1, ""),
     "symmetric_error": (
         "symmetric object",

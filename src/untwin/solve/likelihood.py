@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from untwin.solve.state import State
 
 MEMORY = 20  # pairs that L-BFGS keeps
+TOLERANCE = 1e-12  # of the loss
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,10 +62,13 @@ def most_likely(
     nuisance: Nuisance | None = None,
     iterations: int = 100,
     part: Callable[[Tensor], Tensor] | None = None,
+    pairs: int = MEMORY,
+    tolerance: float = TOLERANCE,
 ) -> tuple[Tensor, Nuisance, float]:
     """The object (*grid), the unknowns (1,) and their loss. image, support: (*grid). nuisance: (1,) each, where the unknowns begin; None
-    holds them at what they are in the problem. part: the object is this part of what is varied. Where a constraint is more than support,
-    real or positive, the object is projected at last.
+    holds them at what they are in the problem. part: the object is this part of what is varied. pairs: that L-BFGS keeps. tolerance: a
+    step that lowers the loss by no more than this share of it is the last one. Where a constraint is more than support, real or positive,
+    the object is projected at last.
     """
     import torch
     from scipy.optimize import minimize
@@ -96,8 +100,9 @@ def most_likely(
     first = np.concatenate([(flat / scale).cpu().numpy(), [float(nuisance[name]) / s for name, s in zip(names, size)] if nuisance else []])
     low = 0 if problem.constraint.positive else None
     limits = [(problem.unknowns[name].low / s, problem.unknowns[name].high / s) for name, s in zip(names, size)]
-    options = {"maxiter": iterations, "maxcor": MEMORY, "maxfun": 3 * iterations, "ftol": 1e-12, "gtol": 1e-8}
-    result = minimize(value, first, jac=True, method="L-BFGS-B", bounds=[(low, None)] * n + limits, options=options)
+    bounds = [(low, None)] * n + limits if low is not None or limits else None
+    options = {"maxiter": iterations, "maxcor": pairs, "maxfun": 3 * iterations, "ftol": tolerance, "gtol": 1e-8}
+    result = minimize(value, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     x, values = unpacked(torch.from_numpy(result.x).to(begin.device))
     x = problem.project_object(x.to(begin.dtype), support[None])[0]
     return x, {name: v.clone() for name, v in values.items()}, float(result.fun)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from untwin.errors import InputError
-from untwin.solve.recipe import Recipe, require_suited, segments
+from untwin.solve.recipe import Recipe, Rule, require_suited, segments
 from untwin.solve.state import CHECK, State
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from untwin.model.inverse import InverseProblem
 
 
@@ -20,10 +22,10 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
     every: above 1, equal steps are taken together where that is faster, and the state is yielded after each stretch of them: after
         each multiple of `every` steps at least. The states are the same.
 
-    A rule looks at each step of its segment (or at each `every`-th, Rule); when every start has stopped, the rest of the segment is passed
-    over. Whether they have is asked after each step on a CPU and every CHECK steps on other devices, which would have to wait for the
-    answer. Algorithms begin anew in every segment. Any state that was yielded can be handed in again, and the run goes on as if it had
-    never stopped.
+    A rule looks at each step of its segment (or at each `every`-th, Rule); when every start has stopped, or come to NaN or infinity, the
+    rest of the segment is passed over. Whether they have is asked after each step on a CPU and every CHECK steps on other devices, which
+    would have to wait for the answer. Algorithms begin anew in every segment. Any state that was yielded can be handed in again, and the
+    run goes on as if it had never stopped.
     """
     require_suited(problem, recipe)
     state = suited(problem, state)
@@ -47,7 +49,7 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
             n, k = total[algorithm], taken[algorithm]
             taken[algorithm] += 1
             if at > state.at and rule and not stopped and state.step % between == 0:
-                stopped = bool(rule.done(state).all())
+                stopped = _all_stopped(rule, state)
             if at <= state.at or stopped:
                 continue
             state = state.replace(progress=k / (n - 1) if n > 1 else 1.0)
@@ -65,8 +67,31 @@ def iterate(problem: InverseProblem, recipe: Recipe, state: State, every: int = 
             looked_at = rule is not None and (state.at - start) % rule.every == 0
             yield (state := rule.observe(_with_unknowns(problem, state), state) if rule and looked_at else state)
         if rule:
-            yield (state := rule.restore_best(state).replace(at=end))
+            yield (state := _restored(rule, state).replace(at=end))
         start = end
+
+
+def _all_stopped(rule: Rule, state: State) -> bool:
+    """Whether every start has been stopped, or has come to NaN or infinity, which is looked for every CHECK steps."""
+    import torch
+
+    stopped = rule.done(state)
+    if not isinstance(stopped, torch.Tensor) or stopped.dtype != torch.bool or tuple(stopped.shape) != (len(state.members),):
+        gives = f"{tuple(stopped.shape)} {stopped.dtype}" if isinstance(stopped, torch.Tensor) else type(stopped).__name__
+        raise InputError(f"{rule!r}: `done` gives {gives}, expected (starts,) torch.bool, such as value < level, which NaN is not")
+    return bool((stopped | ~state.finite() if state.step % CHECK == 0 else stopped).all())
+
+
+def _restored(rule: Rule, state: State) -> State:
+    """The state with what the rule keeps. Raises InputError where this is NaN or infinity, and the last image is not."""
+    restored = rule.restore_best(state)
+    if bool((_finite(state) & ~_finite(restored)).any()):
+        raise InputError(f"{rule!r} keeps an image of NaN or infinity, and the last one is finite; keep an image only where it is finite")
+    return restored
+
+
+def _finite(state: State) -> Tensor:
+    return state.image.flatten(1).isfinite().all(1)
 
 
 def _with_unknowns(problem: InverseProblem, state: State) -> InverseProblem:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from untwin.data.measurement import Pattern
 
+_ROUNDING = 1e-6  # relative, of a number that was stored in single precision
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Fresnel(Waves):
@@ -45,11 +47,12 @@ class Fresnel(Waves):
                 f"{len(numbers)} Fresnel numbers with exposures of shape {pattern.shape}; expected one for each of the first axis"
             )
         for n in pattern.shape[1:]:
-            if (least := min(map(abs, numbers))) * n < 1:
+            if (least := min(map(abs, numbers))) * n < 1 - _ROUNDING:
+                enough = math.ceil((1 - _ROUNDING) / least)
                 raise InputError(
                     f"a Fresnel number of {least:g} aliases on {n} pixels: the phase of the propagator turns by more than half a period "
-                    f"from one frequency to the next. Expected is {1 / n:.2g} at least, or an array of {math.ceil(1 / least)} pixels (pad "
-                    f"it with pixels that are not measured)"
+                    f"from one frequency to the next. Expected is 1/{n} at least, or an array of {enough} pixels (pad it with pixels that "
+                    "are not measured)"
                 )
         view = pattern.measured.all(0)
         return Fresnel(numbers, len(pattern.shape) - 1, None if view.all() or not view.any() else view)
