@@ -270,7 +270,7 @@ def test_a_start_begins_everywhere_where_the_waves_do_not_tell_the_outline():
     assert p.outline is None and bool(s.support.all()) and bool(s.bounds.all())
     assert not bool(ut.begin(ut.Problem(p.pattern), (0,)).support.all())
     for recipe, words in [
-        (None, "the automatic plan needs"),
+        (None, "the automatic plan needs .* give support= or a recipe"),
         ("BoxSupport + 3*ER", r"BoxSupport\(\) needs"),
         ("Predict + 3*ER", "Predict"),
     ]:

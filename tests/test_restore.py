@@ -258,6 +258,18 @@ def test_a_pattern_is_none_of_its_pictures():
             restore(what)
 
 
+@pytest.mark.parametrize("y", [[torch.rand(1, 20, 20)] * 2, None, {"y": 1}], ids=["a list of tensors", "nothing", "a dictionary"])
+def test_what_is_no_array_is_refused(y):
+    with pytest.raises(InputError, match=rf"y is a {type(y).__name__}; expected one array"):
+        ut.restore(y)
+
+
+def test_the_share_that_the_message_names_hides_something():
+    with pytest.raises(InputError, match=r"hides no pixel of \(1, 16\); take a larger share, such as HeldOut\(share=0.2\)"):
+        ut.restore(torch.rand(1, 16), steps=2)
+    ut.restore(torch.rand(1, 16), steps=2, stop=ut.rules.HeldOut(share=0.2))
+
+
 # tasks
 
 

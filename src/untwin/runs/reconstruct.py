@@ -334,7 +334,7 @@ def _plan(
         return auto.method(method, problem, starts, effort)
     if recipe is None:
         if not fixed and problem.pattern.optics is None and not problem.constraint.everywhere:
-            require_outline(problem, "the automatic plan")
+            require_outline(problem, "the automatic plan", "give support= or a recipe")
         return auto.plan(problem, starts, fixed, 1.0 if effort is None else effort)
     if isinstance(recipe, Plan):
         return recipe.with_starts(starts) if starts else recipe

@@ -214,7 +214,10 @@ def _picture(y: Any, physics: Any, measured: Any, channels: int | None, loss: Lo
 
     if isinstance(y, Pattern | Problem):
         raise InputError(f"restore takes a picture, an array (channels, height, width); got a {type(y).__name__}: try untwin.reconstruct")
-    y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
+    try:
+        y = torch.as_tensor(np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"y is a {type(y).__name__}; expected one array (channels, height, width): take several one by one") from None
     y = y.to(device, torch.complex64 if y.is_complex() else torch.float32)
     measured = None if measured is None else as_mask(measured)
     _require_channels_first(tuple(y.shape), physics)

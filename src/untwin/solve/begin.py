@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def require_outline(problem: Problem, owner: str) -> None:
+def require_outline(problem: Problem, owner: str, instead: str = "give a recipe without it") -> None:
     """Raise InputError where the waves do not tell from the pattern alone where the object lies."""
     if problem.outline is None:
         raise InputError(
-            f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: "
-            "give a recipe without it"
+            f"{owner} needs the far field, whose pattern tells the outline of its object; {problem.physics.waves!r} does not: {instead}"
         )
 
 

@@ -53,7 +53,8 @@ class HeldOut(KeepBest):
     def first(self, problem: InverseProblem, state: State) -> Any:
         hidden = problem.measured & ~self.problem_for_steps(problem).measured
         if not bool(hidden.any()):
-            raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}; expected a larger share")
+            larger = f"HeldOut(share={min(0.9, 4 * self.share):g})"
+            raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}; take a larger share, such as {larger}")
         return {"hidden": hidden, "count": 0}
 
     def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:
