@@ -363,6 +363,15 @@ def test_an_offset_below_zero_is_taken_out_and_its_number_is_no_code():
         quiet(values)
 
 
+def test_zeros_of_a_logarithm_of_counts_and_a_small_number_are_said_to_be_no_codes_by_the_user():
+    I, _ = counts((96, 96), 1e5, 4)
+    values = np.log10(I + 1e-10)
+    with pytest.raises(InputError, match=r'with values="logarithm" \(--values logarithm\)'):
+        quiet(values)
+    p = ut.read(values, values="logarithm")
+    assert p.measured.all() and np.array_equal(plain(p), I)
+
+
 def test_light_in_a_pixel_or_two_is_no_pattern():
     I = np.zeros((64, 64))
     I[32, 32] = 7

@@ -103,7 +103,8 @@ def _kind(values: np.ndarray, bad: np.ndarray, what: str, by_user: Stated, guess
         raise InputError(
             f"{what}: {int(gaps.sum())} pixels ({_percent(gaps)}) are NaN, infinite or gap codes; more than "
             f"{100 * _TOO_MANY:.0f} % is too much to be guessed at. Set them to 0 and give them as mask= (--mask), or choose another "
-            "array; where a negative number is what no light gives, say so with offset= (--offset)"
+            'array; where a negative number is what no light gives, say so with offset= (--offset), or with values="logarithm" '
+            "(--values logarithm)"
         )
     measured = ~(bad | gaps)
     if measured.any() and (most := values[measured].max()) > BRIGHTEST:
