@@ -34,7 +34,7 @@ from untwin.solve.state import CHECK
 
 STEPS = 25
 FIRST = {"model/priors/base.py Parts.to"}  # the first numbers of a prior
-DONE = {"solve/run.py iterate"}  # have all starts stopped: every CHECK steps
+DONE = {"solve/run.py _all_stopped", "solve/run.py _restored"}  # every CHECK steps, and once at the end
 WINDOW = {"model/alignment.py centring", "model/box.py extent"}  # the box that a fit fills, when it begins
 LARGEST = {"solve/shrinkwrap.py largest", "solve/shrinkwrap.py _each"}  # the k largest pixels, sorted on the CPU
 DRAWN = {"solve/recipe.py _on_device"}  # settings of the starts, kept on the device from then on
@@ -150,7 +150,7 @@ def same_on_both(text, allowed, p, real=False):
     here = ends(text, "cpu", p, real)
     with cuda():
         there = ends(text, "cuda:0", p, real)
-        places, asked = set(waits), waits["solve/run.py iterate"]
+        places, asked = set(waits), waits["solve/run.py _all_stopped"]
     assert isinstance(there.x, OnCuda)
     assert torch.equal(here.image, held(there.image)) and torch.equal(here.support, held(there.support))
     assert places <= allowed, f"{text} waits for the device in {places - allowed}"
@@ -285,7 +285,7 @@ def test_a_restored_picture_is_that_of_the_cpu(loss, plain):
     here = ut.restore(y, measured=measured, **more)
     with cuda():
         there = ut.restore(y, measured=measured.to("cuda:0"), device=torch.device("cuda:0"), **more)
-        asked = waits["runs/restore.py _run"], waits["solve/run.py iterate"], waits["model/picture.py Picture.__post_init__"]
+        asked = waits["runs/restore.py _run"], waits["solve/run.py _all_stopped"], waits["model/picture.py Picture.__post_init__"]
     assert torch.equal(here.image, there.image) and here.statistic == pytest.approx(there.statistic, nan_ok=True)
     assert asked[0] <= 2 * (STEPS // CHECK + 1) and asked[1] <= STEPS // CHECK + 1 and asked[2] <= 8  # not in each step
 
@@ -305,7 +305,7 @@ def test_steps_of_pictures_stay_on_the_device(text, plain):
     here = end("cpu")
     with cuda():
         there = end("cuda:0")
-        places, asked = set(waits), waits["solve/run.py iterate"]
+        places, asked = set(waits), waits["solve/run.py _all_stopped"]
     _load.cache_clear()  # its tensors say that they are on a GPU
     assert isinstance(there.x, OnCuda)
     torch.testing.assert_close(here.image, held(there.image), rtol=1e-3, atol=1e-3)  # convolutions are not the same to the bit

@@ -215,7 +215,7 @@ def states(recipe) -> list:
     return list(ut.iterate(problem, recipe, ut.begin(problem, seeds=(0, 1))))
 
 
-@pytest.mark.parametrize(("rule", "text"), [(Careless(statistic=math.nan), "torch.bool"), (Careless(factor=math.nan), "keeps an image")])
+@pytest.mark.parametrize(("rule", "text"), [(Careless(statistic=math.nan), "a bool tensor"), (Careless(factor=math.nan), "keeps an image")])
 def test_a_rule_of_ones_own_that_returns_nan_is_told_so(rule, text):
     with pytest.raises(InputError, match=rf"Careless\(.*{text}"):
         states(Until(rule, 20 * ut.algorithms.ER()))

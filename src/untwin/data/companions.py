@@ -30,11 +30,11 @@ def bad_pixels(stored: Stored, mask: Named, guesses: list[str]) -> np.ndarray | 
         raise InputError(f"the mask {name} is of {values.dtype}; expected 0 for good pixels and 1 for bad ones")
     values = without_nan(values, name, guesses)
     if kind == "jpeg":
-        bad, text = cut_at_half(values, f"the mask {name}")
-        guesses.append(text)
+        bad, sentence = cut_at_half(values, f"the mask {name}")
+        guesses.append(sentence)
     else:
-        if text := sentence_of_shades(values, f"the mask {name}"):
-            guesses.append(text)
+        if sentence := sentence_of_shades(values, f"the mask {name}"):
+            guesses.append(sentence)
         bad = is_bad(values, name) if kind == "hdf5" else values != 0
     if coded is not None and bad.shape in (coded.shape, coded.shape[1:]):
         return bad | coded
@@ -54,8 +54,8 @@ def flat_and_dark(stored: Stored, named: Sequence[Named], guesses: list[str]) ->
 
 def frames_of(stored: Stored, monitor: Named) -> np.ndarray:
     """The monitor as the user names it: the array of that name, however many axes it has, or a text of one number in each line."""
-    if isinstance(monitor, str | Path) and (column := text.column(Path(monitor).expanduser())) is not None:
-        return column
+    if isinstance(monitor, str | Path) and (values := text.column(Path(monitor))) is not None:
+        return values
     return _companion(stored, monitor, "monitor", ("monitor", "ic0", "i0"))[2]
 
 

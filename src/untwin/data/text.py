@@ -3,6 +3,7 @@ in front, as Excel writes it, says that the text is UTF-8."""
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import BOM_UTF8
 from pathlib import Path
@@ -53,7 +54,8 @@ def load(path: Path, name: str) -> np.ndarray:
 
 
 def column(path: Path) -> np.ndarray | None:
-    """(rows,) float64 of a text of one number in each line, which is no table; None where it is none."""
+    """(rows,) float64 of a text of one number in each line, which is no table; None where it is none. ~ is the folder of a user."""
+    path = Path(os.path.expanduser(path))
     if path.suffix.lower() not in ENDINGS or not path.is_file() or path.stat().st_size > LARGE:
         return None
     with path.open("rb") as file:

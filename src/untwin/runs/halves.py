@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from untwin.model.problem import Problem
 
 ITERATIONS = 400  # of L-BFGS, at most (unmeasured)
-# In a near field, whose fits are long, fewer pairs are kept, and the last step lowers the loss by this share of it, divided by the pixels:
+# In a near field of counts, whose fits are long, fewer pairs are kept, and the last step lowers the loss by this share, per pixel:
 NEAR_PAIRS, NEAR_TOLERANCE = 10, 4e-4  # E stays within 4 % of what it was (benchmarks/near_field.py --noise)
 LEAST = 0.02  # of the numbers that must be left beside the unknowns for what the fit leaves to tell the noise (unmeasured)
 
@@ -41,11 +41,11 @@ def noise_error(problem: Problem, image: Tensor, support: Tensor) -> float:
     if not all(part.any() for part in pair):
         return 1.0
     pairs, tolerance = MEMORY, TOLERANCE
-    if problem.pattern.optics and problem.pattern.optics.fresnel_numbers:
+    if problem.pattern.counted and problem.pattern.optics and problem.pattern.optics.fresnel_numbers:
         pairs, tolerance = NEAR_PAIRS, NEAR_TOLERANCE / int(problem.pattern.measured.sum())
     objects = [
-        most_likely(problem.recounted(part.astype(np.float32)), image * brightness, support, None, ITERATIONS, None, pairs, tolerance)[0]
-        for part in pair
+        most_likely(recounted, image * brightness, support, iterations=ITERATIONS, pairs=pairs, tolerance=tolerance)[0]
+        for recounted in (problem.recounted(part.astype(np.float32)) for part in pair)
     ]
     error = float(problem.symmetry.align(torch.stack(objects[:1]), objects[1]).error)
     return error / 2

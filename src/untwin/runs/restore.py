@@ -155,7 +155,7 @@ def _restored(
     prior, choice = _chosen(prior, problem, fitted)
     if isinstance(prior, Denoiser) or prior == "tv":
         if fitted:
-            raise InputError(f"{FITTED}; leave them out, or take a prior such as drp in place of {choice.removesuffix(', as asked for')}")
+            raise InputError(f"{FITTED}; leave them out, or take a prior that is fitted, such as drp")
         denoiser = prior if isinstance(prior, Denoiser) else None
         return plugplay.restored(problem, denoiser, sigma, seed, choice, automatic, provenance, checkpoint, report, about)
     if sigma is not None:

@@ -53,8 +53,8 @@ class HeldOut(KeepBest):
     def first(self, problem: InverseProblem, state: State) -> Any:
         hidden = problem.measured & ~self.problem_for_steps(problem).measured
         if not bool(hidden.any()):
-            larger = f"HeldOut(share={min(0.9, 4 * self.share):g})"
-            raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}; take a larger share, such as {larger}")
+            larger = f"; take a larger share, such as HeldOut(share={4 * self.share:g})" if self.share < 0.2 else "; take another rule"
+            raise InputError(f"{self!r} hides no pixel of {tuple(problem.measured.shape)}{larger}")
         return {"hidden": hidden, "count": 0}
 
     def statistic(self, problem: InverseProblem, state: State, aux: Any) -> tuple[Tensor, Any]:

@@ -78,7 +78,8 @@ def _all_stopped(rule: Rule, state: State) -> bool:
     stopped = rule.done(state)
     if not isinstance(stopped, torch.Tensor) or stopped.dtype != torch.bool or tuple(stopped.shape) != (len(state.members),):
         gives = f"{tuple(stopped.shape)} {stopped.dtype}" if isinstance(stopped, torch.Tensor) else type(stopped).__name__
-        raise InputError(f"{rule!r}: `done` gives {gives}, expected (starts,) torch.bool, such as value < level, which NaN is not")
+        expected = "a bool tensor of shape (starts,), true where a start is to stop, such as value < level"
+        raise InputError(f"{rule!r}: `done` gives {gives}; expected {expected}")
     return bool((stopped | ~state.finite() if state.step % CHECK == 0 else stopped).all())
 
 
