@@ -68,6 +68,35 @@ def test_the_streaks_of_a_large_rectangle_are_no_lines_and_a_hot_column_beside_t
     assert hidden[:, 5].all() and hidden.sum() == len(c) and any("in lines along" in text for text in guesses)
 
 
+@pytest.mark.parametrize("along", ["row", "column"])
+@pytest.mark.parametrize("where", ["first", "middle"])
+def test_a_hot_row_or_column_that_is_opposite_to_itself_is_masked(along, where):
+    c = crystal(size=0.25)
+    image = c if along == "row" else c.T
+    image[0 if where == "first" else len(image) // 2] += 5000
+    hidden, guesses = look(c)
+    rows = hidden if along == "row" else hidden.T
+    assert rows[0 if where == "first" else len(rows) // 2].all() and hidden.sum() == rows.shape[1]
+    assert any("in lines along" in text for text in guesses)
+
+
+@pytest.mark.parametrize(("column", "photons"), [(34, 1e9), (68, 1e7)])
+def test_a_hot_column_is_masked_that_crosses_a_streak_or_lies_on_one(column, photons):
+    c = rectangle((101, 101), photons, 0.75)
+    c[:, column] += 5000
+    hidden, _ = look(c)
+    assert c.shape == (136, 136) and hidden[:, column].all() and hidden.sum() == len(c)
+
+
+def test_two_of_many_hot_pixels_that_are_opposite_to_each_other_are_masked_as_the_others_are():
+    c = crystal(size=0.25)
+    y, x = (n // 2 for n in c.shape)
+    at = (np.array([y - 30, y + 30, 5, 9, 17, 40]), np.array([x - 40, x + 40, 8, 50, 21, 11]))
+    c[at] = 6000
+    hidden, _ = look(c)
+    assert hidden[at].all() and hidden.sum() == 6
+
+
 STORED = {
     "counts": lambda c: c,
     "FFT order": np.fft.ifftshift,

@@ -31,6 +31,7 @@ SQUARE = 8  # pixels, of the squares in which the noise is looked at
 MEASURED = 5  # of the 8 neighbours
 MOST_HOT = 0.01  # of the pixels: more are not a detector's faults but a pattern with such peaks
 REPEATED = 0.5  # of a pixel's light: so much opposite to it, and it is no fault
+EVEN = 0.5  # of the light that a tenth of the far half of a column has, another tenth has less: in streaks at most 0.38 of it
 LINE = 8  # pixels along a column or row, twice in succession far above what lies beside them
 STEADY = 0.5  # of the frames: a pixel that is hot in so many is masked in all
 # A mask that hides more than half, of 100 patterns (4 classes, 2D and 3D, 1e3 to 1e8 photons; counts, scaled, on an offset, as roots or
@@ -138,13 +139,12 @@ def unit_of(frames: np.ndarray, good: np.ndarray) -> float:
 
 def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[str], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """(frames, y, x) bool: isolated pixels, columns and rows far above all around them. All but those at the middle of the pattern."""
-    from scipy import ndimage
-
     hot = isolated(frames, good, unit)
     if hot.mean() > MOST_HOT:
         return np.zeros_like(hot)
     total = _summed(frames, good & ~hot)
-    lines = _bright_lines(total, unit)
+    columns, rows = _bright_lines(total, unit)
+    lines = columns | rows
     if len(frames) > 1:
         steady = isolated(total[None], np.asarray(good.any(0))[None], unit)[0] | (hot.sum(0) > max(1.0, STEADY * len(frames)))
         hot |= steady & good
@@ -153,13 +153,12 @@ def hot_pixels(frames: np.ndarray, good: np.ndarray, unit: float, guesses: list[
     rest = _summed(frames, good & ~hot & ~lines)
     centre = _centre(rest)
     middle, light = _middle(rest, centre), _repeated(_summed(frames, good), centre)
-    pieces, number = ndimage.label(lines, np.ones((3, 3)))  # type: ignore[misc]
-    lines &= np.r_[0, ndimage.mean(light, pieces, range(1, number + 1))][pieces] < 0.5
+    lines = _hot_columns(columns, total, light, centre) | _hot_columns(rows.T, total.T, light.T, centre[::-1]).T
     if (hot & middle).any():
         _say_direct_beam(frames, hot & middle, guesses, origin)
         hot &= ~middle
-    if len(frames) == 1:  # of several, what lies opposite is in another frame
-        hot &= ~light
+    if len(frames) == 1 and hot.any() and light[hot[0]].mean() > 0.5:  # of several frames, what lies opposite is in another
+        hot &= ~light  # few of many hot pixels are opposite to one another by chance
     if hot.any():
         _say_hot(frames, good, hot, guesses, origin)
     if lines.any():
@@ -252,10 +251,10 @@ def _few(light: np.ndarray, good: np.ndarray, at: np.ndarray, unit: float) -> np
     return few[_is_beyond_noise(light, few, around[seeds[which]], unit)]
 
 
-def _bright_lines(total: np.ndarray, unit: float) -> np.ndarray:
-    """(y, x) bool: two blocks of LINE pixels and more in succession along a column or a row, far above the two lines on either side."""
-    lines = np.zeros(total.shape, dtype=bool)
-    for image, target in ((total, lines), (total.T, lines.T)):
+def _bright_lines(total: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """(y, x) bool, columns and rows: two blocks of LINE pixels and more in succession along one, far above the two on either side."""
+    columns, rows = np.zeros((2, *total.shape), dtype=bool)
+    for image, target in ((total, columns), (total.T, rows.T)):
         blocks = np.add.reduceat(image, np.arange(0, len(image), LINE), axis=0)
         lateral = np.maximum.reduce([np.roll(blocks, step, 1) for step in (-2, -1, 1, 2)])
         bright = (blocks > ALONE * lateral) & (blocks > -np.log(CHANCE) / NEIGHBOUR * unit)
@@ -269,7 +268,23 @@ def _bright_lines(total: np.ndarray, unit: float) -> np.ndarray:
             at = np.flatnonzero(bright[:, j])
             between = slice(at[0] * LINE, (at[-1] + 1) * LINE)
             target[between, j] |= 2 * len(at) >= at[-1] + 1 - at[0]
-    return lines
+    return columns, rows
+
+
+def _hot_columns(columns: np.ndarray, total: np.ndarray, light: np.ndarray, centre: tuple[int, ...]) -> np.ndarray:
+    """(y, x) bool: those of the columns that are no light, of which half is repeated (see `_repeated`). The columns at the middle and at
+    the edge are opposite to themselves: at the edge is no streak; at the middle, light has fringes and falls off, and a hot column is
+    even."""
+    hot, (height, width) = columns.copy(), columns.shape
+    far = np.abs((np.arange(height) - centre[0] + height // 2) % height - height // 2) > height / 4
+    for j in np.flatnonzero(columns.any(0)):
+        offset = abs((j - centre[1] + width // 2) % width - width // 2)
+        streak = 2 * offset < width - 1 and light[columns[:, j], j].mean() >= 0.5
+        if streak and offset == 0:
+            dim, bright = np.quantile((total[:, j] - (total[:, j - 2] + total[:, (j + 2) % width]) / 2)[far], (0.1, 0.9))
+            streak = dim < EVEN * bright
+        hot[:, j] &= not streak
+    return hot
 
 
 def _centre(rest: np.ndarray) -> tuple[int, ...]:

@@ -92,8 +92,8 @@ def isolated(pattern: Pattern) -> np.ndarray:
     """(*grid) bool: the pixels far brighter than their neighbours (the array is periodic). None where the values are not counts.
 
     The zero frequency and its neighbours are never among them. Nor is a pixel with two as bright ones two pixels away: so looks a
-    rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0. Nor one that its mirror image repeats, to
-    a pixel: so look the straight edges of an object that fills more than half of the array.
+    rectangle along the axes that is oversampled by exactly 2, every other sample of which is 0. Where the mirror image repeats most of
+    them, to a pixel, none that it repeats: so look the straight edges of an object that fills more than half of the array.
     """
     intensity, measured = pattern.intensity, pattern.measured
     d, none = intensity.ndim, np.zeros(intensity.shape, dtype=bool)
@@ -119,6 +119,8 @@ def isolated(pattern: Pattern) -> np.ndarray:
     opposite = of(light, -at[:, None] + steps[far <= 1]).max(1)
     repeated = (opposite > REPEATED * of(light, at)) & ~(2 * np.minimum(at, shape - at) >= shape - 1).all(1)  # see faults
     central = (np.minimum(at, shape - at) <= 1).all(1)
-    alone = unlikely & (of(measured, near).sum(1) >= NEIGHBOURS) & (second < expected) & ~repeated & ~central
+    alone = unlikely & (of(measured, near).sum(1) >= NEIGHBOURS) & (second < expected) & ~central
+    if alone.any() and repeated[alone].mean() > 0.5:
+        alone &= ~repeated
     none[tuple(at[alone].T)] = True
     return none
