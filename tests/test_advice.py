@@ -30,6 +30,7 @@ CASES = {  # what the verdict rests on -> its cause, and what the advice says
     "hidden, apart": (replace(GOOD, hidden=4.0, errors=(0.5,)), Cause.SPECKLES, "--support"),
     "noise": (replace(GOOD, noise_error=0.2), Cause.NOISE, ""),
     "rounding": (replace(GOOD, counts=False, rounding_error=0.2), Cause.ROUNDING, ""),
+    "twin": (replace(GOOD, twin_error=0.8), Cause.TWIN, ""),
     "model": (replace(GOOD, contradictions=("rings",)), Cause.MODEL, "untwin inspect"),
     "apart": (replace(GOOD, errors=(0.5,)), Cause.AGREEMENT, "--effort 4"),
     "alike": (replace(GOOD, errors=(0.15,)), Cause.AGREEMENT, "--effort 4"),
@@ -51,7 +52,7 @@ def test_every_cause_has_its_advice(solution, case):
     verdict = trust.verdict(evidence)
     following = advice(replace(solution, verdict=verdict), OUT, {"file": "my scan.h5"})
     assert verdict.cause == cause and following.text and command in following.command
-    assert "'my scan.h5'" in following.command or cause in (Cause.NOISE, Cause.ROUNDING) or verdict.trusted
+    assert "'my scan.h5'" in following.command or cause in (Cause.NOISE, Cause.ROUNDING, Cause.TWIN) or verdict.trusted
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -519,7 +519,7 @@ def test_the_numbers_of_a_reconstruction_are_all_listed():
     plan = "Plan(Search(20*RAAR + 5*ER, starts=4, families=2), Refine(5*ER, max_deviance_ratio=1.5))"
     solution = ut.reconstruct(p, plan, support=np.fft.fftshift(lopsided((16, 16)).numpy()), workers=1)
     by_stages = {"background", "background_error", "outliers", "strays", "replicas", "likely_error", "families_overruled"}
-    by_stages |= {"noise_error", "rounding_error", "symmetric_error"} | {n for n in NUMBERS if n.startswith("coherence_")}
+    by_stages |= {"noise_error", "rounding_error", "symmetric_error", "twin_error"} | {n for n in NUMBERS if n.startswith("coherence_")}
     assert solution.numbers.keys() == NUMBERS - by_stages
 
 

@@ -17,6 +17,7 @@ from untwin.data.optics import Optics
 from untwin.engine import Coefficients
 from untwin.errors import InputError
 from untwin.judge.trust import Cause
+from untwin.judge.twin import twin_numbers
 from untwin.model.waves.base import Waves, least_squares
 from untwin.runs.names import parse
 from untwin.solve.run import iterate
@@ -288,6 +289,76 @@ def test_behind_one_mask_the_twin_is_left_unless_the_support_tells(outline):
         assert all("twin" not in s.verdict.text for s in solutions) and any(s.verdict.trusted for s in solutions)
     else:
         assert not any(s.verdict.trusted for s in solutions) and any(s.verdict.cause is Cause.TWIN for s in solutions)
+
+
+BOX = np.pad(np.ones((16, 16)), 8)
+PAIRS = (np.arange(32)[:, None] - 15.5) ** 2 + (np.arange(32) - 15.5) ** 2  # of each pixel, the square of its distance from the middle
+
+
+def masks_of(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Behind most of them the twin of an object in the box has the same patterns."""
+    if kind in ("a real mask", "a real mask, a pixel of it dark"):
+        mask = BOX * (0.5 + rng.random((32, 32)))
+        mask[8, 8] *= kind == "a real mask"
+        return mask[None]
+    return {
+        "one mask twice": np.stack([BOX * phases((32, 32), 7)] * 2) * np.reshape([1, 1j], (2, 1, 1)),
+        "a small and a large aperture": np.stack([np.pad(np.ones((12, 12)), 10), BOX]),
+        "different masks": BOX * phases((2, 32, 32), 8),
+        "a chirp": BOX * np.exp(1j * PAIRS / 20)[None],
+        "two planes": BOX * np.stack([np.ones((32, 32)), np.exp(1j * PAIRS / 16)]),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "positivity", "twin"),
+    [
+        ("a real mask", False, True),
+        ("a real mask", True, True),
+        ("a real mask, a pixel of it dark", False, True),
+        ("one mask twice", False, True),
+        ("a small and a large aperture", False, True),
+        ("a small and a large aperture", True, True),
+        ("different masks", False, False),
+        ("a chirp", False, True),
+        ("a chirp", True, False),
+        ("two planes", False, False),
+        ("two planes", True, False),
+    ],
+)
+def test_the_twin_behind_masks_is_left_where_it_explains_the_data(kind, positivity, twin):
+    rng = np.random.default_rng(4)
+    x = BOX * (0.3 + rng.random((32, 32))) * (1 if positivity else np.exp(2j * rng.random((32, 32))))
+    masks = masks_of(kind, rng)
+    if kind.endswith("dark"):
+        x[8, 8] = x[23, 23] = 0
+    x *= np.sqrt(1e7 / np.square(np.abs(masks * x)).sum())
+    y = rng.poisson(np.abs(np.fft.fft2(masks * x, norm="ortho")) ** 2)
+    constraint = ut.constraints.Support() & ut.constraints.Nonnegative() if positivity else ut.constraints.Support()
+    problem = ut.Problem(Pattern.of_waves(y), ut.physics.Masked(masks), constraint)
+    truth = torch.from_numpy(x.astype(np.float32 if positivity else np.complex64))
+    numbers = twin_numbers(problem, truth, torch.from_numpy(BOX > 0))
+    assert (numbers.get("twin_error", 0.0) > 0.4) == bool(numbers) == twin
+
+
+def test_an_object_that_is_its_own_twin_has_no_other():
+    x = BOX * (1 + np.cos(PAIRS))
+    problem = ut.Problem(Pattern.of_waves(np.abs(np.fft.fft2(x, norm="ortho"))[None] ** 2), ut.physics.Masked(BOX[None]))
+    assert not twin_numbers(problem, torch.from_numpy(x).to(torch.complex64), torch.from_numpy(BOX > 0))
+
+
+@pytest.mark.parametrize(("kind", "twin"), [("a real mask", True), ("a chirp", False), ("one mask twice", True)])
+def test_no_object_is_trusted_whose_twin_explains_the_data(kind, twin):
+    rng = np.random.default_rng(1)
+    positivity = kind != "one mask twice"
+    x = BOX * (0.3 + rng.random((32, 32))) * (1 if positivity else np.exp(2j * rng.random((32, 32))))
+    masks = masks_of(kind, rng)
+    y = np.abs(np.fft.fft2(masks * x)) ** 2
+    pattern = Pattern.of_waves(rng.poisson(1e7 / y.sum() * y), optics=Optics(masks))
+    solutions = [ut.reconstruct(pattern, positivity=positivity, seed=seed, workers=1) for seed in range(2)]
+    assert {s.verdict.cause is Cause.TWIN for s in solutions} == {twin}, [s.verdict for s in solutions]
+    assert any(s.verdict.trusted for s in solutions) == (not twin)
+    assert {s.numbers.get("twin_error", 0.0) > 0.5 for s in solutions} == {twin}
 
 
 def test_a_deep_prior_is_fitted_to_exposures():

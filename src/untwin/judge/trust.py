@@ -23,7 +23,7 @@ MIN_PHOTONS = 100.0  # for each pixel of a penalised object; below it, families 
 
 MARKS = {True: "TRUST", False: "DO NOT TRUST", None: "CANNOT SAY"}  # a verdict in two words
 ERASED = "the object has a phase: positivity erases it; leave it out"
-TWIN = "behind a single mask the twin of the wave has the same pattern, and this may be either"
+TWIN = "behind these masks the twin of the wave has the same pattern, and this may be either"
 NO_COUNTS = "the numbers are no counts of photons, so that misfits tell little"
 
 
@@ -82,7 +82,7 @@ class Evidence:
         0 where nobody knows.
     counts: the numbers are counts of photons, so that misfits tell something.
     noise_error: E that counting noise alone leaves, where somebody has measured it; else NaN. rounding_error: E that rounding leaves, where
-        the numbers are no counts.
+        the numbers are no counts. twin_error: E to the twin behind masks, where that explains the data as well.
     findings: what was found about the detector and what was done about it, as clauses. contradictions: what of the data the physics does
         not explain, as clauses: with one of them nothing is trusted.
     """
@@ -101,6 +101,7 @@ class Evidence:
     counts: bool = True
     noise_error: float = math.nan
     rounding_error: float = 0.0
+    twin_error: float = 0.0
     findings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
 
@@ -166,6 +167,8 @@ def _doubt(e: Evidence) -> tuple[str, Cause]:
     if e.rounding_error >= SAME_ERROR:
         lost = f"faint numbers were rounded to 0, which leaves an error of about {e.rounding_error:.2f}"
         return f"{lost}: trust what is coarse, or take the numbers as the detector wrote them", Cause.ROUNDING
+    if e.twin_error >= SAME_ERROR:
+        return TWIN, Cause.TWIN
     return "", Cause.AGREEMENT
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from untwin import fourier
 from untwin.judge import metrics, trust
 from untwin.judge.resolution import Curve, fsc, prtf
+from untwin.judge.twin import twin_numbers
 from untwin.model.alignment import Alignment, carried
 from untwin.model.unmeasured import unconstrained_modes
 from untwin.random import derive
@@ -66,6 +67,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         | {"first_mode_weight": weights[0]}
         | _resolutions(problem.pattern, transfer)
         | outcome.numbers
+        | twin_numbers(problem, choice.image, choice.best.state.support[0])
     )
     reason, warnings = _failures(outcome)
     phase = freed(problem, choice.image, choice.best.state.support[0])
@@ -78,7 +80,6 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
     if reason:
         verdict = verdict.but(f"{verdict.text}; {reason}: do not trust this before you know why", reason, trust.Cause.FAILED)
     image, support = _presented(problem, choice.image, choice.best.state.support[0])
-    nuisance = {name: float(value[0]) for name, value in choice.best.state.nuisance.items()}
     return Reconstruction(
         image=image,
         support=support,
@@ -86,7 +87,7 @@ def assess(plan: Plan, outcome: Outcome, seed: int, provenance: dict[str, str | 
         recipe=repr(plan),
         seed=seed,
         positivity=problem.constraint.positive,
-        physics=problem.physics.known(nuisance),
+        physics=problem.physics.known({n: float(v[0]) for n, v in choice.best.state.nuisance.items()}),
         verdict=verdict,
         numbers=numbers,
         starts=comparison.starts + comparison.failed,
@@ -387,6 +388,7 @@ def _evidence(
         contrast=_contrast(choice) if penalized else 1.0,
         noise_error=numbers.get("noise_error", math.nan),
         rounding_error=numbers.get("rounding_error", 0.0),
+        twin_error=numbers.get("twin_error", 0.0),
         photons=(problem.pattern.signal / max(1.0, numbers["support_pixels"]) if counts else 0.0) if penalized else math.inf,
         findings=choice.outcome.notes,
         contradictions=problem.pattern.doubts + _contradictions(plan, numbers, phase, counts, _largest_misfit(problem, choice)),
@@ -397,9 +399,8 @@ def _photons_are_few(problem: Problem, choice: Choice, numbers: dict[str, float]
     """Do starts agree because they fit the same noise? Asked where nothing but the counts has made the object: a deep prior takes noise
     out, and so does it matter less than the halves of the photons say."""
     refined = choice.refinement is not None and choice.refinement.accepted
-    if refined or not problem.pattern.counted or problem.constraint.everywhere or not problem.model.waves.unitary:
-        return False
-    return problem.pattern.signal < FEW_PHOTONS * numbers["support_pixels"]
+    asked = not refined and problem.pattern.counted and not problem.constraint.everywhere and problem.model.waves.unitary
+    return asked and problem.pattern.signal < FEW_PHOTONS * numbers["support_pixels"]
 
 
 def _contrast(choice: Choice) -> float:
@@ -417,9 +418,8 @@ def _curves(problem: Problem, comparison: RunComparison) -> tuple[Curve | None, 
     if problem.pattern.optics:
         return None, _shell_correlation(comparison)
     waves = problem.model.waves
-    transfer = None
-    if len(comparison.runs) > 1:
-        transfer = prtf((waves.propagate(x[None])[0] for x in comparison.runs), problem.counts.measured)
+    shown = (waves.propagate(x[None])[0] for x in comparison.runs)
+    transfer = prtf(shown, problem.counts.measured) if len(comparison.runs) > 1 else None
     if comparison.nearest is None:
         return transfer, None
     best, other = (waves.propagate(x[None])[0] for x in (*comparison.runs[:1], comparison.nearest))

@@ -16,7 +16,6 @@ from untwin.checks import int_argument, seed_argument, within
 from untwin.data.measurement import Pattern
 from untwin.engine.memory import release
 from untwin.errors import InputError, NumericalFailure, WorkerLost
-from untwin.judge.trust import SAME_ERROR, TWIN, Cause
 from untwin.live.record import Record, recorded
 from untwin.model.constraints import RealValued, Support
 from untwin.model.inference import layout_for
@@ -141,26 +140,8 @@ def _solved(
             release()
             dismiss_workers()
         solution = assess(plan, outcome, seed, {**provenance, "workers": launch.workers, "memory_estimated": needed})
-        if solution.verdict.trusted and _twin_error(problem, solution) >= SAME_ERROR:
-            solution = replace(solution, verdict=solution.verdict.but(f"{solution.verdict.text}, but {TWIN}", TWIN, Cause.TWIN))
     took = {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu + launch.cpu_seconds}
     return replace(solution, numbers=solution.numbers | took, conditions=Conditions.of(problem, plan, support))
-
-
-def _twin_error(problem: Problem, solution: Reconstruction) -> float:
-    """How far an object behind one mask is from that whose wave behind the mask is its twin: conjugate, and turned about the middle of
-    where the mask lets light through. 0 where the twin does not fit there, or something else is known of the object."""
-    optics = problem.pattern.optics
-    if optics is None or optics.masks is None or len(optics.masks) > 1 or any(type(c) is not Support for c in problem.constraint.parts()):
-        return 0.0
-    lit = solution.support.cpu().numpy() & (optics.masks[0] != 0)
-    box = tuple(slice(k.min(), k.max() + 1) for k in np.nonzero(lit)) if lit.any() else ()
-    if not box or not np.array_equal(lit[box], np.flip(lit[box])):
-        return 0.0
-    x, mask = solution.image.cpu().numpy()[box][lit[box]], optics.masks[0][box][lit[box]]
-    twin = np.conj(np.flip(mask * x)) / mask
-    share = abs(np.vdot(twin, x)) / max(1e-30, float(np.linalg.norm(x) * np.linalg.norm(twin)))
-    return math.sqrt(max(0.0, 1 - share**2))
 
 
 @contextmanager

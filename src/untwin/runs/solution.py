@@ -27,7 +27,7 @@ working_log_likelihood free_log_likelihood score agreement refined refined_agree
 photons measured_fraction hidden_speckles power_unmeasured resolution_pixels resolution_metres first_mode_weight starts starts_failed
 misfit worst_shell_misfit worst_shell outliers strays coherence_ratio coherence_explained coherence_sigma coherence_major coherence_minor
 background background_error starts_agreeing twins_turned runs_kept runs_failed replicas likely_error families families_agreeing
-families_overruled noise_error rounding_error symmetric_error seconds cpu_seconds
+families_overruled noise_error rounding_error symmetric_error twin_error seconds cpu_seconds
 """
 NUMBERS = frozenset(_NUMBERS.split())  # of a Reconstruction, beside what is unknown in its physics
 

@@ -63,7 +63,7 @@ def advice(solution: Reconstruction, folder: Path, options: Mapping[str, Any] | 
         case Cause.ROUNDING:
             return Advice("take the numbers as the detector wrote them, and not a picture of them; what is coarse can be used")
         case Cause.TWIN:
-            return Advice("measure behind a second mask, or give a support that is not its own mirror image")
+            return Advice("measure behind another mask, which is not its own mirror image, or give a support that is not")
         case Cause.NOISE:
             return Advice(f"{MORE_PHOTONS}; what is coarse can be used")
     if solution.method not in ("auto", "refine"):  # which is the automatic plan and a refinement

@@ -66,6 +66,7 @@ NUMBERS: dict[str, tuple[str, str, float, str]] = {
         1,
         "",
     ),
+    "twin_error": ("twin", "error between the result and its twin behind masks, which explains the data as well", 1, ""),
     "likely_error": ("likely object", "error between the mean that is shown and the more likely object that the misfit is of", 1, ""),
     "replicas": ("replicas", "results of counts drawn anew, for the error of the strain", 1, ""),
     "worst_shell": ("worst shell", "where that is", 1, "cycles per pixel"),
