@@ -130,7 +130,8 @@ def _frames(root: Path) -> tuple[list[Path], list[Path]]:
     measured = [kind for kind in groups if kind not in _PICTURES] or list(groups)
     if not measured:
         example = next((f" Did you mean {f}?" for f, kind in kinds.items() if kind), "")
-        raise InputError(f"{root} is a folder without frames (TIFF, EDF, CBF, .npy, PNG, JPEG); expected a stack of them, or a file.{example}")
+        kinds_read = "TIFF, EDF, CBF, .npy, PNG, JPEG"
+        raise InputError(f"{root} is a folder without frames ({kinds_read}); expected a stack of them, or a file.{example}")
     if len(measured) > 1:
         text = " and ".join(f"{groups[k]} {formats.FORMATS[k].name} files" for k in measured)
         raise InputError(f"{root} is a folder with {text}; choose the frames of one stack by a pattern, such as '{root / '*.tif'}'")
