@@ -404,3 +404,14 @@ def test_frames_of_seven_rows_are_refused_however_they_are_taken(asked):
     frames = exposures(12)[:, 20:27]
     with pytest.raises(InputError, match="expected at least 8 pixels along each axis"):
         quiet_read(frames, frames=asked)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_few_large_frames_are_read_as_any_other(number):
+    distance = np.hypot(*np.mgrid[-128:128, -128:128])
+    frames = np.random.default_rng(0).poisson(1e4 * np.exp(-distance / 8) + 0.3, (number, 256, 256)).astype(np.uint16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read(frames, frames="sum").intensity.shape == (256, 256)
+        with pytest.raises(InputError, match="at least 8 pixels along each axis"):
+            read(frames, frames="volume")

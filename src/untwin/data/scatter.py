@@ -219,7 +219,7 @@ def _corners(values: np.ndarray, measured: np.ndarray, long: tuple[int, ...]) ->
         for axis in range(d):  # a few pixels say how bright a block is
             for shift in (-2, 3):
                 one = list(middle)
-                one[axis] = one[axis] + shift
+                one[axis] = np.clip(one[axis] + shift, 0, values.shape[axis] - 1)  # a stack may have few frames
                 near += values[tuple(one)].astype(np.float64) * measured[tuple(one)]
         order = np.argsort(near, kind="stable")
         part = _MOST[d] // 3
